@@ -1,0 +1,59 @@
+"""What a model file answers, as probabilities."""
+
+import enum
+
+import numpy as np
+from scipy import special
+
+from eval import scores
+
+
+class Output(enum.Enum):
+    """What a file's numbers mean."""
+
+    AUTO = "auto"  # probabilities if every row could be some, else logits
+    LOGITS = "logits"
+    PROBABILITIES = "probabilities"
+
+
+def kind(raw: np.ndarray, step: float) -> Output:
+    """LOGITS or PROBABILITIES for answers [N, C], by looking at every row.
+
+    Probabilities: all values within 0..1, and each row's sum within 0.001 of 1, or
+    within what rounding each of C values to a quantised `step` can add up to.
+    """
+    slack = max(1e-3, raw.shape[1] * step / 2)
+    in_range = raw.min() >= 0 and raw.max() <= 1 + step
+    sums_to_one = (np.abs(raw.sum(axis=1) - 1) <= slack).all()
+    return Output.PROBABILITIES if in_range and sums_to_one else Output.LOGITS
+
+
+def probabilities(raw: np.ndarray, output: Output, step: float) -> np.ndarray:
+    """Answers [N, C] as float64 probabilities; given ones are not normalised again.
+
+    `output` says which they are: LOGITS or PROBABILITIES.
+
+    Raises:
+        ValueError: a value is not finite, or not a probability where one was promised.
+    """
+    finite = np.isfinite(raw).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise ValueError(
+            f"the model gives {raw[row].tolist()} for image {row}; it must give finite"
+            " numbers"
+        )
+    if output is Output.LOGITS:
+        return special.softmax(raw.astype(np.float64), axis=1)
+    if raw.min() < 0 or raw.max() > 1 + max(step, 1e-6):
+        raise ValueError(
+            f"the model gives values from {raw.min():.4g} to {raw.max():.4g}, which are"
+            " not probabilities; try --output=logits"
+        )
+    return np.clip(raw.astype(np.float64), 0, 1)
+
+
+def floor(output: Output, step: float) -> float:
+    """The probability below which one reads as 0: half a step of a quantised output."""
+    quantised = output is Output.PROBABILITIES and step > 0
+    return step / 2 if quantised else scores.SMALLEST

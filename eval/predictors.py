@@ -1,0 +1,95 @@
+"""Predictor: uint8 images to probabilities, for a checkpoint, SavedModel or .tflite."""
+
+import pathlib
+from typing import Protocol
+
+import numpy as np
+
+from eval import outputs, progress
+from eval.outputs import Output
+from eval.pixels import InputRange, Pixels
+from eval.progress import Tick
+from trainer.commandline import UsageError
+
+
+class Model(Protocol):
+    """What gives raw answers; `shape` and `classes` hold None where anything goes."""
+
+    shape: tuple[int | None, ...]
+    classes: int | None
+    step: float
+
+    def __call__(self, images: np.ndarray, tick: Tick) -> np.ndarray:
+        """Answers for `images` uint8 [N, H, W, C]: [N, classes]."""
+        ...
+
+
+class Predictor:
+    """A model and what its answers mean.
+
+    Attributes:
+        name: how it is called in a report.
+        output: what its answers are; AUTO until the first call has seen them.
+        given: whether the caller's word, not the automatic rule, decided that.
+    """
+
+    def __init__(self, name: str, model: Model, output: Output = Output.AUTO) -> None:
+        self.name = name
+        self.output = output
+        self.given = output is not Output.AUTO
+        self._model = model
+
+    @property
+    def floor(self) -> float:
+        """The probability below which one reads as 0."""
+        return outputs.floor(self.output, self._model.step)
+
+    def check(self, shape: tuple[int, ...], classes: int) -> None:
+        """Raises UsageError unless it classifies images of `shape` into `classes`."""
+        own = self._model.shape
+        fits = all(a in (None, b) for a, b in zip(own, shape, strict=True))
+        if not fits or self._model.classes not in (None, classes):
+            raise UsageError(
+                f"{self.name} takes images {_product(own)} and knows"
+                f" {self._model.classes} classes; the data set has {_product(shape)}"
+                f" and {classes} (--dataset names another)"
+            )
+
+    def __call__(self, images: np.ndarray, tick: Tick = progress.silent) -> np.ndarray:
+        """Probabilities for `images` uint8 [N, H, W, C]: float64 [N, classes].
+
+        Raises:
+            ValueError: an answer is not finite or not what it should be.
+        """
+        raw = self._model(images, tick)
+        if self.output is Output.AUTO:
+            self.output = outputs.kind(raw, self._model.step)
+        return outputs.probabilities(raw, self.output, self._model.step)
+
+
+def _product(shape: tuple[int | None, ...]) -> str:
+    return " x ".join("any" if side is None else str(side) for side in shape)
+
+
+def open_file(
+    path: pathlib.Path, output: Output, span: InputRange | None = None
+) -> Predictor:
+    """The Predictor of a `.tflite` file or a SavedModel directory.
+
+    Raises:
+        UsageError: there is none, or it is damaged or no image classifier.
+    """
+    given = Pixels.of(span) if span else None
+    if path.is_dir() and (path / "saved_model.pb").is_file():
+        from eval import saved_model
+
+        return Predictor(str(path), saved_model.SavedModel(path, given), output)
+    if path.is_file() and path.suffix == ".tflite":
+        from eval import tflite
+
+        return Predictor(str(path), tflite.TfliteModel(path, given), output)
+    found = "is something else" if path.exists() else "does not exist"
+    raise UsageError(
+        f"--model={path} {found}; it must be a .tflite file or a SavedModel directory"
+        " (one with saved_model.pb)"
+    )

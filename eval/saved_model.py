@@ -1,0 +1,96 @@
+"""Any SavedModel directory with a signature that takes images."""
+
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from eval import pixels
+from eval.pixels import Pixels
+from eval.progress import Tick
+from trainer.commandline import UsageError
+
+_BATCH = 256
+
+
+class SavedModel:
+    """Raw answers of a SavedModel's image signature.
+
+    Attributes:
+        shape: (H, W, C) of an image; None where the signature leaves it open.
+        classes: width of the answer; None where the signature leaves it open.
+        step: 0, its answers are floats.
+    """
+
+    step = 0.0
+
+    def __init__(self, path: pathlib.Path, given: Pixels | None = None) -> None:
+        """Loads `path`; `given` says which real numbers a float input expects.
+
+        Raises:
+            UsageError: it cannot be loaded or has no signature for images.
+        """
+        try:
+            self._loaded = tf.saved_model.load(str(path))
+        except Exception as error:  # whatever a damaged or foreign file makes it raise
+            line = (str(error).strip().splitlines() or ["no reason given"])[0]
+            raise UsageError(
+                f"{path} is no SavedModel that TensorFlow can load: {line[:120]}"
+            ) from error
+        name, self._call = _image_signature(self._loaded.signatures, path)
+        ((self._key, spec),) = self._call.structured_input_signature[1].items()
+        self._dtype, self._pixels = spec.dtype.as_numpy_dtype, given
+        self.shape = tuple(spec.shape[1:])
+        self._batch = spec.shape[0] or _BATCH
+        self._output = _answer(self._call.structured_outputs, f"{path} ({name})")
+        self.classes = self._call.structured_outputs[self._output].shape[1]
+
+    def __call__(self, images: np.ndarray, tick: Tick) -> np.ndarray:
+        """Answers for `images` uint8 [N, H, W, C]: float64 [N, classes]."""
+        rows = []
+        for block, used in blocks(images, self._batch):
+            taken = pixels.encode(block, self._dtype, (0.0, 0), self._pixels)
+            answer = self._call(**{self._key: tf.constant(taken)})[self._output]
+            rows.append(answer.numpy()[:used].astype(np.float64))
+            tick(used)
+        return np.concatenate(rows)
+
+
+def blocks(images: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Batches of exactly `size` images, the last one padded, and how many are real."""
+    for start in range(0, len(images), size):
+        block = images[start : start + size]
+        padding = np.zeros((size - len(block), *block.shape[1:]), block.dtype)
+        yield np.concatenate([block, padding]), len(block)
+
+
+def _image_signature(signatures, path: pathlib.Path):
+    """The signature that takes one batch of images; serving_default comes first."""
+    for name in sorted(signatures, key=lambda name: (name != "serving_default", name)):
+        inputs = list(signatures[name].structured_input_signature[1].values())
+        alone = len(inputs) == 1 and inputs[0].dtype != tf.string
+        if alone and inputs[0].shape.rank == 4:
+            return name, signatures[name]
+    raise UsageError(
+        f"{path} has no signature that takes one tensor of images [N, H, W, C]; it has"
+        f" {sorted(signatures) or 'none at all'}"
+    )
+
+
+def _answer(outputs, where: str) -> str:
+    """The key of the one output [N, C] of numbers, by name where there are several."""
+    tables = [
+        key
+        for key, spec in outputs.items()
+        if spec.dtype.is_floating and spec.shape.rank == 2
+    ]
+    for name in ("probabilities", "logits"):
+        if name in tables:
+            return name
+    if len(tables) != 1:
+        raise UsageError(
+            f"{where} gives {sorted(outputs)}; it must give one table [N, C] of"
+            " floats, or name one 'probabilities' or 'logits'"
+        )
+    return tables[0]

@@ -1,0 +1,71 @@
+"""The part of TensorFlow Lite Metadata that says what an input tensor expects.
+
+https://ai.google.dev/edge/litert/models/metadata: a flatbuffer in a buffer of the model
+named TFLITE_METADATA. Only the few fields on the way to the input's NormalizationOptions
+are read here; the numbers are field positions in metadata_schema.fbs.
+"""
+
+import struct
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from flatbuffers.number_types import Float32Flags, UOffsetTFlags
+from flatbuffers.table import Table
+
+from eval.pixels import Pixels
+
+_NAME = b"TFLITE_METADATA"
+_SUBGRAPHS, _INPUTS, _PROCESS_UNITS = 3, 2, 4  # ModelMetadata, SubGraph-, Tensor-
+_UNIT_TYPE, _UNIT, _NORMALIZATION = 0, 1, 1  # ProcessUnit's union and its first member
+_MEAN, _STD = 0, 1
+
+
+def normalization(content: bytes) -> Pixels | None:
+    """What the metadata of a `.tflite` file says of its input; None if nothing."""
+    try:
+        table = _metadata(content)
+        for position in (_SUBGRAPHS, _INPUTS, _PROCESS_UNITS):
+            table = table and _child(table, position)
+        if not table or _byte(table, _UNIT_TYPE) != _NORMALIZATION:
+            return None
+        options = Table(table.Bytes, 0)
+        table.Union(options, table.Offset(4 + 2 * _UNIT))
+        mean, std = _floats(options, _MEAN), _floats(options, _STD)
+        return Pixels(mean=mean, std=std) if mean and std else None
+    except (IndexError, ValueError, TypeError, struct.error):
+        return None  # metadata describes; a file with damaged ones still runs
+
+
+def _metadata(content: bytes) -> Table | None:
+    model = schema.Model.GetRootAs(content, 0)
+    for index in range(model.MetadataLength()):
+        entry = model.Metadata(index)
+        if entry.Name() == _NAME:
+            buffer = model.Buffers(entry.Buffer()).DataAsNumpy()
+            if isinstance(buffer, np.ndarray):
+                data = bytearray(buffer.tobytes())
+                start = flatbuffers.encode.Get(UOffsetTFlags.packer_type, data, 0)
+                return Table(data, start)
+    return None
+
+
+def _child(table: Table, position: int) -> Table | None:
+    """The first table of a vector of tables."""
+    offset = table.Offset(4 + 2 * position)
+    if not offset or not table.VectorLen(offset):
+        return None
+    return Table(table.Bytes, table.Indirect(table.Vector(offset)))
+
+
+def _byte(table: Table, position: int) -> int:
+    offset = table.Offset(4 + 2 * position)
+    return table.Bytes[table.Pos + offset] if offset else 0
+
+
+def _floats(table: Table, position: int) -> list[float]:
+    offset = table.Offset(4 + 2 * position)
+    if not offset:
+        return []
+    values = table.GetVectorAsNumpy(Float32Flags, offset)
+    return values.astype(float).tolist()

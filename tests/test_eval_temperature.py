@@ -1,0 +1,56 @@
+"""Temperature keeps the order of classes and finds the factor that was put in."""
+
+import numpy as np
+import pytest
+from scipy import special
+
+from eval import scores, temperature
+
+
+def sharpened(by: float, rows: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
+    """Answers `by` times too sure of themselves, and labels drawn from honest ones."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(rows, 4)) * 2
+    honest = special.softmax(logits, axis=1)
+    labels = (honest.cumsum(axis=1) > rng.random((rows, 1))).argmax(axis=1)
+    return special.softmax(logits * by, axis=1), labels
+
+
+@pytest.mark.parametrize("by", [0.4, 1.0, 3.0])
+def test_the_fit_finds_what_was_done(by):
+    probabilities, labels = sharpened(by)
+    assert temperature.fit(probabilities, labels) == pytest.approx(by, rel=0.05)
+
+
+def test_the_fit_is_the_best_on_its_rows():
+    probabilities, labels = sharpened(2.5, rows=500)
+    best = temperature.fit(probabilities, labels)
+    at = [
+        scores.nll(temperature.soften(probabilities, best * factor), labels)
+        for factor in (0.99, 1.0, 1.01)
+    ]
+    assert at[1] == min(at)
+
+
+def test_softening_keeps_every_prediction():
+    probabilities, _ = sharpened(1.0, rows=500)
+    for value in (0.1, 1.0, 7.0):
+        softer = temperature.soften(probabilities, value)
+        assert (softer.argmax(axis=1) == probabilities.argmax(axis=1)).all()
+        np.testing.assert_allclose(softer.sum(axis=1), 1)
+
+
+def test_temperature_one_is_the_identity():
+    probabilities = np.array([[0.5, 0.0, 0.49]])  # a quantised row need not sum to 1
+    assert temperature.soften(probabilities, 1.0) is probabilities
+
+
+def test_softening_equals_dividing_the_logits():
+    logits = np.random.default_rng(1).normal(size=(50, 3)) * 5
+    ours = temperature.soften(special.softmax(logits, axis=1), 1.7)
+    np.testing.assert_allclose(ours, special.softmax(logits / 1.7, axis=1))
+
+
+def test_a_perfect_model_ends_at_the_bound():
+    labels = np.arange(30) % 3
+    assert temperature.fit(np.eye(3)[labels] * 0.9 + 0.03, labels) < 0.1
