@@ -1,0 +1,12 @@
+"""Starts one training job on many processes or machines.
+
+    python -m launch.local --workers=2 -- --dataset=digits --epochs=3
+    python -m launch.worker -- --run_dir=/runs/a          (inside a container)
+    python -m launch.slurm --name=a --workers=4 -- --epochs=30 > a.sh
+    python -m launch.kubernetes --kind=jobset --name=a … -- --epochs=30 > a.yaml
+    python -m launch.vertex --name=a … -- --epochs=30 > a.json
+
+What follows `--` goes to `trainer.main` as it is. The package imports the standard
+library and absl only, so that help and manifests are instant; docs/launch.md says who
+restarts what, on which platform, after which exit code.
+"""

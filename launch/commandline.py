@@ -1,0 +1,101 @@
+"""What every command of this package does with its arguments.
+
+Own flags, `--`, the trainer's flags. absl's own parser exits 1 on `--help` and on a bad
+flag and shows the main module's flags only, so each command declares its flags on a
+FlagValues of its own, under headings that stand in for module names.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import flags
+
+FAILED = 1
+WRONG_USAGE = 2  # exit codes; after 2 nothing was written
+
+_HELP = {"--help", "-help", "-h", "-?", "--helpfull", "--helpshort"}
+_WIDTH = 88
+
+Command = Callable[[flags.FlagValues, list[str]], int]
+
+
+class UsageError(Exception):
+    """A wrong flag, or an environment that cannot work: what, got, limit, remedy."""
+
+
+def run(
+    doc: str,
+    define: Callable[[flags.FlagValues], None],
+    command: Command,
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Parses `arguments` (default: the process'), runs `command`; its exit code.
+
+    Args:
+      doc: the command's module docstring; its first line starts with `name: `.
+      define: declares the command's flags.
+      command: called with the parsed flags and what stands after `--`.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    own, after = _split(arguments)
+    values = flags.FlagValues()
+    define(values)
+    name = doc.partition(":")[0]
+    if _HELP.intersection(own):
+        print(_help(doc, values))
+        return 0
+    try:
+        _parse(values, own)
+        code = command(values, after)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # `| head`; Python flushes once more on its way out
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (UsageError, flags.Error) as error:
+        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        return WRONG_USAGE
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    if "--" not in arguments:
+        return arguments, []
+    at = arguments.index("--")
+    return arguments[:at], arguments[at + 1 :]
+
+
+def _parse(values: flags.FlagValues, own: list[str]) -> None:
+    """Parses in place; absl adds "Did you mean" to the name of an unknown flag."""
+    rest = values(["", *own])[1:]
+    if rest:
+        raise UsageError(
+            f"{rest[0]!r} is not a flag of this command; "
+            "the trainer's flags come after a `--` that stands alone"
+        )
+
+
+def _help(doc: str, values: flags.FlagValues) -> str:
+    lines = [doc.strip()]
+    for heading, members in values.flags_by_module_dict().items():
+        lines += ["", f"{heading}:"]
+        for flag in members:
+            name = f"[no]{flag.name}" if flag.boolean else flag.name
+            default = "" if flag.default is None else f" (default: {_default(flag)})"
+            lines += [f"  --{name}", *_wrapped(f"{flag.help}{default}")]
+    lines += ["", "Everywhere:", "  --flagfile", *_wrapped("Flags, one a line.")]
+    return "\n".join(lines)
+
+
+def _default(flag: flags.Flag) -> str:
+    return (flag.default_as_str or "").strip("'") or "none"
+
+
+def _wrapped(text: str, indent: str = " " * 6) -> list[str]:
+    """Lines of at most _WIDTH; textwrap would cost a third of the start-up."""
+    lines = [indent]
+    for word in text.split():
+        if len(lines[-1]) + len(word) >= _WIDTH and lines[-1].strip():
+            lines.append(indent)
+        lines[-1] += word if lines[-1] == indent else f" {word}"
+    return lines

@@ -1,0 +1,34 @@
+"""The trainer's sign of progress, read from outside.
+
+The trainer replaces the file named by TRAINER_HEARTBEAT_FILE whenever it gets on:
+{"step": 1200, "phase": "start|compile|train|evaluate|save|done", "time": unix seconds}.
+"""
+
+import dataclasses
+import json
+import pathlib
+
+VARIABLE = "TRAINER_HEARTBEAT_FILE"
+
+
+@dataclasses.dataclass
+class Heartbeat:
+    """One worker's file, and when its content last changed (in seconds of a clock)."""
+
+    path: pathlib.Path
+    changed_secs: float
+    step: int | None = None
+    phase: str = "start"
+    _content: bytes = b""
+
+    def read(self, now: float) -> None:
+        """Looks again; a missing or half file is no change."""
+        try:
+            content = self.path.read_bytes()
+            fields = json.loads(content)
+            step, phase = int(fields["step"]), str(fields["phase"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+        if content != self._content:
+            self._content, self.changed_secs = content, now
+            self.step, self.phase = step, phase

@@ -1,0 +1,81 @@
+"""launch.local: one job of several workers on this machine, supervised.
+
+    python -m launch.local --workers=2 [flags] -- TRAINER FLAGS
+
+Prepares the data set, starts the workers with their own ports, cores and GPUs, and
+shows their output. When one dies or gets stuck, it is named and all are started again
+from the last checkpoint. Signals are passed on; the exit code is the job's.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+
+from absl import flags
+
+from launch import commandline, shares
+from launch.supervisor import Plan, Supervisor
+from launch.training import Training, local_run_dir
+
+MAX_WORKERS = 64
+
+
+def define(values: flags.FlagValues) -> None:
+    """Declares this command's flags."""
+    flags.DEFINE_integer(
+        "workers",
+        2,
+        "Processes; the global batch is divided among them.",
+        lower_bound=1,
+        upper_bound=MAX_WORKERS,
+        flag_values=values,
+        module_name="Workers",
+    )
+    flags.DEFINE_integer(
+        "cores_per_worker",
+        None,
+        "CPU cores of each worker; without it all cores are divided evenly.",
+        lower_bound=1,
+        flag_values=values,
+        module_name="Workers",
+    )
+    flags.DEFINE_integer(
+        "max_restarts",
+        3,
+        "How often the whole group may be started again.",
+        lower_bound=0,
+        flag_values=values,
+        module_name="Faults",
+    )
+    flags.DEFINE_float(
+        "hang_secs",
+        300.0,
+        "A worker is stuck after so many seconds without any progress; compiling "
+        "and evaluating are single steps here.",
+        lower_bound=1.0,
+        flag_values=values,
+        module_name="Faults",
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The job's exit code."""
+    return commandline.run(__doc__, define, _supervise, arguments)
+
+
+def _supervise(values: flags.FlagValues, trainer_flags: list[str]) -> int:
+    now = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    plan = Plan(
+        training=Training.read(
+            trainer_flags, default_run_dir=local_run_dir(trainer_flags, time=now)
+        ),
+        cores=shares.cores(values.workers, values.cores_per_worker),
+        gpus=shares.gpus(values.workers),
+        max_restarts=values.max_restarts,
+        hang_secs=values.hang_secs,
+    )
+    return Supervisor(plan).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""Keeps one job alive: starts its workers, and again from the last checkpoint."""
+
+import dataclasses
+import os
+import pathlib
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from launch import heartbeat, ports, training, verdict
+from launch.console import Console
+from launch.group import SETTLE_SECS, Group
+from launch.heartbeat import Heartbeat
+from launch.logs import Logs
+from launch.signals import Signals
+from launch.tf_config import Cluster
+from launch.training import Training
+from launch.verdict import Verdict
+from launch.workers import Worker
+
+_FIRST_BACKOFF_SECS, _LONGEST_BACKOFF_SECS = 1.0, 60.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to start and how patient to be with it.
+
+    `cores` and `gpus` hold one list a worker; `train` and `prepare` are commands
+    without the trainer's flags, so that tests can start something smaller.
+    """
+
+    training: Training
+    cores: Sequence[Sequence[int]]
+    gpus: Sequence[Sequence[str]]
+    max_restarts: int = 3
+    hang_secs: float = 300.0
+    settle_secs: float = SETTLE_SECS
+    first_backoff_secs: float = _FIRST_BACKOFF_SECS
+    train: tuple[str, ...] = (sys.executable, "-m", training.MODULE)
+    prepare: tuple[str, ...] | None = (sys.executable, "-m", training.PREPARE_MODULE)
+
+
+class Supervisor:
+    """Runs a Plan to its end; `run` returns the job's exit code."""
+
+    def __init__(
+        self, plan: Plan, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._plan = plan
+        self._clock = clock
+        self._console = Console(clock)
+        self._logs = Logs(plan.training.run_dir)
+        self._signals = Signals()
+
+    def run(self) -> int:
+        """Prepares the data set, then starts groups until one may not be restarted."""
+        with self._signals, tempfile.TemporaryDirectory(prefix="launch-") as scratch:
+            self._scratch = pathlib.Path(scratch)
+            code = self._prepare() if self._plan.prepare else 0
+            code = code or self._train()
+        if code == verdict.WRONG_USAGE:
+            self._logs.take_back()
+        return code
+
+    def _prepare(self) -> int:
+        assert self._plan.prepare is not None
+        arguments = self._plan.training.prepare_arguments
+        cores = sorted({core for share in self._plan.cores for core in share})
+        worker = self._start(
+            [*self._plan.prepare, *arguments], "prepare", 0, 0, cores, dict(os.environ)
+        )
+        end = self._attempt([worker], None, "")
+        if end.code:
+            self._explain(end, [worker], "prepare")
+        return self._exit_code(end)
+
+    def _train(self) -> int:
+        restarts = 0
+        while True:
+            shown = f"{restarts}/{self._plan.max_restarts}"
+            workers = self._start_workers(restarts)
+            end = self._attempt(workers, self._plan.hang_secs, shown)
+            if end.code:
+                self._explain(end, workers, "worker")
+            if not end.restart or self._signals.received is not None:
+                return self._exit_code(end)
+            if restarts == self._plan.max_restarts:
+                self._console.say(f"gave up after {restarts} restarts")
+                return end.code
+            if not self._back_off(restarts):
+                return self._exit_code(end)
+            restarts += 1
+
+    def _attempt(
+        self, workers: list[Worker], hang_secs: float | None, restarts: str
+    ) -> Verdict:
+        group = Group(
+            workers,
+            console=self._console,
+            signals=self._signals,
+            grace_secs=self._plan.training.grace_secs,
+            hang_secs=hang_secs,
+            settle_secs=self._plan.settle_secs,
+            clock=self._clock,
+        )
+        return verdict.judge(group.run(restarts=restarts))
+
+    def _start_workers(self, restarts: int) -> list[Worker]:
+        count = len(self._plan.cores)
+        addresses = tuple(f"127.0.0.1:{port}" for port in ports.free(count))
+        arguments = self._plan.training.arguments_after(restarts)
+        workers: list[Worker] = []
+        try:
+            for index in range(count):
+                cluster = Cluster(workers=addresses, index=index)
+                environment = dict(os.environ) | {
+                    "TF_CONFIG": cluster.to_json(),
+                    "CUDA_VISIBLE_DEVICES": ",".join(self._plan.gpus[index]),
+                }
+                workers.append(
+                    self._start(
+                        [*self._plan.train, *arguments],
+                        f"worker-{index}",
+                        index,
+                        restarts,
+                        self._plan.cores[index],
+                        environment,
+                    )
+                )
+        except BaseException:
+            for worker in workers:
+                worker.kill()
+            raise
+        return workers
+
+    def _start(
+        self,
+        command: Sequence[str],
+        name: str,
+        index: int,
+        restarts: int,
+        cores: Sequence[int],
+        environment: Mapping[str, str],
+    ) -> Worker:
+        beat = self._scratch / f"{name}-{restarts}.json"
+        return Worker(
+            command,
+            index=index,
+            environment={
+                **environment,
+                heartbeat.VARIABLE: str(beat),
+                "PYTHONFAULTHANDLER": "1",  # SIGABRT shows where a stuck worker is
+                "PYTHONUNBUFFERED": "1",
+            },
+            cores=cores,
+            heartbeat=Heartbeat(beat, self._clock()),
+            log=self._logs.open(name, restarts + 1),
+            show=lambda text: self._console.line(name, text),
+        )
+
+    def _explain(self, end: Verdict, workers: list[Worker], kind: str) -> None:
+        """Names the culprit, with its last lines."""
+        if end.culprit is None:
+            self._console.say(end.reason)
+            return
+        name = kind if kind == "prepare" else f"{kind}-{end.culprit}"
+        self._console.say(f"{name} {end.reason}; {self._logs.path(name)} ends:")
+        for line in workers[end.culprit].last_lines:
+            self._console.say(f"  {line}")
+
+    def _back_off(self, restarts: int) -> bool:
+        """Waits longer each time; False if a signal came meanwhile."""
+        secs = min(self._plan.first_backoff_secs * 2**restarts, _LONGEST_BACKOFF_SECS)
+        self._console.say(
+            f"restart {restarts + 1} of {self._plan.max_restarts} in {secs:g} s, "
+            "from the last checkpoint"
+        )
+        end = self._clock() + secs
+        while self._clock() < end and self._signals.received is None:
+            time.sleep(min(0.1, secs))
+        return self._signals.received is None
+
+    def _exit_code(self, end: Verdict) -> int:
+        """The job's: after a signal to the launcher at least that signal's."""
+        received = self._signals.received
+        if received is None or end.code in (0, verdict.FAILED, verdict.WRONG_USAGE):
+            return end.code
+        return 128 + received

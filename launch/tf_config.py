@@ -1,0 +1,286 @@
+"""TF_CONFIG, worked out from what each platform puts into a worker's environment.
+
+>>> job = {"LAUNCH_JOB": "a", "LAUNCH_WORKERS": "2", "LAUNCH_PORT": "2222"}
+>>> indexed_job({**job, "JOB_COMPLETION_INDEX": "1"}).workers
+('a-0.a:2222', 'a-1.a:2222')
+
+TensorFlow's own resolvers cannot be used: SLURM's needs nvidia-smi and sorts node10
+before node2, Kubernetes' cannot know the task's index. One pure function a platform; a
+variable that starts with LAUNCH_ was written into the manifest by our renderers.
+"""
+
+import dataclasses
+import enum
+import json
+import re
+from collections.abc import Callable, Mapping
+
+from launch import hostlist
+
+SLURM_FIRST_PORT = 16_384  # below Linux' ephemeral ports, which start at 32,768
+SLURM_PORTS_PER_JOB = 16
+SLURM_PORT_BLOCKS = 1_024
+
+Environment = Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """The workers of one job, `host:port` in task order, and this process' index.
+
+    Worker 0 is the chief; there are no other kinds of task.
+    """
+
+    workers: tuple[str, ...]
+    index: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < len(self.workers):
+            raise ValueError(
+                f"index {self.index} is not one of {len(self.workers)} workers (from 0)"
+            )
+        if len(set(self.workers)) != len(self.workers):
+            raise ValueError(f"two workers share an address: {','.join(self.workers)}")
+        for worker in self.workers:
+            host, _, port = worker.rpartition(":")
+            if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+                raise ValueError(f"{worker!r} is not host:port with a port to 65535")
+
+    def to_json(self) -> str:
+        """The value of TF_CONFIG."""
+        return json.dumps(
+            {
+                "cluster": {"worker": list(self.workers)},
+                "task": {"type": "worker", "index": self.index},
+            }
+        )
+
+
+class Platform(enum.Enum):
+    """Who placed this process."""
+
+    VERTEX = "vertex"
+    TFJOB = "tfjob"
+    TRAINJOB = "trainjob"
+    JOBSET = "jobset"
+    INDEXED_JOB = "indexed_job"
+    SLURM = "slurm"
+
+
+# In this order: Vertex sets TF_CONFIG too, and TrainJob and JobSet are Indexed Jobs.
+MARKS = {
+    Platform.VERTEX: "CLUSTER_SPEC",
+    Platform.TFJOB: "TF_CONFIG",
+    Platform.TRAINJOB: "PET_NODE_RANK",
+    Platform.JOBSET: "LAUNCH_JOBSET",
+    Platform.INDEXED_JOB: "JOB_COMPLETION_INDEX",
+    Platform.SLURM: "SLURM_PROCID",
+}
+
+
+def detect(environment: Environment) -> Platform:
+    """The platform whose mark is in `environment`.
+
+    Raises:
+      ValueError: none of them is.
+    """
+    for platform, mark in MARKS.items():
+        if environment.get(mark):
+            return platform
+    raise ValueError(
+        f"no scheduler found: none of {', '.join(MARKS.values())} is set; "
+        "on one machine use launch.local"
+    )
+
+
+def cluster(environment: Environment) -> Cluster:
+    """This worker's cluster, on whichever platform it runs.
+
+    Raises:
+      ValueError: no platform, or one whose variables do not fit together.
+    """
+    platform = detect(environment)
+    try:
+        return _READERS[platform](environment)
+    except ValueError as error:
+        raise ValueError(f"{platform.value}: {error}") from error
+
+
+def slurm(environment: Environment) -> Cluster:
+    """One worker for each task of an `srun` step; https://slurm.schedmd.com/srun.html.
+
+    The port follows from the job's id, so that two jobs on one node do not meet.
+    """
+    hosts = hostlist.expand(
+        environment.get("SLURM_STEP_NODELIST") or _text(environment, "SLURM_NODELIST")
+    )
+    spread = environment.get("SLURM_DISTRIBUTION", "block").partition(":")[0]
+    if spread.partition(",")[0] != "block":
+        raise ValueError(
+            f"SLURM_DISTRIBUTION={spread} numbers tasks across nodes; "
+            "start srun with --distribution=block"
+        )
+    tasks = _tasks_per_node(
+        environment.get("SLURM_STEP_TASKS_PER_NODE")
+        or environment.get("SLURM_TASKS_PER_NODE")
+        or f"1(x{len(hosts)})"
+    )
+    if len(tasks) != len(hosts) or max(tasks) > SLURM_PORTS_PER_JOB:
+        raise ValueError(
+            f"{len(hosts)} nodes with tasks {tasks}: one count a node, "
+            f"each at most {SLURM_PORTS_PER_JOB}"
+        )
+    block = _integer(environment, "SLURM_JOB_ID") % SLURM_PORT_BLOCKS
+    port = SLURM_FIRST_PORT + block * SLURM_PORTS_PER_JOB
+    return Cluster(
+        workers=tuple(
+            f"{host}:{port + local}"
+            for host, count in zip(hosts, tasks, strict=True)
+            for local in range(count)
+        ),
+        index=_integer(environment, "SLURM_PROCID"),
+    )
+
+
+def indexed_job(environment: Environment) -> Cluster:
+    """A Kubernetes Job with `completionMode: Indexed` and a headless service.
+
+    Pod i answers to `<job>-<i>.<service>`:
+    https://kubernetes.io/docs/tasks/job/job-with-pod-to-pod-communication/
+    """
+    job = _text(environment, "LAUNCH_JOB")
+    return _numbered(environment, f"{job}-{{}}.{job}")
+
+
+def jobset(environment: Environment) -> Cluster:
+    """A JobSet with one replicated job.
+
+    Pod i answers to `<set>-<job>-0-<i>.<set>`: https://jobset.sigs.k8s.io/docs/concepts/
+    """
+    name = _text(environment, "LAUNCH_JOBSET")
+    job = _text(environment, "LAUNCH_JOB")
+    return _numbered(environment, f"{name}-{job}-0-{{}}.{name}")
+
+
+def trainjob(environment: Environment) -> Cluster:
+    """A Kubeflow TrainJob whose runtime has the policy `torch`, one process a node.
+
+    That policy is the only one that tells a pod both how many nodes there are and who
+    is first, whatever the TrainJob's numNodes:
+    https://www.kubeflow.org/docs/components/trainer/operator-guides/ml-policy/
+    """
+    first = _text(environment, "PET_MASTER_ADDR")
+    match = re.fullmatch(r"(.+-0-)0(\.[^.]+.*)", first)
+    if match is None:
+        raise ValueError(f"PET_MASTER_ADDR={first} is not <job>-node-0-0.<job>")
+    processes = environment.get("PET_NPROC_PER_NODE", "1")
+    if processes != "1":
+        raise ValueError(
+            f"PET_NPROC_PER_NODE={processes}: one process drives all GPUs of a node; "
+            "set numProcPerNode: 1"
+        )
+    port = _integer(environment, "PET_MASTER_PORT")
+    return Cluster(
+        workers=tuple(
+            f"{match[1]}{index}{match[2]}:{port}"
+            for index in range(_integer(environment, "PET_NNODES"))
+        ),
+        index=_integer(environment, "PET_NODE_RANK"),
+    )
+
+
+def tfjob(environment: Environment) -> Cluster:
+    """The TF_CONFIG that Kubeflow's TFJob writes, its chief made worker 0.
+
+    https://www.kubeflow.org/docs/components/trainer/legacy-v1/user-guides/tensorflow/
+    """
+    given = _object(environment, "TF_CONFIG")
+    return _ordered(given, ["chief", "master", "worker"])
+
+
+def vertex(environment: Environment) -> Cluster:
+    """Vertex AI's CLUSTER_SPEC: the primary replica, then the second pool.
+
+    https://cloud.google.com/vertex-ai/docs/training/distributed-training
+    """
+    given = _object(environment, "CLUSTER_SPEC")
+    return _ordered(given, ["workerpool0", "workerpool1"])
+
+
+_READERS: dict[Platform, Callable[[Environment], Cluster]] = {
+    Platform.VERTEX: vertex,
+    Platform.TFJOB: tfjob,
+    Platform.TRAINJOB: trainjob,
+    Platform.JOBSET: jobset,
+    Platform.INDEXED_JOB: indexed_job,
+    Platform.SLURM: slurm,
+}
+
+
+def _numbered(environment: Environment, host: str) -> Cluster:
+    """Workers whose host names differ in their index only."""
+    port = _integer(environment, "LAUNCH_PORT")
+    count = _integer(environment, "LAUNCH_WORKERS")
+    return Cluster(
+        workers=tuple(f"{host.format(index)}:{port}" for index in range(count)),
+        index=_integer(environment, "JOB_COMPLETION_INDEX"),
+    )
+
+
+def _ordered(given: dict, kinds: list[str]) -> Cluster:
+    """One list of workers out of a cluster with several `kinds`, in their order."""
+    try:
+        members = {kind: list(hosts) for kind, hosts in given["cluster"].items()}
+        task, index = given["task"]["type"], int(given["task"]["index"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError("no cluster of lists, or no task type and index") from error
+    surplus = sorted(
+        kind for kind in {*members, task} - set(kinds) if kind == task or members[kind]
+    )
+    if surplus:
+        raise ValueError(
+            f"{', '.join(surplus)} cannot take part in synchronous training; "
+            f"only {', '.join(kinds)}"
+        )
+    before = kinds[: kinds.index(task)]
+    if not 0 <= index < len(members.get(task, [])):
+        raise ValueError(f"{task} {index} is not in the cluster")
+    return Cluster(
+        workers=tuple(host for kind in kinds for host in members.get(kind, [])),
+        index=index + sum(len(members.get(kind, [])) for kind in before),
+    )
+
+
+def _tasks_per_node(text: str) -> list[int]:
+    """`2(x3),1` as [2, 2, 2, 1]."""
+    counts = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part)
+        if match is None or int(match[2] or 1) > hostlist.MAX_HOSTS:
+            raise ValueError(f"tasks per node {text!r} is not of the form 2(x3),1")
+        counts += [int(match[1])] * int(match[2] or 1)
+    return counts
+
+
+def _text(environment: Environment, name: str) -> str:
+    value = environment.get(name, "")
+    if not value:
+        raise ValueError(f"{name} is not set")
+    return value
+
+
+def _integer(environment: Environment, name: str) -> int:
+    value = _text(environment, name)
+    if not re.fullmatch(r"\d{1,10}", value):
+        raise ValueError(f"{name}={value!r} is not a whole number from 0")
+    return int(value)
+
+
+def _object(environment: Environment, name: str) -> dict:
+    try:
+        value = json.loads(_text(environment, name))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{name} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is not a JSON object")
+    return value

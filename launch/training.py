@@ -1,0 +1,90 @@
+"""What a launcher has to know of the trainer's flags, and no more.
+
+>>> Training.read(["--epochs=3"], default_run_dir="runs/a").arguments
+('--epochs=3', '--run_dir=runs/a', '--strategy=multi_worker')
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+from absl import flags
+
+from launch.commandline import UsageError
+
+MODULE = "trainer.main"
+PREPARE_MODULE = "trainer.prepare"
+DEFAULT_GRACE_SECS = 30
+
+_NAMES = ("strategy", "run_dir", "runs_root", "resume", "dataset", "data_dir", "model")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training:
+    """The trainer's command line for a job of several workers.
+
+    `arguments` are the given ones, completed by run_dir and strategy: a job that is
+    started again has to be the same command. `grace_secs` is how long the trainer may
+    take to save and leave after a signal.
+    """
+
+    arguments: tuple[str, ...]
+    run_dir: str
+    grace_secs: int
+    prepare_arguments: tuple[str, ...]
+
+    @classmethod
+    def read(cls, arguments: Sequence[str], *, default_run_dir: str) -> "Training":
+        """Completes `arguments`, also those inside a --flagfile.
+
+        Raises:
+          UsageError: another strategy, no run directory, or no grace.
+        """
+        given = _known(arguments)
+        if given.strategy not in (None, "multi_worker"):
+            raise UsageError(
+                f"--strategy={given.strategy}: a job of several workers is "
+                "multi_worker; leave the flag out"
+            )
+        run_dir = given.run_dir if given.run_dir is not None else default_run_dir
+        if not run_dir:
+            raise UsageError("--run_dir is empty; name the run's directory")
+        complete = [*arguments]
+        for text in (f"--run_dir={run_dir}", "--strategy=multi_worker"):
+            if text not in complete:
+                complete.append(text)
+        return cls(
+            arguments=tuple(complete),
+            run_dir=run_dir,
+            grace_secs=given.grace_secs,
+            prepare_arguments=tuple(
+                f"--{name}={given[name].value}"
+                for name in ("dataset", "data_dir")
+                if given[name].value is not None
+            ),
+        )
+
+    def arguments_after(self, restarts: int) -> tuple[str, ...]:
+        """The arguments of a start; `--resume=never` is meant for the first one."""
+        if restarts and _known(self.arguments).resume == "never":
+            return (*self.arguments, "--resume=auto")
+        return self.arguments
+
+
+def local_run_dir(arguments: Sequence[str], *, time: str) -> str:
+    """The trainer's default name for a run: <runs_root>/<time>-<model>-<dataset>."""
+    given = _known(arguments)
+    parts = (time, given.model or "cnn", given.dataset or "cifar10")
+    return f"{given.runs_root or 'runs'}/{'-'.join(parts)}"
+
+
+def _known(arguments: Sequence[str]) -> flags.FlagValues:
+    """The flags named above; all others are passed over."""
+    values = flags.FlagValues()
+    for name in _NAMES:
+        flags.DEFINE_string(name, None, "", flag_values=values)
+    flags.DEFINE_integer(
+        "grace_secs", DEFAULT_GRACE_SECS, "", lower_bound=1, flag_values=values
+    )
+    values.set_gnu_getopt(True)  # `--epochs 3` must not end the parse
+    values(["", *arguments], known_only=True)
+    return values

@@ -1,0 +1,136 @@
+"""Why a group of workers ended, whose doing it was, and whether to start it again.
+
+>>> verdict = judge([End(index=0, code=175), End(index=1, code=-9)])
+>>> verdict.culprit, verdict.code, verdict.restart
+(1, 137, True)
+
+One table for every way a group can end, so that it can be read and tested without one.
+"""
+
+import dataclasses
+import signal
+from collections.abc import Sequence
+
+FAILED, WRONG_USAGE, LOST_PEER = 1, 2, 175
+INTERRUPTED, PREEMPTED, TERMINATED = 130, 138, 143  # 128 + SIGINT, SIGUSR1, SIGTERM
+_SAVED = {
+    INTERRUPTED: "after SIGINT",
+    PREEMPTED: "after SIGUSR1",
+    TERMINATED: "after SIGTERM",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class End:
+    """How one worker stood when its group was over.
+
+    `code` is what it exited with, -n for death by signal n, None if it still ran;
+    `stopped`: it was halted by SIGSTOP; `silent_secs`: since its last sign of progress.
+    """
+
+    index: int
+    code: int | None
+    stopped: bool = False
+    silent_secs: float = 0.0
+
+    @property
+    def exit_code(self) -> int | None:
+        """As a shell would see it: 128 + n for signal n."""
+        return self.code if self.code is None or self.code >= 0 else 128 - self.code
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The group's exit code, whether a restart may help, who did it and what it was.
+
+    `culprit` is None if nobody can be named.
+    """
+
+    code: int
+    restart: bool
+    culprit: int | None
+    reason: str
+
+
+def judge(ends: Sequence[End]) -> Verdict:
+    """The verdict over `ends`, in the order in which the workers left.
+
+    What cannot be mended by a restart decides before what can; a death before the exits
+    of those that lost a peer by it.
+    """
+    for blame in (_failed, _died, _silent, _saved):
+        for end in ends:
+            verdict = blame(end)
+            if verdict is not None:
+                return verdict
+    if any(end.exit_code == LOST_PEER for end in ends):
+        return Verdict(
+            code=LOST_PEER,
+            restart=True,
+            culprit=None,
+            reason="every worker lost a peer or the storage",
+        )
+    return Verdict(code=0, restart=False, culprit=None, reason="all workers are done")
+
+
+def decided(ends: Sequence[End]) -> bool:
+    """Whether those that still run could not change the verdict."""
+    return any(blame(end) for end in ends for blame in (_failed, _died)) or any(
+        end.stopped for end in ends
+    )
+
+
+def _failed(end: End) -> Verdict | None:
+    code = end.code
+    if code is None or code <= 0 or code == LOST_PEER or code in _SAVED:
+        return None
+    reason = "wrong usage" if code == WRONG_USAGE else "would fail the same way again"
+    return Verdict(
+        code=code,
+        restart=False,
+        culprit=end.index,
+        reason=f"exited {code}: {reason}",
+    )
+
+
+def _died(end: End) -> Verdict | None:
+    if end.code is None or end.code >= 0:
+        return None
+    number = -end.code
+    hint = "; memory may have run out" if number == signal.SIGKILL else ""
+    return Verdict(
+        code=128 + number,
+        restart=number != signal.SIGINT,
+        culprit=end.index,
+        reason=f"died by signal {number} ({_name(number)}){hint}",
+    )
+
+
+def _silent(end: End) -> Verdict | None:
+    if end.code is not None:
+        return None
+    state = "is stopped (SIGSTOP)" if end.stopped else "is stuck"
+    return Verdict(
+        code=LOST_PEER,
+        restart=True,
+        culprit=end.index,
+        reason=f"{state}, no progress for {end.silent_secs:.0f} s",
+    )
+
+
+def _saved(end: End) -> Verdict | None:
+    if end.code not in _SAVED:
+        return None
+    return Verdict(
+        code=end.code,
+        restart=end.code != INTERRUPTED,
+        culprit=end.index,
+        reason=f"exited {end.code}: stopped {_SAVED[end.code]}",
+    )
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "real-time"

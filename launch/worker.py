@@ -1,0 +1,85 @@
+"""launch.worker: becomes trainer.main inside a scheduler's container or step.
+
+    python -m launch.worker [flags] -- TRAINER FLAGS
+
+Works out TF_CONFIG from the environment of SLURM, a Kubernetes Indexed Job, a JobSet,
+a TrainJob, a TFJob or Vertex AI, waits until all workers reach each other, then becomes
+the trainer: exit codes and signals are the trainer's. Exits 175 when a peer does not
+come, 2 when the environment does not fit.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import flags
+
+from launch import commandline, ports, tf_config, training
+
+LOST_PEER = 175  # exit code: start the whole group again
+
+Exec = Callable[[str, list[str], dict[str, str]], object]
+
+
+def define(values: flags.FlagValues) -> None:
+    """Declares this command's flags."""
+    flags.DEFINE_integer(
+        "peers_secs",
+        600,
+        "Longest wait for the other workers, in seconds; images are pulled meanwhile.",
+        lower_bound=1,
+        flag_values=values,
+        module_name="Cluster",
+    )
+    flags.DEFINE_bool(
+        "print_config",
+        False,
+        "Print TF_CONFIG and exit, without waiting or training.",
+        flag_values=values,
+        module_name="Cluster",
+    )
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    environment: dict[str, str] | None = None,
+    execute: Exec = os.execve,
+) -> int:
+    """Returns only when the trainer could not be started."""
+    environment = dict(os.environ if environment is None else environment)
+
+    def become(values: flags.FlagValues, trainer_flags: list[str]) -> int:
+        return _become(values, trainer_flags, environment, execute)
+
+    return commandline.run(__doc__, define, become, arguments)
+
+
+def _become(values, trainer_flags, environment, execute) -> int:
+    try:
+        cluster = tf_config.cluster(environment)
+    except ValueError as error:
+        raise commandline.UsageError(str(error)) from error
+    environment["TF_CONFIG"] = cluster.to_json()
+    if values.print_config:
+        print(environment["TF_CONFIG"])
+        return 0
+    _end_on_signals()
+    try:
+        ports.meet(cluster, limit_secs=values.peers_secs)
+    except ports.PeersError as error:
+        print(f"launch.worker: {error}", file=sys.stderr)
+        return LOST_PEER
+    command = [sys.executable, "-m", training.MODULE, *trainer_flags]
+    execute(sys.executable, command, environment)
+    return LOST_PEER
+
+
+def _end_on_signals() -> None:
+    """As a container's first process, Linux would ignore signals without a handler."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, lambda received, _: os._exit(128 + received))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
