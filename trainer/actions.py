@@ -1,0 +1,246 @@
+"""Every side effect of the loop: called with the state and what the call measured."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from trainer import checkpoints, optim, summaries
+from trainer.clock import Clock
+from trainer.commandline import Failure
+from trainer.config import Config
+from trainer.datasets import Split
+from trainer.evaluation import Evaluator, Scores, score
+from trainer.metrics import Metrics
+from trainer.plan import Every, Plan
+from trainer.progress import Progress, duration
+from trainer.runs import Run
+from trainer.signals import StopRequest
+from trainer.state import Sums, TrainState, shipped
+from trainer.steps import METRICS, Outcome
+from trainer.summaries import Summaries
+
+RISK_SECS = 45.0  # between saves; with a call and the save itself under a minute
+PICTURES = 10  # confusion matrices over a run
+
+
+@dataclasses.dataclass(frozen=True)
+class RefuseNonFinite:
+    """Ends training when a loss is not finite, before anything of it is saved."""
+
+    config: Config
+    plan: Plan
+    run: Run
+
+    def __call__(self, state: TrainState, outcome: Outcome) -> None:
+        """Raises Failure with the step, its rate and the last good checkpoint."""
+        losses = outcome.metrics[:, METRICS.index("loss")]
+        if np.isfinite(losses).all():
+            return
+        step = state.step - len(losses) + int(np.argmin(np.isfinite(losses)))
+        rate = optim.rate(
+            step,
+            self.config.optim,
+            warmup_steps=self.plan.warmup_steps,
+            total_steps=self.plan.total_steps,
+        )
+        kept = checkpoints.listed(self.run.checkpoints)
+        last = kept[0] if kept else "none"
+        raise Failure(
+            f"the loss of step {step} is {losses[np.argmin(np.isfinite(losses))]} at rate "
+            f"{rate:.3g}; last good checkpoint: {last};\nlower --learning_rate or set "
+            "--clip_norm=1"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Log:
+    """Writes the means since the last line to metrics.jsonl and TensorBoard."""
+
+    plan: Plan
+    config: Config
+    clock: Clock
+    metrics: Metrics
+    summaries: Summaries
+
+    def __call__(self, state: TrainState, _outcome: Outcome) -> None:
+        """Writes a line if one is due, and empties the sums."""
+        if not self.plan.log(state.step):
+            return
+        plan = {
+            "warmup_steps": self.plan.warmup_steps,
+            "total_steps": self.plan.total_steps,
+        }
+        values = {
+            **_finite(state.sums.means()),
+            "learning_rate": optim.rate(state.step - 1, self.config.optim, **plan),
+        }
+        speed = {"images_per_second": round(images_per_second(state), 1)}
+        epoch = self.plan.epoch(state.step)
+        self.metrics.write(state.step, epoch, "train", **values, **speed)
+        tagged = {f"train/{k}": v for k, v in (values | speed).items()}
+        self.summaries.scalars(state.step, tagged)
+        state.sums = Sums()
+
+
+def _finite(values: dict[str, float]) -> dict[str, float | None]:
+    """A gradient norm may overflow in float16; JSON has no infinity."""
+    return {k: v for k, v in values.items() if math.isfinite(v)}
+
+
+def images_per_second(state: TrainState) -> float:
+    """Training images per second of training; 0 while nothing was timed."""
+    return state.images / state.seconds if state.seconds else 0.0
+
+
+@dataclasses.dataclass
+class Validate:
+    """Evaluates the weights that would ship on the validation rows."""
+
+    plan: Plan
+    clock: Clock
+    evaluator: Evaluator
+    images: np.ndarray
+    labels: np.ndarray
+    names: tuple[str, ...]
+    metrics: Metrics
+    summaries: Summaries
+    progress: Progress
+    scores: Scores | None = None
+
+    def __call__(self, state: TrainState, _outcome: Outcome | None = None) -> None:
+        """Scores the validation rows if it is time."""
+        if not self.plan.evaluate(state.step):
+            return
+        with self.clock.phase("evaluate"):
+            self.scores = self.measure(state)
+        epoch = self.plan.epoch(state.step)
+        values = {"loss": self.scores.loss, "accuracy": self.scores.accuracy}
+        self.metrics.write(state.step, epoch, "validation", **values)
+        tagged = {f"validation/{k}": v for k, v in values.items()}
+        self.summaries.scalars(state.step, tagged)
+        if self._picture_due(state.step):
+            with self.clock.phase("evaluate"):
+                drawn = summaries.confusion_picture(self.scores.confusion, self.names)
+                self.summaries.picture(state.step, "validation/confusion", drawn)
+        self.progress.say(
+            f"epoch {epoch:.4g}: validation accuracy {self.scores.accuracy:.4f}, "
+            f"loss {self.scores.loss:.4f}"
+        )
+
+    def measure(self, state: TrainState) -> Scores:
+        """Scores of the weights that would ship, whether it is time or not."""
+        self.evaluator.load(shipped(state.arrays()))
+        return score(self.evaluator.logits(self.images), self.labels)
+
+    def _picture_due(self, step: int) -> bool:
+        every = self.plan.evaluate
+        count = -(-every.last // every.steps)
+        sparse = Every(every.steps * max(1, count // PICTURES), every.last)
+        return sparse(step)
+
+
+@dataclasses.dataclass
+class Save:
+    """Writes checkpoints, by step or so that at most a minute of work is at risk."""
+
+    plan: Plan
+    clock: Clock
+    run: Run
+    keep: int
+    facts: dict
+    before: Callable[[], None]
+    saved_at: float
+    saved_step: int = -1
+
+    def __call__(self, state: TrainState, _outcome: Outcome | None = None) -> None:
+        """Saves if it is time, and after the last step."""
+        late = (
+            self.plan.save.steps is None
+            and self.clock.now() - self.saved_at > RISK_SECS
+        )
+        if late or self.plan.save(state.step) or state.step == self.plan.total_steps:
+            self.now(state)
+
+    def now(self, state: TrainState) -> None:
+        """Saves unless this very step is saved already."""
+        if self.saved_step == state.step:
+            return
+        with self.clock.phase("save"):
+            self.before()
+            facts = self.facts | state.facts()
+            checkpoints.write(self.run.checkpoints, state.arrays(), facts)
+            checkpoints.prune(self.run.checkpoints, self.keep)
+        self.saved_at, self.saved_step = self.clock.now(), state.step
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """The progress line."""
+
+    plan: Plan
+    progress: Progress
+    clock: Clock
+    first_step: int
+    started: float
+
+    def __call__(self, state: TrainState, outcome: Outcome) -> None:
+        """Shows step, epoch, loss, accuracy, images/s and ETA."""
+        means = outcome.metrics.mean(axis=0)
+        last = state.step == self.plan.total_steps
+        done, left = state.step - self.first_step, self.plan.total_steps - state.step
+        eta = (self.clock.now() - self.started) / done * left
+        self.progress.update(
+            f"step {state.step}/{self.plan.total_steps}  "
+            f"epoch {self.plan.epoch(state.step):.2f}  loss {means[0]:.4f}  "
+            f"accuracy {means[1]:.3f}  {images_per_second(state):,.0f} images/s  "
+            f"ETA {duration(eta)}",
+            last=last,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class StopWhenAsked:
+    """Saves and ends the process when a signal asked for it."""
+
+    request: StopRequest
+    save: Save
+
+    def __call__(self, state: TrainState, _outcome: Outcome) -> None:
+        """Raises Stopped after a checkpoint."""
+        if (
+            self.request.received is not None
+            and state.step < self.save.plan.total_steps
+        ):
+            self.save.now(state)
+            raise self.request.stopped(
+                f"after step {state.step}, saved; the same command with "
+                f"--run_dir={self.save.run.path} resumes"
+            )
+
+
+@dataclasses.dataclass
+class Profile:
+    """Records a TensorBoard profile of the calls that cover steps first..last."""
+
+    first: int
+    last: int
+    directory: str
+    running: bool = False
+
+    def __call__(self, state: TrainState, _outcome: Outcome) -> None:
+        """Starts and stops the profiler between calls."""
+        if not self.running and self.first - 1 <= state.step < self.last:
+            tf.profiler.experimental.start(self.directory)
+            self.running = True
+        elif self.running and state.step >= self.last:
+            tf.profiler.experimental.stop()
+            self.running = False
+
+
+def augmented_picture(split: Split, rows: np.ndarray, varied: np.ndarray) -> np.ndarray:
+    """A grid of training images as the network sees them, with their labels."""
+    titles = [split.names[split.labels[row]] for row in rows]
+    return summaries.grid(varied.astype(np.uint8), titles)

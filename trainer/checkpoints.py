@@ -1,0 +1,161 @@
+"""Checkpoints that cannot lie: whole or absent, and verified before they are used.
+
+Layout: ``checkpoints/step-00001200/`` holds ``variables.npz`` (every variable of a
+TrainState by name) and ``manifest.json``, which has size and SHA-256 of the former, a
+hash of itself, and the facts of the state. The folder is written under another name,
+flushed, and renamed.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import pathlib
+import re
+import shutil
+import zipfile
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from trainer import files
+
+VERSION = 1
+MANIFEST, VARIABLES = "manifest.json", "variables.npz"
+_NAME = re.compile(r"step-(\d{8,})")
+
+
+class Damaged(ValueError):
+    """A checkpoint that is incomplete, altered or not one of ours."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A verified checkpoint: its step, all variables by name, and its manifest."""
+
+    path: pathlib.Path
+    step: int
+    arrays: Mapping[str, np.ndarray]
+    facts: Mapping[str, Any]
+
+
+def write(
+    directory: pathlib.Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]
+) -> pathlib.Path:
+    """Writes the checkpoint of `facts["step"]` and returns its folder.
+
+    Raises:
+        OSError: the disk is full or gone; what was there before is untouched.
+    """
+    final = directory / f"step-{facts['step']:08d}"
+    beside = directory / f".{final.name}.{os.getpid()}"
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        beside.mkdir(parents=True)
+        packed = io.BytesIO()
+        np.savez(packed, **arrays)
+        content = packed.getvalue()
+        files.write_bytes(beside / VARIABLES, content)
+        manifest = {
+            "version": VERSION,
+            **facts,
+            "files": {
+                VARIABLES: {"bytes": len(content), "sha256": _sha256(content)},
+            },
+        }
+        manifest["manifest_sha256"] = _own_hash(manifest)
+        files.write_json(beside / MANIFEST, manifest)
+        remove(final)  # there only if it was found damaged
+        os.rename(beside, final)
+        files.sync_directory(directory)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return final
+
+
+def read(path: pathlib.Path) -> Checkpoint:
+    """The checkpoint in folder `path`, verified; the bytes checked are those loaded.
+
+    Raises:
+        Damaged: with the reason.
+        FileNotFoundError: there is no such folder.
+    """
+    if not path.is_dir():
+        raise FileNotFoundError(f"no checkpoint {path}")
+    try:
+        facts = json.loads((path / MANIFEST).read_bytes())
+        if facts["manifest_sha256"] != _own_hash(facts):
+            raise Damaged(f"{MANIFEST} was altered")
+        if facts["version"] != VERSION:
+            raise Damaged(f"version {facts['version']}, this code reads {VERSION}")
+        match = _NAME.fullmatch(path.name)
+        if match is None or int(match[1]) != facts["step"]:
+            raise Damaged(f"the folder's name does not fit its step {facts['step']}")
+        content = (path / VARIABLES).read_bytes()
+        noted = facts["files"][VARIABLES]
+        if len(content) != noted["bytes"]:
+            raise Damaged(f"{VARIABLES} has {len(content)} of {noted['bytes']} bytes")
+        if _sha256(content) != noted["sha256"]:
+            raise Damaged(f"{VARIABLES} was altered")
+        with np.load(io.BytesIO(content), allow_pickle=False) as packed:
+            arrays = {name: packed[name] for name in packed.files}
+    except OSError as error:
+        raise Damaged(f"{error.strerror or error}: {error.filename}") from error
+    except (KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise Damaged(f"{MANIFEST} is not one of ours: {error}") from error
+    except ValueError as error:
+        raise error if isinstance(error, Damaged) else Damaged(str(error)) from error
+    return Checkpoint(path=path, step=facts["step"], arrays=arrays, facts=facts)
+
+
+def listed(directory: pathlib.Path) -> list[pathlib.Path]:
+    """Folders named like checkpoints, newest first; none is verified."""
+    if not directory.is_dir():
+        return []
+    found = [p for p in directory.iterdir() if _NAME.fullmatch(p.name)]
+    return sorted(found, key=lambda p: int(p.name.removeprefix("step-")), reverse=True)
+
+
+def newest(
+    directory: pathlib.Path, *, skipped: Callable[[str], None]
+) -> Checkpoint | None:
+    """The newest good checkpoint; `skipped` is told which were not good, and why.
+
+    Safe while another process adds and removes checkpoints.
+    """
+    for path in listed(directory):
+        try:
+            return read(path)
+        except FileNotFoundError:
+            continue
+        except Damaged as error:
+            if path.exists():
+                skipped(f"skipped checkpoint {path}: {error}")
+    return None
+
+
+def prune(directory: pathlib.Path, keep: int) -> None:
+    """Removes all but the `keep` newest; to be called after a successful `write`."""
+    for path in listed(directory)[keep:]:
+        remove(path)
+
+
+def remove(path: pathlib.Path) -> None:
+    """Removes a checkpoint so that no reader sees half of one under its name."""
+    doomed = path.with_name(f".removed.{path.name}.{os.getpid()}")
+    try:
+        os.rename(path, doomed)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _own_hash(manifest: Mapping[str, Any]) -> str:
+    rest = {k: v for k, v in manifest.items() if k != "manifest_sha256"}
+    return _sha256(json.dumps(rest, sort_keys=True).encode())

@@ -1,0 +1,50 @@
+"""Clock: where the seconds of this process go."""
+
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+
+
+class Clock:
+    """Seconds by phase; phases do not nest."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self.now = now
+        self.started = now()
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.last: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Adds the seconds spent inside to `name`."""
+        start = self.now()
+        try:
+            yield
+        finally:
+            self.last[name] = self.now() - start
+            self.seconds[name] += self.last[name]
+
+    def elapsed(self) -> float:
+        """Seconds since the clock was made."""
+        return self.now() - self.started
+
+
+class Pace:
+    """How many steps to give one call so that it lasts about `target_secs`."""
+
+    def __init__(self, steps: int | None, *, target_secs: float = 0.8) -> None:
+        self._fixed, self._target = steps, target_secs
+        self._secs_per_step: float | None = None
+
+    def note(self, count: int, secs: float) -> None:
+        """Takes note that a call of `count` steps took `secs`."""
+        self._secs_per_step = secs / count
+
+    def steps(self) -> int:
+        """Steps for the next call, at least 1; one until a step was timed."""
+        if self._fixed is not None:
+            return self._fixed
+        if not self._secs_per_step:
+            return 1
+        return max(1, min(1000, int(self._target / self._secs_per_step)))

@@ -1,0 +1,120 @@
+"""Cluster: the strategy, how many replicas there are, and who writes."""
+
+import dataclasses
+import os
+import typing
+
+import tensorflow as tf
+
+from trainer.commandline import UsageError
+from trainer.config import RunConfig, Strategy
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """Replicas that share one global batch.
+
+    Attributes:
+        strategy: in whose scope the state is made.
+        replicas: over all workers.
+        local_devices: of this process, one a replica.
+        worker, workers: this process's index, and how many processes there are.
+    """
+
+    strategy: tf.distribute.Strategy
+    replicas: int
+    local_devices: tuple[str, ...]
+    worker: int
+    workers: int
+
+    @property
+    def chief(self) -> bool:
+        """Whether this process writes files and reports."""
+        return self.worker == 0
+
+
+def set_threads(threads: int | None) -> int:
+    """Pins TensorFlow's thread pools; to be called before any device is made."""
+    count = threads or len(os.sched_getaffinity(0))
+    tf.config.threading.set_intra_op_parallelism_threads(count)
+    tf.config.threading.set_inter_op_parallelism_threads(count)
+    return count
+
+
+def connect(config: RunConfig) -> Cluster:
+    """Makes the devices and the strategy.
+
+    Raises:
+        UsageError: the strategy does not fit the devices.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    if config.logical_devices is not None:
+        _split_cpu(config.logical_devices)
+        gpus = []
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    kind = "GPU" if gpus else "CPU"
+    devices = [d.name for d in tf.config.list_logical_devices(kind)]
+    match config.strategy:
+        case Strategy.ONE_DEVICE:
+            return _cluster(tf.distribute.OneDeviceStrategy(devices[0]))
+        case Strategy.MIRRORED:
+            if not gpus and config.logical_devices is None:
+                devices = devices[:1]
+            return _cluster(tf.distribute.MirroredStrategy(devices))
+        case Strategy.MULTI_WORKER:
+            return _multi_worker()
+        case _:
+            typing.assert_never(config.strategy)
+
+
+def _split_cpu(count: int) -> None:
+    parts = [tf.config.LogicalDeviceConfiguration() for _ in range(count)]
+    tf.config.set_visible_devices([], "GPU")
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], parts
+    )
+
+
+def _cluster(strategy: tf.distribute.Strategy) -> Cluster:
+    return Cluster(
+        strategy=strategy,
+        replicas=strategy.num_replicas_in_sync,
+        local_devices=tuple(strategy.extended.worker_devices),
+        worker=0,
+        workers=1,
+    )
+
+
+def _multi_worker() -> Cluster:
+    try:
+        resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+        spec = resolver.cluster_spec().as_dict()
+        workers, index = spec["worker"], int(resolver.task_id)
+        if resolver.task_type != "worker" or not 0 <= index < len(workers):
+            raise ValueError(f"task {resolver.task_type}:{index} of {spec}")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"TF_CONFIG does not describe a worker of a cluster: {error};\nit must be "
+            '{"cluster": {"worker": ["host:port", ...]}, '
+            '"task": {"type": "worker", "index": 0}}'
+        ) from error
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    return Cluster(
+        strategy=strategy,
+        replicas=strategy.num_replicas_in_sync,
+        local_devices=tuple(strategy.extended.worker_devices),
+        worker=index,
+        workers=len(workers),
+    )
+
+
+def check_batch(global_batch: int, replicas: int) -> None:
+    """Raises UsageError unless the replicas share the global batch evenly."""
+    if global_batch % replicas:
+        lower = global_batch // replicas * replicas
+        near = [n for n in (lower, lower + replicas) if n > 0]
+        raise UsageError(
+            f"--global_batch={global_batch} cannot be shared by {replicas} replicas; "
+            f"the nearest that work: {' and '.join(map(str, near))}"
+        )

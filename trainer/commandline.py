@@ -1,0 +1,118 @@
+"""What every command of the toolkit does with its words: parse, help, exit codes.
+
+Synopsis::
+
+    values = flags.FlagValues()
+    flags.DEFINE_integer("epochs", 3, "How long.", flag_values=values,
+                         module_name="Schedule")  # the heading in --help
+    if __name__ == "__main__":
+        commandline.run("trainer.main", "Trains a model.", values, main)
+
+absl's own ``--help`` exits 1 and shows the main module's flags only, and its bad flags
+exit 1; here ``--help`` exits 0 and wrong usage exits 2 with at most two lines.
+"""
+
+import os
+import sys
+import textwrap
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
+
+from absl import app, flags
+
+UsageError = app.UsageError  # wrong usage, config or input: nothing was written
+
+WRONG_USAGE = 2
+FAILED = 1
+
+
+class Failure(Exception):
+    """The work failed, and a restart would fail the same way: exit code 1."""
+
+
+class Stopped(Exception):
+    """The work ended early on purpose; `code` is the exit code (130, 138, 143, 175)."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def help_text(name: str, summary: str, values: flags.FlagValues) -> str:
+    """The flags of `values` under their headings, each with its default."""
+    lines = [summary, "", f"usage: python -m {name} [--flag=value ...]"]
+    for heading, declared in values.flags_by_module_dict().items():
+        lines += ["", f"{heading}:"]
+        for flag in declared:
+            lines += _describe(flag)
+    lines += ["", "Everywhere:", "  --flagfile=FILE: reads flags from FILE, one a line"]
+    return "\n".join(lines)
+
+
+def _describe(flag: flags.Flag) -> list[str]:
+    text, value = flag.help, ""
+    if isinstance(flag.parser, flags.EnumParser):  # absl puts the choices before the text
+        value = f"={'|'.join(flag.parser.enum_values)}"
+        text = text.split(">: ", 1)[-1]
+    name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}{value}"
+    default = "off" if flag.default is None else flag.default_as_str.strip("'")
+    wrapped = textwrap.wrap(f"{text} (default: {default})", 74)
+    return [f"  {name}", *(f"      {line}" for line in wrapped)]
+
+
+def parse(values: flags.FlagValues, argv: list[str]) -> None:
+    """Parses `argv` (program name first) into `values`.
+
+    Raises:
+        UsageError: an unknown flag (with the nearest one), a bad value or a stray word.
+    """
+    try:
+        rest = values(argv)
+    except (flags.Error, ValueError) as error:  # ValueError: --nodebug=3
+        raise UsageError(" ".join(str(error).split())) from error
+    if len(rest) > 1:
+        raise UsageError(
+            f"unexpected word {rest[1]!r}; flags are written --name=value, see --help"
+        )
+
+
+def run(
+    name: str, summary: str, values: flags.FlagValues, main: Callable[[], int | None]
+) -> NoReturn:
+    """Parses sys.argv into `values`, calls `main` and exits as DESIGN's contract says."""
+    argv = sys.argv
+    if any(word in ("--help", "-help", "-h") for word in argv[1:]):
+        print(help_text(name, summary, values))
+        sys.exit(0)
+    try:
+        parse(values, argv)
+        code = main() or 0
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = FAILED
+    except (UsageError, Failure, Stopped) as error:
+        code = _exit_code(error)
+        _explain(name, str(error))
+    except Exception as error:  # noqa: BLE001  an error of ours: one line, not a page
+        code = FAILED
+        _explain(name, f"{type(error).__name__}: {_first_line(error)}")
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, Stopped):
+        return error.code
+    return WRONG_USAGE if isinstance(error, UsageError) else FAILED
+
+
+def _explain(name: str, message: str) -> None:
+    if any(word in ("--debug", "--debug=true") for word in sys.argv):
+        traceback.print_exc()
+    print(f"{name}: {message}", file=sys.stderr)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{lines[0] if lines else ''} (--debug shows where)"

@@ -1,0 +1,189 @@
+"""Split: one split of a TFDS image-classification data set, decoded, in memory."""
+
+import dataclasses
+import hashlib
+import pathlib
+
+import numpy as np
+import psutil
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from trainer.commandline import UsageError
+
+BATCH = 500  # examples fetched from TFDS at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Every example of a split, in the order of the prepared files.
+
+    Attributes:
+        images: uint8 [N, H, W, C].
+        labels: int32 [N].
+        ids: the data set's own "id", or else TFDS's (file and position).
+        names: of the classes, by label.
+        sha256: over ids, pixels and labels in order.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    ids: tuple[str, ...]
+    names: tuple[str, ...]
+    sha256: str
+
+
+def locate(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
+    """The builder of `name`, prepared or not; no network is touched.
+
+    Raises:
+        UsageError: there is no such data set, or its files are damaged.
+    """
+    try:
+        return tfds.builder(name, data_dir=data_dir, try_gcs=False)
+    except tfds.core.DatasetNotFoundError as error:
+        raise UsageError(
+            f"--dataset={name} is neither known to TFDS nor prepared in "
+            f"{data_dir or 'its default folder'};\nsee the TFDS catalogue for names, "
+            "or use --dataset=digits, which needs no download"
+        ) from error
+    except (ValueError, OSError, RuntimeError, AssertionError, ImportError) as error:
+        raise UsageError(
+            f"--dataset={name} in --data_dir={data_dir} cannot be opened: "
+            f"{_first_line(error)}"
+        ) from error
+
+
+def load(builder: tfds.core.DatasetBuilder, which: str) -> Split:
+    """Decodes split `which` ("train" or "test") of a prepared data set.
+
+    A data set without "test" is tested on its "validation" split.
+
+    Raises:
+        UsageError: not a data set for image classification, images of several sizes, a
+            damaged file, or more bytes than there is memory for.
+    """
+    image, label = _features(builder)
+    split = _split_name(builder, which)
+    count = builder.info.splits[split].num_examples
+    try:
+        return _decode(builder, split, count, (image, label))
+    except (tf.errors.OpError, OSError, ValueError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(
+            f"split {split} of {builder.info.full_name} in {builder.data_dir} cannot be "
+            f"read: {_first_line(error)};\nprepare it again in an empty --data_dir"
+        ) from error
+
+
+def _features(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
+    """Names of the one image and the one class label."""
+    features = builder.info.features
+    if not isinstance(features, tfds.features.FeaturesDict):
+        raise UsageError(f"--dataset={builder.name} has no named features")
+    images = [k for k, f in features.items() if isinstance(f, tfds.features.Image)]
+    labels = [k for k, f in features.items() if isinstance(f, tfds.features.ClassLabel)]
+    if builder.info.supervised_keys:
+        wanted = builder.info.supervised_keys[:2]
+        images = [k for k in images if k in wanted] or images
+        labels = [k for k in labels if k in wanted] or labels
+    if len(images) != 1 or len(labels) != 1:
+        raise UsageError(
+            f"--dataset={builder.name} is not for image classification: it needs one "
+            f"image and one class label, got images {images} and labels {labels}"
+        )
+    if (dtype := features[images[0]].np_dtype) != np.uint8:
+        raise UsageError(
+            f"--dataset={builder.name} has {dtype} pixels; uint8 is needed"
+        )
+    return images[0], labels[0]
+
+
+def _split_name(builder: tfds.core.DatasetBuilder, which: str) -> str:
+    splits = builder.info.splits
+    for name in (which, "validation") if which == "test" else (which,):
+        if name in splits and splits[name].num_examples:
+            return name
+    raise UsageError(
+        f"--dataset={builder.name} has no {which} split, only {sorted(splits)}"
+    )
+
+
+def _decode(
+    builder: tfds.core.DatasetBuilder, split: str, count: int, keys: tuple[str, str]
+) -> Split:
+    image, label = keys
+    features = builder.info.features
+    own_id = "id" in features and isinstance(features["id"], tfds.features.Text)
+    config = tfds.ReadConfig(add_tfds_id=True, try_autocache=False)
+    config.options.deterministic = True
+    source = builder.as_dataset(split=split, read_config=config, shuffle_files=False)
+    source = source.map(
+        lambda e: (e[image], e[label], e["id" if own_id else "tfds_id"]),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    if None in features[image].shape:
+        source = _of_one_size(source, builder)
+    images = labels = None
+    ids: list[str] = []
+    for pixels, classes, names in source.batch(BATCH).prefetch(2).as_numpy_iterator():
+        if images is None:
+            images = _room((count, *pixels.shape[1:]), builder)
+            labels = np.empty(count, np.int32)
+        here = slice(len(ids), len(ids) + len(names))
+        if here.stop > count:
+            break
+        images[here], labels[here] = pixels, classes
+        ids += [n.decode() for n in names]
+    if len(ids) != count:
+        raise ValueError(f"{len(ids)} or more examples where {count} are declared")
+    names = tuple(features[label].names)
+    if labels.min() < 0 or labels.max() >= len(names):
+        raise ValueError(
+            f"labels {labels.min()}..{labels.max()} of {len(names)} classes"
+        )
+    return Split(images, labels, tuple(ids), names, _sha256(ids, images, labels))
+
+
+def _of_one_size(source: tf.data.Dataset, builder) -> tf.data.Dataset:
+    """Checks that every image has the size of the first one."""
+    first = next(iter(source.take(1)))[0].shape
+    for number, (pixels, *_) in enumerate(source):
+        if pixels.shape != first:
+            raise UsageError(
+                f"--dataset={builder.name} has images of several sizes: number 0 is "
+                f"{tuple(first)}, number {number} is {tuple(pixels.shape)};\nprepare a "
+                "data set whose images have one size"
+            )
+    return source
+
+
+def _room(shape: tuple[int, ...], builder: tfds.core.DatasetBuilder) -> np.ndarray:
+    """An empty uint8 array, if there is memory for it and a copy on the device."""
+    need, free = 2 * int(np.prod(shape)), psutil.virtual_memory().available
+    if need > free:
+        raise UsageError(
+            f"--dataset={builder.name} needs {need:,} bytes in memory, twice its "
+            f"{shape} pixels; {free:,} are free: use a smaller data set or machine with more"
+        )
+    return np.empty(shape, np.uint8)
+
+
+def _sha256(ids: list[str], images: np.ndarray, labels: np.ndarray) -> str:
+    digest = hashlib.sha256("\0".join(ids).encode())
+    digest.update(f"{images.shape}".encode())
+    digest.update(images)
+    digest.update(labels.astype("<i4"))
+    return digest.hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def folder(builder: tfds.core.DatasetBuilder) -> pathlib.Path:
+    """Where the prepared files of `builder` are or will be."""
+    return pathlib.Path(builder.data_dir)

@@ -1,0 +1,110 @@
+"""Evaluator: weights in float32 on one device -> logits of a whole split."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainer import models
+from trainer.config import ModelConfig
+from trainer.intervals import wilson
+
+BATCH = 500  # the tail is padded to it, so every image meets the same compiled kernels
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """What a split says of some weights; every example counts.
+
+    Attributes:
+        loss: mean cross-entropy in nats.
+        correct, total: right answers; ties go to the lower class.
+        confusion: int [K, K], true class by answer.
+    """
+
+    loss: float
+    correct: int
+    total: int
+    confusion: np.ndarray
+
+    @property
+    def accuracy(self) -> float:
+        """Part of right answers."""
+        return self.correct / self.total
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the accuracy."""
+        return wilson(self.correct, self.total)
+
+
+class Evaluator:
+    """Runs one network in float32 on one device, whatever trained its weights."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        device: str | None = None,
+    ) -> None:
+        self._device = device
+        with tf.device(device):
+            self.model = models.build(
+                config, image_shape=image_shape, num_classes=num_classes
+            )
+            self._call = tf.function(
+                lambda images: self.model(images, training=False),
+                input_signature=[tf.TensorSpec([BATCH, *image_shape], tf.uint8)],
+                autograph=False,
+            )
+
+    def load(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Takes weights by path, in any float dtype.
+
+        Raises:
+            ValueError: they are of another model.
+        """
+        own = {v.path: v for v in self.model.variables}
+        if odd := own.keys() ^ weights.keys():
+            raise ValueError(f"weights of another model: {sorted(odd)[0]} differs")
+        for path, variable in own.items():
+            variable.assign(weights[path].astype(np.float32))
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """float32 [N, K] of uint8 [N, H, W, C]."""
+        parts = []
+        for first in range(0, len(images), BATCH):
+            part = images[first : first + BATCH]
+            full = np.zeros((BATCH, *images.shape[1:]), np.uint8)
+            full[: len(part)] = part
+            with tf.device(self._device):
+                parts.append(self._call(tf.constant(full)).numpy()[: len(part)])
+        return np.concatenate(parts)
+
+
+def score(logits: np.ndarray, labels: np.ndarray) -> Scores:
+    """Scores of logits [N, K] against labels [N], computed in float64.
+
+    Raises:
+        ValueError: a logit is not finite, with its row.
+    """
+    wide = logits.astype(np.float64)
+    if not np.isfinite(wide).all():
+        row = int(np.argwhere(~np.isfinite(wide).all(axis=1))[0, 0])
+        raise ValueError(f"the logits of example {row} are not finite: {logits[row]}")
+    wide -= wide.max(axis=1, keepdims=True)
+    log_sum = np.log(np.exp(wide).sum(axis=1))
+    loss = float(np.mean(log_sum - wide[np.arange(len(labels)), labels]))
+    answers = logits.argmax(axis=1)  # the first of equal ones
+    confusion = np.zeros((logits.shape[1],) * 2, np.int64)
+    np.add.at(confusion, (labels, answers), 1)
+    return Scores(loss, int((answers == labels).sum()), len(labels), confusion)
+
+
+def parameters(model: keras.Model) -> int:
+    """How many numbers the model's variables hold."""
+    return int(model.count_params())

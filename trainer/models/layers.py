@@ -1,0 +1,165 @@
+"""The layers Keras 3 lacks: stateless dropout, fused batch normalisation, pixels in."""
+
+import keras
+import tensorflow as tf
+
+from trainer.models import address
+
+
+@keras.saving.register_keras_serializable("trainer")
+class Normalise(keras.layers.Layer):
+    """Pixels 0..255 -> (x - 128) / 128, exact in every precision we train in.
+
+    A quantised model's input then has scale 1/128 and zero point 128: it is the pixel.
+    """
+
+    def call(self, pixels: tf.Tensor) -> tf.Tensor:
+        return (tf.cast(pixels, self.compute_dtype) - 128) / 128
+
+
+@keras.saving.register_keras_serializable("trainer")
+class Logits(keras.layers.Layer):
+    """Casts to the variables' dtype: float32 logits from a bfloat16 network."""
+
+    def call(self, logits: tf.Tensor) -> tf.Tensor:
+        return tf.cast(logits, self.variable_dtype)
+
+
+@keras.saving.register_keras_serializable("trainer")
+class Dropout(keras.layers.Layer):
+    """Dropout (Srivastava et al. 2014) whose mask is a function of its address.
+
+    Keras' own keeps a seed state that checkpoints leave out, and gives every replica
+    the same mask.
+    """
+
+    def __init__(self, rate: float, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.rate = rate
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if not training or self.rate == 0:
+            return x
+        drawn = address.current().uniform(
+            self.name, examples=tf.shape(x)[0], features=x.shape[1:].num_elements()
+        )
+        kept = tf.cast(drawn >= self.rate, x.dtype) / (1 - self.rate)
+        return x * tf.reshape(kept, tf.shape(x))
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "rate": self.rate}
+
+
+@keras.saving.register_keras_serializable("trainer")
+class BatchNorm(keras.layers.Layer):
+    """Batch normalisation (Ioffe & Szegedy 2015) over N, H, W with the fused kernel.
+
+    Keras 3's own layer is not fused: on two CPU cores a training step of resnet8 is 1.6
+    (float32) to 1.9 (bfloat16) times faster with this one. Moving statistics are not
+    assigned here: the batch's go into the address, where the step averages them over
+    replicas, so every replica keeps the same ones.
+
+    Args:
+        momentum: of the moving statistics.
+        epsilon: added to the variance.
+        synchronized: normalises with the statistics of the global batch.
+    """
+
+    def __init__(
+        self,
+        *,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        synchronized: bool = False,
+        **kwargs,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.momentum, self.epsilon = momentum, epsilon
+        self.synchronized = synchronized
+
+    def build(self, shape: tuple) -> None:
+        def weight(name: str, initial: str, trainable: bool) -> keras.Variable:
+            return self.add_weight(
+                shape=(shape[-1],),
+                name=name,
+                initializer=initial,
+                trainable=trainable,
+                autocast=False,
+            )
+
+        self.gamma = weight("gamma", "ones", True)
+        self.beta = weight("beta", "zeros", True)
+        self.moving_mean = weight("moving_mean", "zeros", False)
+        self.moving_variance = weight("moving_variance", "ones", False)
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if not training:
+            return self._normalise(
+                x, self.moving_mean.value, self.moving_variance.value
+            )
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if x.dtype == tf.float64 or (self.synchronized and replicas > 1):
+            mean, variance = self._moments(x)
+            y = self._normalise(x, mean, variance)
+        else:
+            y, mean, variance = self._fused(x)
+        here = address.current()
+        here.statistics.append((self.moving_mean, self.momentum, mean))
+        here.statistics.append((self.moving_variance, self.momentum, variance))
+        return y
+
+    def _fused(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        empty = tf.zeros([0], tf.float32)
+        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=x,
+            scale=self.gamma.value,
+            offset=self.beta.value,
+            mean=empty,
+            variance=empty,
+            epsilon=self.epsilon,
+            is_training=True,
+        )
+        return y, mean, variance
+
+    def _normalise(
+        self, x: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor
+    ) -> tf.Tensor:
+        if x.dtype == tf.float64 or variance is not self.moving_variance.value:
+            wide = tf.cast(x, self.variable_dtype)
+            scale = tf.math.rsqrt(variance + self.epsilon) * self.gamma.value
+            return tf.cast((wide - mean) * scale + self.beta.value, x.dtype)
+        y, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=x,
+            scale=self.gamma.value,
+            offset=self.beta.value,
+            mean=mean,
+            variance=variance,
+            epsilon=self.epsilon,
+            is_training=False,
+        )
+        return y
+
+    def _moments(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean and biased variance [C], over all replicas when synchronized."""
+        wide = tf.cast(x, self.variable_dtype)
+        mean = tf.reduce_mean(wide, [0, 1, 2])
+        square = tf.reduce_mean(tf.square(wide), [0, 1, 2])
+        if self.synchronized:
+            replica = tf.distribute.get_replica_context()
+            mean, square = replica.all_reduce(
+                tf.distribute.ReduceOp.MEAN, [mean, square]
+            )
+        return mean, square - tf.square(mean)
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "synchronized": self.synchronized,
+        }
+
+
+def scaled(channels: int, width: float) -> int:
+    """`channels` times `width`, at least 4 and a multiple of 4."""
+    return max(4, 4 * round(channels * width / 4))

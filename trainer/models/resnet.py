@@ -1,0 +1,112 @@
+"""resnet8, the MLPerf Tiny image-classification reference, and resnet20 of He et al."""
+
+import keras
+
+from trainer.config import ModelConfig
+from trainer.models.layers import BatchNorm, Dropout, scaled
+
+WIDTHS = (16, 32, 64)
+
+
+def resnet8(
+    x: keras.KerasTensor, config: ModelConfig, num_classes: int
+) -> keras.KerasTensor:
+    """Three residual stacks of one block each, as in MLPerf Tiny (Banbury et al. 2021).
+
+    Convolutions keep their biases and the shortcut of a narrowing stack is a 1x1
+    convolution without normalisation, layer for layer as in the reference. Float
+    [N, H, W, C] -> logits [N, K]. 78,666 parameters for 32x32x3 and 10 classes; with its
+    seven batch normalisations (4 x 240) folded away 77,706, the 77.7 k of the benchmark.
+    """
+    norm = _Norm(config)
+    x = norm(_conv(x, scaled(WIDTHS[0], config.width), "stem", bias=True), "stem")
+    x = keras.layers.ReLU(name="stem_relu")(x)
+    for stack, base in enumerate(WIDTHS, start=1):
+        name, strides = f"stack{stack}", 1 if stack == 1 else 2
+        channels, shortcut = scaled(base, config.width), x
+        x = _conv(x, channels, f"{name}_a", strides=strides, bias=True)
+        x = keras.layers.ReLU(name=f"{name}_a_relu")(norm(x, f"{name}_a"))
+        x = norm(_conv(x, channels, f"{name}_b", bias=True), f"{name}_b")
+        if stack > 1:
+            shortcut = _conv(
+                shortcut, channels, f"{name}_shortcut", size=1, strides=2, bias=True
+            )
+        x = keras.layers.Add(name=f"{name}_add")([shortcut, x])
+        x = keras.layers.ReLU(name=f"{name}_relu")(x)
+    return _classify(x, config, num_classes)
+
+
+def resnet20(
+    x: keras.KerasTensor, config: ModelConfig, num_classes: int
+) -> keras.KerasTensor:
+    """ResNet-20 for CIFAR (He et al. 2015, section 4.2): three stages of three blocks.
+
+    Shortcuts have no parameters (option A): every second pixel, new channels zero.
+    Float [N, H, W, C] -> logits [N, K]; 271,098 parameters for 32x32x3, 10 classes, of
+    which 1,376 are moving statistics.
+    """
+    norm = _Norm(config)
+    x = norm(_conv(x, scaled(WIDTHS[0], config.width), "stem"), "stem")
+    x = keras.layers.ReLU(name="stem_relu")(x)
+    for stage, base in enumerate(WIDTHS, start=1):
+        for block in "abc":
+            name = f"stage{stage}{block}"
+            strides = 2 if stage > 1 and block == "a" else 1
+            channels = scaled(base, config.width)
+            shortcut = _option_a(x, channels, name) if strides == 2 else x
+            x = _conv(x, channels, f"{name}_1", strides=strides)
+            x = keras.layers.ReLU(name=f"{name}_1_relu")(norm(x, f"{name}_1"))
+            x = norm(_conv(x, channels, f"{name}_2"), f"{name}_2")
+            x = keras.layers.Add(name=f"{name}_add")([shortcut, x])
+            x = keras.layers.ReLU(name=f"{name}_relu")(x)
+    return _classify(x, config, num_classes)
+
+
+class _Norm:
+    """Names and configures batch normalisation after convolution `name`."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        self._synchronized = config.sync_batch_norm
+
+    def __call__(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+        return BatchNorm(synchronized=self._synchronized, name=f"{name}_norm")(x)
+
+
+def _conv(
+    x: keras.KerasTensor,
+    channels: int,
+    name: str,
+    *,
+    size: int = 3,
+    strides: int = 1,
+    bias: bool = False,
+) -> keras.KerasTensor:
+    return keras.layers.Conv2D(
+        channels,
+        size,
+        strides=strides,
+        padding="same",
+        use_bias=bias,
+        kernel_initializer="he_normal",
+        name=f"{name}_conv",
+    )(x)
+
+
+def _option_a(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
+    x = keras.layers.MaxPooling2D(1, strides=2, name=f"{name}_every_second")(x)
+    grown = channels - x.shape[-1]
+    pads = [[0, 0], [0, 0], [0, 0], [grown // 2, grown - grown // 2]]
+    return keras.ops.pad(x, pads)
+
+
+def _classify(
+    x: keras.KerasTensor, config: ModelConfig, num_classes: int
+) -> keras.KerasTensor:
+    """Average over the whole picture, flatten, optional dropout, dense."""
+    x = keras.layers.AveragePooling2D(tuple(x.shape[1:3]), name="average")(x)
+    x = keras.layers.Flatten(name="flatten")(x)
+    if config.dropout:
+        x = Dropout(config.dropout, name="dropout")(x)
+    return keras.layers.Dense(
+        num_classes, kernel_initializer="he_normal", name="classes"
+    )(x)

@@ -1,0 +1,153 @@
+"""Prepares a TFDS data set once, however many processes ask for it.
+
+Synopsis::
+
+    python -m trainer.prepare --dataset=digits --data_dir=data
+"""
+
+import concurrent.futures
+import contextlib
+import fcntl
+import os
+import pathlib
+import shutil
+import sys
+import typing
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+
+from absl import flags
+
+from trainer import commandline, quiet
+from trainer.commandline import UsageError
+
+if typing.TYPE_CHECKING:
+    import tensorflow_datasets as tfds
+
+REACH_SECS = 5  # to answer a request for the first byte of a download
+
+
+def ensure(
+    name: str, data_dir: str | None, *, say: Callable[[str], None], write: bool = True
+) -> "tfds.core.DatasetBuilder":
+    """The builder of `name`, prepared; a prepared folder may be read-only.
+
+    Raises:
+        UsageError: unknown, not to be had without network, or no right to write.
+    """
+    from trainer import datasets
+
+    builder = datasets.locate(name, data_dir)
+    if builder.is_prepared():
+        return builder
+    if not write:
+        raise UsageError(
+            f"--dataset={name} is not prepared in {builder.data_dir} and --dry_run writes "
+            f"nothing; run python -m trainer.prepare --dataset={name} first"
+        )
+    _check_reachable(builder)
+    with _turn(builder, say):
+        builder = datasets.locate(name, data_dir)
+        if not builder.is_prepared():
+            say(f"preparing {builder.info.full_name} in {builder.data_dir}")
+            _prepare(builder)
+    return datasets.locate(name, data_dir)
+
+
+def _prepare(builder: "tfds.core.DatasetBuilder") -> None:
+    import tensorflow_datasets as tfds
+
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    folder = pathlib.Path(builder.data_dir)
+    for left in folder.parent.glob("incomplete.*"):  # of a preparer that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    config = tfds.download.DownloadConfig(try_download_gcs=False)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            builder.download_and_prepare(download_config=config)
+    except (AssertionError, OSError, ValueError, RuntimeError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UsageError(
+            f"--dataset={builder.name} could not be prepared in {folder}: {first[:300]}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _turn(
+    builder: "tfds.core.DatasetBuilder", say: Callable[[str], None]
+) -> Iterator[None]:
+    """One preparer at a time; the lock of one that dies is free at once."""
+    root = pathlib.Path(builder._data_dir_root)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = open(root / f".{builder.name}.preparing", "w")  # noqa: SIM115
+    except OSError as error:
+        raise UsageError(
+            f"--dataset={builder.name} is not prepared and --data_dir={root} cannot be "
+            f"written: {error.strerror}; name another --data_dir"
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another process that prepares {builder.name} in {root}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _check_reachable(builder: "tfds.core.DatasetBuilder") -> None:
+    """TFDS itself would try for minutes before it says that there is no network."""
+    urls = [url for url in builder.url_infos if url.startswith("http")]
+    if not urls:
+        return
+    with concurrent.futures.ThreadPoolExecutor(len(urls)) as pool:
+        answers = [pool.submit(_reach, url) for url in urls[:1]]
+        done, _ = concurrent.futures.wait(answers, timeout=2 * REACH_SECS)
+        reasons = [a.result() for a in done] or ["no answer"]
+    if reasons[0] is not None:
+        raise UsageError(
+            f"--dataset={builder.name} is not prepared in {builder.data_dir} and {urls[0]} "
+            f"cannot be reached ({reasons[0]});\nname the folder of a prepared copy with "
+            "--data_dir, or use --dataset=digits, which needs no network"
+        )
+
+
+def _reach(url: str) -> str | None:
+    """Why `url` gives no answer at all, or None."""
+    request = urllib.request.Request(url, method="HEAD")
+    try:
+        urllib.request.urlopen(request, timeout=REACH_SECS).close()
+    except urllib.error.HTTPError:
+        return None  # somebody answered: let TFDS try
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "reason", error))
+    return None
+
+
+def _define(values: flags.FlagValues) -> flags.FlagValues:
+    where = {"flag_values": values, "module_name": "Data"}
+    flags.DEFINE_string("dataset", "cifar10", "TFDS data set to prepare.", **where)
+    flags.DEFINE_string(
+        "data_dir", None, "Where it goes; off: $TFDS_DATA_DIR or TFDS's own.", **where
+    )
+    flags.DEFINE_bool("debug", False, "Shows the traceback of an error.", **where)
+    return values
+
+
+def main(values: flags.FlagValues) -> None:
+    """Prepares --dataset and says where it is."""
+    with quiet.start_up():
+        import trainer.datasets  # noqa: F401
+    data_dir = values.data_dir and os.path.expanduser(values.data_dir)
+    builder = ensure(values.dataset, data_dir, say=lambda m: print(m, file=sys.stderr))
+    counts = {name: split.num_examples for name, split in builder.info.splits.items()}
+    print(f"{builder.info.full_name} is prepared in {builder.data_dir}: {counts}")
+
+
+if __name__ == "__main__":
+    _values = _define(flags.FlagValues())
+    commandline.run(
+        "trainer.prepare", "Prepares a TFDS data set.", _values, lambda: main(_values)
+    )

@@ -1,0 +1,45 @@
+"""Keeps TensorFlow's start-up lines off the terminal unless something fails.
+
+They are written by C++ to descriptor 2, one of them at every log level, before Python
+could filter: so the descriptor itself is sent to a file, which is replayed on failure.
+"""
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from trainer.commandline import UsageError
+
+
+@contextlib.contextmanager
+def start_up() -> Iterator[None]:
+    """Hides what is written to descriptor 2 inside; an unexpected error shows it."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as hidden:
+        os.dup2(hidden.fileno(), 2)
+        try:
+            yield
+        except UsageError:
+            _restore(kept)
+            raise
+        except Exception:
+            _restore(kept)
+            hidden.seek(0)
+            os.write(2, hidden.read())
+            raise
+        else:
+            _restore(kept)
+
+
+def _restore(kept: int) -> None:
+    sys.stderr.flush()
+    os.dup2(kept, 2)
+    os.close(kept)

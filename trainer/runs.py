@@ -1,0 +1,166 @@
+"""Run: a directory with everything one training made.
+
+Synopsis::
+
+    run = runs.find(None, root="runs")  # what runs/latest points at
+    print(run.result()["test_accuracy"], run.config().model.name)
+"""
+
+import dataclasses
+import datetime
+import json
+import os
+import pathlib
+from typing import Any
+
+from trainer import files
+from trainer.commandline import UsageError
+from trainer.config import Config, Resume, RunConfig, differences
+
+LATEST = "latest"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run directory; DESIGN lists what lies in it."""
+
+    path: pathlib.Path
+
+    @property
+    def checkpoints(self) -> pathlib.Path:
+        """Folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def tensorboard(self) -> pathlib.Path:
+        """Folder of event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def metrics(self) -> pathlib.Path:
+        """One JSON object a line, see docs/run_directory.md."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def exists(self) -> bool:
+        """Whether a training was started here."""
+        return (self.path / "config.json").is_file()
+
+    def recorded(self) -> dict[str, Any]:
+        """config.json: {"config": ..., "run": ..., "data": ...}."""
+        return self._json("config.json")
+
+    def environment(self) -> dict[str, Any]:
+        """environment.json: what the bits depend on besides Config and data."""
+        return self._json("environment.json")
+
+    def config(self) -> Config:
+        """The Config that the run was started with."""
+        try:
+            return Config.from_json(self.recorded()["config"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"{self.path / 'config.json'} cannot be read: {error}"
+            ) from error
+
+    def result(self) -> dict[str, Any] | None:
+        """result.json of a finished run, else None."""
+        if not (self.path / "result.json").is_file():
+            return None
+        return self._json("result.json")
+
+    def write(self, name: str, value: Any) -> None:
+        """Writes `value` as JSON file `name`, whole or not at all."""
+        files.write_json(self.path / name, value)
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            return json.loads((self.path / name).read_bytes())
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{self.path / name} cannot be read: {error}") from error
+
+
+def find(run_dir: str | None, *, root: str = "runs") -> Run:
+    """The run in `run_dir`, or else the newest one under `root`.
+
+    Raises:
+        UsageError: there is none.
+    """
+    path = pathlib.Path(run_dir) if run_dir else pathlib.Path(root) / LATEST
+    run = Run(path.resolve())
+    if not run.exists:
+        raise UsageError(
+            f"no run in {path}; train one with python -m trainer.main, or name another "
+            "with --run_dir"
+        )
+    return run
+
+
+def new_path(config: Config, run_config: RunConfig) -> pathlib.Path:
+    """Where this training goes: --run_dir, or a fresh name under --runs_root."""
+    if run_config.run_dir is not None:
+        return pathlib.Path(run_config.run_dir).absolute()
+    now = datetime.datetime.now(datetime.UTC)
+    dataset = config.data.dataset.replace("/", "-").replace(":", "-")
+    name = f"{now:%Y%m%d-%H%M%S}-{config.model.name}-{dataset}"
+    root = pathlib.Path(run_config.runs_root).absolute()
+    names = [name, *(f"{name}-{n}" for n in range(2, 100))]
+    return next(root / n for n in names if not (root / n).exists())
+
+
+def admit(run: Run, config: Config, run_config: RunConfig) -> None:
+    """Whether this training may start or go on in `run`; writes nothing.
+
+    Raises:
+        UsageError: --resume forbids it, another Config was used, or no right to write.
+    """
+    check_writable(run.path)
+    if not run.exists:
+        if run_config.resume is Resume.MUST:
+            raise UsageError(
+                f"--resume=must, but there is no run in {run.path}; "
+                "leave --resume out to start one"
+            )
+        return
+    if run_config.resume is Resume.NEVER:
+        raise UsageError(
+            f"--resume=never, but {run.path} holds a run; name another --run_dir"
+        )
+    theirs, ours = run.recorded().get("config", {}), config.to_json()
+    if found := differences(theirs, ours):
+        raise UsageError(
+            f"{run.path} was started with another config ({'; '.join(found)});\n"
+            "give the same flags, or another --run_dir"
+        )
+
+
+def check_writable(path: pathlib.Path) -> None:
+    """Raises UsageError unless a run can be made or continued in `path`."""
+    if path.is_dir():
+        if any(path.iterdir()) and not Run(path).exists:
+            raise UsageError(
+                f"--run_dir={path} is not empty and not a run; name another directory"
+            )
+    parent = path
+    while not os.path.lexists(parent):
+        parent = parent.parent
+    if not parent.is_dir():
+        raise UsageError(
+            f"the run cannot go to {path}: {parent} is a file; name another directory"
+        )
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"the run cannot go to {path}: no right to write in {parent}; "
+            "name another directory"
+        )
+
+
+def make_latest(run: Run) -> None:
+    """Lets `latest` beside the run point at it, if no file of that name is in the way."""
+    link = run.path.parent / LATEST
+    if link.exists() and not link.is_symlink():
+        return
+    beside = link.with_name(f".{LATEST}.{os.getpid()}")
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(run.path.name)
+    os.replace(beside, link)

@@ -1,0 +1,62 @@
+"""Which dataset rows make the batch of a step: NumPy only, a pure function of the step."""
+
+import functools
+
+import numpy as np
+
+# Philox keys are (what for, number): the split is the same for every seed.
+_SPLIT_KEY = 0x5EED
+
+
+def validation_split(
+    labels: np.ndarray, fraction: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on and rows held out, both int32, ascending, disjoint, complete.
+
+    Of every class `fraction` of its rows, rounded, is held out; the choice depends on
+    nothing else.
+    """
+    generator = np.random.Generator(np.random.Philox(key=[_SPLIT_KEY, 0]))
+    held = [np.zeros(0, np.int64)]
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        count = round(fraction * len(members))
+        held.append(generator.permutation(members)[:count])
+    out = np.zeros(len(labels), bool)
+    out[np.concatenate(held)] = True
+    return np.flatnonzero(~out).astype(np.int32), np.flatnonzero(out).astype(np.int32)
+
+
+class Sampler:
+    """The endless stream of training rows, cut into global batches.
+
+    Epochs follow each other without a gap: a batch may hold the end of one and the start
+    of the next, so that every batch is full and no row is dropped.
+    """
+
+    def __init__(self, rows: np.ndarray, *, global_batch: int, seed: int) -> None:
+        self._rows = rows.astype(np.int32)
+        self._batch = global_batch
+        self._epoch = functools.lru_cache(maxsize=2)(
+            functools.partial(_permutation, self._rows.tobytes(), seed)
+        )
+
+    def rows(self, step: int) -> np.ndarray:
+        """Dataset rows of the global batch at 0-based `step`: int32 [B]."""
+        first, size = step * self._batch, len(self._rows)
+        batch, parts = self._batch, []
+        while batch > 0:
+            epoch, start = divmod(first, size)
+            part = self._epoch(epoch)[start : start + batch]
+            parts.append(part)
+            first, batch = first + len(part), batch - len(part)
+        return np.concatenate(parts)
+
+    def block(self, step: int, count: int) -> np.ndarray:
+        """Rows of `count` steps from `step` on: int32 [count, B]."""
+        return np.stack([self.rows(step + i) for i in range(count)])
+
+
+def _permutation(rows: bytes, seed: int, epoch: int) -> np.ndarray:
+    generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
+    return generator.permutation(np.frombuffer(rows, np.int32))

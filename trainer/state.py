@@ -1,0 +1,142 @@
+"""TrainState: exactly what a checkpoint holds, and the hashes that prove it."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from trainer.steps import METRICS, Outcome
+
+
+@dataclasses.dataclass
+class Sums:
+    """Totals over the steps since the last line of metrics."""
+
+    totals: np.ndarray = dataclasses.field(
+        default_factory=lambda: np.zeros(len(METRICS), np.float64)
+    )
+    count: int = 0
+
+    def add(self, metrics: np.ndarray) -> None:
+        """Adds float [K, M] one step after the other, so K does not change the bits."""
+        for row in metrics:
+            self.totals = self.totals + row
+            self.count += 1
+
+    def means(self) -> dict[str, float]:
+        """Mean of each metric over the steps added."""
+        return {
+            name: float(total / self.count)
+            for name, total in zip(METRICS, self.totals, strict=True)
+        }
+
+
+@dataclasses.dataclass
+class TrainState:
+    """Everything that the next step depends on, and the sums that the next line needs.
+
+    Attributes:
+        step: steps done.
+        rows_digest: SHA-256 chained over the rows of every step done.
+        sums: since the last line of metrics.
+        seconds, images: of training, compilation, evaluation and saving excluded.
+    """
+
+    model: keras.Model
+    optimizer: keras.optimizers.Optimizer
+    step: int = 0
+    rows_digest: bytes = hashlib.sha256().digest()
+    sums: Sums = dataclasses.field(default_factory=Sums)
+    seconds: float = 0.0
+    images: int = 0
+
+    def advance(self, outcome: Outcome) -> None:
+        """Takes note of the steps of one call."""
+        for rows in outcome.rows:
+            chained = self.rows_digest + rows.astype("<i4").tobytes()
+            self.rows_digest = hashlib.sha256(chained).digest()
+        self.step += len(outcome.rows)
+        self.sums.add(outcome.metrics)
+
+    def variables(self) -> dict[str, keras.Variable]:
+        """Every variable by the name it has in a checkpoint."""
+        named = {f"model/{v.path}": v for v in self.model.variables}
+        averages = _averages(self.optimizer)
+        for weight, average in zip(
+            self.model.trainable_variables, averages, strict=False
+        ):
+            named[f"ema/{weight.path}"] = average
+        taken = {id(v) for v in averages}
+        for variable in self.optimizer.variables:
+            if id(variable) not in taken:
+                named[f"optimizer/{variable.path}"] = variable
+        expected = len(self.model.variables) + len(self.optimizer.variables)
+        if len(named) != expected:
+            raise RuntimeError(f"{expected} variables have {len(named)} distinct paths")
+        return named
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The values of `variables`."""
+        return {name: v.numpy() for name, v in self.variables().items()}
+
+    def load(self, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
+        """Takes over what `arrays` and `facts` of a checkpoint hold.
+
+        Raises:
+            ValueError: the checkpoint is of another model or optimizer.
+        """
+        variables = self.variables()
+        if odd := variables.keys() ^ arrays.keys():
+            raise ValueError(f"variables differ, among them {sorted(odd)[0]}")
+        for name, variable in variables.items():
+            if tuple(variable.shape) != arrays[name].shape:
+                raise ValueError(
+                    f"{name} is {arrays[name].shape}, expected {tuple(variable.shape)}"
+                )
+        for name, variable in variables.items():
+            variable.assign(arrays[name])
+        self.step = facts["step"]
+        self.rows_digest = bytes.fromhex(facts["rows_sha256"])
+        self.sums = Sums(np.array(facts["sums"]["totals"]), facts["sums"]["count"])
+        self.seconds, self.images = facts["train_seconds"], facts["train_images"]
+
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint's manifest says of the state, arrays apart."""
+        arrays = self.arrays()
+        return {
+            "step": self.step,
+            "rows_sha256": self.rows_digest.hex(),
+            "weights_sha256": weights_sha256(shipped(arrays)),
+            "raw_weights_sha256": weights_sha256(raw(arrays)),
+            "sums": {"totals": self.sums.totals.tolist(), "count": self.sums.count},
+            "train_seconds": self.seconds,
+            "train_images": self.images,
+        }
+
+
+def _averages(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return inner._model_variables_moving_average if inner.use_ema else []
+
+
+def raw(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The model's own variables by path, in model order."""
+    prefix = "model/"
+    return {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
+
+
+def shipped(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The weights that are evaluated and shipped: averages where there are any."""
+    return {path: arrays.get(f"ema/{path}", own) for path, own in raw(arrays).items()}
+
+
+def weights_sha256(weights: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 over path, dtype, shape and bytes of each weight, in order."""
+    digest = hashlib.sha256()
+    for path, array in weights.items():
+        digest.update(f"{path}\0{array.dtype.str}\0{array.shape}\0".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,216 @@
+"""The compiled step: rows of the global batch -> new weights, and what it measured."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainer.augment import augment
+from trainer.cluster import Cluster
+from trainer.config import Config, Precision
+from trainer.models import address
+from trainer.models.address import Address
+
+METRICS = ("loss", "accuracy", "gradient_norm")  # of each step, over the global batch
+WORD_BYTES = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What one call measured.
+
+    Attributes:
+        metrics: float [K, 3], a row a step, columns as in METRICS.
+        rows: int32 [K, B], the rows that the replicas gathered, in replica order.
+    """
+
+    metrics: np.ndarray
+    rows: np.ndarray
+
+
+class Images:
+    """A split on every replica's device: pixels packed in int64 words, and labels.
+
+    GatherV2 has no GPU kernel for uint8, so the rows are gathered as int64 words and
+    their bytes reinterpreted, which is exact.
+    """
+
+    def __init__(
+        self, images: np.ndarray, labels: np.ndarray, cluster: Cluster
+    ) -> None:
+        self.shape = images.shape[1:]
+        flat = images.reshape(len(images), -1)
+        pad = -flat.shape[1] % WORD_BYTES
+        if pad:
+            flat = np.pad(flat, [(0, 0), (0, pad)])
+        words = np.ascontiguousarray(flat).view(np.int64)
+        self.words = _on_each_device(words, cluster)
+        self.labels = _on_each_device(labels.astype(np.int64), cluster)
+
+
+def _on_each_device(array: np.ndarray, cluster: Cluster) -> tf.Tensor:
+    def place(context: tf.distribute.experimental.ValueContext) -> tf.Tensor:
+        local = context.replica_id_in_sync_group % len(cluster.local_devices)
+        with tf.device(cluster.local_devices[local]):
+            return tf.identity(tf.constant(array))
+
+    return cluster.strategy.experimental_distribute_values_from_function(place)
+
+
+def gather(words: tf.Tensor, rows: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
+    """uint8 [n, H, W, C] of the int32 rows [n] out of packed int64 words [N, W8]."""
+    picked = tf.bitcast(tf.gather(words, rows), tf.uint8)
+    flat = tf.reshape(picked, [rows.shape[0], -1])
+    return tf.reshape(flat[:, : int(np.prod(shape))], [rows.shape[0], *shape])
+
+
+class Trainer:
+    """Runs steps of `model` on `images`; every replica holds the same variables."""
+
+    def __init__(
+        self,
+        config: Config,
+        cluster: Cluster,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        images: Images,
+    ) -> None:
+        self._config, self._cluster = config, cluster
+        self._body, self._optimizer = model.get_layer("body"), optimizer
+        self._normalise = model.get_layer("normalise")
+        self._images = images
+        self._share = config.global_batch // cluster.replicas
+        self._gradients = self._forward_backward
+        if config.jit_compile:  # of the whole replica step it fails on two CPU replicas
+            self._gradients = tf.function(
+                self._forward_backward, jit_compile=True, autograph=False
+            )
+        batch = config.global_batch
+        self._compiled = tf.function(self._steps).get_concrete_function(
+            images.words,
+            images.labels,
+            tf.TensorSpec([None, batch], tf.int32),
+            tf.TensorSpec([], tf.int64),
+            tf.TensorSpec([None], tf.float32),
+        )
+
+    def __call__(self, step: int, rows: np.ndarray, rates: np.ndarray) -> Outcome:
+        """Runs steps `step`, `step` + 1, ... on `rows` int32 [K, B], `rates` [K]."""
+        metrics, gathered = self._compiled(
+            self._images.words,
+            self._images.labels,
+            tf.constant(rows),
+            tf.constant(step, tf.int64),
+            tf.constant(rates),
+        )
+        return Outcome(metrics=metrics.numpy(), rows=gathered.numpy())
+
+    @property
+    def body(self) -> keras.Model:
+        """The network after normalisation."""
+        return self._body
+
+    def augmented(self, rows: np.ndarray) -> np.ndarray:
+        """What the network would see of int32 rows [n] at step 0: float32 [n, H, W, C]."""
+        local = self._cluster.strategy.experimental_local_results(self._images.words)[0]
+        pixels = gather(local, tf.constant(rows), self._images.shape)
+        here = Address(
+            self._config.seed, tf.zeros([], tf.int64), tf.zeros([], tf.int64)
+        )
+        return augment(pixels, self._config.data.augment, here).numpy()
+
+    @property
+    def graph(self) -> tf.Graph:
+        """Of the compiled call, for TensorBoard."""
+        return self._compiled.graph
+
+    def _steps(self, words, labels, rows, first_step, rates):
+        """One call: a loop over steps, each on all replicas. Cross-replica context."""
+        count = tf.shape(rows)[0]
+        metrics = tf.TensorArray(self._body.variable_dtype, count)
+        gathered = tf.TensorArray(tf.int32, count)
+        for i in tf.range(count):
+            self._optimizer.learning_rate.assign(rates[i])
+            step = first_step + tf.cast(i, tf.int64)
+            results = self._cluster.strategy.run(
+                self._replica_step, args=(words, labels, rows[i], step)
+            )
+            # Every replica returns the same: sums and gathered rows are exchanged.
+            measured, took = (
+                self._cluster.strategy.experimental_local_results(r)[0] for r in results
+            )
+            metrics = metrics.write(i, measured)
+            gathered = gathered.write(i, took)
+        return metrics.stack(), gathered.stack()
+
+    @tf.autograph.experimental.do_not_convert
+    def _replica_step(self, words, labels, rows, step):
+        """This replica's share of a global batch, and the update all replicas make."""
+        replica = tf.distribute.get_replica_context()
+        first = replica.replica_id_in_sync_group * self._share
+        mine = tf.ensure_shape(rows[first : first + self._share], [self._share])
+        here = Address(self._config.seed, step, tf.cast(first, tf.int64))
+        pixels = gather(words, mine, self._images.shape)
+        varied = augment(pixels, self._config.data.augment, here)
+        sums, gradients, statistics = self._gradients(
+            varied, tf.gather(labels, mine), step, here.first
+        )
+        reduce_sum = tf.distribute.ReduceOp.SUM
+        sums, gradients, statistics = replica.all_reduce(
+            reduce_sum, (sums, gradients, statistics)
+        )
+        norm = self._update(gradients, statistics)
+        measured = tf.concat([sums / self._config.global_batch, [norm]], 0)
+        return measured, replica.all_gather(mine, axis=0)
+
+    def _forward_backward(self, varied, labels, step, first):
+        """Sums of loss and of right answers [2], gradients, batch statistics."""
+        trained = [v.value for v in self._body.trainable_variables]
+        with (
+            address.at(Address(self._config.seed, step, first)) as here,
+            tf.GradientTape() as tape,
+        ):
+            logits = self._body(self._normalise(varied), training=True)
+            losses = self._losses(labels, logits)
+            loss = tf.reduce_sum(losses) / self._config.global_batch
+            scaled = self._scale(loss)
+        gradients = tape.gradient(scaled, trained)
+        right = tf.equal(tf.argmax(logits, 1), labels)
+        sums = tf.stack(
+            [tf.reduce_sum(losses), tf.reduce_sum(tf.cast(right, losses.dtype))]
+        )
+        self._moved = [
+            (variable, momentum) for variable, momentum, _ in here.statistics
+        ]
+        return sums, gradients, [value for _, _, value in here.statistics]
+
+    def _losses(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Cross-entropy [n]; label smoothing as in Szegedy et al. 2016."""
+        smoothing, classes = self._config.optim.label_smoothing, logits.shape[1]
+        target = tf.one_hot(labels, classes, dtype=logits.dtype)
+        target = target * (1 - smoothing) + smoothing / classes
+        return tf.nn.softmax_cross_entropy_with_logits(target, logits)
+
+    def _scale(self, loss: tf.Tensor) -> tf.Tensor:
+        if self._config.precision is Precision.MIXED_FLOAT16:
+            return self._optimizer.scale_loss(loss)
+        return loss
+
+    def _update(self, gradients, statistics) -> tf.Tensor:
+        """Applies summed gradients; returns their norm before clipping, unscaled."""
+        factor = tf.ones([], self._body.variable_dtype)
+        if self._config.precision is Precision.MIXED_FLOAT16:
+            factor = self._optimizer.scale_loss(factor)
+        norm = tf.linalg.global_norm(gradients) / factor
+        limit = self._config.optim.clip_norm
+        if limit is not None:
+            keep = tf.minimum(1.0, limit / tf.maximum(norm, 1e-12))
+            keep = tf.cast(keep, norm.dtype)
+            gradients = [g * keep for g in gradients]
+        self._optimizer.apply(gradients, self._body.trainable_variables)
+        replicas = self._cluster.replicas
+        for (variable, momentum), total in zip(self._moved, statistics, strict=True):
+            now = tf.cast(total / replicas, variable.dtype)
+            variable.assign(variable.value * momentum + now * (1 - momentum))
+        return norm
