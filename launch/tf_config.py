@@ -163,22 +163,16 @@ def jobset(environment: Environment) -> Cluster:
 
 
 def trainjob(environment: Environment) -> Cluster:
-    """A Kubeflow TrainJob whose runtime has the policy `torch`, one process a node.
+    """A Kubeflow TrainJob whose runtime has the policy `torch`.
 
-    That policy is the only one that tells a pod both how many nodes there are and who
-    is first, whatever the TrainJob's numNodes:
+    That policy tells a pod how many nodes there are and who is first, whatever numNodes
+    the TrainJob asks for; processes a node do not matter, one drives all its GPUs.
     https://www.kubeflow.org/docs/components/trainer/operator-guides/ml-policy/
     """
     first = _text(environment, "PET_MASTER_ADDR")
     match = re.fullmatch(r"(.+-0-)0(\.[^.]+.*)", first)
     if match is None:
         raise ValueError(f"PET_MASTER_ADDR={first} is not <job>-node-0-0.<job>")
-    processes = environment.get("PET_NPROC_PER_NODE", "1")
-    if processes != "1":
-        raise ValueError(
-            f"PET_NPROC_PER_NODE={processes}: one process drives all GPUs of a node; "
-            "set numProcPerNode: 1"
-        )
     port = _integer(environment, "PET_MASTER_PORT")
     return Cluster(
         workers=tuple(

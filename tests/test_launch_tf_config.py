@@ -13,7 +13,7 @@ JOBSET = {**INDEXED, "LAUNCH_JOB": "node", "LAUNCH_JOBSET": "cnn"}
 TRAINJOB = {
     "JOB_COMPLETION_INDEX": "1",
     "PET_NNODES": "3",
-    "PET_NPROC_PER_NODE": "1",
+    "PET_NPROC_PER_NODE": "auto",
     "PET_NODE_RANK": "1",
     "PET_MASTER_ADDR": "cnn-node-0-0.cnn",
     "PET_MASTER_PORT": "29400",
@@ -135,7 +135,7 @@ BAD = [
     ({**INDEXED, "LAUNCH_PORT": "70000"}, "65535"),
     ({**JOBSET, "LAUNCH_JOB": ""}, "LAUNCH_JOB is not set"),
     ({**TRAINJOB, "PET_MASTER_ADDR": "somewhere"}, "PET_MASTER_ADDR=somewhere"),
-    ({**TRAINJOB, "PET_NPROC_PER_NODE": "auto"}, "numProcPerNode: 1"),
+    ({**TRAINJOB, "PET_MASTER_PORT": ""}, "PET_MASTER_PORT is not set"),
     ({**TRAINJOB, "PET_NNODES": "x"}, "PET_NNODES='x'"),
     ({**SLURM, "SLURM_DISTRIBUTION": "cyclic"}, "--distribution=block"),
     ({**SLURM, "SLURM_STEP_TASKS_PER_NODE": "1(x2)"}, "one count a node"),

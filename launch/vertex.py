@@ -1,0 +1,117 @@
+"""launch.vertex: prints the body of a Vertex AI CustomJob.
+
+    python -m launch.vertex --name=NAME --image=IMAGE --nfs=SERVER:/EXPORT:NAME \\
+        --network=NETWORK [flags] -- TRAINER FLAGS > job.json
+
+Post it to projects/PROJECT/locations/REGION/customJobs. The run is kept on the NFS
+share: a bucket mounted as a directory cannot replace files at once, as checkpoints do.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from launch import commandline, job
+from launch.job import Job
+from launch.training import Training
+
+_NFS = (r"[A-Za-z0-9.-]+", r"/[^\s:]*", r"[A-Za-z0-9_-]+")
+_NETWORK = r"projects/\d+/global/networks/[a-z]([-a-z0-9]*[a-z0-9])?"
+
+
+def define(values: flags.FlagValues) -> None:
+    """Declares this command's flags."""
+    job.define(values)
+    container = {"flag_values": values, "module_name": "Container"}
+    flags.DEFINE_string(
+        "nfs", None, "SERVER:/EXPORT:NAME, mounted at /mnt/nfs/NAME.", **container
+    )
+    flags.DEFINE_string(
+        "network",
+        None,
+        "projects/NUMBER/global/networks/NAME, where the NFS server is.",
+        **container,
+    )
+    resources = {"flag_values": values, "module_name": "Resources"}
+    flags.DEFINE_string("machine", "n1-standard-8", "Machine type.", **resources)
+    flags.DEFINE_string(
+        "accelerator", "NVIDIA_TESLA_T4", "Type of the --gpus.", **resources
+    )
+    flags.DEFINE_integer(
+        "max_hours", 168, "The job ends after it.", lower_bound=1, **resources
+    )
+    flags.DEFINE_bool("spot", False, "Cheaper machines that may be taken.", **resources)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the body."""
+    return commandline.run(__doc__, define, _print, arguments)
+
+
+def _print(values: flags.FlagValues, trainer_flags: list[str]) -> int:
+    print(json.dumps(custom_job(values, trainer_flags), indent=2))
+    return 0
+
+
+def custom_job(values: flags.FlagValues, trainer_flags: list[str]) -> dict:
+    """A CustomJob: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/CustomJob.
+
+    Raises:
+      UsageError: a flag is missing or not of its form.
+    """
+    wanted = job.read(values)
+    if values.nfs is None or values.network is None:
+        raise commandline.UsageError(
+            "--nfs or --network is missing; a run must outlive its machines: "
+            "--nfs=SERVER:/EXPORT:NAME --network=projects/NUMBER/global/networks/NAME"
+        )
+    form = "projects/NUMBER/global/networks/NAME"
+    job.fields(values.network, "network", form, [_NETWORK])
+    job.fields(values.machine, "machine", "n1-standard-8", [r"[a-z0-9-]+"])
+    job.fields(values.accelerator, "accelerator", "NVIDIA_TESLA_T4", [r"[A-Z0-9_]+"])
+    server, export, name = job.fields(values.nfs, "nfs", "SERVER:/EXPORT:NAME", _NFS)
+    training = Training.read(
+        trainer_flags, default_run_dir=f"/mnt/nfs/{name}/{wanted.name}"
+    )
+    pool = _pool(values, wanted, training)
+    pool["nfsMounts"] = [{"server": server, "path": export, "mountPoint": name}]
+    pools = [{**pool, "replicaCount": 1}]  # the first pool is the chief alone
+    if wanted.workers > 1:
+        pools.append({**pool, "replicaCount": wanted.workers - 1})
+    return {
+        "displayName": wanted.name,
+        "jobSpec": {
+            "workerPoolSpecs": pools,
+            "network": values.network,
+            "scheduling": {
+                "timeout": f"{values.max_hours * 3600}s",
+                "restartJobOnWorkerRestart": True,
+                "strategy": "SPOT" if values.spot else "STANDARD",
+            },
+        },
+    }
+
+
+def _pool(values: flags.FlagValues, wanted: Job, training: Training) -> dict:
+    machine: dict[str, object] = {"machineType": values.machine}
+    if wanted.gpus:
+        machine["acceleratorType"] = values.accelerator
+        machine["acceleratorCount"] = wanted.gpus
+    return {
+        "machineSpec": machine,
+        "containerSpec": {
+            "imageUri": wanted.image,
+            "command": list(job.COMMAND),
+            "args": list(training.arguments),
+            "env": [
+                {"name": name, "value": value}
+                for name, value in wanted.environment.items()
+            ],
+        },
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
