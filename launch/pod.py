@@ -103,7 +103,7 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_float(
         "hang_secs",
         900.0,
-        "A worker is ended after so many seconds without progress (rounded to minutes).",
+        "Without progress for so many seconds, in whole minutes, a worker is ended.",
         lower_bound=60.0,
         flag_values=values,
         module_name="Job",

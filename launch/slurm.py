@@ -20,9 +20,8 @@ from launch import commandline, job
 from launch.job import Job
 from launch.training import Training
 
-SAVE_MARGIN_SECS = (
-    60  # between the trainer's grace and the end; SLURM's clock is coarse
-)
+LEFT_BEHIND_SECS = 1_800  # the chief may still evaluate when the others are done
+SAVE_MARGIN_SECS = 60  # on top of the trainer's grace; SLURM looks once in a while
 
 _TEMPLATE = pathlib.Path(__file__).parent / "templates" / "slurm.sh"
 _TIME = r"(\d+-)?\d{1,2}(:\d{2}){0,2}|\d+"  # sbatch: minutes, h:m:s, days-h:m:s
