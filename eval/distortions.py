@@ -1,6 +1,6 @@
 """What image corruptions are made of: batched float32 [N, H, W, C] with values 0..1.
 
-Written on scipy.ndimage and Pillow. Nothing here chooses a strength; `corruptions` does.
+Written on scipy.ndimage and Pillow; `corruptions` chooses the strengths.
 """
 
 import io

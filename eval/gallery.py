@@ -69,7 +69,7 @@ def entries(
 
 
 def data_uri(image: np.ndarray) -> str:
-    """`image` uint8 [H, W, C] as a PNG inside a URI; other than 3 channels: the first."""
+    """`image` uint8 [H, W, C] as a PNG in a URI; not 3 channels: the first."""
     pixels = image if image.shape[2] == 3 else image[:, :, 0]
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")

@@ -1,8 +1,8 @@
 """The part of TensorFlow Lite Metadata that says what an input tensor expects.
 
 https://ai.google.dev/edge/litert/models/metadata: a flatbuffer in a buffer of the model
-named TFLITE_METADATA. Only the few fields on the way to the input's NormalizationOptions
-are read here; the numbers are field positions in metadata_schema.fbs.
+named TFLITE_METADATA. Only the fields on the way to the NormalizationOptions of the
+input are read here; the numbers are field positions in metadata_schema.fbs.
 """
 
 import struct

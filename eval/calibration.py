@@ -1,0 +1,128 @@
+"""A run's temperature: fitted once on its own validation rows, then only read.
+
+calibration.json lies in the run directory. The test split has no part in it, and nobody
+fits again: the exported model, the report and every comparison use this one number.
+"""
+
+import dataclasses
+import enum
+import hashlib
+import json
+from collections.abc import Callable
+
+import numpy as np
+
+from eval import scores, temperature
+from trainer import sampler
+from trainer.commandline import UsageError
+from trainer.datasets.split import Split
+from trainer.runs import Run
+
+FILE = "calibration.json"
+VERSION = 1
+
+
+class State(enum.Enum):
+    """Whether the probabilities are calibrated, and where."""
+
+    CALIBRATED = "calibrated"  # by the temperature given
+    UNCALIBRATED = "uncalibrated"
+    INSIDE = "calibrated inside the model"
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """The temperature to apply to a model's answers, None for none, and why."""
+
+    state: State
+    temperature: float | None
+    why: str
+
+
+def none(why: str) -> Calibration:
+    """No temperature is to be had; `why` is one sentence."""
+    return Calibration(State.UNCALIBRATED, None, why)
+
+
+def inside(manifest: dict) -> Calibration:
+    """What the manifest of an exported file says; {} where there is none."""
+    value = manifest.get("temperature")
+    if isinstance(value, int | float):
+        return Calibration(
+            State.INSIDE, None, f"The file divides its logits by {value:.4g} itself."
+        )
+    return none("Uncalibrated: the answers are taken as they are.")
+
+
+def of_run(
+    run: Run,
+    weights_sha256: str,
+    predict: Callable[[np.ndarray], np.ndarray],
+    train: Callable[[], Split],
+) -> Calibration:
+    """The calibration of a finished run's weights; writes calibration.json if missing.
+
+    Args:
+        predict: probabilities [N, C] of images uint8 [N, H, W, C].
+        train: loads the training split; called only if there is something to fit.
+
+    Raises:
+        UsageError: calibration.json is damaged or of other weights.
+    """
+    if (run.path / FILE).exists():
+        return _read(run, weights_sha256)
+    fraction = run.config().data.validation_fraction
+    if not fraction:
+        return none("Uncalibrated: the run held no validation rows out.")
+    split = train()
+    trained_on = (run.result() or {}).get("data_sha256", {}).get("train")
+    if split.sha256 != trained_on:
+        return none("Uncalibrated: the run's own training data was not found.")
+    _, rows = sampler.validation_split(split.labels, fraction)
+    if not len(rows):
+        return none("Uncalibrated: the run held no validation rows out.")
+    labels = split.labels[rows]
+    probabilities = predict(split.images[rows])
+    fitted = temperature.fit(probabilities, labels)
+    softened = temperature.soften(probabilities, fitted)
+    run.write(
+        FILE,
+        {
+            "version": VERSION,
+            "temperature": fitted,
+            "weights_sha256": weights_sha256,
+            "train_sha256": split.sha256,
+            "rows": len(rows),
+            "rows_sha256": hashlib.sha256(rows.astype("<i4").tobytes()).hexdigest(),
+            "nll": {
+                "before": scores.nll(probabilities, labels),
+                "after": scores.nll(softened, labels),
+            },
+        },
+    )
+    return _read(run, weights_sha256)
+
+
+def _read(run: Run, weights_sha256: str) -> Calibration:
+    path = run.path / FILE
+    try:
+        noted = json.loads(path.read_bytes())
+        value, rows = float(noted["temperature"]), int(noted["rows"])
+        own = noted["weights_sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path} cannot be read ({error}); remove it to have it fitted again"
+        ) from error
+    if own != weights_sha256:
+        raise UsageError(
+            f"{path} is of weights {own[:12]}, these are {weights_sha256[:12]};"
+            " remove it to have it fitted again"
+        )
+    low, high = temperature.BOUNDS
+    if not low <= value <= high:
+        raise UsageError(f"{path} has temperature {value}; limit: {low} to {high}")
+    return Calibration(
+        State.CALIBRATED,
+        value,
+        f"Temperature {value:.4g}, fitted on the run's {rows:,} validation rows.",
+    )

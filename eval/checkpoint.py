@@ -1,0 +1,56 @@
+"""A run's checkpoint as a model: float32 on one device, whatever trained it."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from eval.progress import Tick
+from trainer import evaluation
+from trainer.commandline import UsageError
+from trainer.config import Config
+
+
+class CheckpointModel:
+    """Logits of the weights that are evaluated and shipped.
+
+    Attributes:
+        shape: (H, W, C) of an image.
+        classes: how many.
+        step: 0, its answers are floats.
+    """
+
+    step = 0.0
+
+    def __init__(
+        self,
+        config: Config,
+        weights: Mapping[str, np.ndarray],
+        shape: tuple[int, int, int],
+        classes: int,
+    ) -> None:
+        """Builds the network for images of `shape`; `weights` are by path.
+
+        Raises:
+            UsageError: they are not of this network for such images and classes.
+        """
+        self.shape, self.classes = shape, classes
+        self._evaluator = evaluation.Evaluator(
+            config.model, image_shape=shape, num_classes=classes
+        )
+        try:
+            self._evaluator.load(weights)
+        except ValueError as error:
+            line = " ".join(str(error).split())[:200]
+            raise UsageError(
+                f"the checkpoint does not fit images of {shape} in {classes} classes;"
+                f" --dataset must name one like the run's: {line}"
+            ) from error
+
+    def __call__(self, images: np.ndarray, tick: Tick) -> np.ndarray:
+        """Logits of `images` uint8 [N, H, W, C]: float32 [N, classes]."""
+        parts = []
+        for start in range(0, len(images), evaluation.BATCH):
+            block = images[start : start + evaluation.BATCH]
+            parts.append(self._evaluator.logits(block))
+            tick(len(block))
+        return np.concatenate(parts)

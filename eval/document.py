@@ -1,0 +1,146 @@
+"""report.json: everything a report says, as plain values; docs/report_schema.md."""
+
+import datetime
+import importlib.metadata
+import json
+import pathlib
+from typing import Any
+
+from eval import gallery, robustness, scores, summary
+from eval.evaluation import Evaluation
+from trainer.runs import Run
+
+VERSION = 1
+_PACKAGES = ("ai-edge-litert", "scikit-learn", "scipy", "pillow")
+GALLERY_IMAGES = 16  # of each kind
+
+
+def build(
+    evaluation: Evaluation, corruption_rows: Any, environment: dict[str, Any]
+) -> dict[str, Any]:
+    """The report of `evaluation`; `corruption_rows` is int [n], None for none."""
+    split, given = evaluation.split, evaluation.probabilities
+    calibrated = None
+    if evaluation.calibration.temperature is not None:
+        calibrated = scores.calibrated(
+            evaluation.softened, split.labels, evaluation.floor
+        )
+    return {
+        "version": VERSION,
+        "created": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC",
+        "model": evaluation.subject.facts
+        | {
+            "output": evaluation.predictor.output.value,
+            "output_was_given": evaluation.predictor.given,
+        },
+        "data": _data(evaluation),
+        "calibration": {
+            "state": evaluation.calibration.state.value,
+            "temperature": evaluation.calibration.temperature,
+            "why": evaluation.calibration.why,
+        },
+        "scores": summary.summarise(
+            given, split.labels, list(split.names), evaluation.floor
+        ),
+        "calibrated": calibrated,
+        "robustness": _robustness(evaluation, corruption_rows),
+        "gallery": _gallery(evaluation),
+        "run": _run(evaluation.subject.run),
+        "exports": exports(evaluation.subject.run),
+        "environment": environment | {"evaluation_packages": _versions()},
+    }
+
+
+def _data(evaluation: Evaluation) -> dict[str, Any]:
+    split, noted = evaluation.split, evaluation.subject.trained_on
+    own = noted.get("test")
+    return {
+        "dataset": evaluation.dataset,
+        "split": "test",
+        "images": len(split.labels),
+        "classes": list(split.names),
+        "sha256": split.sha256,
+        "trained_on": noted or None,
+        "same_as_trained": None if own is None else own == split.sha256,
+    }
+
+
+def _robustness(evaluation: Evaluation, rows: Any) -> dict[str, Any] | None:
+    if rows is None:
+        return None
+    split = evaluation.split
+    return robustness.measure(
+        evaluation.predictor, split.images[rows], split.labels[rows]
+    )
+
+
+def _gallery(evaluation: Evaluation) -> dict[str, list[dict[str, Any]]]:
+    shown, labels = evaluation.softened, evaluation.split.labels
+    rows = {
+        "mistakes": gallery.mistakes(shown, labels, GALLERY_IMAGES),
+        "label_errors": gallery.label_errors(shown, labels, GALLERY_IMAGES),
+        "least_certain": gallery.least_certain(shown, GALLERY_IMAGES),
+    }
+    ids = evaluation.split.ids
+    return {k: gallery.entries(found, shown, labels, ids) for k, found in rows.items()}
+
+
+def _run(run: Run | None) -> dict[str, Any] | None:
+    if run is None:
+        return None
+    return {
+        "config": run.config().to_json(),
+        "result": run.result(),
+        "environment": _json(run.path / "environment.json"),
+    }
+
+
+def _json(path: pathlib.Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def exports(run: Run | None) -> list[dict[str, Any]]:
+    """What the manifests of a run's exported files say of their tests."""
+    if run is None:
+        return []
+    folder = run.path / "export"
+    places = [
+        *folder.glob("*.tflite.json"),
+        *folder.glob("saved_model/*/manifest.json"),
+    ]
+    names = ("accuracy", "accuracy_interval", "nll", "ece", "agreement")
+    found = []
+    for place in sorted(places):
+        tested = (_json(place) or {}).get("test")
+        if isinstance(tested, dict) and all(name in tested for name in names):
+            own = (
+                place.parent if place.name == "manifest.json" else place.with_suffix("")
+            )
+            file = str(own.relative_to(folder))
+            found.append({"file": file, **{name: tested[name] for name in names}})
+    return found
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def curves(run: Run | None) -> dict[str, dict[str, tuple[list, list]]]:
+    """Panels of training curves from metrics.jsonl, {} if there is nothing to draw."""
+    panels: dict[str, dict[str, tuple[list, list]]] = {}
+    text = run.metrics.read_text() if run and run.metrics.is_file() else ""
+    for line in text.splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # a line that is being written
+        for name in ("loss", "accuracy", "learning_rate"):
+            if entry.get(name) is not None:
+                panel = panels.setdefault(name, {})
+                steps, values = panel.setdefault(entry["split"], ([], []))
+                steps.append(entry["step"])
+                values.append(entry[name])
+    return panels

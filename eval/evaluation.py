@@ -1,0 +1,114 @@
+"""Evaluation: a subject's probabilities for every test image, and how they were had."""
+
+import dataclasses
+import io
+import pathlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eval import calibration, progress, scores, temperature
+from eval.calibration import Calibration
+from eval.predictors import Predictor
+from eval.subject import Subject
+from trainer import datasets
+from trainer.datasets import Split
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
+
+PREDICTIONS = "predictions.npz"
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What everything in a report is computed from.
+
+    Attributes:
+        dataset: name, configuration and version.
+        probabilities: float64 [N, C], as the model answers.
+        floor: the probability below which one reads as 0.
+    """
+
+    subject: Subject
+    predictor: Predictor
+    dataset: str
+    split: Split
+    calibration: Calibration
+    probabilities: np.ndarray
+    floor: float
+
+    @property
+    def softened(self) -> np.ndarray:
+        """The probabilities at the subject's temperature, if it has one."""
+        value = self.calibration.temperature or 1.0
+        return temperature.soften(self.probabilities, value, self.floor)
+
+    def packed(self) -> bytes:
+        """predictions.npz: ids, labels, probabilities, and of which model and data."""
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer,
+            ids=np.array(self.split.ids),
+            labels=self.split.labels,
+            probabilities=self.probabilities,
+            floor=self.floor,
+            model_sha256=np.array(self.subject.facts["sha256"]),
+            data_sha256=np.array(self.split.sha256),
+        )
+        return buffer.getvalue()
+
+
+def evaluate(
+    subject: Subject, split: Split, builder: "tfds.core.DatasetBuilder"
+) -> Evaluation:
+    """Runs `subject` on every image of `split`, a test split of `builder`.
+
+    Raises:
+        UsageError: it does not classify such images.
+        ValueError: an answer is not finite or no probability.
+    """
+    shape, classes = split.images.shape[1:], len(split.names)
+    predictor = subject.open(shape, classes)
+    predictor.check(shape, classes)
+    with progress.bar(len(split.images), "test images") as tick:
+        probabilities = predictor(split.images, tick)
+    scores.check(probabilities, split.labels)
+    return Evaluation(
+        subject=subject,
+        predictor=predictor,
+        dataset=builder.info.full_name,
+        split=split,
+        calibration=_calibration(subject, predictor, builder),
+        probabilities=probabilities,
+        floor=predictor.floor,
+    )
+
+
+def _calibration(
+    subject: Subject, predictor: Predictor, builder: "tfds.core.DatasetBuilder"
+) -> Calibration:
+    if subject.run is None:
+        return calibration.inside(subject.manifest)
+    if not subject.final:
+        return calibration.none("Uncalibrated: this checkpoint is not the run's last.")
+    return calibration.of_run(
+        subject.run,
+        subject.facts["sha256"],
+        predictor,
+        lambda: datasets.load(builder, "train"),
+    )
+
+
+def remembered(
+    folder: pathlib.Path, subject: Subject, split: Split
+) -> tuple[np.ndarray, float] | None:
+    """Probabilities and floor from predictions.npz in `folder`, if of just these."""
+    try:
+        with np.load(folder / PREDICTIONS, allow_pickle=False) as packed:
+            known = (str(packed["model_sha256"]), str(packed["data_sha256"]))
+            if known != (subject.facts["sha256"], split.sha256):
+                return None
+            return packed["probabilities"], float(packed["floor"])
+    except (OSError, ValueError, KeyError):
+        return None

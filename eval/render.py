@@ -1,0 +1,128 @@
+"""A report as files: the page, its pictures, report.json and predictions.npz."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from eval import document, gallery, page, plots, scores
+from eval.evaluation import PREDICTIONS, Evaluation
+from trainer import files
+from trainer.commandline import Failure
+
+PAGE, DATA = "report.html", "report.json"
+
+
+def files_of(report: Mapping[str, Any], evaluation: Evaluation) -> dict[str, bytes]:
+    """Every file of a report by its name in the folder; report.json is last."""
+    with plots.style():
+        figures = _figures(report, evaluation)
+        content = {
+            f"figures/{name}.png": plots.png(figure)
+            for name, (figure, _) in figures.items()
+        }
+        pictures = page.pictures(figures)
+    content[PREDICTIONS] = evaluation.packed()
+    content[PAGE] = page.render(
+        "report.html.j2",
+        report=report,
+        pictures=pictures,
+        images=_images(report, evaluation),
+        notes=_notes(report),
+        evaluated=_evaluated(report),
+    )
+    content[DATA] = files.json_bytes(report)
+    return content
+
+
+def write(folder: pathlib.Path, content: Mapping[str, bytes]) -> None:
+    """Writes each file whole or not at all, in the order given.
+
+    Raises:
+        Failure: the folder cannot be written.
+    """
+    try:
+        for name, data in content.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.write_bytes(path, data)
+    except OSError as error:
+        raise Failure(f"{folder} could not be written: {error}") from error
+
+
+def _figures(
+    report: Mapping[str, Any], evaluation: Evaluation
+) -> dict[str, tuple[Figure, str]]:
+    """Each picture and what it shows, in words for those who do not see it."""
+    found, names = report["scores"], report["data"]["classes"]
+    tables = {"as the model answers": found["reliability"]}
+    if report["calibrated"]:
+        tables["calibrated"] = report["calibrated"]["reliability"]
+    risks = scores.risks(evaluation.softened, evaluation.split.labels)
+    figures = {
+        "per_class": (
+            plots.per_class(found["per_class"]),
+            "Recall and precision of each class with intervals",
+        ),
+        "confusion": (
+            plots.confusion(found["confusion"], names),
+            "Confusion matrix, labels down and predictions across",
+        ),
+        "reliability": (
+            plots.reliability(tables),
+            "Accuracy against confidence, and a histogram of confidence",
+        ),
+        "risk_coverage": (
+            plots.risk_coverage(risks),
+            "Error rate against the share of images answered",
+        ),
+    }
+    if report["robustness"]:
+        types = {
+            name: [row["accuracy"] for row in rows]
+            for name, rows in report["robustness"]["types"].items()
+        }
+        figure = plots.robustness(types, found["accuracy"])
+        figures["robustness"] = (figure, "Accuracy by corruption and severity")
+    if curves := document.curves(evaluation.subject.run):
+        figures["curves"] = (plots.curves(curves), "Training curves over steps")
+    return figures
+
+
+def _images(report: Mapping[str, Any], evaluation: Evaluation) -> dict[int, str]:
+    rows = {entry["row"] for kind in report["gallery"].values() for entry in kind}
+    return {row: gallery.data_uri(evaluation.split.images[row]) for row in rows}
+
+
+def _notes(report: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before the figures."""
+    notes = []
+    if report["data"]["same_as_trained"] is False:
+        notes.append(
+            "This is not the test split that belongs to the training data: "
+            f"{report['data']['sha256'][:12]} here, "
+            f"{report['data']['trained_on']['test'][:12]} there."
+        )
+    if report["calibration"]["state"] == "uncalibrated":
+        notes.append(report["calibration"]["why"])
+    return notes
+
+
+def _evaluated(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    model, data = report["model"], report["data"]
+    rule = (
+        "as given" if model["output_was_given"] else "found by looking at every answer"
+    )
+    trained = data["trained_on"] or {}
+    rows = [
+        ("model", model["path"]),
+        ("model SHA-256", model["sha256"]),
+        ("step", model["step"]),
+        ("answers", f"{model['output']} ({rule})" if "." in model["path"] else None),
+        ("data", f"{data['dataset']}, {data['split']}: {data['images']:,} images"),
+        ("data SHA-256", data["sha256"]),
+        *((f"trained beside ({k})", v) for k, v in trained.items()),
+        ("calibration", report["calibration"]["why"]),
+    ]
+    return [(name, str(value)) for name, value in rows if value is not None]

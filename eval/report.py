@@ -1,0 +1,190 @@
+"""Evaluates a run, a SavedModel or a .tflite on its test split.
+
+Synopsis::
+
+    python -m eval.report  # runs/latest -> runs/latest/report/
+    python -m eval.report --model=model.tflite --dataset=cifar10 --corruptions
+"""
+
+import os
+import pathlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from eval.outputs import Output
+from eval.pixels import InputRange
+from trainer import commandline, quiet, runs
+from trainer.commandline import Failure, UsageError
+
+if TYPE_CHECKING:
+    from eval.evaluation import Evaluation
+    from eval.subject import Subject
+
+LARGEST_STEP = 10**12
+
+
+def define(values: flags.FlagValues) -> flags.FlagValues:
+    """Declares the flags on `values`; tests pass a fresh FlagValues."""
+    model = {"flag_values": values, "module_name": "What to evaluate"}
+    flags.DEFINE_string("run_dir", None, "The run; off: runs/latest.", **model)
+    flags.DEFINE_integer(
+        "checkpoint", None, "Step; off: the last of a finished run.", **model
+    )
+    flags.DEFINE_string(
+        "model", None, "A .tflite or SavedModel instead of a run.", **model
+    )
+    define_reading(values)
+    out = {"flag_values": values, "module_name": "Report"}
+    flags.DEFINE_string(
+        "out_dir", None, "Off: the run's report/, or <model>.report/.", **out
+    )
+    flags.DEFINE_bool(
+        "corruptions", False, "Also on corrupted images, 75 times as many.", **out
+    )
+    flags.DEFINE_integer(
+        "corruption_sample", None, "Test images to corrupt; off: all.", **out
+    )
+    flags.DEFINE_bool("debug", False, "Shows the traceback of an error.", **out)
+    return values
+
+
+def define_reading(values: flags.FlagValues) -> None:
+    """Declares how model files and data are read, for every command that does."""
+    where = {"flag_values": values, "module_name": "Model files and data"}
+    flags.DEFINE_enum_class(
+        "output",
+        Output.AUTO,
+        Output,
+        "What a file's answers are; auto: probabilities if all are within 0..1 and"
+        " every row adds up to 1, else logits.",
+        **where,
+    )
+    spans = [span.value for span in InputRange]
+    flags.DEFINE_enum(
+        "input_range",
+        None,
+        spans,
+        "What pixels 0 and 255 are to a file; off: what its metadata says, else 0:255;"
+        " 8-bit integer inputs take the pixel.",
+        **where,
+    )
+    flags.DEFINE_string(
+        "dataset", None, "TFDS data set; off: the model's own.", **where
+    )
+    flags.DEFINE_string("data_dir", None, "Where it is; off: where it was.", **where)
+
+
+def check(values: flags.FlagValues) -> None:
+    """Raises UsageError for flags that contradict each other or are out of range."""
+    if values.model is not None:
+        for name in ("run_dir", "checkpoint"):
+            if values[name].value is not None:
+                raise UsageError(
+                    f"--{name}={values[name].value} and --model={values.model} name two"
+                    " things to evaluate; give one"
+                )
+    elif values.output is not Output.AUTO or values.input_range is not None:
+        raise UsageError("--output and --input_range are for --model=FILE only")
+    step, sample = values.checkpoint, values.corruption_sample
+    if step is not None and not 0 <= step < LARGEST_STEP:
+        raise UsageError(f"--checkpoint={step} must be a step, 0 or more")
+    if sample is not None and sample < 1:
+        raise UsageError(f"--corruption_sample={sample} must be at least 1")
+    if sample is not None and not values.corruptions:
+        raise UsageError(f"--corruption_sample={sample} needs --corruptions")
+
+
+def input_range(values: flags.FlagValues) -> InputRange | None:
+    """--input_range as an enum."""
+    return InputRange(values.input_range) if values.input_range else None
+
+
+def check_folder(path: pathlib.Path) -> None:
+    """Raises UsageError unless files can be written in `path`, existing or not."""
+    parent = path
+    while not os.path.lexists(parent):
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"the report cannot go to {path}: {parent} is no folder one may write"
+            " in; name another with --out_dir"
+        )
+
+
+def main(values: flags.FlagValues) -> None:
+    """Evaluates, writes the report and prints where it is."""
+    check(values)
+    with quiet.start_up():
+        import trainer.datasets  # noqa: F401
+    chosen, default = _subject(values)
+    out = pathlib.Path(values.out_dir).expanduser() if values.out_dir else default
+    check_folder(out)
+    try:
+        done = _evaluation(chosen, values)
+        report = _document(done, values)
+    except ValueError as error:
+        raise Failure(f"{chosen.name}: {error}") from error
+    from eval import render
+
+    render.write(out, render.files_of(report, done))
+    best = report["calibrated"] or report["scores"]
+    low, high = report["scores"]["accuracy_interval"]
+    print(
+        f"{chosen.name}: {report['scores']['accuracy']:.2%} of"
+        f" {report['scores']['images']:,} test images (95 %: {low:.2%} to {high:.2%}),"
+        f" NLL {best['nll']:.4f}, ECE {best['ece']:.2%}\n{out / render.PAGE}"
+    )
+
+
+def _subject(values: flags.FlagValues) -> tuple["Subject", pathlib.Path]:
+    """What to evaluate, and where its report goes by default."""
+    from eval import subject
+
+    if values.model is None:
+        run = runs.find(values.run_dir)
+        return subject.of_run(run, values.checkpoint), run.path / "report"
+    path = pathlib.Path(values.model).expanduser()
+    with quiet.start_up():
+        chosen = subject.of_file(path, values.output, input_range(values))
+    return chosen, path.with_name(path.name + ".report")
+
+
+def builder(chosen: "Subject", values: flags.FlagValues):
+    """The prepared data set that the flags name, or else the subject's own."""
+    from trainer import prepare
+
+    name = values.dataset or chosen.dataset
+    folder = values.data_dir or chosen.data_dir
+    folder = os.path.expanduser(folder) if folder else None
+    return prepare.ensure(name, folder, say=lambda line: print(line, file=sys.stderr))
+
+
+def _evaluation(chosen: "Subject", values: flags.FlagValues) -> "Evaluation":
+    from eval import evaluation
+    from trainer import datasets
+
+    source = builder(chosen, values)
+    return evaluation.evaluate(chosen, datasets.load(source, "test"), source)
+
+
+def _document(done: "Evaluation", values: flags.FlagValues) -> dict[str, Any]:
+    from eval import document, robustness
+    from trainer import environment
+
+    rows = None
+    if values.corruptions:
+        rows = robustness.sample(len(done.split.labels), values.corruption_sample)
+    cores = len(os.sched_getaffinity(0))
+    return document.build(done, rows, environment.describe(cores))
+
+
+if __name__ == "__main__":
+    _values = define(flags.FlagValues())
+    commandline.run(
+        "eval.report",
+        "Evaluates a run or a model file on its test split; writes a report.",
+        _values,
+        lambda: main(_values),
+    )

@@ -1,0 +1,54 @@
+"""Scores on corrupted copies of the test images."""
+
+from typing import Any
+
+import numpy as np
+
+from eval import corruptions, progress, scores
+from eval.predictors import Predictor
+
+SEED = 0
+
+
+def sample(count: int, limit: int | None) -> np.ndarray:
+    """Ascending rows of `limit` of `count` images, the same each time; None: all."""
+    if limit is None or limit >= count:
+        return np.arange(count)
+    chosen = np.random.default_rng(SEED).choice(count, limit, replace=False)
+    return np.sort(chosen)
+
+
+def measure(
+    predictor: Predictor, images: np.ndarray, labels: np.ndarray
+) -> dict[str, Any]:
+    """Accuracy, NLL and ECE under every corruption, and their means over all.
+
+    Args:
+        images: uint8 [N, H, W, C], every one under all corruptions and severities.
+    """
+    cases = [
+        (name, level) for name in corruptions.TYPES for level in corruptions.SEVERITIES
+    ]
+    types: dict[str, list[dict[str, float]]] = {name: [] for name in corruptions.TYPES}
+    with progress.bar(len(cases) * len(images), "corrupted") as tick:
+        for name, level in cases:
+            changed = corruptions.corrupt(images, name, level, SEED)
+            probabilities = predictor(changed, tick)
+            scores.check(probabilities, labels)
+            types[name].append(_row(probabilities, labels, level, predictor.floor))
+    every = [row for rows in types.values() for row in rows]
+    means = {
+        k: float(np.mean([row[k] for row in every])) for k in ("accuracy", "nll", "ece")
+    }
+    return {"images": len(images), "seed": SEED, "mean": means, "types": types}
+
+
+def _row(
+    probabilities: np.ndarray, labels: np.ndarray, severity: int, floor: float
+) -> dict[str, float]:
+    return {
+        "severity": severity,
+        "accuracy": scores.accuracy(probabilities, labels),
+        "nll": scores.nll(probabilities, labels, floor),
+        "ece": scores.ece(scores.reliability(probabilities, labels)),
+    }

@@ -1,0 +1,172 @@
+"""Subject: what is to be evaluated, and what is known of it before it is opened."""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+from eval import predictors
+from eval.outputs import Output
+from eval.pixels import InputRange
+from eval.predictors import Predictor
+from trainer import checkpoints, runs
+from trainer.commandline import UsageError
+from trainer.runs import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A run's checkpoint or a model file.
+
+    Attributes:
+        facts: name, kind, path, sha256 and step, as report.json shows them.
+        dataset, data_dir: what it was trained on, as far as that is known.
+        trained_on: SHA-256 of those splits by name, {} if unknown.
+        run: the run of a checkpoint, else None.
+        final: whether it is the end of a finished run.
+        manifest: what stands beside an exported file, {} if nothing.
+        open: makes the Predictor for images of a shape and a number of classes.
+    """
+
+    facts: dict[str, Any]
+    dataset: str
+    data_dir: str | None
+    trained_on: dict[str, str]
+    run: Run | None
+    final: bool
+    manifest: dict[str, Any]
+    open: Callable[[tuple[int, int, int], int], Predictor]
+
+    @property
+    def name(self) -> str:
+        """How it is called."""
+        return self.facts["name"]
+
+
+def of_run(run: Run, step: int | None = None) -> Subject:
+    """A run's checkpoint at `step`, or the last of a finished run.
+
+    Raises:
+        UsageError: unfinished and no step, or no such or a damaged checkpoint.
+    """
+    result = run.result() or {}
+    last = result.get("steps") if result.get("finished") else None
+    if step is None and last is None:
+        raise UsageError(
+            f"{run.path} has not finished; name one of its checkpoints with"
+            f" --checkpoint=STEP, got none; there are {_steps(run)}"
+        )
+    wanted = last if step is None else step
+    checkpoint = _checkpoint(run, wanted)
+    recorded, config = run.recorded(), run.config()
+
+    def open_(shape: tuple[int, int, int], classes: int) -> Predictor:
+        from eval import checkpoint as ours
+        from trainer import state
+
+        weights = state.shipped(checkpoint.arrays)
+        model = ours.CheckpointModel(config, weights, shape, classes)
+        return Predictor(run.path.name, model, Output.LOGITS)
+
+    return Subject(
+        facts={
+            "name": run.path.name,
+            "kind": "checkpoint",
+            "path": str(checkpoint.path),
+            "sha256": checkpoint.facts["weights_sha256"],
+            "step": wanted,
+        },
+        dataset=config.data.dataset,
+        data_dir=recorded.get("run", {}).get("data_dir"),
+        trained_on=_hashes(recorded.get("data", {}).get("sha256")),
+        run=run,
+        final=wanted == last,
+        manifest={},
+        open=open_,
+    )
+
+
+def _checkpoint(run: Run, step: int) -> checkpoints.Checkpoint:
+    path = run.checkpoints / f"step-{step:08d}"
+    try:
+        return checkpoints.read(path)
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{run.path} has no checkpoint of step {step}; there are {_steps(run)}"
+        ) from error
+    except checkpoints.Damaged as error:
+        raise UsageError(
+            f"{path} is damaged: {error}; there are {_steps(run)}, see --checkpoint"
+        ) from error
+
+
+def _steps(run: Run) -> str:
+    found = [p.name.removeprefix("step-") for p in checkpoints.listed(run.checkpoints)]
+    return ", ".join(str(int(name)) for name in sorted(found)) or "none"
+
+
+def _hashes(noted: Any) -> dict[str, str]:
+    return noted if isinstance(noted, dict) else {}
+
+
+def of_file(
+    path: pathlib.Path, output: Output = Output.AUTO, span: InputRange | None = None
+) -> Subject:
+    """A `.tflite` file or SavedModel directory, also one not made here.
+
+    Raises:
+        UsageError: there is none, or it is damaged or no image classifier.
+    """
+    predictor = predictors.open_file(path, output, span)
+    manifest = _manifest(path)
+    home = next((Run(p) for p in path.absolute().parents if Run(p).exists), None)
+    recorded = home.recorded() if home else {}
+    config = manifest.get("config") or recorded.get("config") or {}
+    return Subject(
+        facts={
+            "name": path.name if path.suffix else "/".join(path.absolute().parts[-2:]),
+            "kind": "tflite" if path.suffix == ".tflite" else "saved_model",
+            "path": str(path),
+            "sha256": _sha256(path),
+            "step": manifest.get("step"),
+        },
+        dataset=config.get("data", {}).get("dataset", "cifar10"),
+        data_dir=recorded.get("run", {}).get("data_dir"),
+        trained_on=_hashes(manifest.get("data_sha256")),
+        run=None,
+        final=False,
+        manifest=manifest,
+        open=lambda shape, classes: predictor,
+    )
+
+
+def _manifest(path: pathlib.Path) -> dict[str, Any]:
+    place = (
+        path / "manifest.json" if path.is_dir() else path.with_name(path.name + ".json")
+    )
+    try:
+        found = json.loads(place.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _sha256(path: pathlib.Path) -> str:
+    """Of a file, or over names and contents of all files of a directory."""
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        digest.update(f"{file.relative_to(path)}\0".encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def find(word: str, output: Output, span: InputRange | None) -> Subject:
+    """What a word on the command line means: a run directory or a model file."""
+    path = pathlib.Path(word).expanduser()
+    if Run(path).exists:
+        return of_run(runs.find(str(path)))
+    return of_file(path, output, span)
