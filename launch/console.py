@@ -38,6 +38,11 @@ class Console:
         self._wipe()
         print(f"launch.local: {text}", file=self._err, flush=True)
 
+    def repeat(self, text: str) -> None:
+        """A line that a worker wrote before, where errors are read."""
+        self._wipe()
+        print(text, file=self._err, flush=True)
+
     def progress(self, beats: Sequence[Heartbeat], *, restarts: str) -> None:
         """Shows the slowest worker's step and phase, if it is time to."""
         now = self._clock()

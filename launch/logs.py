@@ -1,51 +1,29 @@
 """The log files of a job: one a worker, all attempts after each other."""
 
-import contextlib
 import pathlib
-import shutil
 import time
-from typing import IO
 
-from launch.commandline import UsageError
+RUN_MARK = "config.json"  # the trainer's first file: from then on it is a run
 
 
-class Logs:
-    """`<run>/logs/<name>.log`; the directory appears with the first file."""
+class Log:
+    """`<run>/logs/<name>.log`; nothing is written before the trainer made the run.
 
-    def __init__(self, run_dir: str) -> None:
-        self.directory = pathlib.Path(run_dir) / "logs"
-        self._made = [
-            path
-            for path in (self.directory, *self.directory.parents)
-            if not path.exists()
-        ]
+    The trainer refuses a directory that is not empty and not a run, and a job that
+    never began leaves nothing; until then the few lines are kept in memory.
+    """
 
-    def path(self, name: str) -> pathlib.Path:
-        """Where the lines of `name` go."""
-        return self.directory / f"{name}.log"
-
-    def open(self, name: str, attempt: int) -> IO[bytes]:
-        """A file to append to, with a line that says which attempt begins.
-
-        Raises:
-          UsageError: the run's directory cannot be written.
-        """
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            file = self.path(name).open("ab")
-        except OSError as error:
-            raise UsageError(
-                f"--run_dir={self.directory.parent} cannot be written "
-                f"({error.strerror}); choose another"
-            ) from error
+    def __init__(self, run_dir: str, name: str, attempt: int) -> None:
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        file.write(f"--- attempt {attempt}, {started}\n".encode())
-        return file
+        self._mark = pathlib.Path(run_dir) / RUN_MARK
+        self._kept = f"--- attempt {attempt}, {started}\n".encode()
+        self.path = self._mark.with_name("logs") / f"{name}.log"
 
-    def take_back(self) -> None:
-        """Leaves no trace of a job that never began: wrong usage writes nothing."""
-        if self.directory in self._made:
-            shutil.rmtree(self.directory, ignore_errors=True)
-        for path in self._made[1:]:
-            with contextlib.suppress(OSError):  # something else is in it by now
-                path.rmdir()
+    def write(self, chunk: bytes) -> None:
+        """Appends, or keeps what cannot be appended yet."""
+        self._kept += chunk
+        if self._mark.exists():
+            self.path.parent.mkdir(exist_ok=True)
+            with self.path.open("ab") as file:
+                file.write(self._kept)
+            self._kept = b""

@@ -12,13 +12,14 @@ from launch import heartbeat, ports, training, verdict
 from launch.console import Console
 from launch.group import SETTLE_SECS, Group
 from launch.heartbeat import Heartbeat
-from launch.logs import Logs
+from launch.logs import Log
 from launch.signals import Signals
 from launch.tf_config import Cluster
 from launch.training import Training
 from launch.verdict import Verdict
 from launch.workers import Worker
 
+USAGE_LINES = 2  # as many as the trainer needs to explain wrong usage
 _FIRST_BACKOFF_SECS, _LONGEST_BACKOFF_SECS = 1.0, 60.0
 
 
@@ -50,7 +51,6 @@ class Supervisor:
         self._plan = plan
         self._clock = clock
         self._console = Console(clock)
-        self._logs = Logs(plan.training.run_dir)
         self._signals = Signals()
 
     def run(self) -> int:
@@ -58,10 +58,7 @@ class Supervisor:
         with self._signals, tempfile.TemporaryDirectory(prefix="launch-") as scratch:
             self._scratch = pathlib.Path(scratch)
             code = self._prepare() if self._plan.prepare else 0
-            code = code or self._train()
-        if code == verdict.WRONG_USAGE:
-            self._logs.take_back()
-        return code
+            return code or self._train()
 
     def _prepare(self) -> int:
         assert self._plan.prepare is not None
@@ -155,19 +152,26 @@ class Supervisor:
             },
             cores=cores,
             heartbeat=Heartbeat(beat, self._clock()),
-            log=self._logs.open(name, restarts + 1),
+            log=Log(self._plan.training.run_dir, name, restarts + 1),
             show=lambda text: self._console.line(name, text),
         )
 
     def _explain(self, end: Verdict, workers: list[Worker], kind: str) -> None:
-        """Names the culprit, with its last lines."""
+        """Names the culprit, with its last lines; wrong usage explains itself."""
         if end.culprit is None:
             self._console.say(end.reason)
             return
+        culprit = workers[end.culprit]
+        lines = [*culprit.last_lines]
+        if end.code == verdict.WRONG_USAGE:
+            for line in lines[-USAGE_LINES:]:
+                self._console.repeat(line)
+            return
         name = kind if kind == "prepare" else f"{kind}-{end.culprit}"
-        self._console.say(f"{name} {end.reason}; {self._logs.path(name)} ends:")
-        for line in workers[end.culprit].last_lines:
-            self._console.say(f"  {line}")
+        where = f" of {culprit.log.path}" if culprit.log.path.exists() else ""
+        self._console.say(f"{name} {end.reason}; the last lines{where}:")
+        for line in lines:
+            self._console.repeat(f"  {line}")
 
     def _back_off(self, restarts: int) -> bool:
         """Waits longer each time; False if a signal came meanwhile."""

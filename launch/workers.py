@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
 from launch.heartbeat import Heartbeat
+from launch.logs import Log
 from launch.verdict import End
 
 LAST_LINES = 20  # shown when a worker is blamed
@@ -33,13 +34,13 @@ class Worker:
         environment: Mapping[str, str],
         cores: Sequence[int],
         heartbeat: Heartbeat,
-        log: IO[bytes],
+        log: Log,
         show: Callable[[str], None],
     ) -> None:
         self.index = index
         self.heartbeat = heartbeat
         self.last_lines: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
-        self._log = log
+        self.log = log
         self._show = show
         self._rest = b""
         self._process = subprocess.Popen(
@@ -87,7 +88,7 @@ class Worker:
         self.read()
         self._emit(self._rest)
         self.output.close()
-        self._log.close()
+        self.log.write(b"")
 
     def read(self) -> bool:
         """Passes on what it wrote; False once nothing more can come."""
@@ -98,8 +99,7 @@ class Worker:
                 return True
             if not chunk:
                 return False
-            self._log.write(chunk)
-            self._log.flush()
+            self.log.write(chunk)
             *lines, self._rest = (self._rest + chunk).split(b"\n")
             for line in lines:
                 self._emit(line)

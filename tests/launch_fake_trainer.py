@@ -27,6 +27,7 @@ def main() -> int:
     index, workers = config["task"]["index"], config["cluster"]["worker"]
     run_dir = pathlib.Path(options["run_dir"])
     run_dir.mkdir(parents=True, exist_ok=True)
+    replace(run_dir / "config.json", options)
     print(f"cores {sorted(os.sched_getaffinity(0))}", options["strategy"])
     beat(0, "start")
     received: list[int] = []
