@@ -111,6 +111,7 @@ def per_class(rows: Sequence[Mapping[str, Any]]) -> Figure:
             color=colour,
             markersize=4,
             label=name,
+            clip_on=False,
         )
     axes.set_yticks(places, [row["name"] for row in rows])
     axes.invert_yaxis()

@@ -104,6 +104,16 @@ def _notes(report: Mapping[str, Any]) -> list[str]:
             f"{report['data']['sha256'][:12]} here, "
             f"{report['data']['trained_on']['test'][:12]} there."
         )
+    result = (report["run"] or {}).get("result") or {}
+    same = (
+        report["data"]["same_as_trained"]
+        and result.get("steps") == (report["model"]["step"])
+    )
+    if same and result["test_accuracy"] != report["scores"]["accuracy"]:
+        notes.append(
+            f"The training itself noted {result['test_accuracy']:.2%} on these images:"
+            " another machine or version rounds differently."
+        )
     if report["calibration"]["state"] == "uncalibrated":
         notes.append(report["calibration"]["why"])
     return notes
@@ -122,7 +132,7 @@ def _evaluated(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("answers", f"{model['output']} ({rule})" if "." in model["path"] else None),
         ("data", f"{data['dataset']}, {data['split']}: {data['images']:,} images"),
         ("data SHA-256", data["sha256"]),
-        *((f"trained beside ({k})", v) for k, v in trained.items()),
+        *((f"trained with ({k}) SHA-256", v) for k, v in trained.items()),
         ("calibration", report["calibration"]["why"]),
     ]
     return [(name, str(value)) for name, value in rows if value is not None]

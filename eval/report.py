@@ -17,6 +17,7 @@ from eval.outputs import Output
 from eval.pixels import InputRange
 from trainer import commandline, quiet, runs
 from trainer.commandline import Failure, UsageError
+from trainer.config import RunConfig
 
 if TYPE_CHECKING:
     from eval.evaluation import Evaluation
@@ -116,8 +117,7 @@ def check_folder(path: pathlib.Path) -> None:
 def main(values: flags.FlagValues) -> None:
     """Evaluates, writes the report and prints where it is."""
     check(values)
-    with quiet.start_up():
-        import trainer.datasets  # noqa: F401
+    start()
     chosen, default = _subject(values)
     out = pathlib.Path(values.out_dir).expanduser() if values.out_dir else default
     check_folder(out)
@@ -136,6 +136,15 @@ def main(values: flags.FlagValues) -> None:
         f" {report['scores']['images']:,} test images (95 %: {low:.2%} to {high:.2%}),"
         f" NLL {best['nll']:.4f}, ECE {best['ece']:.2%}\n{out / render.PAGE}"
     )
+
+
+def start() -> None:
+    """Imports TensorFlow and makes its devices, quietly."""
+    with quiet.start_up():
+        from trainer import cluster, datasets  # noqa: F401
+
+        cluster.set_threads(None)
+        cluster.connect(RunConfig())
 
 
 def _subject(values: flags.FlagValues) -> tuple["Subject", pathlib.Path]:

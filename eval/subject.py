@@ -74,7 +74,7 @@ def of_run(run: Run, step: int | None = None) -> Subject:
         facts={
             "name": run.path.name,
             "kind": "checkpoint",
-            "path": str(checkpoint.path),
+            "path": str(checkpoint.path.relative_to(run.path.parent)),
             "sha256": checkpoint.facts["weights_sha256"],
             "step": wanted,
         },
