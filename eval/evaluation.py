@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import pathlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -98,17 +97,3 @@ def _calibration(
         predictor,
         lambda: datasets.load(builder, "train"),
     )
-
-
-def remembered(
-    folder: pathlib.Path, subject: Subject, split: Split
-) -> tuple[np.ndarray, float] | None:
-    """Probabilities and floor from predictions.npz in `folder`, if of just these."""
-    try:
-        with np.load(folder / PREDICTIONS, allow_pickle=False) as packed:
-            known = (str(packed["model_sha256"]), str(packed["data_sha256"]))
-            if known != (subject.facts["sha256"], split.sha256):
-                return None
-            return packed["probabilities"], float(packed["floor"])
-    except (OSError, ValueError, KeyError):
-        return None

@@ -1,0 +1,83 @@
+"""Two or more runs or model files side by side on one test split, with significance.
+
+Synopsis::
+
+    python -m eval.compare runs/a runs/b
+    python -m eval.compare runs/a runs/a/export/model_int8.tflite --out_dir=int8
+"""
+
+import pathlib
+import sys
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from eval import report
+from trainer import commandline, quiet
+from trainer.commandline import Failure, UsageError
+
+if TYPE_CHECKING:
+    from eval.contest import Entry
+    from eval.subject import Subject
+
+
+def define(values: flags.FlagValues) -> flags.FlagValues:
+    """Declares the flags on `values`; tests pass a fresh FlagValues."""
+    report.define_reading(values)
+    out = {"flag_values": values, "module_name": "Comparison"}
+    flags.DEFINE_string("out_dir", "comparison", "Where the files go.", **out)
+    flags.DEFINE_bool("debug", False, "Shows the traceback of an error.", **out)
+    return values
+
+
+def main(values: flags.FlagValues, words: list[str]) -> None:
+    """Compares what `words` name with the first of them, and writes the comparison."""
+    if len(words) < 2:
+        raise UsageError(
+            f"two or more runs or model files are needed, got {len(words)};"
+            " python -m eval.compare A B"
+        )
+    out = pathlib.Path(values.out_dir).expanduser()
+    report.check_folder(out)
+    report.start()
+    from eval import contest, render, subject
+
+    span = report.input_range(values)
+    with quiet.start_up():
+        chosen = [subject.find(word, values.output, span) for word in words]
+    try:
+        entries = _entries(chosen, values)
+        found = contest.build(entries)
+    except ValueError as error:
+        raise Failure(str(error)) from error
+    render.write(out, contest.files_of(found, entries[0].split))
+    for line in contest.lines(found):
+        print(line)
+    print(out / contest.PAGE)
+
+
+def _entries(chosen: list["Subject"], values: flags.FlagValues) -> list["Entry"]:
+    """Everyone's answers to the first one's test split, unless flags name another."""
+    from eval import contest
+    from trainer import datasets
+
+    builder = report.builder(chosen[0], values)
+    split = datasets.load(builder, "test")
+    return [contest.enter(subject, split, builder) for subject in chosen]
+
+
+def words_of(argv: list[str]) -> tuple[list[str], list[str]]:
+    """The words of `argv` that are no flags, and the rest with the program's name."""
+    words = [word for word in argv[1:] if not word.startswith("-")]
+    return words, [word for word in argv if word not in words]
+
+
+if __name__ == "__main__":
+    _values = define(flags.FlagValues())
+    _words, sys.argv = words_of(sys.argv)
+    commandline.run(
+        "eval.compare",
+        "Compares runs or model files A B ... on one test split.",
+        _values,
+        lambda: main(_values, _words),
+    )

@@ -1,0 +1,162 @@
+"""comparison.json and its page: several models' answers to the same test images."""
+
+import dataclasses
+import datetime
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eval import evaluation, gallery, page, scores, significance
+from eval.subject import Subject
+from trainer import config, files
+from trainer.datasets import Split
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
+
+VERSION = 1
+PAGE, DATA = "comparison.html", "comparison.json"
+EXAMPLES = 16  # disagreements shown of each pair
+_NAMES = ("accuracy", "accuracy_interval", "nll", "brier", "ece", "ties")
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One model's probabilities, at its temperature if it has one."""
+
+    subject: Subject
+    split: Split
+    dataset: str
+    state: str
+    probabilities: np.ndarray
+    floor: float
+
+    @property
+    def right(self) -> np.ndarray:
+        """bool [N]."""
+        return scores.correct(self.probabilities, self.split.labels)
+
+    @property
+    def losses(self) -> np.ndarray:
+        """Negative log-likelihood of each label in nats: float64 [N]."""
+        own = self.probabilities[np.arange(len(self.split.labels)), self.split.labels]
+        return -np.log(np.maximum(own, self.floor))
+
+
+def enter(subject: Subject, split: Split, builder: "tfds.core.DatasetBuilder") -> Entry:
+    """Evaluates `subject` on `split`, a test split of `builder`."""
+    done = evaluation.evaluate(subject, split, builder)
+    return Entry(
+        subject=subject,
+        split=split,
+        dataset=done.dataset,
+        state=done.calibration.state.value,
+        probabilities=done.softened,
+        floor=done.floor,
+    )
+
+
+def build(entries: Sequence[Entry]) -> dict[str, Any]:
+    """The comparison of all `entries` with the first."""
+    first, split = entries[0], entries[0].split
+    return {
+        "version": VERSION,
+        "created": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC",
+        "data": {
+            "dataset": first.dataset,
+            "split": "test",
+            "images": len(split.labels),
+            "classes": list(split.names),
+            "sha256": split.sha256,
+        },
+        "models": [_row(entry) for entry in entries],
+        "pairs": [_pair(first, entry) for entry in entries[1:]],
+    }
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    given, labels = entry.probabilities, entry.split.labels
+    right = entry.right
+    values = (
+        float(right.mean()),
+        scores.interval(int(right.sum()), len(right)),
+        scores.nll(given, labels, entry.floor),
+        scores.brier(given, labels),
+        scores.ece(scores.reliability(given, labels)),
+        scores.ties(given),
+    )
+    named = dict(zip(_NAMES, values, strict=True))
+    return entry.subject.facts | {"calibration": entry.state} | named
+
+
+def _pair(first: Entry, second: Entry) -> dict[str, Any]:
+    one, two = (scores.predictions(e.probabilities) for e in (first, second))
+    return {
+        "first": first.subject.name,
+        "second": second.subject.name,
+        "accuracy": significance.paired_bootstrap(first.right, second.right),
+        "nll": significance.paired_bootstrap(first.losses, second.losses),
+        "mcnemar": significance.mcnemar(first.right, second.right),
+        "disagreements": int((one != two).sum()),
+        "examples": _examples(first, second, one, two),
+        "config_differences": _config_differences(first, second),
+    }
+
+
+def _examples(
+    first: Entry, second: Entry, one: np.ndarray, two: np.ndarray
+) -> list[dict[str, Any]]:
+    """Images on which they disagree, the one where both are surest first."""
+    rows = np.flatnonzero(one != two)
+    sure = np.minimum(first.probabilities.max(axis=1), second.probabilities.max(axis=1))
+    rows = rows[np.argsort(-sure[rows], kind="stable")][:EXAMPLES]
+    split = first.split
+    return [
+        {
+            "row": int(row),
+            "id": split.ids[row],
+            "label": int(split.labels[row]),
+            "first": int(one[row]),
+            "second": int(two[row]),
+        }
+        for row in rows
+    ]
+
+
+def _config_differences(first: Entry, second: Entry) -> list[str] | None:
+    """Fields of two runs' configs that differ; None unless both are runs."""
+    runs = [entry.subject.run for entry in (first, second)]
+    if None in runs:
+        return None
+    ours, theirs = (run.config().to_json() for run in runs)
+    return config.differences(ours, theirs)
+
+
+def files_of(found: dict[str, Any], split: Split) -> dict[str, bytes]:
+    """The comparison's files by name; comparison.json is last."""
+    rows = {entry["row"] for pair in found["pairs"] for entry in pair["examples"]}
+    images = {row: gallery.data_uri(split.images[row]) for row in rows}
+    html = page.render("comparison.html.j2", found=found, images=images)
+    return {PAGE: html, DATA: files.json_bytes(found)}
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """The comparison as lines for a terminal."""
+    width = max(len(model["name"]) for model in found["models"])
+    text = [
+        f"{model['name']:{width}}  accuracy {model['accuracy']:.2%}"
+        f" ({model['accuracy_interval'][0]:.2%} to {model['accuracy_interval'][1]:.2%})"
+        f"  NLL {model['nll']:.4f}  ECE {model['ece']:.2%}"
+        for model in found["models"]
+    ]
+    for pair in found["pairs"]:
+        low, high = pair["accuracy"]["interval"]
+        text.append(
+            f"{pair['second']} - {pair['first']}:"
+            f" {100 * pair['accuracy']['difference']:+.2f} points of accuracy"
+            f" (95 %: {100 * low:+.2f} to {100 * high:+.2f}),"
+            f" McNemar's p = {pair['mcnemar']['p_value']:.2g},"
+            f" {pair['disagreements']:,} other answers"
+        )
+    return text
