@@ -5,6 +5,7 @@
 """
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 from absl import flags
@@ -73,8 +74,9 @@ class Training:
 def local_run_dir(arguments: Sequence[str], *, time: str) -> str:
     """The trainer's default name for a run: <runs_root>/<time>-<model>-<dataset>."""
     given = _known(arguments)
-    parts = (time, given.model or "cnn", given.dataset or "cifar10")
-    return f"{given.runs_root or 'runs'}/{'-'.join(parts)}"
+    dataset = re.sub("[/:]", "-", given.dataset or "cifar10")
+    name = f"{time}-{given.model or 'cnn'}-{dataset}"
+    return f"{given.runs_root or 'runs'}/{name}"
 
 
 def _known(arguments: Sequence[str]) -> flags.FlagValues:

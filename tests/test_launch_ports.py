@@ -64,9 +64,9 @@ def test_a_missing_chief_is_named():
 def test_a_taken_port_is_named():
     (port,) = ports.free(1)
     cluster = Cluster(workers=(f"127.0.0.1:{port}",), index=0)
-    with socket.create_server(("", port)):
-        with pytest.raises(ports.PeersError, match=f"port {port} cannot be opened"):
-            ports.meet(cluster, limit_secs=1)
+    taken = pytest.raises(ports.PeersError, match=f"port {port} cannot be opened")
+    with socket.create_server(("", port)), taken:
+        ports.meet(cluster, limit_secs=1)
 
 
 def test_strangers_are_no_workers():

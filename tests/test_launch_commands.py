@@ -1,0 +1,173 @@
+"""Every command: help, wrong usage, start-up time, and what it imports."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from launch import kubernetes, local, slurm, vertex, worker
+
+COMMANDS = {
+    "local": local,
+    "worker": worker,
+    "slurm": slurm,
+    "kubernetes": kubernetes,
+    "vertex": vertex,
+}
+SLURM = ["slurm", "--name=a"]
+CLUSTER = [
+    "kubernetes",
+    "--kind=job",
+    "--name=a",
+    "--image=i",
+    "--volume=runs:/runs",
+]
+NETWORK = "--network=projects/1/global/networks/n"
+VERTEX = ["vertex", "--name=a", "--image=i", "--nfs=10.0.0.1:/x:y", NETWORK]
+
+BAD = [
+    ["local", "--worker=2"],
+    ["local", "--workers=0"],
+    ["local", "--workers=65"],
+    ["local", "--workers=two"],
+    ["local", "--workers"],
+    ["local", "--max_restarts=-1"],
+    ["local", "--hang_secs=0"],
+    ["local", "--cores_per_worker=0"],
+    ["local", "--workers=2", "--cores_per_worker=4096"],
+    ["local", "--dataset=digits"],
+    ["local", "digits"],
+    ["local", "--flagfile=/nowhere/at/all"],
+    ["local", "--", "--strategy=mirrored"],
+    ["local", "--", "--run_dir="],
+    ["local", "--", "--grace_secs=0"],
+    ["local", "--", "--flagfile=/nowhere/at/all"],
+    ["worker"],
+    ["worker", "--peers_secs=0"],
+    ["worker", "--print_config=maybe"],
+    ["slurm"],
+    ["slurm", "--name=A_b"],
+    [*SLURM, "--time=tomorrow"],
+    [*SLURM, "--memory=lots"],
+    [*SLURM, "--partition=a b"],
+    [*SLURM, "--volume=/a:/b"],
+    [*SLURM, "--image=i", "--volume=a"],
+    [*SLURM, "--env=A"],
+    [*SLURM, "--env=A=1", "--env=A=2"],
+    [*SLURM, "--env=TF_CONFIG={}"],
+    [*SLURM, "--setup= "],
+    [*SLURM, "--", "--strategy=one_device"],
+    ["kubernetes"],
+    ["kubernetes", "--kind=pod"],
+    ["kubernetes", "--kind=job", "--name=a", "--image=i"],
+    ["kubernetes", "--kind=job", "--name=a", "--volume=a:/b"],
+    [*CLUSTER, "--name=" + "a" * 41],
+    [*CLUSTER, "--image=a b"],
+    [*CLUSTER, "--volume=runs"],
+    [*CLUSTER, "--volume=other:/runs"],
+    [*CLUSTER, "--cpus=-1"],
+    [*CLUSTER, "--memory=16 GB"],
+    [*CLUSTER, "--gpus=-1"],
+    [*CLUSTER, "--port=80"],
+    [*CLUSTER, "--env=1A=b"],
+    [*CLUSTER, "--namespace=A b"],
+    [*CLUSTER, "--kind=tfjob", "--workers=1"],
+    ["vertex", "--name=a", "--image=i"],
+    [*VERTEX, "--nfs=/x"],
+    [*VERTEX, "--network=default"],
+    [*VERTEX, "--max_hours=0"],
+    [*VERTEX, "--machine=a b"],
+]
+
+
+@pytest.mark.parametrize("words", BAD, ids=" ".join)
+def test_wrong_usage(words, capsys, tmp_path, monkeypatch):
+    """Exit code 2, one or two lines on stderr, nothing printed, nothing written."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("SLURM_PROCID", "TF_CONFIG", "JOB_COMPLETION_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    command, *flags = words
+    assert COMMANDS[command].main(flags) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"launch.{command}: ")
+    assert 1 <= len(captured.err.splitlines()) <= 2
+    assert "Traceback" not in captured.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_typo_is_answered_with_the_flag_that_was_meant(capsys):
+    assert local.main(["--worker=2"]) == 2
+    assert "Did you mean: workers" in capsys.readouterr().err
+
+
+def test_a_trainer_s_flag_before_the_dashes_is_explained(capsys):
+    assert local.main(["digits"]) == 2
+    assert "after a `--`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_lists_every_flag_of_its_own(name, capsys):
+    assert COMMANDS[name].main(["--workers=0", "--help"]) == 0
+    text = capsys.readouterr().out
+    values = local.flags.FlagValues()
+    COMMANDS[name].define(values)
+    for flag in values:
+        assert f"{flag}\n" in text
+    assert "alsologtostderr" not in text
+    assert all(len(line) <= 88 for line in text.splitlines())
+
+
+def test_the_trainer_s_help_is_the_trainer_s(monkeypatch):
+    """What stands after `--` is never looked at for --help."""
+    monkeypatch.setattr(local, "Supervisor", lambda plan: _Says(plan))
+    assert local.main(["--workers=1", "--", "--help"]) == 7
+
+
+class _Says:
+    def __init__(self, plan):
+        self.plan = plan
+
+    def run(self):
+        return 7 if "--help" in self.plan.training.arguments else 0
+
+
+def test_a_closed_pipe_is_no_traceback():
+    text = f"{sys.executable} -m launch.kubernetes {' '.join(CLUSTER[1:])} | true"
+    done = subprocess.run(["bash", "-c", text], capture_output=True, text=True)
+    assert done.stderr == ""
+
+
+RENDER = [
+    ["launch.local", "--help"],
+    ["launch.worker", "--help"],
+    [f"launch.{SLURM[0]}", *SLURM[1:]],
+    [f"launch.{CLUSTER[0]}", *CLUSTER[1:]],
+    [f"launch.{VERTEX[0]}", *VERTEX[1:]],
+]
+
+
+def seconds(*arguments):
+    """The fastest of several starts: what a start costs when nothing else runs."""
+    best = float("inf")
+    for _ in range(7):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+@pytest.mark.parametrize("words", RENDER, ids=lambda words: words[0])
+def test_at_most_twice_the_start_of_absl(words):
+    assert seconds("-m", *words) <= 2 * seconds("-c", "from absl import app")
+
+
+def test_tensorflow_is_never_imported():
+    modules = ", ".join(f"launch.{name}" for name in COMMANDS)
+    code = f"import sys, {modules}; print(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    roots = {name.partition(".")[0] for name in done.stdout.split()}
+    assert roots & {"absl", "launch"} == {"absl", "launch"}
+    others = roots - {"absl", "launch"} - sys.stdlib_module_names
+    assert not {name for name in others if not name.startswith("_")}
