@@ -12,16 +12,14 @@ _CLEAR = "\r\033[K"
 
 
 class Console:
-    """Workers' lines go to `out`, everything else to `err`.
+    """Workers' lines go to stdout, everything else to stderr.
 
     On a terminal the progress line stays at the bottom and is drawn again.
     """
 
-    def __init__(
-        self, clock: Callable[[], float], out: TextIO | None = None, err=None
-    ) -> None:
-        self._out = out or sys.stdout
-        self._err: TextIO = err or sys.stderr
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._out: TextIO = sys.stdout
+        self._err: TextIO = sys.stderr
         self._clock = clock
         self._live = self._err.isatty()
         self._drawn = False

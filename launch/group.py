@@ -59,11 +59,13 @@ class Group:
                 )
             ends = self._ends()
             self._show_stacks(ends)
-            return ends
-        finally:
+        finally:  # first of all: what follows may fail, e.g. on a closed terminal
             for worker in self._workers:
                 worker.kill()
             self._selector.close()
+        for worker in self._workers:
+            worker.close()
+        return ends
 
     def _pump(self, secs: float) -> None:
         """Passes output on for at most `secs`, then looks at every worker once."""

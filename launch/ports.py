@@ -69,12 +69,18 @@ class _Missing:
 
 def _listen(cluster: Cluster) -> socket.socket:
     """The port that TensorFlow will open later, on all interfaces."""
-    port = int(cluster.workers[cluster.index].rpartition(":")[2])
+    address = ("", int(cluster.workers[cluster.index].rpartition(":")[2]))
+    queue = max(16, len(cluster.workers))
     try:
-        return socket.create_server(("", port), backlog=max(16, len(cluster.workers)))
+        if not socket.has_dualstack_ipv6():
+            return socket.create_server(address, backlog=queue)
+        return socket.create_server(
+            address, family=socket.AF_INET6, backlog=queue, dualstack_ipv6=True
+        )
     except OSError as error:
         raise PeersError(
-            f"port {port} cannot be opened here ({error.strerror}); end what holds it"
+            f"port {address[1]} cannot be opened here ({error.strerror}); "
+            "end what holds it"
         ) from error
 
 

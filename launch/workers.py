@@ -85,6 +85,9 @@ class Worker:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+    def close(self) -> None:
+        """Passes on the rest of what it wrote."""
         self.read()
         self._emit(self._rest)
         self.output.close()
