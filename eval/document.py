@@ -70,7 +70,7 @@ def _robustness(evaluation: Evaluation, rows: Any) -> dict[str, Any] | None:
         return None
     split = evaluation.split
     return robustness.measure(
-        evaluation.predictor, split.images[rows], split.labels[rows]
+        evaluation.answer, split.images[rows], split.labels[rows], evaluation.floor
     )
 
 

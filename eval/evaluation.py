@@ -9,6 +9,7 @@ import numpy as np
 from eval import calibration, progress, scores, temperature
 from eval.calibration import Calibration
 from eval.predictors import Predictor
+from eval.progress import Tick
 from eval.subject import Subject
 from trainer import datasets
 from trainer.datasets import Split
@@ -42,6 +43,11 @@ class Evaluation:
         """The probabilities at the subject's temperature, if it has one."""
         value = self.calibration.temperature or 1.0
         return temperature.soften(self.probabilities, value, self.floor)
+
+    def answer(self, images: np.ndarray, tick: Tick) -> np.ndarray:
+        """Probabilities of other `images`, at the subject's temperature."""
+        value = self.calibration.temperature or 1.0
+        return temperature.soften(self.predictor(images, tick), value, self.floor)
 
     def packed(self) -> bytes:
         """predictions.npz: ids, labels, probabilities, and of which model and data."""

@@ -172,6 +172,12 @@ def robustness(types: Mapping[str, Sequence[float]], clean: float) -> Figure:
     return figure
 
 
+def settle(figure: Figure) -> None:
+    """Lays `figure` out once, so that saving it twice does not do it four times."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
 def svg(figure: Figure, label: str) -> str:
     """`figure` as an inline <svg> that takes the page's text colour."""
     buffer = io.StringIO()

@@ -18,6 +18,8 @@ def files_of(report: Mapping[str, Any], evaluation: Evaluation) -> dict[str, byt
     """Every file of a report by its name in the folder; report.json is last."""
     with plots.style():
         figures = _figures(report, evaluation)
+        for figure, _ in figures.values():
+            plots.settle(figure)
         content = {
             f"figures/{name}.png": plots.png(figure)
             for name, (figure, _) in figures.items()

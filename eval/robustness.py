@@ -1,11 +1,12 @@
 """Scores on corrupted copies of the test images."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from eval import corruptions, progress, scores
-from eval.predictors import Predictor
+from eval.progress import Tick
 
 SEED = 0
 
@@ -19,11 +20,15 @@ def sample(count: int, limit: int | None) -> np.ndarray:
 
 
 def measure(
-    predictor: Predictor, images: np.ndarray, labels: np.ndarray
+    answer: Callable[[np.ndarray, Tick], np.ndarray],
+    images: np.ndarray,
+    labels: np.ndarray,
+    floor: float = scores.SMALLEST,
 ) -> dict[str, Any]:
     """Accuracy, NLL and ECE under every corruption, and their means over all.
 
     Args:
+        answer: probabilities of images; it calls the Tick with each number done.
         images: uint8 [N, H, W, C], every one under all corruptions and severities.
     """
     cases = [
@@ -33,9 +38,9 @@ def measure(
     with progress.bar(len(cases) * len(images), "corrupted") as tick:
         for name, level in cases:
             changed = corruptions.corrupt(images, name, level, SEED)
-            probabilities = predictor(changed, tick)
+            probabilities = answer(changed, tick)
             scores.check(probabilities, labels)
-            types[name].append(_row(probabilities, labels, level, predictor.floor))
+            types[name].append(_row(probabilities, labels, level, floor))
     every = [row for rows in types.values() for row in rows]
     means = {
         k: float(np.mean([row[k] for row in every])) for k in ("accuracy", "nll", "ece")

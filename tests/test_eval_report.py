@@ -1,0 +1,231 @@
+"""A report says what was measured, is whole, and asks no network for anything."""
+
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert import interpreter as litert
+
+from eval import calibration, scores, temperature
+from tests import eval_kit
+from trainer import datasets
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    eval_kit.prepare(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def test_split(data):
+    return datasets.load(datasets.locate("digits", str(data)), "test")
+
+
+@pytest.fixture(scope="module")
+def template(data, tmp_path_factory):
+    return eval_kit.make_run(tmp_path_factory.mktemp("runs") / "tiny", data).path
+
+
+@pytest.fixture
+def run(template, tmp_path):
+    return pathlib.Path(shutil.copytree(template, tmp_path / "tiny"))
+
+
+@pytest.fixture
+def command(monkeypatch, capfd):
+    def call(*words, **options):
+        return eval_kit.command(monkeypatch, capfd, "report", *words, **options)
+
+    return call
+
+
+def read(run: pathlib.Path):
+    folder = run / "report"
+    packed = np.load(folder / "predictions.npz")
+    page = (folder / "report.html").read_text()
+    return json.loads((folder / "report.json").read_text()), packed, page
+
+
+def test_the_report_of_a_run_is_whole(command, run, test_split):
+    ended = command(f"--run_dir={run}", paint=True)
+    assert ended.code == 0
+    report, packed, page = read(run)
+    check_page(page)
+    assert report["version"] == 1
+    assert report["scores"]["images"] == 360
+    assert report["data"]["sha256"] == test_split.sha256
+    assert report["data"]["same_as_trained"] is True
+    assert packed["ids"].tolist() == list(test_split.ids)
+    np.testing.assert_array_equal(packed["labels"], test_split.labels)
+    again = scores.accuracy(packed["probabilities"], packed["labels"])
+    assert again == report["scores"]["accuracy"]
+    assert f"{report['scores']['accuracy']:.2%}" in ended.out
+    for word in ("test split decided nothing", "The training itself noted 50.00%"):
+        assert word in page
+    kinds = {p.stem for p in (run / "report" / "figures").glob("*.png")}
+    assert kinds >= {"confusion", "reliability", "per_class", "risk_coverage", "curves"}
+
+
+def check_page(page: str) -> None:
+    """No network is asked for anything, and every picture is there."""
+    assert not re.findall(r"(?:src|href|url)\s*[=(]\s*[\"']?(?:https?:)?//", page)
+    assert "<script" not in page
+    assert "@import" not in page
+    assert page.count("<svg ") == 5
+
+
+def test_the_temperature_is_fitted_once_and_then_read(command, run):
+    command(f"--run_dir={run}")
+    before = eval_kit.tree(run / "report")
+    path = run / calibration.FILE
+    noted = json.loads(path.read_text())
+    assert noted["rows"] == 142
+    assert noted["nll"]["after"] < noted["nll"]["before"]
+    path.write_text(json.dumps(noted | {"temperature": 2.0}))
+    command(f"--run_dir={run}")
+    report, packed, _ = read(run)
+    softer = temperature.soften(packed["probabilities"], 2.0)
+    assert report["calibration"]["temperature"] == 2.0
+    assert report["calibrated"]["nll"] == scores.nll(softer, packed["labels"])
+    assert json.loads(path.read_text())["temperature"] == 2.0
+    after = eval_kit.tree(run / "report")
+    assert before.keys() == after.keys()
+    assert before["predictions.npz"] == after["predictions.npz"]
+
+
+def test_without_validation_rows_everything_says_uncalibrated(command, data, tmp_path):
+    run = eval_kit.make_run(tmp_path / "none", data, held=0.0).path
+    assert command(f"--run_dir={run}").code == 0
+    report, _, page = read(run)
+    assert report["calibration"]["state"] == "uncalibrated"
+    assert report["calibrated"] is None
+    assert "Uncalibrated: the run held no validation rows out." in page
+    assert not (run / calibration.FILE).exists()
+
+
+def test_an_unfinished_run_needs_a_step_and_stays_uncalibrated(command, run):
+    (run / "result.json").unlink()
+    assert command(f"--run_dir={run}").code == 2
+    assert command(f"--run_dir={run}", f"--checkpoint={eval_kit.STEP}").code == 0
+    report, _, _ = read(run)
+    assert report["calibration"]["state"] == "uncalibrated"
+    assert report["model"]["step"] == eval_kit.STEP
+
+
+def paths(value, prefix=""):
+    """Names of all fields of a JSON value, [] for list items."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from paths(item, f"{prefix}.{name}".lstrip("."))
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        for item in value:
+            yield from paths(item, f"{prefix}[]")
+    else:
+        yield prefix
+
+
+def check_documented(report):
+    """Every field of report.json stands in docs/report_schema.md."""
+    text = (ROOT / "docs" / "report_schema.md").read_text()
+    free = ("run.", "environment.", "robustness.types.", "scores.top_k.")
+    names = {
+        path.split(".")[-1].rstrip("[]")
+        for path in paths(report)
+        if not path.startswith(free)
+    }
+    assert not {name for name in names if f"`{name}`" not in text}
+
+
+def test_corruptions_make_a_table_of_fifteen(command, run):
+    words = ("--corruptions", "--corruption_sample=4")
+    assert command(f"--run_dir={run}", *words).code == 0
+    report, _, page = read(run)
+    found = report["robustness"]
+    assert len(found["types"]) == 15
+    assert found["images"] == 4
+    every = [row["nll"] for rows in found["types"].values() for row in rows]
+    assert found["mean"]["nll"] == pytest.approx(np.mean(every))
+    assert "Hendrycks &amp; Dietterich" in page
+    check_documented(report)
+
+
+def test_a_tflite_is_scored_as_a_bare_interpreter(command, data, test_split, tmp_path):
+    path = eval_kit.tflite(tmp_path / "foreign.tflite")
+    words = (f"--model={path}", "--dataset=digits", f"--data_dir={data}")
+    assert command(*words).code == 0
+    out = tmp_path / "foreign.tflite.report"
+    packed = np.load(out / "predictions.npz")
+    own = litert.Interpreter(str(path))
+    own.allocate_tensors()
+    (source,), (sink,) = own.get_input_details(), own.get_output_details()
+    rows = []
+    for image in test_split.images:
+        own.set_tensor(source["index"], image[None].astype(np.float32))
+        own.invoke()
+        rows.append(own.get_tensor(sink["index"])[0])
+    bare = eval_kit.softmax(np.float64(rows))
+    np.testing.assert_allclose(packed["probabilities"], bare, atol=1e-12)
+    np.testing.assert_array_equal(packed["probabilities"].argmax(1), bare.argmax(1))
+    report = json.loads((out / "report.json").read_text())
+    assert report["model"]["output"] == "logits"
+    assert report["run"] is None
+
+
+def test_a_manifest_says_what_the_file_was_made_from(command, data, tmp_path):
+    path = eval_kit.saved_model(tmp_path / "1", answer=tf.nn.softmax)
+    manifest = {
+        "temperature": 1.5,
+        "config": {"data": {"dataset": "digits"}},
+        "data_sha256": {"train": "aa", "test": "bb"},
+    }
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    out = tmp_path / "out"
+    words = (f"--model={path}", f"--data_dir={data}", f"--out_dir={out}")
+    assert command(*words).code == 0
+    report = json.loads((out / "report.json").read_text())
+    assert report["model"]["output"] == "probabilities"
+    assert report["calibration"]["state"] == "calibrated inside the model"
+    assert report["data"]["same_as_trained"] is False
+    assert "not the test split that belongs" in (out / "report.html").read_text()
+
+
+def test_manifests_of_exported_files_are_listed(command, run):
+    tested = {
+        "accuracy": 0.9,
+        "accuracy_interval": [0.8, 0.95],
+        "nll": 0.3,
+        "ece": 0.02,
+    }
+    (run / "export").mkdir()
+    (run / "export" / "model_int8.tflite.json").write_text(
+        json.dumps({"test": tested | {"agreement": 0.99}})
+    )
+    (run / "export" / "model_old.tflite.json").write_text("{")
+    command(f"--run_dir={run}")
+    report, _, page = read(run)
+    assert [row["file"] for row in report["exports"]] == ["model_int8.tflite"]
+    assert "model_int8.tflite" in page
+
+
+@pytest.mark.slow
+def test_the_command_itself(run):
+    ended = subprocess.run(
+        [sys.executable, "-m", "eval.report", f"--run_dir={run}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == 0
+    assert ended.stderr == ""
+    assert len(ended.stdout.splitlines()) == 2
