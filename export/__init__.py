@@ -1,0 +1,9 @@
+"""A run as files that classify raw pixels, each proven before it gets its name.
+
+Synopsis::
+
+    python -m export.saved_model        # runs/latest/export/saved_model/1/
+    python -m export.tflite --quantize  # runs/latest/export/model_int8.tflite
+    python -m export.bench              # every format side by side
+    python -m export.micro              # C source for microcontrollers
+"""

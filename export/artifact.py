@@ -1,0 +1,152 @@
+"""Artifact: an exported file or folder and the manifest that proves it.
+
+Made in a hidden folder, measured there, renamed when it has passed; the manifest comes
+last, so a model without one is not an artifact.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from trainer import files
+from trainer.commandline import Failure, UsageError
+
+VERSION = 1
+MANIFEST = "manifest.json"  # inside a folder; beside a file: <file name>.json
+_PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+    """What lies under its final name, and what its manifest says."""
+
+    path: pathlib.Path
+    manifest: Mapping[str, Any]
+
+    def sentence(self) -> str:
+        """Where it is, how large and how good, in two lines."""
+        test, size = self.manifest["test"], self.manifest["bytes"]
+        low, high = test["accuracy_interval"]
+        share = "a sample of " if test["sampled"] else ""
+        return (
+            f"{self.path}\n{size:,} bytes; {test['accuracy']:.2%} (95 %: {low:.2%} to "
+            f"{high:.2%}) of {share}{test['images']:,} test images, {test['flips']} "
+            f"unlike the checkpoint; NLL {test['nll']:.4f}, ECE {test['ece']:.2%}"
+        )
+
+
+@contextlib.contextmanager
+def writing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A hidden folder inside `folder`, gone at the end whatever happens.
+
+    Raises:
+        UsageError: `folder` cannot be made or written.
+        Failure: the disk is full or gone; nothing is left behind.
+    """
+    made = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        hidden = pathlib.Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+    except OSError as error:
+        raise UsageError(
+            f"the export cannot go to {folder}: {error.strerror}; the run must be in a "
+            "folder that can be written"
+        ) from error
+    try:
+        yield hidden
+    except OSError as error:
+        raise Failure(
+            f"the export to {folder} could not be written: {error.strerror or error}; "
+            "nothing was kept"
+        ) from error
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+        if made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # only if it is empty
+
+
+def publish_file(made: pathlib.Path, final: pathlib.Path, facts: Mapping) -> Artifact:
+    """Gives the file `made` its `final` name, replacing another, and its manifest."""
+    manifest = {
+        **_heading(final.name),
+        "sha256": _sha256(made),
+        "bytes": made.stat().st_size,
+        **facts,
+    }
+    beside = manifest_path(final)
+    prepared = made.with_name(beside.name)
+    files.write_json(prepared, manifest)
+    beside.unlink(missing_ok=True)  # it would be another file's
+    os.replace(made, final)
+    os.replace(prepared, beside)
+    files.sync_directory(final.parent)
+    return Artifact(final, manifest)
+
+
+def publish_folder(made: pathlib.Path, root: pathlib.Path, facts: Mapping) -> Artifact:
+    """Gives the folder `made` the next number in `root`, its manifest inside."""
+    parts = {
+        str(path.relative_to(made)): {"sha256": _sha256(path), "bytes": size}
+        for path in sorted(made.rglob("*"))
+        if path.is_file() and (size := path.stat().st_size) >= 0
+    }
+    root.mkdir(exist_ok=True)
+    while True:
+        final = root / str(_next_number(root))
+        manifest = {
+            **_heading(f"{root.name}/{final.name}"),
+            "sha256": hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
+            "bytes": sum(part["bytes"] for part in parts.values()),
+            "files": parts,
+            **facts,
+        }
+        files.write_json(made / MANIFEST, manifest)
+        if not final.exists():
+            os.rename(made, final)
+            files.sync_directory(root)
+            return Artifact(final, manifest)
+
+
+def manifest_path(path: pathlib.Path) -> pathlib.Path:
+    """Where the manifest of an exported file or folder is."""
+    return path / MANIFEST if path.is_dir() else path.with_name(path.name + ".json")
+
+
+def read(path: pathlib.Path) -> Artifact | None:
+    """The artifact at `path`, its bytes checked; None if there is no whole one."""
+    try:
+        manifest = json.loads(manifest_path(path).read_bytes())
+        noted = manifest.get("files") or {"": manifest}
+        whole = all(_sha256(path / k) == part["sha256"] for k, part in noted.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return Artifact(path, manifest) if whole else None
+
+
+def _heading(name: str) -> dict[str, Any]:
+    return {
+        "version": VERSION,
+        "file": name,
+        "created": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC",
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+    }
+
+
+def _next_number(root: pathlib.Path) -> int:
+    taken = [int(p.name) for p in root.iterdir() if p.name.isdecimal()]
+    return max(taken, default=0) + 1
+
+
+def _sha256(path: pathlib.Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,72 @@
+"""What the flatbuffer of a .tflite says of itself: operators, quantisation, work.
+
+https://github.com/tensorflow/tensorflow/blob/master/tensorflow/compiler/mlir/lite/schema/schema.fbs
+"""
+
+import collections
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+_NAMES = {
+    number: name
+    for name, number in vars(schema.BuiltinOperator).items()
+    if not name.startswith("_")
+}
+
+
+class Graph:
+    """The one subgraph of a converted classifier."""
+
+    def __init__(self, content: bytes) -> None:
+        self._model = schema.Model.GetRootAs(content, 0)
+        self._subgraph = self._model.Subgraphs(0)
+
+    def operators(self) -> dict[str, int]:
+        """How often each operator occurs, in the order of first use."""
+        return dict(collections.Counter(name for name, _ in self._operators()))
+
+    def multiply_accumulates(self) -> int:
+        """Of convolutions and dense layers, for one image."""
+        total = 0
+        for name, operator in self._operators():
+            if name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+                kernel = self._shape(operator.Inputs(1))
+                outputs = int(np.prod(self._shape(operator.Outputs(0))))
+                # Kernels are [out, h, w, in], depthwise ones [1, h, w, out].
+                depthwise = name == "DEPTHWISE_CONV_2D"
+                each = kernel[1:3] if depthwise else kernel[1:]
+                total += outputs * int(np.prod(each))
+        return total
+
+    def input_quantization(self) -> tuple[float, int]:
+        """Scale and zero point of pixels, also behind a QUANTIZE; (0, 0) if float."""
+        index = self._subgraph.Inputs(0)
+        if self._subgraph.Tensors(index).Type() == schema.TensorType.FLOAT32:
+            name, first = next(self._operators())
+            index = first.Outputs(0) if name == "QUANTIZE" else index
+        found = self._subgraph.Tensors(index).Quantization()
+        if found is None or found.ScaleLength() == 0:
+            return 0.0, 0
+        return float(found.Scale(0)), int(found.ZeroPoint(0))
+
+    def kernel_scales(self) -> list[tuple[int, int]]:
+        """Channels, and scales, of the kernel of each convolution and dense layer."""
+        found = []
+        for name, operator in self._operators():
+            if name in ("CONV_2D", "FULLY_CONNECTED"):
+                kernel = self._subgraph.Tensors(operator.Inputs(1))
+                scales = kernel.Quantization()
+                count = scales.ScaleLength() if scales else 0
+                found.append((kernel.Shape(0), count))
+        return found
+
+    def _operators(self):
+        for index in range(self._subgraph.OperatorsLength()):
+            operator = self._subgraph.Operators(index)
+            code = self._model.OperatorCodes(operator.OpcodeIndex())
+            number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+            yield _NAMES[number], operator
+
+    def _shape(self, index: int) -> list[int]:
+        return self._subgraph.Tensors(index).ShapeAsNumpy().tolist()

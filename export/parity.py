@@ -1,0 +1,129 @@
+"""Runs an exported file on the test split beside its checkpoint; lets it pass or not.
+
+A gate accepts or refuses one file; it never chooses between models.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from eval import progress, scores, significance
+from eval.predictors import Predictor
+from export.scheme import Scheme
+from trainer.commandline import Failure
+
+_FLOAT16_FLIPS = 0.002  # share of images that may change class
+
+
+@dataclasses.dataclass(frozen=True)
+class Exam:
+    """What every file of a run is asked, and what the checkpoint answers.
+
+    Attributes:
+        images: uint8 [N, H, W, C], of the test split.
+        labels: int32 [N].
+        names: of the classes.
+        reference: the checkpoint's probabilities float64 [N, K], at the temperature
+            that the file has inside.
+        sampled: whether these are fewer than all test images.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    names: tuple[str, ...]
+    reference: np.ndarray
+    sampled: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Gate:
+    """What a file may lose against its checkpoint; None is not asked."""
+
+    flips: float | None = None  # share of images that change class
+    accuracy_drop: float | None = None
+
+    @classmethod
+    def of(cls, scheme: Scheme | None, accuracy_drop: float) -> "Gate":
+        """The gate of a .tflite of `scheme`; None is a SavedModel."""
+        match scheme:
+            case None | Scheme.FLOAT32:
+                return cls(flips=0.0)
+            case Scheme.FLOAT16:
+                return cls(flips=_FLOAT16_FLIPS)
+            case _:
+                return cls(accuracy_drop=accuracy_drop)
+
+    def check(self, test: dict[str, Any]) -> None:
+        """Raises Failure, with what was measured, unless `test` passes."""
+        limit, images = self.flips, test["images"]
+        if limit is not None and test["flips"] > limit * images:
+            raise Failure(
+                f"{test['flips']} of {images:,} images change class against the "
+                f"checkpoint, limit: {int(limit * images)}; nothing was kept"
+            )
+        limit, drop = self.accuracy_drop, test["accuracy_drop"]
+        if limit is not None and drop > limit + 1e-12:
+            raise Failure(
+                f"accuracy drops by {drop:.4f} to {test['accuracy']:.4f}, limit: "
+                f"{limit} (--max_accuracy_drop); nothing was kept;\na large drop of an "
+                "integer file means calibration images unlike the test images"
+            )
+
+
+def measure(exam: Exam, predictor: Predictor, what: str) -> dict[str, Any]:
+    """The "test" of a manifest: what `predictor` answers in `exam`.
+
+    Raises:
+        Failure: an answer is no probability.
+    """
+    try:
+        with progress.bar(len(exam.images), what) as tick:
+            answers = predictor(exam.images, tick)
+        scores.check(answers, exam.labels)
+    except ValueError as error:
+        raise Failure(f"{what}: {error}") from error
+    return compare(exam, answers, predictor.floor)
+
+
+def compare(exam: Exam, answers: np.ndarray, floor: float) -> dict[str, Any]:
+    """Scores of `answers` float64 [N, K] and how they differ from the reference."""
+    labels, reference = exam.labels, exam.reference
+    right = scores.correct(answers, labels)
+    theirs = scores.correct(reference, labels)
+    flips = int((scores.predictions(answers) != scores.predictions(reference)).sum())
+    return {
+        "images": len(labels),
+        "sampled": exam.sampled,
+        **_quality(answers, labels, floor),
+        "accuracy_drop": int(theirs.sum() - right.sum()) / len(labels),
+        "agreement": 1 - flips / len(labels),
+        "flips": flips,
+        "ties": scores.ties(answers),
+        "largest_difference": float(np.abs(answers - reference).max()),
+        "mcnemar": significance.mcnemar(theirs, right),
+        "worst_class_drop": _worst_class(exam, answers),
+        "checkpoint": _quality(reference, labels, scores.SMALLEST),
+    }
+
+
+def _quality(answers: np.ndarray, labels: np.ndarray, floor: float) -> dict[str, Any]:
+    right = int(scores.correct(answers, labels).sum())
+    return {
+        "correct": right,
+        "accuracy": right / len(labels),
+        "accuracy_interval": scores.interval(right, len(labels)),
+        "nll": scores.nll(answers, labels, floor),
+        "ece": scores.ece(scores.reliability(answers, labels)),
+    }
+
+
+def _worst_class(exam: Exam, answers: np.ndarray) -> dict[str, Any]:
+    """The class whose recall falls most, and by how much."""
+    before, after = (
+        np.diag(scores.confusion(p, exam.labels)) for p in (exam.reference, answers)
+    )
+    support = np.bincount(exam.labels, minlength=len(exam.names))
+    drops = (before - after) / np.maximum(support, 1)
+    worst = int(drops.argmax())
+    return {"class": exam.names[worst], "drop": float(drops[worst])}

@@ -1,0 +1,128 @@
+"""Writes a run as a SavedModel for TensorFlow Serving, proven on the test split.
+
+Synopsis::
+
+    python -m export.saved_model  # runs/latest/export/saved_model/1/; again: 2/
+
+It needs TensorFlow alone to load: no Keras, nothing of ours.
+"""
+
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from export import artifact, source
+from export.artifact import Artifact
+from trainer import commandline, quiet
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from export.serving import Network
+    from export.source import Source
+
+WARM_IMAGES = 8
+
+
+def export(opened: "Source") -> Artifact:
+    """Writes, verifies and numbers the SavedModel.
+
+    Raises:
+        Failure: an answer differs from the checkpoint's, or it cannot be written.
+    """
+    from eval import predictors
+    from eval.outputs import Output
+    from export import parity, warmup
+
+    with artifact.writing(opened.folder) as hidden:
+        made = hidden / "saved_model"
+        with quiet.start_up():
+            write(opened.network, opened.exam.names, made)
+            predictor = predictors.open_file(made, Output.PROBABILITIES)
+        test = parity.measure(opened.exam, predictor, "saved_model")
+        parity.Gate.of(None, 0.0).check(test)
+        warmup.write(made, opened.run.config().model.name, _warm(opened))
+        facts = opened.facts() | _facts() | {"test": test}
+        return artifact.publish_folder(made, opened.folder / "saved_model", facts)
+
+
+def write(network: "Network", names: tuple[str, ...], folder: pathlib.Path) -> None:
+    """Saves `network` with its two signatures; `names` are those of the classes."""
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.weights = network.weights
+    module.labels = tf.constant(names)
+
+    def answer(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        probabilities = network.probabilities(images)
+        class_id = tf.argmax(probabilities, axis=1)  # the first of equal ones
+        label = tf.gather(module.labels, class_id)
+        return {"probabilities": probabilities, "class_id": class_id, "label": label}
+
+    shape = network.image_shape
+    images = tf.TensorSpec([None, *shape], tf.uint8, "images")
+    encoded = tf.TensorSpec([None], tf.string, "encoded")
+    serve = tf.function(answer, [images], autograph=False)
+    serve_encoded = tf.function(
+        lambda encoded: answer(decode(encoded, shape)), [encoded], autograph=False
+    )
+    signatures = {
+        "serving_default": serve.get_concrete_function(),
+        "serve_encoded": serve_encoded.get_concrete_function(),
+    }
+    tf.saved_model.save(module, str(folder), signatures)
+
+
+def decode(encoded: "tf.Tensor", shape: tuple[int, int, int]) -> "tf.Tensor":
+    """Pixels uint8 [N, H, W, C] of PNG or JPEG files of any size, bytes [N].
+
+    Resized by triangle filters as wide as the reduction; an image of the right size
+    comes through unchanged.
+    """
+    import tensorflow as tf
+
+    height, width, channels = shape
+
+    def one(content: tf.Tensor) -> tf.Tensor:
+        image = tf.io.decode_image(content, channels, expand_animations=False)
+        image.set_shape([None, None, channels])
+        resized = tf.image.resize(image, [height, width], antialias=True)
+        return tf.saturate_cast(tf.round(resized), tf.uint8)
+
+    return tf.map_fn(one, encoded, fn_output_signature=tf.TensorSpec(shape, tf.uint8))
+
+
+def _warm(opened: "Source") -> dict[str, dict[str, Any]]:
+    import tensorflow as tf
+
+    images = opened.exam.images[:WARM_IMAGES]
+    encoded = tf.stack([tf.io.encode_png(image) for image in images])
+    return {
+        "serving_default": {"images": images},
+        "serve_encoded": {"encoded": encoded},
+    }
+
+
+def _facts() -> dict[str, Any]:
+    return {
+        "format": "saved_model",
+        "scheme": "float32",
+        "io": {"input": "uint8", "output": "float32", "input_is": "pixel"},
+    }
+
+
+def main(values: flags.FlagValues) -> None:
+    """Exports one SavedModel and says where it is."""
+    print(export(source.open_source(values)).sentence())
+
+
+if __name__ == "__main__":
+    _values = source.define(flags.FlagValues())
+    commandline.run(
+        "export.saved_model",
+        "Writes a run as a SavedModel and proves it on the test split.",
+        _values,
+        lambda: main(_values),
+    )

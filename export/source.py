@@ -1,0 +1,196 @@
+"""Source: the finished run that is exported, with its network, data and temperature."""
+
+import dataclasses
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from absl import flags
+
+from trainer import quiet, runs
+from trainer.commandline import UsageError
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
+
+    from eval.calibration import Calibration
+    from eval.predictors import Predictor
+    from eval.subject import Subject
+    from export.parity import Exam
+    from export.serving import Network
+    from trainer.datasets import Split
+
+
+def define(values: flags.FlagValues) -> flags.FlagValues:
+    """Declares the flags that every export has; tests pass a fresh FlagValues."""
+    what = {"flag_values": values, "module_name": "What to export"}
+    flags.DEFINE_string("run_dir", None, "The run; off: runs/latest.", **what)
+    flags.DEFINE_string("dataset", None, "TFDS data set; off: the run's own.", **what)
+    flags.DEFINE_string("data_dir", None, "Where it is; off: where it was.", **what)
+    flags.DEFINE_bool(
+        "calibrate", True, "Divides logits by the run's temperature.", **what
+    )
+    proof = {"flag_values": values, "module_name": "Verification"}
+    flags.DEFINE_integer(
+        "verify_sample", None, "Test images to verify on; off: all.", **proof
+    )
+    flags.DEFINE_float(
+        "max_accuracy_drop",
+        0.01,
+        "Limit for dynamic, int8 and int16x8 (float32 and SavedModel may change no "
+        "answer, float16 0.2 % of them).",
+        **proof,
+    )
+    flags.DEFINE_bool("debug", False, "Shows the traceback of an error.", **proof)
+    return values
+
+
+def check(values: flags.FlagValues) -> None:
+    """Raises UsageError for a value out of range."""
+    if values.verify_sample is not None and values.verify_sample < 1:
+        raise UsageError(f"--verify_sample={values.verify_sample} must be at least 1")
+    drop = values.max_accuracy_drop
+    if drop is not None and not 0 <= drop <= 1:
+        raise UsageError(f"--max_accuracy_drop={drop} must be within 0 to 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Everything an export is made from.
+
+    Attributes:
+        subject: the run's last checkpoint.
+        network: its weights as functions from pixels to probabilities.
+        builder: of its data set.
+        exam: what exported files are asked.
+        predictor: the checkpoint's probabilities, at temperature 1.
+        calibration: the run's temperature, or why there is none.
+    """
+
+    run: runs.Run
+    subject: "Subject"
+    network: "Network"
+    builder: "tfds.core.DatasetBuilder"
+    exam: "Exam"
+    predictor: "Predictor"
+    calibration: "Calibration"
+    data_sha256: str  # of the test split
+
+    @property
+    def folder(self):
+        """Where exports of the run go."""
+        return self.run.path / "export"
+
+    def train(self) -> "Split":
+        """The training split."""
+        from trainer import datasets
+
+        return datasets.load(self.builder, "train")
+
+    def facts(self) -> dict[str, Any]:
+        """What every manifest of this run says."""
+        height, width, channels = self.network.image_shape
+        return {
+            "run": self.run.path.name,
+            "step": self.subject.facts["step"],
+            "config": self.run.config().to_json(),
+            "weights_sha256": self.subject.facts["sha256"],
+            "data": self.builder.info.full_name,
+            "data_sha256": self.subject.trained_on,
+            "test_sha256": self.data_sha256,
+            "labels": list(self.exam.names),
+            "image_shape": [height, width, channels],
+            "temperature": self.calibration.temperature or "uncalibrated",
+            "temperature_source": self.calibration.why,
+        }
+
+
+def open_source(values: flags.FlagValues) -> Source:
+    """The Source that parsed flags ask for.
+
+    Raises:
+        UsageError: no such run, not finished, damaged, or its data cannot be had.
+    """
+    check(values)
+    run = runs.find(values.run_dir)
+    with quiet.start_up():
+        import trainer.datasets  # noqa: F401  registers our own data sets
+        from eval import subject as subjects
+
+        subject = subjects.of_run(run)
+        builder = _builder(subject, values)
+        test = _test_split(builder)
+        shape, classes = test.images.shape[1:], len(test.names)
+        predictor = subject.open(shape, classes)
+    calibration = _calibration(run, subject, predictor, builder, values.calibrate)
+    temperature = calibration.temperature or 1.0
+    return Source(
+        run=run,
+        subject=subject,
+        network=_network(subject, run, shape, classes, temperature),
+        builder=builder,
+        exam=_exam(test, predictor, temperature, values.verify_sample),
+        predictor=predictor,
+        calibration=calibration,
+        data_sha256=test.sha256,
+    )
+
+
+def _builder(subject: "Subject", values: flags.FlagValues):
+    from trainer import prepare
+
+    folder = values.data_dir or subject.data_dir
+    return prepare.ensure(
+        values.dataset or subject.dataset,
+        os.path.expanduser(folder) if folder else None,
+        say=lambda line: print(line, file=sys.stderr),
+    )
+
+
+def _test_split(builder: "tfds.core.DatasetBuilder") -> "Split":
+    from trainer import datasets
+
+    return datasets.load(builder, "test")
+
+
+def _calibration(run, subject, predictor, builder, wanted: bool) -> "Calibration":
+    from eval import calibration
+    from trainer import datasets
+
+    if not wanted:
+        return calibration.none("Exported with --nocalibrate.")
+    return calibration.of_run(
+        run,
+        subject.facts["sha256"],
+        predictor,
+        lambda: datasets.load(builder, "train"),
+    )
+
+
+def _network(subject, run, shape, classes: int, temperature: float) -> "Network":
+    from export.serving import Network
+    from trainer import checkpoints, state
+    from trainer.evaluation import Evaluator
+
+    step = subject.facts["step"]
+    checkpoint = checkpoints.read(run.checkpoints / f"step-{step:08d}")
+    evaluator = Evaluator(run.config().model, image_shape=shape, num_classes=classes)
+    evaluator.load(state.shipped(checkpoint.arrays))
+    return Network(evaluator.model, temperature)
+
+
+def _exam(test: "Split", predictor, temperature: float, sample: int | None) -> "Exam":
+    from eval import progress
+    from eval import temperature as scaling
+    from export.parity import Exam
+
+    count = len(test.labels)
+    kept = min(sample or count, count)
+    # Evenly spread, so that data sets sorted by class give every class.
+    rows = np.linspace(0, count - 1, kept).round().astype(int)
+    images = test.images[rows]
+    with progress.bar(kept, "checkpoint") as tick:
+        answers = predictor(images, tick)
+    reference = scaling.soften(answers, temperature)
+    return Exam(images, test.labels[rows], test.names, reference, kept < count)

@@ -1,0 +1,171 @@
+"""Writes a run as a .tflite that takes raw pixels, and proves it on the test split.
+
+Synopsis::
+
+    python -m export.tflite --quantize     # runs/latest/export/model_int8.tflite
+    python -m export.tflite --scheme=float16 --io=float32
+"""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from export import artifact, source
+from export.artifact import Artifact
+from export.representative import IMAGES, Representative
+from export.scheme import CALIBRATED, Io, Scheme, file_name, resolve
+from trainer import commandline, files, quiet
+from trainer.commandline import UsageError
+
+if TYPE_CHECKING:
+    from export.metadata import Description
+    from export.source import Source
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """Which file is wanted."""
+
+    scheme: Scheme
+    io: Io
+    max_accuracy_drop: float = 0.01
+    calibration_images: int = IMAGES
+
+
+def define(values: flags.FlagValues) -> flags.FlagValues:
+    """Declares the flags on `values`; tests pass a fresh FlagValues."""
+    where = {"flag_values": values, "module_name": "Number format"}
+    flags.DEFINE_bool("quantize", False, "Integers only: --scheme=int8.", **where)
+    flags.DEFINE_enum(
+        "scheme",
+        None,
+        [scheme.value for scheme in Scheme],
+        "Of weights and arithmetic; off: float32.",
+        **where,
+    )
+    flags.DEFINE_enum(
+        "io",
+        None,
+        [io.value for io in Io],
+        "Of pixels and probabilities; off: uint8 (float networks answer in float32), "
+        "int16 for int16x8. float32 and int16 inputs are (pixel - 128) / 128.",
+        **where,
+    )
+    flags.DEFINE_integer(
+        "calibration_images",
+        IMAGES,
+        "Training images that set the ranges of int8 and int16x8.",
+        **where,
+    )
+    return source.define(values)
+
+
+def order(values: flags.FlagValues) -> Order:
+    """What parsed flags ask for.
+
+    Raises:
+        UsageError: they contradict each other or are out of range.
+    """
+    source.check(values)
+    scheme = Scheme(values.scheme) if values.scheme else None
+    io = Io(values.io) if values.io else None
+    if values.calibration_images < 1:
+        raise UsageError(
+            f"--calibration_images={values.calibration_images} must be at least 1"
+        )
+    scheme, io = resolve(values.quantize, scheme, io)
+    return Order(scheme, io, values.max_accuracy_drop, values.calibration_images)
+
+
+def export(opened: "Source", wanted: Order) -> Artifact:
+    """Writes, verifies and names the file that is `wanted`.
+
+    Raises:
+        Failure: it misses its gate or cannot be written; nothing has its name then.
+    """
+    from export import converter, metadata, parity
+
+    images = representative(opened, wanted)
+    raw = converter.convert(opened.network, wanted.scheme, wanted.io, images)
+    final = opened.folder / file_name(wanted.scheme, wanted.io)
+    described = metadata.write(raw, _description(opened, wanted), opened.exam.names)
+    with artifact.writing(opened.folder) as hidden:
+        made = hidden / final.name
+        files.write_bytes(made, described)
+        test = _test(opened, made)
+        parity.Gate.of(wanted.scheme, wanted.max_accuracy_drop).check(test)
+        facts = opened.facts() | _facts(raw, wanted, images)
+        # Appended after the model: the bytes that were measured are those that ship.
+        whole = metadata.with_provenance(described, facts | {"test": test})
+        files.write_bytes(made, whole)
+        return artifact.publish_file(made, final, facts | {"test": test})
+
+
+def representative(opened: "Source", wanted: Order) -> Representative | None:
+    """The calibration images, where the scheme needs any."""
+    if wanted.scheme not in CALIBRATED:
+        return None
+    fraction = opened.run.config().data.validation_fraction
+    return Representative.of(
+        opened.train(), validation_fraction=fraction, count=wanted.calibration_images
+    )
+
+
+def _test(opened: "Source", made) -> dict[str, Any]:
+    from eval import predictors
+    from eval.outputs import Output
+    from export import parity
+
+    with quiet.start_up():  # LiteRT says once that it has made its delegate
+        predictor = predictors.open_file(made, Output.PROBABILITIES)
+    return parity.measure(opened.exam, predictor, made.name)
+
+
+def _description(opened: "Source", wanted: Order) -> "Description":
+    from export import metadata
+
+    config = opened.run.config()
+    text = (
+        f"{config.model.name} trained on {opened.builder.info.full_name}, "
+        f"{wanted.scheme.value}; weights {opened.subject.facts['sha256'][:12]}"
+    )
+    shape = opened.network.image_shape
+    return metadata.describe(config.model.name, text, shape, wanted.scheme, wanted.io)
+
+
+def _facts(raw: bytes, wanted: Order, images: Representative | None) -> dict[str, Any]:
+    from export.graph import Graph
+
+    graph = Graph(raw)
+    ends = {"input": wanted.io.value, "output": wanted.io.value}
+    if wanted.scheme not in CALIBRATED:
+        ends["output"] = Io.FLOAT32.value
+    pixel = {Io.UINT8: "pixel", Io.INT8: "pixel - 128"}
+    ends["input_is"] = pixel.get(wanted.io, "(pixel - 128) / 128")
+    ends["input_scale"], ends["input_zero_point"] = graph.input_quantization()
+    return {
+        "format": "tflite",
+        "scheme": wanted.scheme.value,
+        "io": ends,
+        "bytes_without_metadata": len(raw),
+        "operators": graph.operators(),
+        "multiply_accumulates": graph.multiply_accumulates(),
+        "calibration": images.facts() if images else None,
+    }
+
+
+def main(values: flags.FlagValues) -> None:
+    """Exports one file and says where it is."""
+    wanted = order(values)
+    print(export(source.open_source(values), wanted).sentence())
+
+
+if __name__ == "__main__":
+    _values = define(flags.FlagValues())
+    commandline.run(
+        "export.tflite",
+        "Writes a run as a .tflite file and proves it on the test split.",
+        _values,
+        lambda: main(_values),
+    )
