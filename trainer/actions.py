@@ -11,7 +11,6 @@ from trainer import checkpoints, optim, summaries
 from trainer.clock import Clock
 from trainer.commandline import Failure
 from trainer.config import Config
-from trainer.datasets import Split
 from trainer.evaluation import Evaluator, Scores, score
 from trainer.metrics import Metrics
 from trainer.plan import Every, Plan
@@ -39,7 +38,8 @@ class RefuseNonFinite:
         losses = outcome.metrics[:, METRICS.index("loss")]
         if np.isfinite(losses).all():
             return
-        step = state.step - len(losses) + int(np.argmin(np.isfinite(losses)))
+        first = int(np.argmin(np.isfinite(losses)))
+        step = state.step - len(losses) + first
         rate = optim.rate(
             step,
             self.config.optim,
@@ -49,9 +49,9 @@ class RefuseNonFinite:
         kept = checkpoints.listed(self.run.checkpoints)
         last = kept[0] if kept else "none"
         raise Failure(
-            f"the loss of step {step} is {losses[np.argmin(np.isfinite(losses))]} at rate "
-            f"{rate:.3g}; last good checkpoint: {last};\nlower --learning_rate or set "
-            "--clip_norm=1"
+            f"the loss of step {step} is {losses[first]} at "
+            f"rate {rate:.3g}; last good checkpoint: {last};\n"
+            "lower --learning_rate or set --clip_norm=1"
         )
 
 
@@ -61,7 +61,6 @@ class Log:
 
     plan: Plan
     config: Config
-    clock: Clock
     metrics: Metrics
     summaries: Summaries
 
@@ -238,9 +237,3 @@ class Profile:
         elif self.running and state.step >= self.last:
             tf.profiler.experimental.stop()
             self.running = False
-
-
-def augmented_picture(split: Split, rows: np.ndarray, varied: np.ndarray) -> np.ndarray:
-    """A grid of training images as the network sees them, with their labels."""
-    titles = [split.names[split.labels[row]] for row in rows]
-    return summaries.grid(varied.astype(np.uint8), titles)

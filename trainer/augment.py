@@ -1,8 +1,8 @@
 """uint8 rows -> a varied float batch, with numbers read at the batch's address.
 
 Crop and flip are one gather of pixels whose coordinates are computed; outside the image
-they are reflected at the border (without repeating it), as in He et al. 2015 but for the
-zeros there. Cutout: DeVries & Taylor 2017.
+they are reflected at the border (without repeating it); He et al. 2015 have zeros
+there. Cutout: DeVries & Taylor 2017.
 """
 
 import typing

@@ -52,7 +52,7 @@ def help_text(name: str, summary: str, values: flags.FlagValues) -> str:
 
 def _describe(flag: flags.Flag) -> list[str]:
     text, value = flag.help, ""
-    if isinstance(flag.parser, flags.EnumParser):  # absl puts the choices before the text
+    if isinstance(flag.parser, flags.EnumParser):  # absl puts the choices first
         value = f"={'|'.join(flag.parser.enum_values)}"
         text = text.split(">: ", 1)[-1]
     name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}{value}"
@@ -80,7 +80,7 @@ def parse(values: flags.FlagValues, argv: list[str]) -> None:
 def run(
     name: str, summary: str, values: flags.FlagValues, main: Callable[[], int | None]
 ) -> NoReturn:
-    """Parses sys.argv into `values`, calls `main` and exits as DESIGN's contract says."""
+    """Parses sys.argv, calls `main`, exits with its code or the error's."""
     argv = sys.argv
     if any(word in ("--help", "-help", "-h") for word in argv[1:]):
         print(help_text(name, summary, values))

@@ -174,8 +174,8 @@ class Config:
         )
         _require(
             not (self.jit_compile and self.model.sync_batch_norm),
-            "--jit_compile cannot be combined with --sync_batch_norm: XLA's part of the "
-            "step holds no exchange between replicas; leave one out",
+            "--jit_compile cannot be combined with --sync_batch_norm: XLA's part of "
+            "the step holds no exchange between replicas; leave one out",
         )
         _require(
             self.train_steps is not None or self.optim.warmup_epochs < self.epochs,

@@ -39,8 +39,8 @@ def changed(before: dict[str, Any], now: dict[str, Any]) -> str | None:
     if not found:
         return None
     return (
-        f"the environment changed ({'; '.join(found)}): rows and masks stay equal, bits "
-        "may not"
+        f"the environment changed ({'; '.join(found)}): rows and masks stay equal, "
+        "bits may not"
     )
 
 

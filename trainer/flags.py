@@ -1,4 +1,4 @@
-"""The trainer's flags, and the Config and RunConfig they make. Imports no TensorFlow."""
+"""The trainer's flags, and the Config and RunConfig they make; no TensorFlow."""
 
 import os
 import re
@@ -173,8 +173,8 @@ def read(values: flags.FlagValues = VALUES) -> tuple[cfg.Config, cfg.RunConfig]:
         and "TF_CONFIG" not in os.environ
     ):
         raise UsageError(
-            "--strategy=multi_worker reads its cluster from TF_CONFIG, which is not set;"
-            "\nstart it through python -m launch.local or launch.worker"
+            "--strategy=multi_worker reads its cluster from TF_CONFIG, which is not "
+            "set;\nstart it through python -m launch.local or launch.worker"
         )
     return config, run_config
 
@@ -251,7 +251,7 @@ def _profile_steps(text: str | None) -> tuple[int, int] | None:
 
 
 def flag_file(values: flags.FlagValues = VALUES) -> str:
-    """The flags of this run as text that --flagfile reads back, without its directory."""
+    """The flags of this run as text that --flagfile reads, without its directory."""
     lines = []
     for declared in values.flags_by_module_dict().values():
         for flag in declared:

@@ -57,12 +57,12 @@ class Forecast:
             f"{config.model.name}: {self.parameters:,} parameters, "
             f"{config.precision.value}, {job.cluster.replicas} replica(s) on "
             f"{job.cluster.workers} worker(s)",
-            f"{data.name}: {len(data.learnt):,} to train on, {len(data.held_out):,} held "
-            f"out, {len(data.test.labels):,} to test on, decoded in "
+            f"{data.name}: {len(data.learnt):,} to train on, {len(data.held_out):,} "
+            f"held out, {len(data.test.labels):,} to test on, decoded in "
             f"{duration(job.clock.seconds['data'])}",
             f"{plan.total_steps:,} steps of {config.global_batch} images = "
             f"{plan.epoch(plan.total_steps):.4g} epochs; about "
-            f"{self.memory_bytes / GIB:.1f} GiB of memory, {free / GIB:.1f} GiB are free",
+            f"{self.memory_bytes / GIB:.1f} GiB of memory, {free / GIB:.1f} are free",
         ]
         if config.train_steps is not None:
             lines.append(f"--train_steps={config.train_steps} overrides --epochs")

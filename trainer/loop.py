@@ -35,7 +35,7 @@ class Call:
 def train(
     state: TrainState, run_steps: RunSteps, actions: Iterable[Action], *, calls
 ) -> None:
-    """Advances `state` call by call; each call runs its steps in one compiled function."""
+    """Advances `state` call by call; a call runs its steps in one compiled function."""
     for call in calls:
         outcome = run_steps(call.step, call.rows, call.rates)
         state.advance(outcome)

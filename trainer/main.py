@@ -7,10 +7,13 @@ SUMMARY = "Trains a small image classifier; --run_dir resumes a run."
 
 
 def main() -> None:
-    """Checks what can be checked at once, then imports TensorFlow and trains."""
+    """Checks what can be checked at once, then imports TensorFlow, trains."""
     config, run_config = flags.read()
     run = runs.Run(runs.new_path(config, run_config))
     runs.admit(run, config, run_config)
+    if (finished := run.result()) is not None:
+        print(runs.closing(run, finished))
+        return
     with quiet.start_up():
         from trainer import job
     try:

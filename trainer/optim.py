@@ -19,8 +19,8 @@ def rate(
 ) -> float:
     """The learning rate of 0-based `step`.
 
-    Linear warm-up reaches the highest rate at step `warmup_steps`; then constant, half a
-    cosine (Loshchilov & Hutter 2017), tenths (He et al. 2015), or the falling side of
+    Linear warm-up reaches the highest rate at step `warmup_steps`; then constant, half
+    a cosine (Loshchilov & Hutter 2017), tenths (He et al. 2015), or the falling side of
     one triangle (Smith 2018).
     """
     if step < warmup_steps:

@@ -64,8 +64,8 @@ def make(config: Config, run_config: RunConfig, num_rows: int) -> Plan:
         warmup = round(TRIANGLE_RISE * total)
     if warmup and warmup >= total:
         raise ValueError(
-            f"--warmup_epochs={config.optim.warmup_epochs} are {warmup} steps and must be "
-            f"fewer than the {total} steps of training; lower --warmup_epochs"
+            f"--warmup_epochs={config.optim.warmup_epochs} are {warmup} steps and must "
+            f"be fewer than the {total} steps of training; lower --warmup_epochs"
         )
     if run_config.profile_steps and run_config.profile_steps[1] > total:
         raise ValueError(

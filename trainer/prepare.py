@@ -5,13 +5,14 @@ Synopsis::
     python -m trainer.prepare --dataset=digits --data_dir=data
 """
 
-import concurrent.futures
 import contextlib
 import fcntl
 import os
 import pathlib
+import queue
 import shutil
 import sys
+import threading
 import typing
 import urllib.error
 import urllib.request
@@ -43,8 +44,8 @@ def ensure(
         return builder
     if not write:
         raise UsageError(
-            f"--dataset={name} is not prepared in {builder.data_dir} and --dry_run writes "
-            f"nothing; run python -m trainer.prepare --dataset={name} first"
+            f"--dataset={name} is not prepared in {builder.data_dir} and --dry_run "
+            f"writes nothing; run python -m trainer.prepare --dataset={name} first"
         )
     _check_reachable(builder)
     with _turn(builder, say):
@@ -102,15 +103,19 @@ def _check_reachable(builder: "tfds.core.DatasetBuilder") -> None:
     urls = [url for url in builder.url_infos if url.startswith("http")]
     if not urls:
         return
-    with concurrent.futures.ThreadPoolExecutor(len(urls)) as pool:
-        answers = [pool.submit(_reach, url) for url in urls[:1]]
-        done, _ = concurrent.futures.wait(answers, timeout=2 * REACH_SECS)
-        reasons = [a.result() for a in done] or ["no answer"]
-    if reasons[0] is not None:
+    answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    # A daemon: a name look-up has no time-out and must not hold the process.
+    ask = threading.Thread(target=lambda: answers.put(_reach(urls[0])), daemon=True)
+    ask.start()
+    try:
+        reason = answers.get(timeout=2 * REACH_SECS)
+    except queue.Empty:
+        reason = "no answer"
+    if reason is not None:
         raise UsageError(
-            f"--dataset={builder.name} is not prepared in {builder.data_dir} and {urls[0]} "
-            f"cannot be reached ({reasons[0]});\nname the folder of a prepared copy with "
-            "--data_dir, or use --dataset=digits, which needs no network"
+            f"--dataset={builder.name} is not prepared in {builder.data_dir} and "
+            f"{urls[0]} cannot be reached ({reason});\nname the folder of a prepared "
+            "copy with --data_dir, or use --dataset=digits, which needs no network"
         )
 
 

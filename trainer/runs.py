@@ -136,11 +136,10 @@ def admit(run: Run, config: Config, run_config: RunConfig) -> None:
 
 def check_writable(path: pathlib.Path) -> None:
     """Raises UsageError unless a run can be made or continued in `path`."""
-    if path.is_dir():
-        if any(path.iterdir()) and not Run(path).exists:
-            raise UsageError(
-                f"--run_dir={path} is not empty and not a run; name another directory"
-            )
+    if path.is_dir() and any(path.iterdir()) and not Run(path).exists:
+        raise UsageError(
+            f"--run_dir={path} is not empty and not a run; name another directory"
+        )
     parent = path
     while not os.path.lexists(parent):
         parent = parent.parent
@@ -156,7 +155,7 @@ def check_writable(path: pathlib.Path) -> None:
 
 
 def make_latest(run: Run) -> None:
-    """Lets `latest` beside the run point at it, if no file of that name is in the way."""
+    """Lets `latest` beside the run point at it, unless a file of that name is there."""
     link = run.path.parent / LATEST
     if link.exists() and not link.is_symlink():
         return
@@ -164,3 +163,15 @@ def make_latest(run: Run) -> None:
     beside.unlink(missing_ok=True)
     beside.symlink_to(run.path.name)
     os.replace(beside, link)
+
+
+def closing(run: Run, result: dict[str, Any]) -> str:
+    """The last words: accuracy with interval, provenance, what to type next."""
+    low, high = result["test_accuracy_interval"]
+    return (
+        f"test accuracy {result['test_accuracy']:.2%} (95 % interval {low:.2%} to "
+        f"{high:.2%}) on all {result['test_images']:,} images of {result['data']}\n"
+        f"{result['steps']:,} steps, {result['images_per_second']:,.0f} images/s, "
+        f"weights {result['weights_sha256'][:12]}, run {run.path}\n"
+        f"next: tensorboard --logdir {run.path.parent}"
+    )

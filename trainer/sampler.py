@@ -1,4 +1,4 @@
-"""Which dataset rows make the batch of a step: NumPy only, a pure function of the step."""
+"""Which dataset rows make the batch of a step: NumPy, a function of the step."""
 
 import functools
 
@@ -30,8 +30,8 @@ def validation_split(
 class Sampler:
     """The endless stream of training rows, cut into global batches.
 
-    Epochs follow each other without a gap: a batch may hold the end of one and the start
-    of the next, so that every batch is full and no row is dropped.
+    Epochs follow each other without a gap: a batch may hold the end of one and the
+    start of the next, so that every batch is full and no row is dropped.
     """
 
     def __init__(self, rows: np.ndarray, *, global_batch: int, seed: int) -> None:

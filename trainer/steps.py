@@ -112,7 +112,7 @@ class Trainer:
         return self._body
 
     def augmented(self, rows: np.ndarray) -> np.ndarray:
-        """What the network would see of int32 rows [n] at step 0: float32 [n, H, W, C]."""
+        """What the network sees of int32 rows [n] at step 0: float32 [n, H, W, C]."""
         local = self._cluster.strategy.experimental_local_results(self._images.words)[0]
         pixels = gather(local, tf.constant(rows), self._images.shape)
         here = Address(

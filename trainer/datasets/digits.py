@@ -14,8 +14,8 @@ class Digits(tfds.core.GeneratorBasedBuilder):
     """Digits 0 to 9 of 43 writers, 32x32x3 uint8; made offline from scikit-learn.
 
     E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, UCI Machine
-    Learning Repository, 1998, https://doi.org/10.24432/C50P49. The 8x8 originals have 17
-    grey levels; each pixel becomes 4x4 pixels, smoothed by linear interpolation.
+    Learning Repository, 1998, https://doi.org/10.24432/C50P49. The 8x8 originals have
+    17 grey levels; each pixel becomes 4x4 pixels, smoothed by linear interpolation.
     """
 
     VERSION = tfds.core.Version("1.0.0")

@@ -72,8 +72,8 @@ def load(builder: tfds.core.DatasetBuilder, which: str) -> Split:
         if isinstance(error, UsageError):
             raise
         raise UsageError(
-            f"split {split} of {builder.info.full_name} in {builder.data_dir} cannot be "
-            f"read: {_first_line(error)};\nprepare it again in an empty --data_dir"
+            f"split {split} of {builder.info.full_name} in {builder.data_dir} cannot "
+            f"be read: {_first_line(error)};\nprepare it again in an empty --data_dir"
         ) from error
 
 
@@ -166,7 +166,7 @@ def _room(shape: tuple[int, ...], builder: tfds.core.DatasetBuilder) -> np.ndarr
     if need > free:
         raise UsageError(
             f"--dataset={builder.name} needs {need:,} bytes in memory, twice its "
-            f"{shape} pixels; {free:,} are free: use a smaller data set or machine with more"
+            f"{shape} pixels; {free:,} are free: use a smaller data set"
         )
     return np.empty(shape, np.uint8)
 

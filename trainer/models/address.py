@@ -25,8 +25,8 @@ class Address:
         seed: of the run.
         step: int64 [], 0-based.
         first: int64 [], position in the global batch of this replica's first example.
-        statistics: (variable, momentum, value) that batch normalisation leaves; the step
-            averages the values over replicas and moves the variables towards them.
+        statistics: (variable, momentum, value) that batch normalisation leaves; the
+            step averages the values over replicas and moves the variables towards them.
     """
 
     seed: int

@@ -15,8 +15,9 @@ def resnet8(
 
     Convolutions keep their biases and the shortcut of a narrowing stack is a 1x1
     convolution without normalisation, layer for layer as in the reference. Float
-    [N, H, W, C] -> logits [N, K]. 78,666 parameters for 32x32x3 and 10 classes; with its
-    seven batch normalisations (4 x 240) folded away 77,706, the 77.7 k of the benchmark.
+    [N, H, W, C] -> logits [N, K]. 78,666 parameters for 32x32x3 and 10 classes; with
+    its seven batch normalisations (4 x 240) folded away 77,706, which are the 77.7 k
+    of the benchmark.
     """
     norm = _Norm(config)
     x = norm(_conv(x, scaled(WIDTHS[0], config.width), "stem", bias=True), "stem")

@@ -1,0 +1,86 @@
+"""Which actions a job takes after each call, in the order that a resume relies on."""
+
+import typing
+
+import numpy as np
+
+from trainer import actions, metrics, summaries
+from trainer.clock import Pace
+from trainer.loop import Action
+
+if typing.TYPE_CHECKING:
+    from trainer.job import Job
+
+PICTURED = 32  # augmented images in the grid
+
+
+def make(job: "Job") -> tuple[list[Action], actions.Validate | None]:
+    """The actions, and among them the validation if rows are held out.
+
+    Log, then validate, then save: what a checkpoint of step s is kept with is all that
+    was written up to s.
+    """
+    finite = actions.RefuseNonFinite(job.config, job.plan, job.run)
+    if not job.cluster.chief:
+        return [finite], None
+    events = summaries.Summaries(job.run.tensorboard)
+    lines = metrics.Metrics(job.run.metrics)
+    if job.state.step == 0:
+        _introduce(job, events)
+    first, now = job.state.step, job.clock.now()
+    report = actions.Report(job.plan, job.progress, job.clock, first, now)
+    log = actions.Log(job.plan, job.config, lines, events)
+    validate = _validate(job, lines, events) if len(job.data.held_out) else None
+    save = actions.Save(
+        plan=job.plan,
+        clock=job.clock,
+        run=job.run,
+        keep=job.run_config.keep_checkpoints,
+        facts={
+            "config": job.config.to_json(),
+            "data": job.data.recorded(),
+            "packages": job.environment["packages"],
+        },
+        before=events.flush,
+        saved_at=now,
+    )
+    acting: list[Action] = [finite, report, log]
+    acting += [validate] if validate else []
+    acting += [save, actions.StopWhenAsked(job.request, save)]
+    if job.run_config.profile_steps:
+        start, end = job.run_config.profile_steps
+        acting.append(actions.Profile(start, end, str(job.run.tensorboard)))
+    return acting, validate
+
+
+def _validate(
+    job: "Job", lines: metrics.Metrics, events: summaries.Summaries
+) -> actions.Validate:
+    split, rows = job.data.train, job.data.held_out
+    return actions.Validate(
+        plan=job.plan,
+        clock=job.clock,
+        evaluator=job.evaluator,
+        images=split.images[rows],
+        labels=split.labels[rows],
+        names=split.names,
+        metrics=lines,
+        summaries=events,
+        progress=job.progress,
+    )
+
+
+def _introduce(job: "Job", events: summaries.Summaries) -> None:
+    """The summaries of step 0: graph, hparams, a grid of augmented images."""
+    settings = {}
+    for name, value in job.config.to_json().items():
+        parts = value.items() if isinstance(value, dict) else [("", value)]
+        for part, leaf in parts:
+            key = f"{name}.{part}".rstrip(".")
+            settings[key] = leaf if isinstance(leaf, int | float | str) else str(leaf)
+    events.start(job.trainer.graph, settings)
+    rows = next(job.calls(Pace(1))).rows[0][:PICTURED]
+    varied = job.trainer.augmented(rows).astype(np.uint8)
+    split = job.data.train
+    titles = [split.names[split.labels[row]] for row in rows]
+    events.picture(0, "train/augmented", summaries.grid(varied, titles))

@@ -1,0 +1,41 @@
+"""result.json: what a finished run says of itself, made once."""
+
+import typing
+from typing import Any
+
+from trainer import actions
+from trainer.evaluation import Scores, parameters
+
+if typing.TYPE_CHECKING:
+    from trainer.job import Job
+
+HASHES = ("weights_sha256", "raw_weights_sha256", "rows_sha256")
+
+
+def describe(job: "Job", validation: Scores | None, test: Scores) -> dict[str, Any]:
+    """The content of result.json.
+
+    "images_per_second" is training images over "train_seconds", which leave out
+    compilation, evaluation and saving; "seconds" has those of the last process.
+    """
+    state, facts = job.state, job.state.facts()
+    return {
+        "version": 1,
+        "finished": True,
+        "steps": state.step,
+        "epochs": round(job.plan.epoch(state.step), 6),
+        "train_seconds": round(state.seconds, 3),
+        "images_per_second": round(actions.images_per_second(state), 1),
+        "seconds": {name: round(s, 3) for name, s in job.clock.seconds.items()},
+        "parameters": parameters(state.model),
+        "validation_accuracy": validation.accuracy if validation else None,
+        "test_accuracy": test.accuracy,
+        "test_accuracy_interval": list(test.interval),
+        "test_loss": test.loss,
+        "test_images": test.total,
+        **{name: facts[name] for name in HASHES},
+        "data": job.data.name,
+        "data_sha256": job.data.recorded()["sha256"],
+        "replicas": job.cluster.replicas,
+        "commit": job.environment["commit"],
+    }
