@@ -63,7 +63,7 @@ def _entries(chosen: list["Subject"], values: flags.FlagValues) -> list["Entry"]
 
     builder = report.builder(chosen[0], values)
     split = datasets.load(builder, "test")
-    return [contest.enter(subject, split, builder) for subject in chosen]
+    return contest.enter(chosen, split, builder)
 
 
 def words_of(argv: list[str]) -> tuple[list[str], list[str]]:

@@ -44,12 +44,25 @@ class Entry:
         return -np.log(np.maximum(own, self.floor))
 
 
-def enter(subject: Subject, split: Split, builder: "tfds.core.DatasetBuilder") -> Entry:
-    """Evaluates `subject` on `split`, a test split of `builder`."""
-    done = evaluation.evaluate(subject, split, builder)
+def enter(
+    subjects: Sequence[Subject], split: Split, builder: "tfds.core.DatasetBuilder"
+) -> list[Entry]:
+    """Evaluates each subject on `split`, a test split of `builder`.
+
+    All are opened before the first is evaluated, so that one which does not fit is
+    found before anything is written.
+    """
+    predictors = [evaluation.opened(subject, split) for subject in subjects]
+    return [
+        _entry(evaluation.evaluate(subject, predictor, split, builder))
+        for subject, predictor in zip(subjects, predictors, strict=True)
+    ]
+
+
+def _entry(done: evaluation.Evaluation) -> Entry:
     return Entry(
-        subject=subject,
-        split=split,
+        subject=done.subject,
+        split=done.split,
         dataset=done.dataset,
         state=done.calibration.state.value,
         probabilities=done.softened,

@@ -64,18 +64,29 @@ class Evaluation:
         return buffer.getvalue()
 
 
-def evaluate(
-    subject: Subject, split: Split, builder: "tfds.core.DatasetBuilder"
-) -> Evaluation:
-    """Runs `subject` on every image of `split`, a test split of `builder`.
+def opened(subject: Subject, split: Split) -> Predictor:
+    """The Predictor of `subject` for images like those of `split`.
 
     Raises:
         UsageError: it does not classify such images.
-        ValueError: an answer is not finite or no probability.
     """
     shape, classes = split.images.shape[1:], len(split.names)
     predictor = subject.open(shape, classes)
     predictor.check(shape, classes)
+    return predictor
+
+
+def evaluate(
+    subject: Subject,
+    predictor: Predictor,
+    split: Split,
+    builder: "tfds.core.DatasetBuilder",
+) -> Evaluation:
+    """Runs `predictor` on every image of `split`, a test split of `builder`.
+
+    Raises:
+        ValueError: an answer is not finite or no probability.
+    """
     with progress.bar(len(split.images), "test images") as tick:
         probabilities = predictor(split.images, tick)
     scores.check(probabilities, split.labels)

@@ -9,6 +9,7 @@ Synopsis::
 import os
 import pathlib
 import sys
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -107,11 +108,13 @@ def check_folder(path: pathlib.Path) -> None:
     parent = path
     while not os.path.lexists(parent):
         parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+    try:
+        tempfile.TemporaryFile(dir=parent).close()  # root may write where it cannot
+    except OSError as error:
         raise UsageError(
-            f"the report cannot go to {path}: {parent} is no folder one may write"
-            " in; name another with --out_dir"
-        )
+            f"the report cannot go to {path}: {parent}: {error.strerror};"
+            " name another folder with --out_dir"
+        ) from error
 
 
 def main(values: flags.FlagValues) -> None:
@@ -164,7 +167,9 @@ def builder(chosen: "Subject", values: flags.FlagValues):
     """The prepared data set that the flags name, or else the subject's own."""
     from trainer import prepare
 
-    name = values.dataset or chosen.dataset
+    name = chosen.dataset if values.dataset is None else values.dataset
+    if not name:
+        raise UsageError("--dataset= is empty; name a TFDS data set, e.g. cifar10")
     folder = values.data_dir or chosen.data_dir
     folder = os.path.expanduser(folder) if folder else None
     return prepare.ensure(name, folder, say=lambda line: print(line, file=sys.stderr))
@@ -175,7 +180,9 @@ def _evaluation(chosen: "Subject", values: flags.FlagValues) -> "Evaluation":
     from trainer import datasets
 
     source = builder(chosen, values)
-    return evaluation.evaluate(chosen, datasets.load(source, "test"), source)
+    split = datasets.load(source, "test")
+    predictor = evaluation.opened(chosen, split)
+    return evaluation.evaluate(chosen, predictor, split, source)
 
 
 def _document(done: "Evaluation", values: flags.FlagValues) -> dict[str, Any]:

@@ -51,16 +51,21 @@ def of_run(run: Run, step: int | None = None) -> Subject:
     Raises:
         UsageError: unfinished and no step, or no such or a damaged checkpoint.
     """
-    result = run.result() or {}
-    last = result.get("steps") if result.get("finished") else None
+    last, shipped_sha256 = _finish(run)
     if step is None and last is None:
         raise UsageError(
             f"{run.path} has not finished; name one of its checkpoints with"
             f" --checkpoint=STEP, got none; there are {_steps(run)}"
         )
     wanted = last if step is None else step
-    checkpoint = _checkpoint(run, wanted)
     recorded, config = run.recorded(), run.config()
+    checkpoint = _checkpoint(run, wanted)
+    own = checkpoint.facts["weights_sha256"]
+    if wanted == last and own != shipped_sha256:
+        raise UsageError(
+            f"{checkpoint.path} has weights {own[:12]}, but {run.path / 'result.json'}"
+            f" is of {shipped_sha256[:12]}; one of them was replaced"
+        )
 
     def open_(shape: tuple[int, int, int], classes: int) -> Predictor:
         from eval import checkpoint as ours
@@ -75,7 +80,7 @@ def of_run(run: Run, step: int | None = None) -> Subject:
             "name": run.path.name,
             "kind": "checkpoint",
             "path": str(checkpoint.path.relative_to(run.path.parent)),
-            "sha256": checkpoint.facts["weights_sha256"],
+            "sha256": own,
             "step": wanted,
         },
         dataset=config.data.dataset,
@@ -86,6 +91,22 @@ def of_run(run: Run, step: int | None = None) -> Subject:
         manifest={},
         open=open_,
     )
+
+
+def _finish(run: Run) -> tuple[int | None, str]:
+    """Last step and weights_sha256 of a finished run, (None, "") of another."""
+    result = run.result()
+    if result is None:
+        return None, ""
+    try:
+        if not result["finished"]:
+            return None, ""
+        return int(result["steps"]), str(result["weights_sha256"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"{run.path / 'result.json'} is damaged ({error}); remove it and name a"
+            " step with --checkpoint"
+        ) from error
 
 
 def _checkpoint(run: Run, step: int) -> checkpoints.Checkpoint:

@@ -1,0 +1,182 @@
+"""Wrong input ends with code 2 (a failing model: 1), two lines, nothing written."""
+
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from eval import calibration
+from tests import eval_kit
+
+DEFECTS = {
+    "config is no JSON": ("config.json", b"{"),
+    "config is a list": ("config.json", b"[]"),
+    "config has no fields": ("config.json", b"{}"),
+    "config is of another version": ("config.json", b'{"config": {"data": 3}}'),
+    "result is no JSON": ("result.json", b"finished"),
+    "result is a list": ("result.json", b"[1]"),
+    "result has odd steps": ("result.json", b'{"finished": true, "steps": "x"}'),
+    "result names another step": ("result.json", b'{"finished": true, "steps": 9}'),
+    "result is not finished": ("result.json", b'{"finished": false}'),
+    "calibration is no JSON": (calibration.FILE, b"1.5"),
+    "calibration is a list": (calibration.FILE, b"[]"),
+    "calibration is of other weights": (
+        calibration.FILE,
+        b'{"temperature": 1.5, "rows": 9, "weights_sha256": "00"}',
+    ),
+    "weights are cut off": ("checkpoints/step-00000007/variables.npz", b"PK"),
+    "manifest is empty": ("checkpoints/step-00000007/manifest.json", b""),
+}
+
+RUN_FLAGS = {
+    "no such step": ["--checkpoint=3"],
+    "negative step": ["--checkpoint=-1"],
+    "step is a word": ["--checkpoint=last"],
+    "step is huge": ["--checkpoint=99999999999999999999"],
+    "output is for files": ["--output=logits"],
+    "range is for files": ["--input_range=0:1"],
+    "unknown output": ["--output=softmax"],
+    "unknown range": ["--input_range=0:2"],
+    "sample of nothing": ["--corruptions", "--corruption_sample=0"],
+    "sample without corruptions": ["--corruption_sample=10"],
+    "sample is a word": ["--corruptions", "--corruption_sample=some"],
+    "unknown flag": ["--corupptions"],
+    "stray word": ["report"],
+    "unknown data set": ["--dataset=nosuchset"],
+    "empty data set": ["--dataset="],
+    "both a run and a file": ["--model=model.tflite"],
+    "folder below a file": ["--out_dir=/etc/hostname/report"],
+    "folder that cannot be": ["--out_dir=/proc/report"],
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    eval_kit.prepare(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def template(data, tmp_path_factory):
+    return eval_kit.make_run(tmp_path_factory.mktemp("runs") / "tiny", data).path
+
+
+@pytest.fixture
+def run(template, tmp_path):
+    return pathlib.Path(shutil.copytree(template, tmp_path / "tiny"))
+
+
+@pytest.fixture
+def refused(monkeypatch, capfd, tmp_path):
+    """Runs a command that must fail and leave `tmp_path` as it is."""
+
+    def call(*words, name="report", code=2):
+        before = eval_kit.tree(tmp_path)
+        ended = eval_kit.command(monkeypatch, capfd, name, *words)
+        assert ended.code == code, ended
+        assert 1 <= len(ended.err) <= 2, ended.err
+        assert "Traceback" not in "".join(ended.err)
+        assert ended.out == ""
+        after = eval_kit.tree(tmp_path)
+        assert before == {k: v for k, v in after.items() if k != "tiny/report"}
+        return " ".join(ended.err)
+
+    return call
+
+
+@pytest.mark.parametrize("what", DEFECTS)
+def test_a_damaged_run(what, run, refused):
+    name, content = DEFECTS[what]
+    (run / name).write_bytes(content)
+    refused(f"--run_dir={run}")
+
+
+@pytest.mark.parametrize("what", RUN_FLAGS)
+def test_flags_that_cannot_be(what, run, refused):
+    refused(f"--run_dir={run}", *RUN_FLAGS[what])
+
+
+def test_no_run_at_all(refused, tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "empty").mkdir()
+    for name in ("nothing", "file", "empty"):
+        assert "no run in" in refused(f"--run_dir={tmp_path / name}")
+
+
+def test_a_checkpoint_of_other_weights_than_the_result(run, refused):
+    result = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps(result | {"weights_sha256": "00"}))
+    refused(f"--run_dir={run}")
+
+
+def two_inputs(path: pathlib.Path) -> pathlib.Path:
+    """A .tflite that adds two images."""
+    module = tf.Module()
+    spec = tf.TensorSpec((1, 32, 32, 3), tf.float32)
+    call = tf.function(lambda a, b: tf.reduce_mean(a + b, [1, 2]), [spec, spec])
+    concrete = call.get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
+    path.write_bytes(converter.convert())
+    return path
+
+
+def nan(x):
+    return x * np.float32("nan")
+
+
+FILES = {
+    "missing.tflite": lambda path: path,
+    "folder": lambda path: path.mkdir() or path,
+    "model.keras": lambda path: path.write_bytes(b"PK") and path,
+    "text.tflite": lambda path: path.write_bytes(b"model" * 99) and path,
+    "empty.tflite": lambda path: path.write_bytes(b"") or path,
+    "two_inputs.tflite": two_inputs,
+    "classes.tflite": lambda path: eval_kit.tflite(path, classes=7),
+    "shape.tflite": lambda path: eval_kit.tflite(path, shape=(1, 28, 28, 1)),
+    "flat.tflite": lambda path: eval_kit.tflite(path, shape=(1, 3072)),
+    "classes": lambda path: eval_kit.saved_model(path, classes=7),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_cannot_be_evaluated(name, refused, tmp_path, data):
+    path = FILES[name](tmp_path / name)
+    refused(f"--model={path}", "--dataset=digits", f"--data_dir={data}")
+
+
+def test_a_saved_model_without_images(refused, tmp_path, data):
+    module = tf.Module()
+    text = tf.function(lambda x: {"y": x}, [tf.TensorSpec([None], tf.string)])
+    module.call = text
+    path = tmp_path / "text"
+    tf.saved_model.save(module, str(path), text.get_concrete_function())
+    assert "no signature" in refused(f"--model={path}", f"--data_dir={data}")
+    (path / "saved_model.pb").write_bytes(b"\xff" * 99)
+    assert "no SavedModel" in refused(f"--model={path}", f"--data_dir={data}")
+
+
+@pytest.mark.parametrize("make", [eval_kit.tflite, eval_kit.saved_model])
+def test_a_model_that_gives_nan(make, refused, tmp_path, data):
+    path = make(tmp_path / "nan.tflite", answer=nan)
+    words = (f"--model={path}", "--dataset=digits", f"--data_dir={data}")
+    assert "for image 0" in refused(*words, code=1)
+
+
+def test_logits_that_are_called_probabilities(refused, tmp_path, data):
+    path = eval_kit.tflite(tmp_path / "logits.tflite")
+    words = (f"--model={path}", "--dataset=digits", f"--data_dir={data}")
+    assert "--output=logits" in refused(*words, "--output=probabilities", code=1)
+
+
+def test_a_comparison_needs_two_things_that_are_there(refused, run, tmp_path):
+    out = f"--out_dir={tmp_path / 'out'}"
+    refused(out, name="compare")
+    refused(str(run), out, name="compare")
+    refused(str(run), str(tmp_path / "nothing"), out, name="compare")
+    refused(str(run), str(run), "--out_dir=/proc/out", name="compare")
+    small = eval_kit.tflite(tmp_path / "small.tflite", classes=3)
+    refused(str(run), str(small), out, name="compare")
