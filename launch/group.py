@@ -101,11 +101,16 @@ class Group:
         return self._hangs(now)
 
     def _hangs(self, now: float) -> bool:
+        """Whether somebody who once showed progress shows none for too long.
+
+        Those who never did are noticed by the others, who wait for them.
+        """
         if self._hang_secs is None:
             return False
+        beats = [worker.heartbeat for worker in self._running()]
         return any(
-            now - worker.heartbeat.changed_secs > self._hang_secs
-            for worker in self._running()
+            beat.step is not None and now - beat.changed_secs > self._hang_secs
+            for beat in beats
         )
 
     def _show_stacks(self, ends: Sequence[End]) -> None:

@@ -115,6 +115,19 @@ def test_a_stuck_worker_is_named_with_its_stack(tmp_path, capfd):
     assert "in fail" in captured.out  # the function it was stuck in
 
 
+def test_a_worker_that_never_begins_is_named(tmp_path, capfd):
+    run_dir = tmp_path / "run"
+    faulty = plan(run_dir, "--steps=9", "--fault=1:0:hang", hang_secs=1.0)
+    assert Supervisor(faulty).run() == 0
+    assert final(run_dir) == expected(9)
+    assert "worker-1 is stuck" in capfd.readouterr().err
+
+
+def test_without_any_heartbeat_nobody_is_stuck(tmp_path):
+    silent = (sys.executable, "-c", "import time; time.sleep(2)")
+    assert Supervisor(plan(tmp_path / "run", train=silent, hang_secs=1.0)).run() == 0
+
+
 def test_wrong_usage_is_two_lines_and_leaves_nothing(tmp_path, capfd):
     run_dir = tmp_path / "runs" / "new"
     code = "import sys; print('what, got;\\nremedy', file=sys.stderr); sys.exit(2)"
