@@ -117,8 +117,6 @@ def test_pods_meet_over_a_network_and_become_the_trainer(switch, tmp_path, kind)
 def test_pods_train_over_a_network(switch, tmp_path):
     """The same with TensorFlow: the result is that of a job on one machine."""
     hosts_file(tmp_path / "hosts", "job")
-    for name in ("trainer", "launch"):
-        (tmp_path / name).symlink_to(ROOT / name)
     flags = ["--dataset=digits", f"--data_dir={tmp_path}/data", "--train_steps=12"]
     flags += ["--global_batch=48", "--model_width=0.25", "--warmup_epochs=0"]
     prepare = [sys.executable, "-m", "trainer.prepare", *flags[:2]]
