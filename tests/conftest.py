@@ -1,0 +1,89 @@
+"""What tests share: two digits in memory, a prepared data set, commands as processes."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+ROOT = pathlib.Path(__file__).parent.parent
+LOGICAL_DEVICES = 4
+# Seconds-long: a narrow network, small batches, few steps.
+TINY = [
+    "--dataset=digits",
+    "--augment=crop",
+    "--model_width=0.25",
+    "--global_batch=32",
+    "--train_steps=24",
+    "--warmup_epochs=0.1",
+    "--eval_every_epochs=0.2",
+    "--log_every_steps=5",
+]
+
+
+@pytest.fixture(scope="session")
+def replicas():
+    """Makes clusters of 1, 2 or 4 replicas on logical CPUs of this process."""
+    import tensorflow as tf
+
+    from trainer import cluster
+
+    tf.config.experimental.enable_op_determinism()
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    if len(tf.config.get_logical_device_configuration(cpu) or ()) < LOGICAL_DEVICES:
+        parts = [tf.config.LogicalDeviceConfiguration()] * LOGICAL_DEVICES
+        tf.config.set_logical_device_configuration(cpu, parts)
+
+    def make(count: int) -> cluster.Cluster:
+        names = [f"/cpu:{n}" for n in range(count)]
+        strategy = tf.distribute.MirroredStrategy(names)
+        return cluster.Cluster(
+            strategy=strategy,
+            replicas=count,
+            local_devices=tuple(strategy.extended.worker_devices),
+            worker=0,
+            workers=1,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory) -> pathlib.Path:
+    """A TFDS folder that holds the digits."""
+    path = tmp_path_factory.mktemp("tfds")
+    command("trainer.prepare", "--dataset=digits", f"--data_dir={path}", check=True)
+    return path
+
+
+def command(
+    module: str, *words: str, check: bool = False, **kwargs
+) -> subprocess.CompletedProcess:
+    """Runs `python -m module words` and returns what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        **kwargs,
+    )
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done
+
+
+def train(data_dir, run_dir, *words: str, **kwargs) -> subprocess.CompletedProcess:
+    """Runs the trainer for seconds; later flags override the tiny ones."""
+    where = [f"--data_dir={data_dir}", f"--run_dir={run_dir}"]
+    return command("trainer.main", *TINY, *where, *words, **kwargs)
+
+
+def result(run_dir) -> dict:
+    """result.json of a finished run."""
+    return json.loads((pathlib.Path(run_dir) / "result.json").read_text())

@@ -1,0 +1,216 @@
+"""Flags: a frozen list, groups, hints, and every bad value named before TensorFlow."""
+
+import pathlib
+import sys
+import time
+
+import pytest
+from absl import flags as absl_flags
+
+from tests.conftest import ROOT, command
+from trainer import commandline, flags
+from trainer.commandline import UsageError
+from trainer.config import Augment, Config, Precision, Strategy
+
+FLAGS = """augment checkpoint_every_steps clip_norm data_dir dataset debug deterministic
+dropout dry_run ema_decay epochs eval_every_epochs global_batch jit_compile
+keep_checkpoints label_smoothing learning_rate log_every_steps logical_devices model
+model_width momentum optimizer precision profile_steps resume run_dir runs_root schedule
+seed steps_per_call strategy sync_batch_norm threads train_steps validation_fraction
+warmup_epochs weight_decay""".split()
+
+BAD = """
+--augment=mirror
+--augment=
+--checkpoint_every_steps=0
+--checkpoint_every_steps=1.5
+--clip_norm=0
+--clip_norm=-1
+--clip_norm=nan
+--data_dir=
+--dataset=
+--debug=maybe
+--deterministic=2
+--dropout=1
+--dropout=-0.1
+--dropout=nan
+--dry_run=perhaps
+--ema_decay=1
+--ema_decay=-0.1
+--ema_decay=nan
+--epochs=0
+--epochs=-3
+--epochs=nan
+--epochs=inf
+--epochs=ten
+--eval_every_epochs=0
+--eval_every_epochs=nan
+--global_batch=0
+--global_batch=-8
+--global_batch=12.5
+--jit_compile=yess
+--keep_checkpoints=0
+--label_smoothing=1
+--label_smoothing=nan
+--learning_rate=0
+--learning_rate=-1
+--learning_rate=nan
+--learning_rate=inf
+--learning_rate=fast
+--log_every_steps=0
+--logical_devices=0 --strategy=mirrored
+--logical_devices=65 --strategy=mirrored
+--logical_devices=2
+--logical_devices=2 --strategy=one_device
+--model=vgg
+--model=CNN
+--model_width=0
+--model_width=nan
+--model_width=1000
+--momentum=1 --optimizer=sgd
+--momentum=nan --optimizer=sgd
+--momentum=0.9
+--optimizer=adam
+--precision=float8
+--precision=bf16
+--profile_steps=10
+--profile_steps=20:10
+--profile_steps=0:5
+--profile_steps=a:b
+--resume=perhaps
+--resume=must
+--run_dir=
+--runs_root=
+--schedule=linear
+--seed=-1
+--seed=2147483648
+--seed=x
+--steps_per_call=0
+--strategy=horovod
+--strategy=multi_worker
+--strategy
+--sync_batch_norm=1.0
+--sync_batch_norm --jit_compile
+--threads=0
+--threads=100000
+--train_steps=0
+--train_steps=-5
+--train_steps=1e3
+--validation_fraction=-0.1
+--validation_fraction=0.6
+--validation_fraction=nan
+--warmup_epochs=-1
+--warmup_epochs=nan
+--warmup_epochs=40
+--epochs=0.5 --warmup_epochs=0.5
+--weight_decay=-0.1
+--weight_decay=inf
+--nodebug=3
+--no_such_flag=1
+--flagfile=/no/such/file
+--flagfile=.
+stray
+train --epochs=3
+""".strip().splitlines()
+
+
+def read(*words: str):
+    values = flags.define(absl_flags.FlagValues())
+    commandline.parse(values, ["trainer.main", *words])
+    return flags.read(values)
+
+
+@pytest.mark.parametrize("words", BAD)
+def test_a_bad_value_is_wrong_usage_in_two_lines(words, monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(UsageError) as raised:
+        read(*words.split())
+    assert 1 <= len(str(raised.value).splitlines()) <= 2
+    named = words.split()[0].lstrip("-").split("=")[0].removeprefix("no")
+    assert named in str(raised.value)
+
+
+def test_the_list_of_flags_is_frozen():
+    declared = flags.define(absl_flags.FlagValues()).flags_by_module_dict()
+    assert sorted(f.name for group in declared.values() for f in group) == FLAGS
+
+
+def test_a_typo_gets_the_nearest_flag():
+    with pytest.raises(UsageError, match="epochs"):
+        read("--epoch=3")
+
+
+def test_no_flags_are_the_default_config():
+    config, run_config = read()
+    assert config == Config()
+    assert run_config.strategy is Strategy.ONE_DEVICE
+
+
+def test_flags_reach_the_config(tmp_path):
+    file = tmp_path / "x.flags"
+    file.write_text("# a comment\n--augment=flip\n--epochs=9.9\n")
+    config, run_config = read(f"--flagfile={file}", "--precision=mixed_bfloat16")
+    assert config.data.augment is Augment.FLIP
+    assert config.epochs == 9.9
+    assert config.precision is Precision.MIXED_BFLOAT16
+    assert run_config.run_dir is None
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.flags")))
+def test_every_experiment_is_readable_and_says_what_it_gives(path: pathlib.Path):
+    config, _ = read(f"--flagfile={path}")
+    assert config.epochs > 0
+    assert path.read_text().startswith("# ")
+
+
+def test_flags_txt_gives_the_same_config_again(tmp_path):
+    values = flags.define(absl_flags.FlagValues())
+    words = ["--epochs=7", "--nodeterministic", "--dropout=0", "--ema_decay=0.99"]
+    commandline.parse(values, ["trainer.main", *words])
+    file = tmp_path / "flags.txt"
+    file.write_text(flags.flag_file(values))
+    assert read(f"--flagfile={file}")[0] == flags.read(values)[0]
+
+
+def test_config_survives_json():
+    config, _ = read("--optimizer=sgd", "--momentum=0.8", "--schedule=triangle")
+    assert Config.from_json(config.to_json()) == config
+    with pytest.raises(ValueError, match="not a config"):
+        Config.from_json(config.to_json() | {"colour": "blue"})
+
+
+def test_help_lists_every_flag_under_a_heading_and_exits_0():
+    done = command("trainer.main", "--help")
+    assert done.returncode == 0
+    for name in FLAGS:
+        assert f"--{name}" in done.stdout or f"--[no]{name}" in done.stdout
+    for heading in ("Data:", "Model:", "Optimizer:", "Schedule:", "Run directory:"):
+        assert heading in done.stdout.splitlines()
+
+
+def test_wrong_usage_is_found_without_tensorflow(tmp_path):
+    code = (
+        "import sys\nfrom trainer import main, commandline, flags\n"
+        "sys.argv = ['trainer.main', '--epochs=0']\n"
+        "try: commandline.run('trainer.main', '', flags.define(), main.main)\n"
+        "finally: print([m for m in ('tensorflow', 'keras') if m in sys.modules])\n"
+    )
+    import subprocess
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stdout.strip() == "[]"
+    assert "Traceback" not in done.stderr
+
+
+def test_wrong_usage_takes_under_a_second_of_processor_time():
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    started = time.monotonic()
+    assert command("trainer.main", "--epochs=0").returncode == 2
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert spent < 1, f"{spent:.2f} s, {time.monotonic() - started:.2f} s on the wall"
