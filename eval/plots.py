@@ -45,7 +45,7 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Figure:
     counts = np.asarray(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     small = len(names) <= 12
-    figure, axes = _axes(4.2 if len(names) <= 30 else 6.5)
+    figure, axes = _axes(4.2)
     seaborn.heatmap(
         shares,
         ax=axes,
@@ -114,7 +114,7 @@ def per_class(rows: Sequence[Mapping[str, Any]]) -> Figure:
             clip_on=False,
         )
     axes.set_yticks(places, [row["name"] for row in rows])
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)

@@ -73,7 +73,7 @@ def define_reading(values: flags.FlagValues) -> None:
         **where,
     )
     flags.DEFINE_string(
-        "dataset", None, "TFDS data set; off: the model's own.", **where
+        "dataset", None, "TFDS data set; off: the model's own, else cifar10.", **where
     )
     flags.DEFINE_string("data_dir", None, "Where it is; off: where it was.", **where)
 
@@ -120,7 +120,6 @@ def check_folder(path: pathlib.Path) -> None:
 def main(values: flags.FlagValues) -> None:
     """Evaluates, writes the report and prints where it is."""
     check(values)
-    start()
     chosen, default = _subject(values)
     out = pathlib.Path(values.out_dir).expanduser() if values.out_dir else default
     check_folder(out)
@@ -156,8 +155,11 @@ def _subject(values: flags.FlagValues) -> tuple["Subject", pathlib.Path]:
 
     if values.model is None:
         run = runs.find(values.run_dir)
-        return subject.of_run(run, values.checkpoint), run.path / "report"
+        chosen = subject.of_run(run, values.checkpoint)
+        start()
+        return chosen, run.path / "report"
     path = pathlib.Path(values.model).expanduser()
+    start()
     with quiet.start_up():
         chosen = subject.of_file(path, values.output, input_range(values))
     return chosen, path.with_name(path.name + ".report")
