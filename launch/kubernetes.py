@@ -204,7 +204,7 @@ def _trainjob(worker: Pod) -> dict:
 
 
 def _tfjob(worker: Pod) -> dict:
-    """ExitCode takes codes below 128 as final and starts a pod again after all others.
+    """ExitCode: below 128 is final, after any other code the pod is started again.
 
     https://www.kubeflow.org/docs/components/trainer/legacy-v1/user-guides/tensorflow/
     """

@@ -1,9 +1,12 @@
 """The log files of a job: one a worker, all attempts after each other."""
 
+import contextlib
 import pathlib
 import time
 
 RUN_MARK = "config.json"  # the trainer's first file: from then on it is a run
+
+MAX_KEPT_BYTES = 1 << 20
 
 
 class Log:
@@ -21,8 +24,10 @@ class Log:
 
     def write(self, chunk: bytes) -> None:
         """Appends, or keeps what cannot be appended yet."""
-        self._kept += chunk
-        if self._mark.exists():
+        self._kept = (self._kept + chunk)[-MAX_KEPT_BYTES:]
+        if not self._mark.exists():
+            return
+        with contextlib.suppress(OSError):  # a storage that is lost may come back
             self.path.parent.mkdir(exist_ok=True)
             with self.path.open("ab") as file:
                 file.write(self._kept)

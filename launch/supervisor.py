@@ -65,7 +65,12 @@ class Supervisor:
         arguments = self._plan.training.prepare_arguments
         cores = sorted({core for share in self._plan.cores for core in share})
         worker = self._start(
-            [*self._plan.prepare, *arguments], "prepare", 0, 0, cores, dict(os.environ)
+            [*self._plan.prepare, *arguments],
+            name="prepare",
+            index=0,
+            restarts=0,
+            cores=cores,
+            variables={},
         )
         end = self._attempt([worker], None, "")
         if end.code:
@@ -111,18 +116,17 @@ class Supervisor:
         try:
             for index in range(count):
                 cluster = Cluster(workers=addresses, index=index)
-                environment = dict(os.environ) | {
-                    "TF_CONFIG": cluster.to_json(),
-                    "CUDA_VISIBLE_DEVICES": ",".join(self._plan.gpus[index]),
-                }
                 workers.append(
                     self._start(
                         [*self._plan.train, *arguments],
-                        f"worker-{index}",
-                        index,
-                        restarts,
-                        self._plan.cores[index],
-                        environment,
+                        name=f"worker-{index}",
+                        index=index,
+                        restarts=restarts,
+                        cores=self._plan.cores[index],
+                        variables={
+                            "TF_CONFIG": cluster.to_json(),
+                            "CUDA_VISIBLE_DEVICES": ",".join(self._plan.gpus[index]),
+                        },
                     )
                 )
         except BaseException:
@@ -134,18 +138,21 @@ class Supervisor:
     def _start(
         self,
         command: Sequence[str],
+        *,
         name: str,
         index: int,
         restarts: int,
         cores: Sequence[int],
-        environment: Mapping[str, str],
+        variables: Mapping[str, str],
     ) -> Worker:
+        """One process; `variables` come on top of this one's environment."""
         beat = self._scratch / f"{name}-{restarts}.json"
         return Worker(
             command,
             index=index,
             environment={
-                **environment,
+                **os.environ,
+                **variables,
                 heartbeat.VARIABLE: str(beat),
                 "PYTHONFAULTHANDLER": "1",  # SIGABRT shows where a stuck worker is
                 "PYTHONUNBUFFERED": "1",
