@@ -114,11 +114,10 @@ class Group:
         )
 
     def _show_stacks(self, ends: Sequence[End]) -> None:
-        """If one that still runs is to blame: Python shows where each thread is."""
-        running = {worker.index: worker for worker in self._running()}
-        if verdict.judge(ends).culprit not in running:
+        """Unless one that left is to blame: Python shows where each thread is."""
+        if not self._running() or verdict.judge(ends).code != verdict.LOST_PEER:
             return
-        for worker in running.values():
+        for worker in self._running():
             worker.send(signal.SIGABRT)
         end = self._clock() + _STACKS_SECS
         while self._clock() < end:
@@ -141,16 +140,6 @@ class Group:
         return [worker for worker in self._workers if worker not in self._left]
 
     def _ends(self) -> list[End]:
-        """Those that left in their order; then the likeliest culprit first."""
+        """Those that left, in their order, then those that still run."""
         now = self._clock()
-        running = [
-            (worker.heartbeat.step, worker.end(now)) for worker in self._running()
-        ]
-        running.sort(
-            key=lambda pair: (
-                not pair[1].stopped,
-                -1 if pair[0] is None else pair[0],
-                -pair[1].silent_secs,
-            )
-        )
-        return [worker.end(now) for worker in self._left] + [end for _, end in running]
+        return [worker.end(now) for worker in self._left + self._running()]

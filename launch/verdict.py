@@ -25,12 +25,14 @@ class End:
     """How one worker stood when its group was over.
 
     `code` is what it exited with, -n for death by signal n, None if it still ran;
-    `stopped`: it was halted by SIGSTOP; `silent_secs`: since its last sign of progress.
+    `stopped`: it was halted by SIGSTOP; `step`: the last one that it told of, None
+    before the first; `silent_secs`: since then.
     """
 
     index: int
     code: int | None
     stopped: bool = False
+    step: int | None = None
     silent_secs: float = 0.0
 
     @property
@@ -58,11 +60,16 @@ def judge(ends: Sequence[End]) -> Verdict:
     What cannot be mended by a restart decides before what can; a death before the exits
     of those that lost a peer by it.
     """
-    for blame in (_failed, _died, _silent, _saved):
+    for blame in (_failed, _died):
         for end in ends:
-            verdict = blame(end)
-            if verdict is not None:
+            if (verdict := blame(end)) is not None:
                 return verdict
+    running = [end for end in ends if end.code is None]
+    if running:
+        return _silent(running)
+    for end in ends:
+        if (verdict := _saved(end)) is not None:
+            return verdict
     if any(end.exit_code == LOST_PEER for end in ends):
         return Verdict(
             code=LOST_PEER,
@@ -106,15 +113,24 @@ def _died(end: End) -> Verdict | None:
     )
 
 
-def _silent(end: End) -> Verdict | None:
-    if end.code is not None:
-        return None
-    state = "is stopped (SIGSTOP)" if end.stopped else "is stuck"
+def _silent(running: Sequence[End]) -> Verdict:
+    """Blames who was stopped, or else who is behind all others."""
+    suspects = [end for end in running if end.stopped]
+    state = "is stopped (SIGSTOP)" if suspects else "is stuck"
+    if not suspects:
+        steps = [-1 if end.step is None else end.step for end in running]
+        suspects = [
+            end for end, step in zip(running, steps, strict=True) if step == min(steps)
+        ]
+    first = suspects[0]
+    if len(suspects) > 1:
+        names = ", ".join(str(end.index) for end in suspects)
+        state = f"workers {names} stopped getting on together at step {first.step}"
     return Verdict(
         code=LOST_PEER,
         restart=True,
-        culprit=end.index,
-        reason=f"{state}, no progress for {end.silent_secs:.0f} s",
+        culprit=first.index if len(suspects) == 1 else None,
+        reason=f"{state}, no progress for {first.silent_secs:.0f} s",
     )
 
 

@@ -72,6 +72,7 @@ class Worker:
             index=self.index,
             code=code,
             stopped=code is None and _is_stopped(self._process.pid),
+            step=self.heartbeat.step,
             silent_secs=now - self.heartbeat.changed_secs,
         )
 

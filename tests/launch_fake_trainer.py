@@ -4,7 +4,7 @@ Workers meet over TCP at every step, the first one keeps a checkpoint in the run
 directory, signals stop all of them after a checkpoint (128 + n), a lost peer is 175.
 
     --steps=N --step_secs=S   how long
-    --fault=WORKER:STEP:WHAT  once: an exit code, `hang`, or `orphan` (leaves a child)
+    --fault=WORKER:STEP:WHAT  once: an exit code, `hang`, `mute` or `orphan`
 """
 
 import hashlib
@@ -29,6 +29,8 @@ def main() -> int:
     run_dir.mkdir(parents=True, exist_ok=True)
     replace(run_dir / "config.json", options)
     print(f"cores {sorted(os.sched_getaffinity(0))}", options["strategy"])
+    if options.get("fault", "").startswith(f"{index}:0:mute"):
+        fail(options, run_dir, index, 0)
     beat(0, "start")
     received: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
@@ -71,7 +73,7 @@ def fail(options, run_dir, index, step) -> None:
     if what == "orphan":
         subprocess.Popen(["sleep", "1000"])
         os.kill(os.getpid(), signal.SIGKILL)
-    if what == "hang":
+    if what in ("hang", "mute"):
         time.sleep(1000)
     print(f"about to exit {what}", file=sys.stderr)
     sys.exit(int(what))

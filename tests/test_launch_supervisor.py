@@ -117,7 +117,7 @@ def test_a_stuck_worker_is_named_with_its_stack(tmp_path, capfd):
 
 def test_a_worker_that_never_begins_is_named(tmp_path, capfd):
     run_dir = tmp_path / "run"
-    faulty = plan(run_dir, "--steps=9", "--fault=1:0:hang", hang_secs=1.0)
+    faulty = plan(run_dir, "--steps=9", "--fault=1:0:mute", hang_secs=1.0)
     assert Supervisor(faulty).run() == 0
     assert final(run_dir) == expected(9)
     assert "worker-1 is stuck" in capfd.readouterr().err

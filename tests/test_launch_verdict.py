@@ -28,7 +28,7 @@ def group(*codes, stopped=()):
         ((1, 2), 1, False, 0),
         ((-11, 2), 2, False, 1),
         ((0, 175), 175, True, None),
-        ((None, None), 175, True, 0),
+        ((None, None), 175, True, None),
         ((143, None), 175, True, 1),
         ((77, 0), 77, False, 0),
         ((137, 0), 137, False, 0),
@@ -50,3 +50,19 @@ def test_reasons_name_what_a_reader_can_act_on():
     assert "memory may have run out" in judge(group(-9)).reason
     assert "SIGSEGV" in judge(group(-11)).reason
     assert "SIGSTOP" in judge(group(175, None, stopped=[1])).reason
+
+
+def test_who_is_behind_is_blamed_for_all_that_wait():
+    ends = [End(index=0, code=None, step=8), End(index=1, code=None, step=7)]
+    assert judge(ends).culprit == 1
+    ends[0] = End(index=0, code=None)
+    assert judge(ends).culprit == 0
+    ends[1] = End(index=1, code=None, step=9, stopped=True)
+    assert judge(ends).culprit == 1
+
+
+def test_nobody_is_blamed_when_nobody_is_behind():
+    ends = [End(index=i, code=None, step=8, silent_secs=70.0) for i in (0, 1)]
+    verdict = judge(ends)
+    assert (verdict.code, verdict.restart, verdict.culprit) == (175, True, None)
+    assert "workers 0, 1 stopped getting on together at step 8" in verdict.reason
