@@ -93,28 +93,45 @@ def publish_file(made: pathlib.Path, final: pathlib.Path, facts: Mapping) -> Art
     return Artifact(final, manifest)
 
 
-def publish_folder(made: pathlib.Path, root: pathlib.Path, facts: Mapping) -> Artifact:
+def publish_version(made: pathlib.Path, root: pathlib.Path, facts: Mapping) -> Artifact:
     """Gives the folder `made` the next number in `root`, its manifest inside."""
-    parts = {
-        str(path.relative_to(made)): {"sha256": _sha256(path), "bytes": size}
-        for path in sorted(made.rglob("*"))
-        if path.is_file() and (size := path.stat().st_size) >= 0
-    }
     root.mkdir(exist_ok=True)
-    while True:
-        final = root / str(_next_number(root))
-        manifest = {
-            **_heading(f"{root.name}/{final.name}"),
-            "sha256": hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
-            "bytes": sum(part["bytes"] for part in parts.values()),
-            "files": parts,
-            **facts,
+    final = root / str(_next_number(root))
+    manifest = _seal(made, f"{root.name}/{final.name}", facts)
+    os.rename(made, final)  # fails if another process took the number
+    files.sync_directory(root)
+    return Artifact(final, manifest)
+
+
+def publish_folder(made: pathlib.Path, final: pathlib.Path, facts: Mapping) -> Artifact:
+    """Gives the folder `made` its `final` name, replacing another, manifest inside."""
+    manifest = _seal(made, final.name, facts)
+    if final.exists():
+        os.rename(final, made.with_name("replaced"))
+    os.rename(made, final)
+    files.sync_directory(final.parent)
+    return Artifact(final, manifest)
+
+
+def _seal(made: pathlib.Path, name: str, facts: Mapping) -> dict[str, Any]:
+    """Writes the manifest of the folder `made` into it."""
+    parts = {
+        str(path.relative_to(made)): {
+            "sha256": _sha256(path),
+            "bytes": path.stat().st_size,
         }
-        files.write_json(made / MANIFEST, manifest)
-        if not final.exists():
-            os.rename(made, final)
-            files.sync_directory(root)
-            return Artifact(final, manifest)
+        for path in sorted(made.rglob("*"))
+        if path.is_file()
+    }
+    manifest = {
+        **_heading(name),
+        "sha256": hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
+        "bytes": sum(part["bytes"] for part in parts.values()),
+        "files": parts,
+        **facts,
+    }
+    files.write_json(made / MANIFEST, manifest)
+    return manifest
 
 
 def manifest_path(path: pathlib.Path) -> pathlib.Path:

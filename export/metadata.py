@@ -67,9 +67,18 @@ def write(content: bytes, description: Description, labels: Sequence[str]) -> by
     entry.name, entry.buffer = _NAME, len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or []), entry]
+    return _with_file(_packed(model), LABELS, "\n".join(labels) + "\n")
+
+
+def aligned(content: bytes) -> bytes:
+    """`content`, a .tflite, with the data of its tensors aligned as its schema says."""
+    return _packed(schema.ModelT.InitFromPackedBuf(content, 0))
+
+
+def _packed(model: schema.ModelT) -> bytes:
     builder = _Aligned(1024)
     builder.Finish(model.Pack(builder), _MODEL_ID)
-    return _with_file(bytes(builder.Output()), LABELS, "\n".join(labels) + "\n")
+    return bytes(builder.Output())
 
 
 def with_provenance(content: bytes, facts: Mapping[str, Any]) -> bytes:

@@ -72,7 +72,12 @@ class Gate:
 
 
 def measure(exam: Exam, predictor: Predictor, what: str) -> dict[str, Any]:
-    """The "test" of a manifest: what `predictor` answers in `exam`.
+    """The "test" of a manifest: what `predictor` answers in `exam`, compared."""
+    return compare(exam, ask(exam, predictor, what), predictor.floor)
+
+
+def ask(exam: Exam, predictor: Predictor, what: str) -> np.ndarray:
+    """Probabilities float64 [N, K]; `what` names the progress bar.
 
     Raises:
         Failure: an answer is no probability.
@@ -83,7 +88,7 @@ def measure(exam: Exam, predictor: Predictor, what: str) -> dict[str, Any]:
         scores.check(answers, exam.labels)
     except ValueError as error:
         raise Failure(f"{what}: {error}") from error
-    return compare(exam, answers, predictor.floor)
+    return answers
 
 
 def compare(exam: Exam, answers: np.ndarray, floor: float) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def export(opened: "Source") -> Artifact:
         parity.Gate.of(None, 0.0).check(test)
         warmup.write(made, opened.run.config().model.name, _warm(opened))
         facts = opened.facts() | _facts() | {"test": test}
-        return artifact.publish_folder(made, opened.folder / "saved_model", facts)
+        return artifact.publish_version(made, opened.folder / "saved_model", facts)
 
 
 def write(network: "Network", names: tuple[str, ...], folder: pathlib.Path) -> None:

@@ -7,6 +7,7 @@ Synopsis::
 """
 
 import dataclasses
+import pathlib
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -19,6 +20,7 @@ from trainer import commandline, files, quiet
 from trainer.commandline import UsageError
 
 if TYPE_CHECKING:
+    from eval.predictors import Predictor
     from export.metadata import Description
     from export.source import Source
 
@@ -89,13 +91,13 @@ def export(opened: "Source", wanted: Order) -> Artifact:
     images = representative(opened, wanted)
     raw = converter.convert(opened.network, wanted.scheme, wanted.io, images)
     final = opened.folder / file_name(wanted.scheme, wanted.io)
-    described = metadata.write(raw, _description(opened, wanted), opened.exam.names)
+    described = metadata.write(raw, description(opened, wanted), opened.exam.names)
     with artifact.writing(opened.folder) as hidden:
         made = hidden / final.name
         files.write_bytes(made, described)
-        test = _test(opened, made)
+        test = parity.measure(opened.exam, predictor(made), made.name)
         parity.Gate.of(wanted.scheme, wanted.max_accuracy_drop).check(test)
-        facts = opened.facts() | _facts(raw, wanted, images)
+        facts = opened.facts() | describe(raw, wanted, images)
         # Appended after the model: the bytes that were measured are those that ship.
         whole = metadata.with_provenance(described, facts | {"test": test})
         files.write_bytes(made, whole)
@@ -112,17 +114,17 @@ def representative(opened: "Source", wanted: Order) -> Representative | None:
     )
 
 
-def _test(opened: "Source", made) -> dict[str, Any]:
+def predictor(path: pathlib.Path) -> "Predictor":
+    """The .tflite at `path` in LiteRT."""
     from eval import predictors
     from eval.outputs import Output
-    from export import parity
 
     with quiet.start_up():  # LiteRT says once that it has made its delegate
-        predictor = predictors.open_file(made, Output.PROBABILITIES)
-    return parity.measure(opened.exam, predictor, made.name)
+        return predictors.open_file(path, Output.PROBABILITIES)
 
 
-def _description(opened: "Source", wanted: Order) -> "Description":
+def description(opened: "Source", wanted: Order) -> "Description":
+    """What the file says of itself in its metadata."""
     from export import metadata
 
     config = opened.run.config()
@@ -134,7 +136,10 @@ def _description(opened: "Source", wanted: Order) -> "Description":
     return metadata.describe(config.model.name, text, shape, wanted.scheme, wanted.io)
 
 
-def _facts(raw: bytes, wanted: Order, images: Representative | None) -> dict[str, Any]:
+def describe(
+    raw: bytes, wanted: Order, images: Representative | None
+) -> dict[str, Any]:
+    """What a manifest says of the model `raw`, still without metadata."""
     from export.graph import Graph
 
     graph = Graph(raw)

@@ -1,0 +1,198 @@
+"""Every format of a run side by side: what it gets right, weighs, needs and takes.
+
+Synopsis::
+
+    python -m export.bench  # a table, and runs/latest/export/bench.json
+
+A format that is not there yet, or not of these weights, is exported first.
+docs/export.md has the fields of bench.json.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from export import artifact, saved_model, source, tflite
+from export.artifact import Artifact
+from export.scheme import Scheme, file_name, resolve
+from trainer import commandline, files
+from trainer.commandline import Failure
+
+if TYPE_CHECKING:
+    from export.source import Source
+
+VERSION = 1
+FILE = "bench.json"
+CHECKPOINT, SAVED_MODEL = "checkpoint", "saved_model"
+FORMATS = (CHECKPOINT, SAVED_MODEL, *(scheme.value for scheme in Scheme))
+_CHILD_SECS = 600
+_COLUMNS = (
+    ("format", "{format}"),
+    ("accuracy (95 %)", "{accuracy:.2%} ({low:.1%}-{high:.1%})"),
+    ("NLL", "{nll:.4f}"),
+    ("ECE", "{ece:.2%}"),
+    ("flips", "{flips}"),
+    ("bytes", "{bytes:,}"),
+    ("load ms", "{load_ms:.1f}"),
+    ("memory MB", "{memory:.1f}"),
+    ("1 thread: p50 p90 p99 ms", "{one}"),
+    ("all threads", "{every}"),
+)
+
+
+def rows(opened: "Source", drop: float) -> list[dict[str, Any]]:
+    """A row a format, in the order of FORMATS; one that failed says why."""
+    made = [_row(opened, name, drop) for name in FORMATS]
+    sound = [row for row in made if "failed" not in row]
+    for threads, key in ((1, "one_thread"), (_cores(), "all_threads")):
+        taken = _child("export.latency", str(threads), *(row["path"] for row in sound))
+        for row in sound:
+            row[key] = {"threads": threads, **taken[row["path"]]}
+    for row in sound:
+        del row["path"]
+    return made
+
+
+def _row(opened: "Source", name: str, drop: float) -> dict[str, Any]:
+    try:
+        facts = _checkpoint(opened) if name == CHECKPOINT else _file(opened, name, drop)
+        return {"format": name, **facts, **_child("export.footprint", facts["path"])}
+    except (Failure, OSError, ValueError) as error:
+        return {"format": name, "failed": " ".join(str(error).split())}
+
+
+def _checkpoint(opened: "Source") -> dict[str, Any]:
+    from eval import scores
+    from export import parity
+
+    test = parity.compare(opened.exam, opened.exam.reference, scores.SMALLEST)
+    path = opened.run.checkpoints / f"step-{opened.subject.facts['step']:08d}"
+    size = sum(file.stat().st_size for file in path.iterdir())
+    return {"path": str(opened.run.path), "file": path.name, "bytes": size, **test}
+
+
+def _file(opened: "Source", name: str, drop: float) -> dict[str, Any]:
+    made = _made_before(opened, name)
+    if made is None and name == SAVED_MODEL:
+        made = saved_model.export(opened)
+    elif made is None:
+        scheme, io = resolve(False, Scheme(name), None)
+        made = tflite.export(opened, tflite.Order(scheme, io, drop))
+    manifest = made.manifest
+    kept = ("file", "bytes", "operators", "multiply_accumulates")
+    facts = {key: manifest[key] for key in kept if key in manifest}
+    return {"path": str(made.path), **facts, **manifest["test"]}
+
+
+def _made_before(opened: "Source", name: str) -> Artifact | None:
+    """The newest whole artifact of these weights, data and temperature."""
+    if name == SAVED_MODEL:
+        found = (opened.folder / SAVED_MODEL).glob("[0-9]*")
+        places = sorted(found, key=lambda p: int(p.name), reverse=True)
+    else:
+        scheme, io = resolve(False, Scheme(name), None)
+        places = [opened.folder / file_name(scheme, io)]
+    facts = opened.facts()
+    same = ("weights_sha256", "test_sha256", "temperature")
+    for made in map(artifact.read, places):
+        if made and all(made.manifest.get(key) == facts[key] for key in same):
+            asked = made.manifest["test"]["images"]
+            return made if asked == len(opened.exam.labels) else None
+    return None
+
+
+def _child(module: str, *arguments: str) -> dict[str, Any]:
+    """What `module`, run in a process of its own, prints as JSON.
+
+    Raises:
+        Failure: it failed, with its last line.
+    """
+    root = pathlib.Path(__file__).parents[1]
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            cwd=root, env=environment, capture_output=True, text=True,
+            timeout=_CHILD_SECS, check=True,
+        )  # fmt: skip
+    except subprocess.SubprocessError as error:
+        lines = str(getattr(error, "stderr", "") or error).strip().splitlines()
+        raise Failure(f"{module} failed: {lines[-1][:200]}") from error
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """`found` for a terminal, columns aligned."""
+    lines = [[title for title, _ in _COLUMNS]]
+    lines += [_cells(row) for row in found if "failed" not in row]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = [
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+        for line in lines
+    ]
+    failed = [row for row in found if "failed" in row]
+    text += [f"{row['format']}: FAILED, {row['failed']}" for row in failed]
+    return "\n".join(text)
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    low, high = row["accuracy_interval"]
+    latency = {
+        short: " ".join(f"{row[key][f'p{q}_ms']:.3f}" for q in (50, 90, 99))
+        for short, key in (("one", "one_thread"), ("every", "all_threads"))
+    }
+    more = {"low": low, "high": high, "memory": row["peak_memory_bytes"] / 1e6}
+    return [pattern.format(**row, **more, **latency) for _, pattern in _COLUMNS]
+
+
+def verdict(found: list[dict[str, Any]], limit: float) -> None:
+    """Raises Failure for rows that failed or lose more accuracy than `limit`."""
+    missed = [
+        row["format"]
+        for row in found
+        if "failed" in row or row["accuracy_drop"] > limit + 1e-12
+    ]
+    if missed:
+        raise Failure(
+            f"{', '.join(missed)} failed or lost more accuracy than "
+            f"--max_accuracy_drop={limit}"
+        )
+
+
+def main(values: flags.FlagValues) -> None:
+    """Measures every format, prints the table and writes bench.json."""
+    opened = source.open_source(values)
+    found = rows(opened, values.max_accuracy_drop)
+    from trainer import environment
+
+    document = {
+        "version": VERSION,
+        **opened.facts(),
+        "parameters": sum(int(w.shape.num_elements()) for w in opened.network.weights),
+        "environment": environment.describe(_cores()),
+        "rows": found,
+    }
+    opened.folder.mkdir(exist_ok=True)
+    files.write_json(opened.folder / FILE, document)
+    print(table(found), opened.folder / FILE, sep="\n")
+    if values["max_accuracy_drop"].present:
+        verdict(found, values.max_accuracy_drop)
+
+
+if __name__ == "__main__":
+    _values = source.define(flags.FlagValues())
+    commandline.run(
+        "export.bench",
+        "Measures every format of a run side by side.",
+        _values,
+        lambda: main(_values),
+    )

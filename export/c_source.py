@@ -1,0 +1,109 @@
+"""A model as C source: an aligned array, its labels and the numbers around it."""
+
+import dataclasses
+from collections.abc import Sequence
+
+_HEADER = """\
+/* {comment} */
+#ifndef MODEL_H_
+#define MODEL_H_
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+#define MODEL_BYTES {size}
+/* Measured where pointers have 64 bits: enough, and somewhat more than 32 bits need. */
+#define MODEL_ARENA_BYTES {arena_bytes}
+#define MODEL_HEIGHT {height}
+#define MODEL_WIDTH {width}
+#define MODEL_CHANNELS {channels}
+#define MODEL_CLASSES {classes}
+/* {input_is} */
+#define MODEL_INPUT_SCALE {input_scale!r}
+#define MODEL_INPUT_ZERO_POINT ({input_zero_point})
+/* probability = scale * (answer - zero point); scale 0: the answer itself */
+#define MODEL_OUTPUT_SCALE {output_scale!r}
+#define MODEL_OUTPUT_ZERO_POINT ({output_zero_point})
+
+extern const unsigned char model_data[MODEL_BYTES];
+extern const char *const model_labels[MODEL_CLASSES];
+
+#ifdef __cplusplus
+}}
+#endif
+
+#endif
+"""
+_SOURCE = """\
+/* {comment} */
+#include "model.h"
+
+#include <stdalign.h>
+
+const char *const model_labels[MODEL_CLASSES] = {{
+{labels}
+}};
+
+alignas(16) const unsigned char model_data[MODEL_BYTES] = {{
+{data}
+}};
+"""
+_PER_LINE = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Constants:
+    """What a program needs to know besides the model's bytes.
+
+    Attributes:
+        comment: one line that says where the model is from.
+        image_shape: (H, W, C).
+        input_is: what the input is made of, in words.
+        input, output: (scale, zero point); (0.0, 0) if not quantised.
+    """
+
+    comment: str
+    image_shape: tuple[int, int, int]
+    input_is: str
+    input: tuple[float, int]
+    output: tuple[float, int]
+    arena_bytes: int
+    labels: Sequence[str]
+
+
+def header(content: bytes, constants: Constants) -> str:
+    """model.h for the model `content`."""
+    height, width, channels = constants.image_shape
+    return _HEADER.format(
+        comment=constants.comment,
+        size=len(content),
+        arena_bytes=constants.arena_bytes,
+        height=height,
+        width=width,
+        channels=channels,
+        classes=len(constants.labels),
+        input_is=constants.input_is,
+        input_scale=constants.input[0],
+        input_zero_point=constants.input[1],
+        output_scale=constants.output[0],
+        output_zero_point=constants.output[1],
+    )
+
+
+def source(content: bytes, constants: Constants) -> str:
+    """model.c for the model `content`."""
+    starts = range(0, len(content), _PER_LINE)
+    lines = (content[start : start + _PER_LINE] for start in starts)
+    return _SOURCE.format(
+        comment=constants.comment,
+        labels=",\n".join(f"    {quoted(label)}" for label in constants.labels),
+        data=",\n".join("    " + ", ".join(map(str, line)) for line in lines),
+    )
+
+
+def quoted(text: str) -> str:
+    """A C string literal; what is not plain ASCII becomes octal escapes of UTF-8."""
+    plain = set(range(32, 127)) - set(b'"\\?')  # ??x would be a trigraph
+    coded = (chr(b) if b in plain else f"\\{b:03o}" for b in text.encode())
+    return f'"{"".join(coded)}"'

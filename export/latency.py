@@ -1,0 +1,52 @@
+"""How long one image takes, each model in turn, so that all meet the same machine.
+
+python -m export.latency 1 model_int8.tflite model_float32.tflite  # 1 thread: JSON
+"""
+
+import json
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from export import loaded
+from export.loaded import Ask
+
+ROUNDS = 100
+CALLS = 5  # timed, a round; one before them warms the caches
+QUANTILES = (50, 90, 99)
+
+
+def interleaved(
+    asks: Mapping[str, Ask],
+    *,
+    rounds: int = ROUNDS,
+    now: Callable[[], float] = time.perf_counter,
+) -> dict[str, dict[str, float]]:
+    """Milliseconds a call at each quantile, by name; every round asks each model."""
+    taken: dict[str, list[float]] = {name: [] for name in asks}
+    for _ in range(rounds):
+        for name, ask in asks.items():
+            ask()
+            for _ in range(CALLS):
+                start = now()
+                ask()
+                taken[name].append(1000 * (now() - start))
+    return {name: _quantiles(values) for name, values in taken.items()}
+
+
+def _quantiles(values: list[float]) -> dict[str, float]:
+    found = np.percentile(values, QUANTILES)
+    return {f"p{q}_ms": float(v) for q, v in zip(QUANTILES, found, strict=True)}
+
+
+def main(threads: int, paths: list[str]) -> None:
+    """Prints the latency of every model, by path."""
+    asks = {path: loaded.opener(pathlib.Path(path), threads)() for path in paths}
+    print(json.dumps(interleaved(asks)))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,65 @@
+"""A model loaded in this process, ready to be asked with one image; nothing more."""
+
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Ask = Callable[[], Any]  # runs the model on one constant image
+
+
+def opener(path: pathlib.Path, threads: int) -> Callable[[], Ask]:
+    """Imports what the model at `path` needs; the function returned loads it.
+
+    `path` is a .tflite, a SavedModel or a run directory (its last checkpoint).
+    """
+    if path.suffix == ".tflite":
+        from ai_edge_litert import interpreter
+
+        return lambda: _tflite(interpreter, path, threads)
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.zeros([])  # makes the devices
+    if (path / "saved_model.pb").is_file():
+        return lambda: _saved_model(tf, path)
+    from export import serving  # noqa: F401  imports Keras
+
+    return lambda: _checkpoint(tf, path)
+
+
+def _tflite(interpreter: Any, path: pathlib.Path, threads: int) -> Ask:
+    own = interpreter.Interpreter(str(path), num_threads=threads)
+    own.allocate_tensors()
+    detail = own.get_input_details()[0]
+    own.set_tensor(detail["index"], np.zeros(detail["shape"], detail["dtype"]))
+    return own.invoke
+
+
+def _saved_model(tf: Any, path: pathlib.Path) -> Ask:
+    loaded = tf.saved_model.load(str(path))
+    call = loaded.signatures["serving_default"]
+    ((name, spec),) = call.structured_input_signature[1].items()
+    image = tf.zeros((1, *spec.shape[1:]), spec.dtype)
+    return lambda: (loaded, call(**{name: image}))  # `call` does not keep its variables
+
+
+def _checkpoint(tf: Any, path: pathlib.Path) -> Ask:
+    from export.serving import Network
+    from trainer import checkpoints, state
+    from trainer.evaluation import Evaluator
+    from trainer.runs import Run
+
+    run = Run(path)
+    data, step = run.recorded()["data"], run.result()["steps"]
+    shape = tuple(data["image_shape"])
+    evaluator = Evaluator(
+        run.config().model, image_shape=shape, num_classes=len(data["labels"])
+    )
+    found = checkpoints.read(run.checkpoints / f"step-{step:08d}")
+    evaluator.load(state.shipped(found.arrays))
+    call = tf.function(Network(evaluator.model, 1.0).probabilities, autograph=False)
+    image = tf.zeros((1, *shape), tf.uint8)
+    return lambda: call(image)

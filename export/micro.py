@@ -1,0 +1,165 @@
+"""Writes a run as C source for microcontrollers, proven with their own interpreter.
+
+Synopsis::
+
+    python -m export.micro  # runs/latest/export/micro_int8/model.h and model.c
+
+The arena is the smallest with which TensorFlow Lite Micro starts, and the whole test
+split is run in it.
+"""
+
+import importlib.metadata
+import importlib.util
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from export import artifact, c_source, source, tflite
+from export.artifact import Artifact
+from export.c_source import Constants
+from export.scheme import Io, Scheme
+from trainer import commandline, files
+from trainer.commandline import Failure, UsageError
+
+if TYPE_CHECKING:
+    from eval.predictors import Predictor
+    from export.micro_model import MicroModel
+    from export.source import Source
+
+# The schemes TensorFlow Lite Micro has kernels for, and their ends: no CAST of uint8.
+ENDS = {
+    Scheme.INT8: Io.INT8,
+    Scheme.INT16X8: Io.INT16,
+    Scheme.FLOAT32: Io.FLOAT32,
+}
+PACKAGE = "tflite-micro"
+
+
+def define(values: flags.FlagValues) -> flags.FlagValues:
+    """Declares the flags on `values`; tests pass a fresh FlagValues."""
+    flags.DEFINE_enum(
+        "scheme",
+        Scheme.INT8.value,
+        [scheme.value for scheme in ENDS],
+        "Of weights and arithmetic.",
+        flag_values=values,
+        module_name="Number format",
+    )
+    return source.define(values)
+
+
+def export(opened: "Source", scheme: Scheme, max_accuracy_drop: float) -> Artifact:
+    """Writes, verifies and names the C source.
+
+    Raises:
+        Failure: it misses its gate, cannot be run or cannot be written.
+    """
+    from export import converter, metadata, parity
+
+    order = tflite.Order(scheme, ENDS[scheme], max_accuracy_drop)
+    images = tflite.representative(opened, order)
+    content = metadata.aligned(
+        converter.convert(opened.network, scheme, order.io, images)
+    )
+    model = _model(content, scheme)
+    with artifact.writing(opened.folder) as hidden:
+        test = _test(opened, model, _in_litert(opened, content, order, hidden))
+        parity.Gate.of(scheme, max_accuracy_drop).check(test)
+        facts = opened.facts() | tflite.describe(content, order, images)
+        facts |= {"format": "micro", "arena_bytes": model.arena_bytes, "test": test}
+        facts["tflite_micro"] = importlib.metadata.version(PACKAGE)
+        made = hidden / f"micro_{scheme.value}"
+        made.mkdir()
+        constants = _constants(opened, model, facts)
+        text = c_source.header(content, constants)
+        files.write_bytes(made / "model.h", text.encode())
+        text = c_source.source(content, constants)
+        files.write_bytes(made / "model.c", text.encode())
+        return artifact.publish_folder(made, opened.folder / made.name, facts)
+
+
+def _model(content: bytes, scheme: Scheme) -> "MicroModel":
+    """`content` in the smallest arena that it starts in."""
+    from export import micro_model
+
+    try:
+        return micro_model.MicroModel(content)
+    except RuntimeError as error:
+        raise Failure(f"--scheme={scheme.value}: {error}") from error
+
+
+def _in_litert(
+    opened: "Source", content: bytes, order: tflite.Order, hidden: pathlib.Path
+) -> "Predictor":
+    """The same model in LiteRT."""
+    from export import metadata
+
+    path = hidden / "litert.tflite"
+    described = tflite.description(opened, order)
+    path.write_bytes(metadata.write(content, described, opened.exam.names))
+    return tflite.predictor(path)
+
+
+def _test(opened: "Source", model: "MicroModel", other: "Predictor") -> dict[str, Any]:
+    """The "test" of the manifest, and how the answers differ from LiteRT's."""
+    from eval import scores
+    from eval.outputs import Output
+    from eval.predictors import Predictor
+    from export import parity
+
+    own = Predictor(PACKAGE, model, Output.PROBABILITIES)
+    answers = parity.ask(opened.exam, own, PACKAGE)
+    theirs = parity.ask(opened.exam, other, "LiteRT")
+    flips = int((scores.predictions(answers) != scores.predictions(theirs)).sum())
+    return parity.compare(opened.exam, answers, own.floor) | {
+        "litert": {
+            "agreement": 1 - flips / len(answers),
+            "flips": flips,
+            "largest_difference": float(abs(answers - theirs).max()),
+        }
+    }
+
+
+def _constants(
+    opened: "Source", model: "MicroModel", facts: dict[str, Any]
+) -> Constants:
+    weights = facts["weights_sha256"][:12]
+    return Constants(
+        comment=f"{facts['scheme']} network, weights {weights}; see manifest.json",
+        image_shape=opened.network.image_shape,
+        input_is=f"input: {facts['io']['input_is']}",
+        input=model.input,
+        output=model.output,
+        arena_bytes=model.arena_bytes,
+        labels=opened.exam.names,
+    )
+
+
+def main(values: flags.FlagValues) -> None:
+    """Exports the C source and says where it is."""
+    source.check(values)
+    if importlib.util.find_spec("tflite_micro") is None:
+        raise UsageError(
+            f"export.micro proves its output with the package {PACKAGE}, which is not "
+            f"installed;\npip install {PACKAGE}"
+        )
+    opened = source.open_source(values)
+    made = export(opened, Scheme(values.scheme), values.max_accuracy_drop)
+    test, arena_bytes = made.manifest["test"], made.manifest["arena_bytes"]
+    print(made.sentence())
+    beside = test["litert"]
+    print(
+        f"arena {arena_bytes:,} bytes; {beside['agreement']:.2%} of answers as in "
+        f"LiteRT, probabilities within {beside['largest_difference']:.4f}"
+    )
+
+
+if __name__ == "__main__":
+    _values = define(flags.FlagValues())
+    commandline.run(
+        "export.micro",
+        "Writes a run as C source for microcontrollers.",
+        _values,
+        lambda: main(_values),
+    )
