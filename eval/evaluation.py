@@ -12,6 +12,7 @@ from eval.predictors import Predictor
 from eval.progress import Tick
 from eval.subject import Subject
 from trainer import datasets
+from trainer.commandline import UsageError
 from trainer.datasets import Split
 
 if TYPE_CHECKING:
@@ -70,6 +71,12 @@ def opened(subject: Subject, split: Split) -> Predictor:
     Raises:
         UsageError: it does not classify such images.
     """
+    labels = subject.manifest.get("labels")
+    if labels and list(labels) != list(split.names):
+        raise UsageError(
+            f"{subject.name} has the classes {', '.join(map(str, labels[:5]))}, ...;"
+            f" the data set {', '.join(split.names[:5])}, ...; --dataset names another"
+        )
     shape, classes = split.images.shape[1:], len(split.names)
     predictor = subject.open(shape, classes)
     predictor.check(shape, classes)

@@ -7,6 +7,7 @@ Two colours of equal lightness that colour-blind readers tell apart (after Okabe
 import io
 import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import matplotlib
@@ -187,7 +188,7 @@ def svg(figure: Figure, label: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     # Its rule for "*" would reach the whole page once the picture is inline.
     text = re.sub(r"<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
-    return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
 
 
 def png(figure: Figure) -> bytes:

@@ -199,6 +199,17 @@ def test_a_manifest_says_what_the_file_was_made_from(command, data, tmp_path):
     assert "not the test split that belongs" in (out / "report.html").read_text()
 
 
+def test_other_labels_than_the_manifests_are_refused(command, data, tmp_path):
+    path = eval_kit.tflite(tmp_path / "pets.tflite")
+    pets = ["cat", "dog", *map(str, range(2, 10))]
+    (tmp_path / "pets.tflite.json").write_text(json.dumps({"labels": pets}))
+    words = (f"--model={path}", "--dataset=digits", f"--data_dir={data}")
+    ended = command(*words)
+    assert ended.code == 2
+    assert "has the classes cat, dog" in ended.err[0]
+    assert not (tmp_path / "pets.tflite.report").exists()
+
+
 def test_manifests_of_exported_files_are_listed(command, run):
     tested = {
         "accuracy": 0.9,
