@@ -40,27 +40,78 @@ def meet(
     Raises:
       PeersError: not within `limit_secs`, or this worker's own port is taken.
     """
-    deadline = clock() + limit_secs
     with _listen(cluster) as listener:
-        missing = _Missing(cluster, limit_secs)
+        meeting = _Meeting(cluster, limit_secs, clock)
         for index in range(1, len(cluster.workers)):
             if index != cluster.index:
-                _reach(cluster, index, deadline, clock, missing).close()
+                meeting.reach(index).close()
         if cluster.index == 0:
-            _gather(cluster, listener, deadline, clock, missing)
+            meeting.gather(listener)
         else:
-            _ask(cluster, deadline, clock, missing)
+            meeting.ask()
 
 
-class _Missing:
-    """The error for peers that did not come."""
+class _Meeting:
+    """One worker's way to the others, until the limit is over."""
 
-    def __init__(self, cluster: Cluster, limit_secs: float) -> None:
-        self._workers = cluster.workers
+    def __init__(
+        self, cluster: Cluster, limit_secs: float, clock: Callable[[], float]
+    ) -> None:
+        self._cluster = cluster
         self._limit_secs = limit_secs
+        self._clock = clock
+        self._deadline = clock() + limit_secs
 
-    def __call__(self, indices: list[int], what: str) -> PeersError:
-        names = ", ".join(f"worker {i} at {self._workers[i]}" for i in indices)
+    def reach(self, index: int) -> socket.socket:
+        """A connection to worker `index`, tried again and again."""
+        address = self._cluster.workers[index]
+        while (connection := _connect(address)) is None:
+            self._retry([index], "could not be reached")
+        return connection
+
+    def gather(self, listener: socket.socket) -> None:
+        """The chief: hears from every worker, then lets them all go."""
+        absent = set(range(1, len(self._cluster.workers)))
+        listener.settimeout(RETRY_SECS)
+        with contextlib.ExitStack() as held:
+            peers = {}
+            while absent:
+                connection = _accept(listener)
+                index = _hear(held.enter_context(connection)) if connection else None
+                if index is None:
+                    self._retry(sorted(absent), "did not come")
+                else:
+                    peers[index] = connection  # one that came again replaces itself
+                    absent.discard(index)
+            for index, connection in peers.items():
+                try:
+                    connection.sendall(_GO)
+                except OSError as error:
+                    raise self._missing([index], "left again") from error
+
+    def ask(self) -> None:
+        """A worker: says that it is there until the chief of this attempt lets it go.
+
+        Whatever else answers is the TensorFlow of an attempt that has not ended yet.
+        """
+        while not self._ask_once():
+            self._retry([0], "did not answer")
+
+    def _ask_once(self) -> bool:
+        with self.reach(0) as chief, contextlib.suppress(OSError):
+            chief.settimeout(max(RETRY_SECS, self._deadline - self._clock()))
+            chief.sendall(f"worker {self._cluster.index}\n".encode())
+            return chief.recv(len(_GO)) == _GO
+        return False
+
+    def _retry(self, indices: list[int], what: str) -> None:
+        """A moment's rest; raises once the limit is over."""
+        if self._clock() >= self._deadline:
+            raise self._missing(indices, what)
+        time.sleep(RETRY_SECS)
+
+    def _missing(self, indices: list[int], what: str) -> PeersError:
+        names = ", ".join(f"worker {i} at {self._cluster.workers[i]}" for i in indices)
         return PeersError(
             f"{names} {what} within {self._limit_secs:g} s; see that worker's log, "
             "the network between them, or raise --peers_secs"
@@ -92,35 +143,11 @@ def _connect(address: str) -> socket.socket | None:
         return None
 
 
-def _reach(cluster, index, deadline, clock, missing) -> socket.socket:
-    """A connection to worker `index`, tried again until the deadline."""
-    while (connection := _connect(cluster.workers[index])) is None:
-        if clock() >= deadline:
-            raise missing([index], "could not be reached")
-        time.sleep(RETRY_SECS)
-    return connection
-
-
-def _gather(cluster, listener, deadline, clock, missing) -> None:
-    """The chief: hears from every worker, then lets them all go."""
-    absent = set(range(1, len(cluster.workers)))
-    with contextlib.ExitStack() as held:
-        peers = {}
-        while absent:
-            if clock() >= deadline:
-                raise missing(sorted(absent), "did not come")
-            listener.settimeout(RETRY_SECS)
-            with contextlib.suppress(TimeoutError):
-                connection = held.enter_context(listener.accept()[0])
-                index = _hear(connection)
-                if index is not None:
-                    peers[index] = connection  # a worker started again replaces itself
-                    absent.discard(index)
-        for index, connection in peers.items():
-            try:
-                connection.sendall(_GO)
-            except OSError as error:
-                raise missing([index], "left again") from error
+def _accept(listener: socket.socket) -> socket.socket | None:
+    try:
+        return listener.accept()[0]
+    except TimeoutError:
+        return None
 
 
 def _hear(connection: socket.socket) -> int | None:
@@ -130,20 +157,3 @@ def _hear(connection: socket.socket) -> int | None:
         word, _, index = connection.recv(64).decode().strip().partition(" ")
         return int(index) if word == "worker" else None
     return None
-
-
-def _ask(cluster, deadline, clock, missing) -> None:
-    """A worker: says that it is there until the chief of this attempt lets it go.
-
-    Whatever else answers is the TensorFlow of an attempt that has not ended yet.
-    """
-    while True:
-        with _reach(cluster, 0, deadline, clock, missing) as chief:
-            chief.settimeout(max(RETRY_SECS, deadline - clock()))
-            with contextlib.suppress(OSError):
-                chief.sendall(f"worker {cluster.index}\n".encode())
-                if chief.recv(len(_GO)) == _GO:
-                    return
-        if clock() >= deadline:
-            raise missing([0], "did not answer")
-        time.sleep(RETRY_SECS)
