@@ -1,0 +1,58 @@
+"""One small trained run for all tests of export, and that run opened."""
+
+import atexit
+import functools
+import pathlib
+import shutil
+import tempfile
+
+import tensorflow_datasets as tfds
+from absl import flags
+
+import trainer.datasets  # noqa: F401  registers the digits
+from export import source
+from tests import conftest
+
+# 95 % of the test digits in a few seconds.
+FLAGS = [
+    "--augment=none",
+    "--dropout=0",
+    "--epochs=2",
+    "--learning_rate=0.005",
+    "--warmup_epochs=0.2",
+    "--model_width=0.25",
+    "--global_batch=32",
+    "--dataset=digits",
+]
+
+
+@functools.cache
+def run() -> pathlib.Path:
+    """A finished run of a narrow cnn."""
+    root = pathlib.Path(tempfile.mkdtemp(prefix="export-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    data = root / "data"
+    tfds.disable_progress_bar()
+    tfds.builder("digits", data_dir=data).download_and_prepare()
+    where = [f"--data_dir={data}", f"--run_dir={root / 'run'}"]
+    conftest.command("trainer.main", *FLAGS, *where, check=True)
+    return root / "run"
+
+
+def parsed(define, *words: str) -> flags.FlagValues:
+    """The flags of `define` with `words` of a command line."""
+    values = define(flags.FlagValues())
+    values(["command", *words])
+    return values
+
+
+@functools.cache
+def opened(*words: str) -> source.Source:
+    """The run, opened for export."""
+    return source.open_source(parsed(source.define, f"--run_dir={run()}", *words))
+
+
+def copied(folder: pathlib.Path) -> pathlib.Path:
+    """A copy of the run in `folder`, without what was exported, to be damaged."""
+    left_out = shutil.ignore_patterns("export", "calibration.json")
+    return pathlib.Path(shutil.copytree(run(), folder / "run", ignore=left_out))

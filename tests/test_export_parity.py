@@ -1,0 +1,98 @@
+"""What is said of a file beside its checkpoint, and which files pass."""
+
+import numpy as np
+import pytest
+
+from eval.outputs import Output
+from eval.predictors import Predictor
+from export.parity import Exam, Gate, compare, measure
+from export.scheme import Scheme
+from trainer.commandline import Failure
+
+CLASSES = 4
+
+
+def exam(count: int = 400) -> Exam:
+    rng = np.random.default_rng(1)
+    reference = rng.dirichlet(np.ones(CLASSES), count)
+    labels = rng.integers(0, CLASSES, count).astype(np.int32)
+    images = np.zeros((count, 2, 2, 3), np.uint8)
+    return Exam(images, labels, tuple("abcd"), reference, sampled=False)
+
+
+def flipped(asked: Exam, rows: list[int]) -> np.ndarray:
+    """The reference, but with first and last place changed in `rows`."""
+    answers = asked.reference.copy()
+    for row in rows:
+        top, last = answers[row].argmax(), answers[row].argmin()
+        answers[row, [top, last]] = answers[row, [last, top]]
+    return answers
+
+
+def test_the_checkpoint_beside_itself_differs_in_nothing():
+    asked = exam()
+    test = compare(asked, asked.reference, 1e-30)
+    assert test["flips"] == test["largest_difference"] == test["accuracy_drop"] == 0
+    assert test["agreement"] == test["mcnemar"]["p_value"] == 1
+    assert test["checkpoint"].items() <= test.items()
+    for scheme in (None, *Scheme):
+        Gate.of(scheme, 0.0).check(test)
+
+
+@pytest.mark.parametrize("count", [1, 7, 40])
+def test_flips_agreement_and_mcnemar_count_the_same_rows(count):
+    asked = exam()
+    rows = list(range(count))
+    test = compare(asked, flipped(asked, rows), 1e-30)
+    assert test["flips"] == count
+    assert test["agreement"] == pytest.approx(1 - count / 400)
+    changed = test["mcnemar"]["only_first"] - test["mcnemar"]["only_second"]
+    assert test["accuracy_drop"] == pytest.approx(changed / 400)
+    assert test["accuracy"] == pytest.approx(
+        test["checkpoint"]["accuracy"] - test["accuracy_drop"]
+    )
+
+
+def test_one_flip_fails_float32_and_a_saved_model_but_not_int8():
+    asked = exam()
+    test = compare(asked, flipped(asked, [3]), 1e-30)
+    for scheme in (None, Scheme.FLOAT32, Scheme.FLOAT16):  # 0.2 % of 400: none
+        with pytest.raises(Failure, match="1 of 400 images change class"):
+            Gate.of(scheme, 1.0).check(test)
+    Gate.of(Scheme.INT8, 0.01).check(test)
+    Gate.of(Scheme.FLOAT16, 0.0).check(compare_many(flips=2))
+
+
+def compare_many(flips: int):
+    asked = exam(1000)
+    return compare(asked, flipped(asked, list(range(flips))), 1e-30)
+
+
+def test_a_drop_at_the_limit_passes_and_above_it_fails():
+    asked = exam()
+    right = np.flatnonzero(asked.reference.argmax(1) == asked.labels)[:4]
+    test = compare(asked, flipped(asked, right.tolist()), 1e-30)
+    assert test["accuracy_drop"] == 0.01
+    Gate.of(Scheme.INT8, 0.01).check(test)
+    with pytest.raises(Failure, match="drops by 0.0100 to .* limit: 0.009"):
+        Gate.of(Scheme.INT8, 0.009).check(test)
+
+
+def test_the_worst_class_is_named():
+    asked = exam()
+    right = asked.reference.argmax(1) == asked.labels
+    rows = np.flatnonzero(right & (asked.labels == 2))[:5]
+    test = compare(asked, flipped(asked, rows.tolist()), 1e-30)
+    support = int((asked.labels == 2).sum())
+    assert test["worst_class_drop"] == {"class": "c", "drop": 5 / support}
+
+
+def test_answers_that_are_no_probabilities_fail():
+    class Broken:
+        shape, classes, step = (2, 2, 3), CLASSES, 0.0
+
+        def __call__(self, images, tick):
+            return np.full((len(images), CLASSES), np.nan)
+
+    with pytest.raises(Failure, match="finite"):
+        measure(exam(), Predictor("broken", Broken(), Output.PROBABILITIES), "broken")

@@ -1,0 +1,221 @@
+"""Every .tflite answers as its checkpoint does, and says truly what it is."""
+
+import json
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from absl import flags
+
+from eval import tflite_metadata
+from export import artifact, converter, metadata, tflite
+from export.graph import Graph
+from export.representative import Representative
+from export.scheme import ENDS, Io, Scheme, resolve
+from tests import conftest, export_kit
+from trainer import commandline
+from trainer.commandline import Failure, UsageError
+
+# The tiny network sees 360 images only: one is worth 0.3 points.
+DROP = 0.02
+# A stranger's program: LiteRT and NumPy; pixels in, labels from the file.
+STRANGER = """
+import sys, zipfile
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+path, data = sys.argv[1:]
+labels = zipfile.ZipFile(path).read("labels.txt").decode().splitlines()
+model = Interpreter(path)
+model.allocate_tensors()
+source = model.get_input_details()[0]["index"]
+sink = model.get_output_details()[0]["index"]
+split, right = np.load(data), 0
+for pixels, name in zip(split["images"], split["names"]):
+    model.set_tensor(source, pixels[None])
+    model.invoke()
+    right += labels[model.get_tensor(sink)[0].argmax()] == name
+print(right)
+assert not {"tensorflow", "keras", "trainer", "eval", "export"} & set(sys.modules)
+"""
+
+
+def export(scheme: Scheme, io: Io | None = None) -> artifact.Artifact:
+    opened = export_kit.opened()
+    scheme, io = resolve(False, scheme, io)
+    return tflite.export(opened, tflite.Order(scheme, io, DROP))
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[Scheme, artifact.Artifact]:
+    return {scheme: export(scheme) for scheme in Scheme}
+
+
+@pytest.mark.parametrize("scheme", Scheme)
+def test_a_strangers_program_gets_the_manifests_accuracy(made, scheme, tmp_path):
+    found, exam = made[scheme], export_kit.opened().exam
+    if found.manifest["io"]["input"] != "uint8":
+        pytest.skip("takes (pixel - 128) / 128")
+    names = [exam.names[label] for label in exam.labels]
+    np.savez(tmp_path / "data.npz", images=exam.images, names=names)
+    words = [sys.executable, "-c", STRANGER, found.path, tmp_path / "data.npz"]
+    printed = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    assert int(printed) == found.manifest["test"]["correct"]
+
+
+@pytest.mark.parametrize("scheme", Scheme)
+def test_manifest_and_file_belong_together(made, scheme):
+    opened, found = export_kit.opened(), artifact.read(made[scheme].path)
+    manifest = found.manifest
+    assert manifest["scheme"] == scheme.value
+    assert manifest["weights_sha256"] == opened.run.result()["weights_sha256"]
+    assert manifest["data_sha256"] == opened.run.result()["data_sha256"]
+    assert manifest["temperature"] == opened.calibration.temperature
+    assert manifest["test"]["images"] == 360 and not manifest["test"]["sampled"]
+    inside = json.loads(zipfile.ZipFile(found.path).read(metadata.PROVENANCE))
+    assert inside.items() <= manifest.items()
+
+
+def test_floats_agree_with_the_checkpoint(made):
+    for scheme in (Scheme.FLOAT32, Scheme.FLOAT16):
+        assert made[scheme].manifest["test"]["flips"] == 0
+    assert made[Scheme.FLOAT32].manifest["test"]["largest_difference"] <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("scheme", "io"), [(s, io) for s in Scheme for io in ENDS[s][1:]]
+)
+def test_other_ends_give_the_same_answers(made, scheme, io, tmp_path):
+    other = export(scheme, io).manifest["test"]
+    own = made[scheme].manifest["test"]
+    assert other["correct"] == own["correct"]
+    assert other["largest_difference"] == pytest.approx(
+        own["largest_difference"], abs=1e-4
+    )
+
+
+def test_the_quantised_input_is_the_pixel(made):
+    ends = made[Scheme.INT8].manifest["io"]
+    assert (ends["input_scale"], ends["input_zero_point"]) == (1 / 128, 128)
+
+
+def test_int8_is_integer_only_and_per_channel(made):
+    graph = Graph(made[Scheme.INT8].path.read_bytes())
+    operators = graph.operators()
+    # One QUANTIZE at each end turns uint8 into int8 and back.
+    assert operators == made[Scheme.INT8].manifest["operators"]
+    assert operators.pop("QUANTIZE") == 2
+    edge = {"CONV_2D", "MAX_POOL_2D", "RESHAPE", "FULLY_CONNECTED", "SOFTMAX"}
+    assert set(operators) == edge
+    assert all(channels == scales for channels, scales in graph.kernel_scales())
+
+
+def test_no_normalisation_is_left_to_a_client_of_raw_pixels(made):
+    for scheme, mean in ((Scheme.FLOAT32, [0.0]), (Scheme.INT16X8, [128.0])):
+        found = tflite_metadata.normalization(made[scheme].path.read_bytes())
+        assert found.mean == mean
+
+
+def test_conversion_and_packing_are_repeatable(made):
+    content = made[Scheme.FLOAT16].path.read_bytes()
+    before = made[Scheme.FLOAT16].manifest["sha256"]
+    again = export(Scheme.FLOAT16)
+    assert again.manifest["sha256"] == before
+    assert again.path.read_bytes() == content
+
+
+def black(self):
+    """Calibration images that are black but for the two pixels of the range."""
+    for image in np.zeros_like(self.images[:20]):
+        image.flat[:2] = (0, 255)
+        yield [(image[None].astype(np.float32) - 128) / 128]
+
+
+def test_black_calibration_images_fail_and_keep_nothing(made, monkeypatch):
+    opened = export_kit.opened()
+    before = {p.name: p.read_bytes() for p in opened.folder.glob("model_int8*")}
+    monkeypatch.setattr(Representative, "normalised", black)
+    with pytest.raises(Failure, match="accuracy drops by .* nothing was kept"):
+        export(Scheme.INT8)
+    after = {p.name: p.read_bytes() for p in opened.folder.glob("model_int8*")}
+    assert after == before
+
+
+def test_a_pixel_range_that_is_not_whole_fails(monkeypatch):
+    opened = export_kit.opened()
+    order = tflite.Order(Scheme.INT8, Io.UINT8)
+    images = tflite.representative(opened, order)
+    images.images[:] = images.images.clip(3, 250)
+    with pytest.raises(Failure, match="must hold a pixel 0 and a pixel 255"):
+        converter.convert(opened.network, Scheme.INT8, Io.UINT8, images)
+
+
+def test_a_sample_is_called_one():
+    opened = export_kit.opened("--verify_sample=50")
+    order = tflite.Order(Scheme.DYNAMIC, Io.FLOAT32, 1.0)
+    test = tflite.export(opened, order).manifest["test"]
+    assert test["images"] == 50 and test["sampled"]
+
+
+def test_uncalibrated_says_so():
+    opened = export_kit.opened("--nocalibrate")
+    assert opened.facts()["temperature"] == "uncalibrated"
+    calibrated = export_kit.opened()
+    same = calibrated.exam.reference.argmax(1) == opened.exam.reference.argmax(1)
+    assert same.all()
+    assert not np.allclose(calibrated.exam.reference, opened.exam.reference)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--scheme=int4"],
+        ["--quantize", "--scheme=float16"],
+        ["--scheme=int16x8", "--io=int8"],
+        ["--verify_sample=0"],
+        ["--max_accuracy_drop=2"],
+        ["--calibration_images=0"],
+        ["--run_dir=nowhere"],
+    ],
+)
+def test_wrong_usage_is_2_in_two_lines_before_tensorflow(words):
+    done = conftest.command("export.tflite", *words)
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode == 2 and len(lines) <= 2, done.stderr
+    assert lines[0].startswith("export.tflite: ")
+
+
+def test_a_missed_gate_is_1_in_two_lines(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(Representative, "normalised", black)
+    run = export_kit.copied(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["tflite", "--quantize", f"--run_dir={run}"])
+    values = tflite.define(flags.FlagValues())
+    with pytest.raises(SystemExit) as caught:
+        commandline.run("export.tflite", "", values, lambda: tflite.main(values))
+    assert caught.value.code == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 2 and lines[0].startswith("export.tflite: accuracy drops by")
+    assert not (run / "export").exists()
+
+
+def unfinished(run) -> None:
+    (run / "result.json").unlink()
+
+
+def damaged(run) -> None:
+    (variables,) = run.glob("checkpoints/*/variables.npz")
+    content = bytearray(variables.read_bytes())
+    content[len(content) // 2] ^= 1
+    variables.write_bytes(content)
+
+
+@pytest.mark.parametrize("harm", [unfinished, damaged])
+def test_a_run_that_cannot_be_exported_is_wrong_usage(harm, tmp_path):
+    run = export_kit.copied(tmp_path)
+    harm(run)
+    values = export_kit.parsed(tflite.define, f"--run_dir={run}")
+    with pytest.raises(UsageError) as caught:
+        tflite.main(values)
+    assert len(str(caught.value).splitlines()) <= 2
+    assert not (run / "export").exists()
