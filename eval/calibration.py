@@ -9,6 +9,7 @@ import enum
 import hashlib
 import json
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -81,26 +82,27 @@ def of_run(
     _, rows = sampler.validation_split(split.labels, fraction)
     if not len(rows):
         return none("Uncalibrated: the run held no validation rows out.")
-    labels = split.labels[rows]
-    probabilities = predict(split.images[rows])
-    fitted = temperature.fit(probabilities, labels)
-    softened = temperature.soften(probabilities, fitted)
-    run.write(
-        FILE,
-        {
-            "version": VERSION,
-            "temperature": fitted,
-            "weights_sha256": weights_sha256,
-            "train_sha256": split.sha256,
-            "rows": len(rows),
-            "rows_sha256": hashlib.sha256(rows.astype("<i4").tobytes()).hexdigest(),
-            "nll": {
-                "before": scores.nll(probabilities, labels),
-                "after": scores.nll(softened, labels),
-            },
-        },
-    )
+    known = {"weights_sha256": weights_sha256, "train_sha256": split.sha256}
+    fitted = _fit(predict(split.images[rows]), split.labels[rows], rows)
+    run.write(FILE, {"version": VERSION, **fitted, **known})
     return _read(run, weights_sha256)
+
+
+def _fit(
+    probabilities: np.ndarray, labels: np.ndarray, rows: np.ndarray
+) -> dict[str, Any]:
+    """The temperature, and on which `rows` of the training split it was found."""
+    value = temperature.fit(probabilities, labels)
+    softened = temperature.soften(probabilities, value)
+    return {
+        "temperature": value,
+        "rows": len(rows),
+        "rows_sha256": hashlib.sha256(rows.astype("<i4").tobytes()).hexdigest(),
+        "nll": {
+            "before": scores.nll(probabilities, labels),
+            "after": scores.nll(softened, labels),
+        },
+    }
 
 
 def _read(run: Run, weights_sha256: str) -> Calibration:

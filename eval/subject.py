@@ -1,6 +1,7 @@
 """Subject: what is to be evaluated, and what is known of it before it is opened."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import pathlib
@@ -13,6 +14,7 @@ from eval.pixels import InputRange
 from eval.predictors import Predictor
 from trainer import checkpoints, runs
 from trainer.commandline import UsageError
+from trainer.config import Config
 from trainer.runs import Run
 
 
@@ -66,15 +68,6 @@ def of_run(run: Run, step: int | None = None) -> Subject:
             f"{checkpoint.path} has weights {own[:12]}, but {run.path / 'result.json'}"
             f" is of {shipped_sha256[:12]}; one of them was replaced"
         )
-
-    def open_(shape: tuple[int, int, int], classes: int) -> Predictor:
-        from eval import checkpoint as ours
-        from trainer import state
-
-        weights = state.shipped(checkpoint.arrays)
-        model = ours.CheckpointModel(config, weights, shape, classes)
-        return Predictor(run.path.name, model, Output.LOGITS)
-
     return Subject(
         facts={
             "name": run.path.name,
@@ -89,8 +82,23 @@ def of_run(run: Run, step: int | None = None) -> Subject:
         run=run,
         final=wanted == last,
         manifest={},
-        open=open_,
+        open=functools.partial(_predictor, run.path.name, config, checkpoint),
     )
+
+
+def _predictor(
+    name: str,
+    config: Config,
+    checkpoint: checkpoints.Checkpoint,
+    shape: tuple[int, int, int],
+    classes: int,
+) -> Predictor:
+    from eval.checkpoint import CheckpointModel
+    from trainer import state
+
+    weights = state.shipped(checkpoint.arrays)
+    model = CheckpointModel(config, weights, shape, classes)
+    return Predictor(name, model, Output.LOGITS)
 
 
 def _finish(run: Run) -> tuple[int | None, str]:

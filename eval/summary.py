@@ -23,20 +23,17 @@ def summarise(
     matrix = scores.confusion(probabilities, labels)
     classes = scores.per_class(matrix)
     areas = scores.roc_auc(probabilities, labels)
+    defined = [area for area in areas if area is not None]
     for row, name, area in zip(classes, names, areas, strict=True):
         row.update(name=name, roc_auc=area)
-    defined = [area for area in areas if area is not None]
+    several = [k for k in (2, 3, 5) if k < len(names)]
     own = probabilities[np.arange(len(labels)), labels]
     return {
         "images": len(labels),
         "correct": int(right.sum()),
         "accuracy": float(right.mean()),
         "accuracy_interval": scores.interval(int(right.sum()), len(labels)),
-        "top_k": {
-            str(k): scores.top_k(probabilities, labels, k)
-            for k in (2, 3, 5)
-            if k < len(names)
-        },
+        "top_k": {str(k): scores.top_k(probabilities, labels, k) for k in several},
         "ties": scores.ties(probabilities),
         "clipped": int((own < floor).sum()),
         "clipped_at": floor,

@@ -11,9 +11,6 @@ import tensorflow as tf
 from eval import calibration
 from tests import eval_kit
 
-# One process has its devices made once: as the tests of replicas need them.
-pytestmark = pytest.mark.usefixtures("replicas")
-
 DEFECTS = {
     "config is no JSON": ("config.json", b"{"),
     "config is a list": ("config.json", b"[]"),

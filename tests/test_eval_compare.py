@@ -7,9 +7,6 @@ import pytest
 from tests import eval_kit
 from trainer.runs import Run
 
-# One process has its devices made once: as the tests of replicas need them.
-pytestmark = pytest.mark.usefixtures("replicas")
-
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> list[Run]:

@@ -13,9 +13,6 @@ from eval.outputs import Output
 from eval.pixels import InputRange
 from trainer.commandline import UsageError
 
-# One process has its devices made once: as the tests of replicas need them.
-pytestmark = pytest.mark.usefixtures("replicas")
-
 SHAPE, CLASSES = (8, 8, 3), 4
 IMAGES = np.random.default_rng(0).integers(0, 256, (150, *SHAPE), dtype=np.uint8)
 IMAGES[0, 0, 0] = (0, 255, 128)

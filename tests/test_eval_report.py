@@ -16,9 +16,6 @@ from eval import calibration, scores, temperature
 from tests import eval_kit
 from trainer import datasets
 
-# One process has its devices made once: as the tests of replicas need them.
-pytestmark = pytest.mark.usefixtures("replicas")
-
 ROOT = pathlib.Path(__file__).parent.parent
 
 

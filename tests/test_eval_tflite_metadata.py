@@ -9,9 +9,6 @@ from eval.pixels import Pixels
 from export import metadata
 from tests import eval_kit
 
-# One process has its devices made once: as the tests of replicas need them.
-pytestmark = pytest.mark.usefixtures("replicas")
-
 LABELS = [str(n) for n in range(10)]
 
 
