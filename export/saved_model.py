@@ -72,7 +72,10 @@ def write(network: "Network", names: tuple[str, ...], folder: pathlib.Path) -> N
         "serving_default": serve.get_concrete_function(),
         "serve_encoded": serve_encoded.get_concrete_function(),
     }
-    tf.saved_model.save(module, str(folder), signatures)
+    try:
+        tf.saved_model.save(module, str(folder), signatures)
+    except tf.errors.OpError as error:  # TensorFlow's wrapping of what the disk said
+        raise OSError(error.message.rsplit("; ", 1)[-1]) from error
 
 
 def decode(encoded: "tf.Tensor", shape: tuple[int, int, int]) -> "tf.Tensor":
