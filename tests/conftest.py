@@ -1,5 +1,6 @@
-"""What tests share: two digits in memory, a prepared data set, commands as processes."""
+"""What tests share: replicas in a process, prepared digits, commands as processes."""
 
+import functools
 import json
 import os
 import pathlib
@@ -26,6 +27,17 @@ TINY = [
 ]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def logical_devices():
+    """Splits this process's CPU before anything else touches TensorFlow's devices."""
+    import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    parts = [tf.config.LogicalDeviceConfiguration()] * LOGICAL_DEVICES
+    tf.config.set_logical_device_configuration(cpu, parts)
+
+
 @pytest.fixture(scope="session")
 def replicas():
     """Makes clusters of 1, 2 or 4 replicas on logical CPUs of this process."""
@@ -33,14 +45,11 @@ def replicas():
 
     from trainer import cluster
 
-    tf.config.experimental.enable_op_determinism()
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    if len(tf.config.get_logical_device_configuration(cpu) or ()) < LOGICAL_DEVICES:
-        parts = [tf.config.LogicalDeviceConfiguration()] * LOGICAL_DEVICES
-        tf.config.set_logical_device_configuration(cpu, parts)
-
+    @functools.cache
     def make(count: int) -> cluster.Cluster:
         names = [f"/cpu:{n}" for n in range(count)]
+        # Strategies of one process would otherwise take each other's collectives.
+        tf.distribute.MirroredStrategy._collective_key_base = 1000 * count
         strategy = tf.distribute.MirroredStrategy(names)
         return cluster.Cluster(
             strategy=strategy,

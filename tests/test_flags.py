@@ -12,12 +12,46 @@ from trainer import commandline, flags
 from trainer.commandline import UsageError
 from trainer.config import Augment, Config, Precision, Strategy
 
-FLAGS = """augment checkpoint_every_steps clip_norm data_dir dataset debug deterministic
-dropout dry_run ema_decay epochs eval_every_epochs global_batch jit_compile
-keep_checkpoints label_smoothing learning_rate log_every_steps logical_devices model
-model_width momentum optimizer precision profile_steps resume run_dir runs_root schedule
-seed steps_per_call strategy sync_batch_norm threads train_steps validation_fraction
-warmup_epochs weight_decay""".split()
+FLAGS = [
+    "augment",
+    "checkpoint_every_steps",
+    "clip_norm",
+    "data_dir",
+    "dataset",
+    "debug",
+    "deterministic",
+    "dropout",
+    "dry_run",
+    "ema_decay",
+    "epochs",
+    "eval_every_epochs",
+    "global_batch",
+    "jit_compile",
+    "keep_checkpoints",
+    "label_smoothing",
+    "learning_rate",
+    "log_every_steps",
+    "logical_devices",
+    "model",
+    "model_width",
+    "momentum",
+    "optimizer",
+    "precision",
+    "profile_steps",
+    "resume",
+    "run_dir",
+    "runs_root",
+    "schedule",
+    "seed",
+    "steps_per_call",
+    "strategy",
+    "sync_batch_norm",
+    "threads",
+    "train_steps",
+    "validation_fraction",
+    "warmup_epochs",
+    "weight_decay",
+]
 
 BAD = """
 --augment=mirror
@@ -49,6 +83,7 @@ BAD = """
 --global_batch=-8
 --global_batch=12.5
 --jit_compile=yess
+--jit_compile
 --keep_checkpoints=0
 --label_smoothing=1
 --label_smoothing=nan
@@ -90,7 +125,7 @@ BAD = """
 --strategy=multi_worker
 --strategy
 --sync_batch_norm=1.0
---sync_batch_norm --jit_compile
+--jit_compile --nodeterministic --sync_batch_norm
 --threads=0
 --threads=100000
 --train_steps=0

@@ -1,4 +1,4 @@
-"""Networks: sizes of the references, pixels in, logits out, layers against Keras' own."""
+"""Networks: sizes of the references, pixels in, logits out; layers against Keras."""
 
 import keras
 import numpy as np
@@ -20,9 +20,7 @@ def build(name: str, *, shape=(32, 32, 3), classes=10, precision="float32", **se
 
 
 def here(step=0, first=0) -> address.Address:
-    return address.Address(
-        0, tf.constant(step, tf.int64), tf.constant(first, tf.int64)
-    )
+    return address.Address(0, tf.constant(step, tf.int64), tf.constant(first, tf.int64))
 
 
 def test_every_model_is_counted():
@@ -70,32 +68,35 @@ def test_normalised_pixels_are_exact_in_bfloat16():
     np.testing.assert_array_equal(tf.cast(out, tf.float64), expected)
 
 
+def dropped(rate: float, x, name="drop", **where) -> np.ndarray:
+    layer, at = layers.Dropout(rate, name=name), here(**where)
+    layer(keras.Input(x.shape[1:]))  # knows its shape now, as inside a model
+    at.drawn[name] = layer.draw(at, x.shape[0])
+    with address.at(at):
+        return layer(x, training=True).numpy()
+
+
 def test_dropout_keeps_the_mean_and_is_off_outside_training():
-    layer, x = layers.Dropout(0.25, name="drop"), tf.ones([64, 50, 6])
-    np.testing.assert_array_equal(layer(x), x)
-    with address.at(here()):
-        dropped = layer(x, training=True).numpy()
-    assert abs((dropped == 0).mean() - 0.25) < 0.01
-    assert abs(dropped.mean() - 1) < 0.02
+    x = tf.ones([64, 50, 6])
+    np.testing.assert_array_equal(layers.Dropout(0.25)(x), x)
+    out = dropped(0.25, x)
+    assert abs((out == 0).mean() - 0.25) < 0.01
+    assert abs(out.mean() - 1) < 0.02
 
 
 def test_replicas_draw_their_part_of_one_mask():
-    layer, x = layers.Dropout(0.5, name="drop"), tf.ones([16, 7])
-    with address.at(here(step=9)):
-        whole = layer(x, training=True).numpy()
+    x = tf.ones([16, 7])
+    whole = dropped(0.5, x, step=9)
     for count in (2, 4, 8):
-        share, parts = 16 // count, []
-        for first in range(0, 16, share):
-            with address.at(here(step=9, first=first)):
-                parts.append(layer(x[:share], training=True).numpy())
+        share = 16 // count
+        firsts = range(0, 16, share)
+        parts = [dropped(0.5, x[:share], step=9, first=f) for f in firsts]
         np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
 def test_masks_of_layers_and_steps_differ():
-    x, masks = tf.ones([16, 64]), []
-    for name, step in (("a", 0), ("b", 0), ("a", 1)):
-        with address.at(here(step=step)):
-            masks.append(layers.Dropout(0.5, name=name)(x, training=True).numpy())
+    x = tf.ones([16, 64])
+    masks = [dropped(0.5, x, n, step=s) for n, s in (("a", 0), ("b", 0), ("a", 1))]
     for one, other in ((0, 1), (0, 2), (1, 2)):
         assert 0.4 < (masks[one] != masks[other]).mean() < 0.6
 

@@ -173,6 +173,11 @@ class Config:
             f"--seed={self.seed} must be at least 0 and below 2147483648",
         )
         _require(
+            not (self.jit_compile and self.deterministic),
+            "--jit_compile needs --nodeterministic: XLA has no deterministic gradient "
+            "of max-pooling",
+        )
+        _require(
             not (self.jit_compile and self.model.sync_batch_norm),
             "--jit_compile cannot be combined with --sync_batch_norm: XLA's part of "
             "the step holds no exchange between replicas; leave one out",

@@ -61,6 +61,7 @@ def build(
 
     optim = config.optim
     common = {
+        "name": optim.name.value,  # a counted name would differ within a process
         "learning_rate": optim.learning_rate,
         "weight_decay": optim.weight_decay or None,
         "use_ema": optim.ema_decay is not None,
@@ -77,7 +78,7 @@ def build(
             typing.assert_never(optim.name)
     optimizer.exclude_from_weight_decay(var_names=list(NOT_DECAYED))
     if config.precision is Precision.MIXED_FLOAT16:
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
     optimizer.build(weights)
     return optimizer
 

@@ -11,6 +11,7 @@ from trainer.cluster import Cluster
 from trainer.config import Config, Precision
 from trainer.models import address
 from trainer.models.address import Address
+from trainer.models.layers import Dropout
 
 METRICS = ("loss", "accuracy", "gradient_norm")  # of each step, over the global batch
 WORD_BYTES = 8
@@ -79,6 +80,7 @@ class Trainer:
         self._config, self._cluster = config, cluster
         self._body, self._optimizer = model.get_layer("body"), optimizer
         self._normalise = model.get_layer("normalise")
+        self._dropouts = [x for x in self._body.layers if isinstance(x, Dropout)]
         self._images = images
         self._share = config.global_batch // cluster.replicas
         self._gradients = self._forward_backward
@@ -86,11 +88,14 @@ class Trainer:
             self._gradients = tf.function(
                 self._forward_backward, jit_compile=True, autograph=False
             )
-        batch = config.global_batch
+        self.compile()
+
+    def compile(self) -> None:
+        """Traces the call once, for any number of steps."""
         self._compiled = tf.function(self._steps).get_concrete_function(
-            images.words,
-            images.labels,
-            tf.TensorSpec([None, batch], tf.int32),
+            self._images.words,
+            self._images.labels,
+            tf.TensorSpec([None, self._config.global_batch], tf.int32),
             tf.TensorSpec([], tf.int64),
             tf.TensorSpec([None], tf.float32),
         )
@@ -153,8 +158,9 @@ class Trainer:
         here = Address(self._config.seed, step, tf.cast(first, tf.int64))
         pixels = gather(words, mine, self._images.shape)
         varied = augment(pixels, self._config.data.augment, here)
+        drawn = {d.name: d.draw(here, self._share) for d in self._dropouts}
         sums, gradients, statistics = self._gradients(
-            varied, tf.gather(labels, mine), step, here.first
+            varied, tf.gather(labels, mine), step, here.first, drawn
         )
         reduce_sum = tf.distribute.ReduceOp.SUM
         sums, gradients, statistics = replica.all_reduce(
@@ -164,11 +170,11 @@ class Trainer:
         measured = tf.concat([sums / self._config.global_batch, [norm]], 0)
         return measured, replica.all_gather(mine, axis=0)
 
-    def _forward_backward(self, varied, labels, step, first):
+    def _forward_backward(self, varied, labels, step, first, drawn):
         """Sums of loss and of right answers [2], gradients, batch statistics."""
         trained = [v.value for v in self._body.trainable_variables]
         with (
-            address.at(Address(self._config.seed, step, first)) as here,
+            address.at(Address(self._config.seed, step, first, drawn=drawn)) as here,
             tf.GradientTape() as tape,
         ):
             logits = self._body(self._normalise(varied), training=True)
@@ -205,9 +211,9 @@ class Trainer:
         norm = tf.linalg.global_norm(gradients) / factor
         limit = self._config.optim.clip_norm
         if limit is not None:
-            keep = tf.minimum(1.0, limit / tf.maximum(norm, 1e-12))
-            keep = tf.cast(keep, norm.dtype)
-            gradients = [g * keep for g in gradients]
+            gradients, _ = tf.clip_by_global_norm(
+                gradients, limit * factor, use_norm=norm * factor
+            )
         self._optimizer.apply(gradients, self._body.trainable_variables)
         replicas = self._cluster.replicas
         for (variable, momentum), total in zip(self._moved, statistics, strict=True):

@@ -27,6 +27,8 @@ class Address:
         first: int64 [], position in the global batch of this replica's first example.
         statistics: (variable, momentum, value) that batch normalisation leaves; the
             step averages the values over replicas and moves the variables towards them.
+        drawn: numbers for each dropout layer by its name, float32 [n, features]; drawn
+            before the forward pass, as XLA's generator would give others.
     """
 
     seed: int
@@ -35,6 +37,7 @@ class Address:
     statistics: list[tuple[tf.Variable, float, tf.Tensor]] = dataclasses.field(
         default_factory=list
     )
+    drawn: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
 
     def uniform(self, stream: str, *, examples: int, features: int) -> tf.Tensor:
         """Numbers in [0, 1), float32 [examples, features], of the named stream."""

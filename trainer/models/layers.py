@@ -1,5 +1,7 @@
 """The layers Keras 3 lacks: stateless dropout, fused batch normalisation, pixels in."""
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -40,11 +42,14 @@ class Dropout(keras.layers.Layer):
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         if not training or self.rate == 0:
             return x
-        drawn = address.current().uniform(
-            self.name, examples=tf.shape(x)[0], features=x.shape[1:].num_elements()
-        )
+        drawn = address.current().drawn[self.name]
         kept = tf.cast(drawn >= self.rate, x.dtype) / (1 - self.rate)
         return x * tf.reshape(kept, tf.shape(x))
+
+    def draw(self, here: address.Address, examples: int) -> tf.Tensor:
+        """The numbers behind the mask, float32 [examples, features]."""
+        features = math.prod(self.output.shape[1:])
+        return here.uniform(self.name, examples=examples, features=features)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "rate": self.rate}
