@@ -58,11 +58,10 @@ def main(values: flags.FlagValues, words: list[str]) -> None:
 
 def _entries(chosen: list["Subject"], values: flags.FlagValues) -> list["Entry"]:
     """Everyone's answers to the first one's test split, unless flags name another."""
-    from eval import contest
-    from trainer import datasets
+    from eval import contest, evaluation
 
     builder = report.builder(chosen[0], values)
-    split = datasets.load(builder, "test")
+    split = evaluation.split_of(builder, "test")
     return contest.enter(chosen, split, builder)
 
 

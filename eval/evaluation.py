@@ -11,7 +11,7 @@ from eval.calibration import Calibration
 from eval.predictors import Predictor
 from eval.progress import Tick
 from eval.subject import Subject
-from trainer import datasets
+from trainer import datasets, quiet
 from trainer.commandline import UsageError
 from trainer.datasets import Split
 
@@ -63,6 +63,12 @@ class Evaluation:
             data_sha256=np.array(self.split.sha256),
         )
         return buffer.getvalue()
+
+
+def split_of(builder: "tfds.core.DatasetBuilder", which: str) -> Split:
+    """Split `which` of a prepared data set, without TensorFlow's own lines."""
+    with quiet.start_up():
+        return datasets.load(builder, which)
 
 
 def opened(subject: Subject, split: Split) -> Predictor:
@@ -119,5 +125,5 @@ def _calibration(
         subject.run,
         subject.facts["sha256"],
         predictor,
-        lambda: datasets.load(builder, "train"),
+        lambda: split_of(builder, "train"),
     )

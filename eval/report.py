@@ -179,10 +179,9 @@ def builder(chosen: "Subject", values: flags.FlagValues):
 
 def _evaluation(chosen: "Subject", values: flags.FlagValues) -> "Evaluation":
     from eval import evaluation
-    from trainer import datasets
 
     source = builder(chosen, values)
-    split = datasets.load(source, "test")
+    split = evaluation.split_of(source, "test")
     predictor = evaluation.opened(chosen, split)
     return evaluation.evaluate(chosen, predictor, split, source)
 
