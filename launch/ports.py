@@ -1,13 +1,16 @@
 """TCP ports: free ones here, and the wait until a job's workers reach each other."""
 
 import contextlib
+import random
 import socket
 import time
 from collections.abc import Callable
 
+from launch.commandline import UsageError
 from launch.tf_config import Cluster
 
 RETRY_SECS = 0.2
+_CANDIDATES = range(20_000, 32_768)  # Linux' ephemeral ports start at 32,768
 _READ_SECS = 2.0  # a peer says who it is at once; whoever does not is none
 _GO = b"go\n"
 
@@ -17,12 +20,22 @@ class PeersError(Exception):
 
 
 def free(count: int) -> list[int]:
-    """`count` different ports of 127.0.0.1 that nobody listens on."""
+    """`count` different ports of 127.0.0.1 that nobody listens on.
+
+    They are not ephemeral ones: TensorFlow opens its port seconds later, and until then
+    the system could give an ephemeral one to any connection, even to that of a worker
+    that looks for its peer.
+    """
+    found: list[int] = []
     with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        for port in random.sample(_CANDIDATES, len(_CANDIDATES)):
+            one = held.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                one.bind(("127.0.0.1", port))
+                found.append(port)
+            if len(found) == count:
+                return found
+    raise UsageError(f"--workers={count}: no free ports in {_CANDIDATES}; lower it")
 
 
 def meet(

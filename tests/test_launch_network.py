@@ -15,6 +15,7 @@ import sys
 import pytest
 
 from tests.test_launch_manifests import HOSTS, KINDS, environment, pod_template
+from tests.test_launch_training import output_of
 
 ROOT = pathlib.Path(__file__).parents[1]
 PODS = 3
@@ -127,7 +128,7 @@ def test_pods_train_over_a_network(switch, tmp_path):
         (tmp_path / "local", lambda run_dir: local([*flags, run_dir])),
     ):
         for process in starts(f"--run_dir={run_dir}"):
-            output = process.communicate(timeout=200)[0].decode()
+            output = output_of(process)
             assert process.returncode == 0, output
         results.append(json.loads((run_dir / "result.json").read_text()))
     assert results[0]["rows_sha256"] == results[1]["rows_sha256"]

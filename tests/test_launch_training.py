@@ -40,6 +40,14 @@ def launch(run_dir, data_dir, *flags):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
+def output_of(process, secs=300):
+    """All that it wrote; ends it if it does not end by itself."""
+    try:
+        return process.communicate(timeout=secs)[0].decode()
+    finally:
+        process.kill()
+
+
 def result(run_dir):
     return json.loads((run_dir / "result.json").read_text())
 
@@ -48,7 +56,7 @@ def result(run_dir):
 def undisturbed(tmp_path_factory, data_dir):
     run_dir = tmp_path_factory.mktemp("runs") / "whole"
     process = launch(run_dir, data_dir, "--cores_per_worker=1")
-    output = process.communicate(timeout=300)[0].decode()
+    output = output_of(process)
     assert process.returncode == 0, output
     return result(run_dir)
 
@@ -73,7 +81,7 @@ def test_a_killed_or_stopped_worker_changes_nothing(
     wait(lambda: list((run_dir / "checkpoints").glob("step-*")))
     time.sleep(dice.uniform(0, 3))
     os.kill(worker(run_dir, victim), number)
-    output = process.communicate(timeout=300)[0].decode()
+    output = output_of(process)
     assert process.returncode == 0, output
     assert f"worker-{victim} " in output, output
     assert {key: result(run_dir)[key] for key in SAME} == {
@@ -89,10 +97,10 @@ def test_a_signal_stops_the_job_and_the_same_command_goes_on(
     process = launch(run_dir, data_dir, "--cores_per_worker=1")
     wait(lambda: list((run_dir / "checkpoints").glob("step-*")))
     process.send_signal(signal.SIGTERM)
-    output = process.communicate(timeout=100)[0].decode()
+    output = output_of(process)
     assert process.returncode == 143, output
     again = launch(run_dir, data_dir, "--cores_per_worker=1")
-    output = again.communicate(timeout=300)[0].decode()
+    output = output_of(again)
     assert again.returncode == 0, output
     assert result(run_dir)["rows_sha256"] == undisturbed["rows_sha256"]
     assert not workers(run_dir)
