@@ -126,12 +126,13 @@ def _evaluated(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     rule = (
         "as given" if model["output_was_given"] else "found by looking at every answer"
     )
+    answers = None if model["kind"] == "checkpoint" else f"{model['output']} ({rule})"
     trained = data["trained_on"] or {}
     rows = [
         ("model", model["path"]),
         ("model SHA-256", model["sha256"]),
         ("step", model["step"]),
-        ("answers", f"{model['output']} ({rule})" if "." in model["path"] else None),
+        ("answers", answers),
         ("data", f"{data['dataset']}, {data['split']}: {data['images']:,} images"),
         ("data SHA-256", data["sha256"]),
         *((f"trained with ({k}) SHA-256", v) for k, v in trained.items()),

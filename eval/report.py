@@ -136,7 +136,8 @@ def main(values: flags.FlagValues) -> None:
     print(
         f"{chosen.name}: {report['scores']['accuracy']:.2%} of"
         f" {report['scores']['images']:,} test images (95 %: {low:.2%} to {high:.2%}),"
-        f" NLL {best['nll']:.4f}, ECE {best['ece']:.2%}\n{out / render.PAGE}"
+        f" NLL {best['nll']:.4f}, ECE {best['ece']:.2%},"
+        f" {report['calibration']['state']}\n{out / render.PAGE}"
     )
 
 
