@@ -26,6 +26,8 @@ FLAGS = [
     "epochs",
     "eval_every_epochs",
     "global_batch",
+    "grace_secs",
+    "hang_secs",
     "jit_compile",
     "keep_checkpoints",
     "label_smoothing",
@@ -82,6 +84,9 @@ BAD = """
 --global_batch=0
 --global_batch=-8
 --global_batch=12.5
+--grace_secs=0
+--grace_secs=nan
+--hang_secs=-1
 --jit_compile=yess
 --jit_compile
 --keep_checkpoints=0

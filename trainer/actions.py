@@ -9,14 +9,15 @@ import tensorflow as tf
 
 from trainer import checkpoints, optim, summaries
 from trainer.clock import Clock
-from trainer.commandline import Failure
+from trainer.commandline import Failure, Stopped
 from trainer.config import Config
 from trainer.evaluation import Evaluator, Scores, score
+from trainer.heartbeat import LOST, Heartbeat
 from trainer.metrics import Metrics
 from trainer.plan import Every, Plan
 from trainer.progress import Progress, duration
 from trainer.runs import Run
-from trainer.signals import StopRequest
+from trainer.signals import StopRequest, stopped
 from trainer.state import Sums, TrainState, shipped
 from trainer.steps import METRICS, Outcome
 from trainer.summaries import Summaries
@@ -107,12 +108,14 @@ class Validate:
     metrics: Metrics
     summaries: Summaries
     progress: Progress
+    heartbeat: Heartbeat
     scores: Scores | None = None
 
     def __call__(self, state: TrainState, _outcome: Outcome | None = None) -> None:
         """Scores the validation rows if it is time."""
         if not self.plan.evaluate(state.step):
             return
+        self.heartbeat.beat("evaluate", state.step)
         with self.clock.phase("evaluate"):
             self.scores = self.measure(state)
         epoch = self.plan.epoch(state.step)
@@ -151,6 +154,8 @@ class Save:
     keep: int
     facts: dict
     before: Callable[[], None]
+    progress: Progress
+    heartbeat: Heartbeat
     saved_at: float
     saved_step: int = -1
 
@@ -164,15 +169,35 @@ class Save:
             self.now(state)
 
     def now(self, state: TrainState) -> None:
-        """Saves unless this very step is saved already."""
+        """Saves unless this very step is saved already.
+
+        A disk that is full or gone is reported, and tried again when the next save is
+        due; for the last step it ends the process with 175.
+        """
         if self.saved_step == state.step:
             return
+        self.heartbeat.beat("save", state.step)
         with self.clock.phase("save"):
-            self.before()
-            facts = self.facts | state.facts()
-            checkpoints.write(self.run.checkpoints, state.arrays(), facts)
-            checkpoints.prune(self.run.checkpoints, self.keep)
-        self.saved_at, self.saved_step = self.clock.now(), state.step
+            try:
+                self._write(state)
+                self.saved_step = state.step
+            except OSError as error:
+                self._report(error, last=state.step == self.plan.total_steps)
+        self.saved_at = self.clock.now()
+
+    def _write(self, state: TrainState) -> None:
+        self.before()
+        facts = self.facts | state.facts()
+        checkpoints.write(self.run.checkpoints, state.arrays(), facts)
+        checkpoints.prune(self.run.checkpoints, self.keep)
+
+    def _report(self, error: OSError, *, last: bool) -> None:
+        message = (
+            f"the checkpoint could not be saved in {self.run.checkpoints}: {error}"
+        )
+        if last:
+            raise Stopped(f"{message};\nmake room and restart", LOST) from error
+        self.progress.say(f"{message}; the one before is kept, trying again later")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,22 +227,40 @@ class Report:
 
 @dataclasses.dataclass(frozen=True)
 class StopWhenAsked:
-    """Saves and ends the process when a signal asked for it."""
+    """Saves and ends the process when a signal asked for it.
+
+    Workers stop after the same call: the one whose outcome told all of the signal.
+    """
 
     request: StopRequest
-    save: Save
+    plan: Plan
+    run: Run
+    alone: bool
+    save: Save | None  # the chief's
+
+    def __call__(self, state: TrainState, outcome: Outcome) -> None:
+        """Raises Stopped after a checkpoint."""
+        asked = outcome.asked or (self.request.number if self.alone else 0)
+        if not asked or state.step == self.plan.total_steps:
+            return
+        if self.save is not None:
+            self.save.now(state)
+        raise stopped(
+            asked,
+            f"after step {state.step}, saved; the same command with "
+            f"--run_dir={self.run.path} resumes",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Beat:
+    """Leaves a sign of progress after each call."""
+
+    heartbeat: Heartbeat
 
     def __call__(self, state: TrainState, _outcome: Outcome) -> None:
-        """Raises Stopped after a checkpoint."""
-        if (
-            self.request.received is not None
-            and state.step < self.save.plan.total_steps
-        ):
-            self.save.now(state)
-            raise self.request.stopped(
-                f"after step {state.step}, saved; the same command with "
-                f"--run_dir={self.save.run.path} resumes"
-            )
+        """Says that training got to the state's step."""
+        self.heartbeat.beat("train", state.step)
 
 
 @dataclasses.dataclass

@@ -21,8 +21,10 @@ def make(job: "Job") -> tuple[list[Action], actions.Validate | None]:
     was written up to s.
     """
     finite = actions.RefuseNonFinite(job.config, job.plan, job.run)
+    alone, beat = job.cluster.workers == 1, actions.Beat(job.heartbeat)
     if not job.cluster.chief:
-        return [finite], None
+        stop = actions.StopWhenAsked(job.request, job.plan, job.run, alone, None)
+        return [finite, beat, stop], None
     events = summaries.Summaries(job.run.tensorboard)
     lines = metrics.Metrics(job.run.metrics)
     if job.state.step == 0:
@@ -42,11 +44,14 @@ def make(job: "Job") -> tuple[list[Action], actions.Validate | None]:
             "packages": job.environment["packages"],
         },
         before=events.flush,
+        progress=job.progress,
+        heartbeat=job.heartbeat,
         saved_at=now,
     )
-    acting: list[Action] = [finite, report, log]
+    stop = actions.StopWhenAsked(job.request, job.plan, job.run, alone, save)
+    acting: list[Action] = [finite, beat, report, log]
     acting += [validate] if validate else []
-    acting += [save, actions.StopWhenAsked(job.request, save)]
+    acting += [save, stop]
     if job.run_config.profile_steps:
         start, end = job.run_config.profile_steps
         acting.append(actions.Profile(start, end, str(job.run.tensorboard)))
@@ -67,6 +72,7 @@ def _validate(
         metrics=lines,
         summaries=events,
         progress=job.progress,
+        heartbeat=job.heartbeat,
     )
 
 

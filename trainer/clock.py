@@ -36,13 +36,22 @@ class Pace:
     def __init__(self, steps: int | None, *, target_secs: float = 0.8) -> None:
         self._fixed, self._target = steps, target_secs
         self._secs_per_step: float | None = None
+        self._agreed = steps or 1
 
     def note(self, count: int, secs: float) -> None:
         """Takes note that a call of `count` steps took `secs`."""
         self._secs_per_step = secs / count
 
+    def agree(self, steps: int) -> None:
+        """Takes what all workers agreed on for the next call; 0 is nothing."""
+        self._agreed = max(1, steps)
+
     def steps(self) -> int:
-        """Steps for the next call, at least 1; one until a step was timed."""
+        """Steps for the next call, the same for all workers."""
+        return self._agreed
+
+    def wish(self) -> int:
+        """Steps that would suit this worker, at least 1; one until a step was timed."""
         if self._fixed is not None:
             return self._fixed
         if not self._secs_per_step:

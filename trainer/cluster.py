@@ -1,6 +1,7 @@
 """Cluster: the strategy, how many replicas there are, and who writes."""
 
 import dataclasses
+import json
 import os
 import typing
 
@@ -37,7 +38,8 @@ def set_threads(threads: int | None) -> int:
     """Pins TensorFlow's thread pools; to be called before any device is made."""
     count = threads or len(os.sched_getaffinity(0))
     tf.config.threading.set_intra_op_parallelism_threads(count)
-    tf.config.threading.set_inter_op_parallelism_threads(count)
+    # With one, workers of a job were seen to wait for each other in the first step.
+    tf.config.threading.set_inter_op_parallelism_threads(max(2, count))
     return count
 
 
@@ -47,6 +49,8 @@ def connect(config: RunConfig) -> Cluster:
     Raises:
         UsageError: the strategy does not fit the devices.
     """
+    if config.strategy is Strategy.MULTI_WORKER:
+        return _multi_worker(config)  # before any device is made
     gpus = tf.config.list_physical_devices("GPU")
     if config.logical_devices is not None:
         _split_cpu(config.logical_devices)
@@ -62,8 +66,6 @@ def connect(config: RunConfig) -> Cluster:
             if not gpus and config.logical_devices is None:
                 devices = devices[:1]
             return _cluster(tf.distribute.MirroredStrategy(devices))
-        case Strategy.MULTI_WORKER:
-            return _multi_worker()
         case _:
             typing.assert_never(config.strategy)
 
@@ -86,26 +88,38 @@ def _cluster(strategy: tf.distribute.Strategy) -> Cluster:
     )
 
 
-def _multi_worker() -> Cluster:
+def place(config: RunConfig) -> tuple[int, int]:
+    """This process's index and how many processes there are, as TF_CONFIG says.
+
+    Raises:
+        UsageError: TF_CONFIG does not describe a worker.
+    """
+    if config.strategy is not Strategy.MULTI_WORKER:
+        return 0, 1
     try:
-        resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-        spec = resolver.cluster_spec().as_dict()
-        workers, index = spec["worker"], int(resolver.task_id)
-        if resolver.task_type != "worker" or not 0 <= index < len(workers):
-            raise ValueError(f"task {resolver.task_type}:{index} of {spec}")
+        described = json.loads(os.environ["TF_CONFIG"])
+        workers, task = described["cluster"]["worker"], described["task"]
+        index = int(task["index"])
+        if task["type"] != "worker" or not 0 <= index < len(workers):
+            raise ValueError(f"task {task['type']}:{index} of {len(workers)} workers")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"TF_CONFIG does not describe a worker of a cluster: {error};\nit must be "
-            '{"cluster": {"worker": ["host:port", ...]}, '
+            f"TF_CONFIG does not describe a worker of a cluster: {error!r};\n"
+            'it has to be {"cluster": {"worker": ["host:port", ...]}, '
             '"task": {"type": "worker", "index": 0}}'
         ) from error
+    return index, len(workers)
+
+
+def _multi_worker(config: RunConfig) -> Cluster:
+    index, workers = place(config)
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     return Cluster(
         strategy=strategy,
         replicas=strategy.num_replicas_in_sync,
         local_devices=tuple(strategy.extended.worker_devices),
         worker=index,
-        workers=len(workers),
+        workers=workers,
     )
 
 

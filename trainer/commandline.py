@@ -25,6 +25,7 @@ UsageError = app.UsageError  # wrong usage, config or input: nothing was written
 
 WRONG_USAGE = 2
 FAILED = 1
+INTERRUPTED = 130
 
 
 class Failure(Exception):
@@ -91,6 +92,9 @@ def run(
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FAILED
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+        _explain(name, "stopped by SIGINT")
     except (UsageError, Failure, Stopped) as error:
         code = _exit_code(error)
         _explain(name, str(error))

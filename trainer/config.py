@@ -68,11 +68,8 @@ def _require(condition: bool, message: str) -> None:
 
 def _positive(**values: float | None) -> None:
     for name, value in values.items():
-        if value is not None:
-            _require(
-                0 < value < math.inf,
-                f"--{name}={value} must be a finite number above 0",
-            )
+        good = value is None or 0 < value < math.inf
+        _require(good, f"--{name}={value} must be a finite number above 0")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -235,6 +232,8 @@ class RunConfig:
     log_every_steps: int = 50
     steps_per_call: int | None = None  # None: calls of about a second
     profile_steps: tuple[int, int] | None = None  # first and last step of a profile
+    grace_secs: float = 30.0  # from a signal to the end, at most
+    hang_secs: float = 30.0  # without progress of a worker among several
     dry_run: bool = False
     debug: bool = False
 
@@ -247,13 +246,12 @@ class RunConfig:
             eval_every_epochs=self.eval_every_epochs,
             log_every_steps=self.log_every_steps,
             steps_per_call=self.steps_per_call,
+            grace_secs=self.grace_secs,
+            hang_secs=self.hang_secs,
         )
         for name, limit in (("logical_devices", 64), ("threads", 1024)):
-            value = getattr(self, name)
-            _require(
-                value is None or value <= limit,
-                f"--{name}={value} must be at most {limit}",
-            )
+            value = getattr(self, name) or 1
+            _require(value <= limit, f"--{name}={value} must be at most {limit}")
         _require(
             (self.logical_devices or 1) == 1 or self.strategy is Strategy.MIRRORED,
             f"--logical_devices={self.logical_devices} needs --strategy=mirrored, got "

@@ -127,6 +127,9 @@ def _define_devices(values: flags.FlagValues) -> None:
     devices.switch(
         "deterministic", config.deterministic, "Only operators that repeat their bits."
     )
+    devices.number(
+        "hang_secs", run.hang_secs, "Without progress until a worker of several ends."
+    )
     devices.integer(
         "steps_per_call", None, "Steps a compiled call; off: about a second."
     )
@@ -142,6 +145,7 @@ def _define_run(values: flags.FlagValues) -> None:
         "checkpoint_every_steps", None, "Off: at most a minute of work is at risk."
     )
     run.integer("keep_checkpoints", default.keep_checkpoints, "Newest ones to keep.")
+    run.number("grace_secs", default.grace_secs, "From a signal to the end, at most.")
     run.switch("dry_run", default.dry_run, "One step, the plan, and nothing written.")
 
 
@@ -228,6 +232,8 @@ def _run_config(values: flags.FlagValues) -> cfg.RunConfig:
         log_every_steps=values.log_every_steps,
         steps_per_call=values.steps_per_call,
         profile_steps=_profile_steps(values.profile_steps),
+        grace_secs=values.grace_secs,
+        hang_secs=values.hang_secs,
         dry_run=values.dry_run,
         debug=values.debug,
     )

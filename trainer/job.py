@@ -29,14 +29,24 @@ from trainer import (
     summaries,
 )
 from trainer.clock import Clock, Pace
-from trainer.commandline import Failure, UsageError
+from trainer.commandline import Failure, Stopped, UsageError
 from trainer.config import Config, Resume, RunConfig, differences, plain
 from trainer.evaluation import Evaluator, Scores, score
 from trainer.forecast import Forecast
+from trainer.heartbeat import LOST, Heartbeat
 from trainer.progress import Progress, duration
 from trainer.runs import Run
 from trainer.signals import StopRequest
 from trainer.state import TrainState, shipped
+
+# What the survivors' collectives raise when a worker is gone.
+PEER_LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -49,6 +59,7 @@ class Job:
     clock: Clock
     progress: Progress
     request: StopRequest
+    heartbeat: Heartbeat
     cluster: cluster.Cluster
     environment: dict[str, Any]
     data: data.Data
@@ -81,14 +92,17 @@ def train(run: Run, config: Config, run_config: RunConfig) -> None:
 
 def _assemble(run: Run, config: Config, run_config: RunConfig) -> Job:
     """Devices, data, plan, state and the compiled step; writes nothing."""
-    clock, request = Clock(), StopRequest()
+    clock, request = Clock(), StopRequest(run_config.grace_secs)
     progress = Progress(clock.now)
     request.install()
+    beats = _heartbeat(run, run_config)
     with quiet.start_up(), clock.phase("devices"):
         if config.deterministic:
             tf.config.experimental.enable_op_determinism()
         threads = cluster.set_threads(run_config.threads)
+        beats.beat("connect")
         connected = cluster.connect(run_config)
+    beats.beat("start")
     request.install()  # TensorFlow takes SIGTERM when it makes a cluster
     cluster.check_batch(config.global_batch, connected.replicas)
     with clock.phase("data"):
@@ -109,6 +123,7 @@ def _assemble(run: Run, config: Config, run_config: RunConfig) -> Job:
         clock=clock,
         progress=progress,
         request=request,
+        heartbeat=beats,
         cluster=connected,
         environment=environment.describe(threads),
         data=held,
@@ -117,6 +132,11 @@ def _assemble(run: Run, config: Config, run_config: RunConfig) -> Job:
         trainer=trainer,
         evaluator=evaluator,
     )
+
+
+def _heartbeat(run: Run, run_config: RunConfig) -> Heartbeat:
+    worker, workers = cluster.place(run_config)
+    return Heartbeat(run.path / "workers", worker, workers, run_config.hang_secs)
 
 
 def _build(
@@ -229,11 +249,20 @@ def _record(job: Job, *, resumed: bool) -> None:
 def _run(job: Job) -> Scores | None:
     """Trains to the last step; returns the scores of the validation rows, if any."""
     pace = Pace(job.run_config.steps_per_call)
-    run_steps = loop.timed(job.trainer, job.state, job.clock, pace)
+    run_steps = loop.timed(job.trainer, job.state, job.clock, pace, job.request)
     acting, validate = agenda.make(job)
     job.request.at_once = False
+    job.heartbeat.beat("compile", job.state.step)
     try:
         loop.train(job.state, run_steps, acting, calls=job.calls(pace))
+    except PEER_LOST as error:
+        if job.cluster.workers == 1:
+            raise
+        raise Stopped(
+            f"worker {job.cluster.worker} lost a peer after step {job.state.step}: "
+            f"{job.heartbeat.missing()};\nrestart the whole group",
+            LOST,
+        ) from error
     except tf.errors.ResourceExhaustedError as error:
         raise Failure(
             f"out of memory with --global_batch={job.config.global_batch} on "
@@ -247,6 +276,7 @@ def _run(job: Job) -> Scores | None:
 
 def _finish(job: Job, validation: Scores | None) -> None:
     """Scores the test split, once, and writes result.json."""
+    job.heartbeat.beat("evaluate", job.state.step)
     if not job.cluster.chief:
         return
     with job.clock.phase("test"):
@@ -259,4 +289,5 @@ def _finish(job: Job, validation: Scores | None) -> None:
     events.flush()
     described = result.describe(job, validation, scores)
     job.run.write("result.json", described)
+    job.heartbeat.beat("done", job.state.step)
     print(runs.closing(job.run, described))

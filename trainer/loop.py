@@ -10,6 +10,7 @@ from trainer.clock import Clock, Pace
 from trainer.config import OptimConfig
 from trainer.plan import Plan
 from trainer.sampler import Sampler
+from trainer.signals import StopRequest
 from trainer.state import TrainState
 from trainer.steps import Outcome
 
@@ -63,13 +64,23 @@ def calls(
         )
 
 
-def timed(run_steps: RunSteps, state: TrainState, clock: Clock, pace: Pace) -> RunSteps:
-    """`run_steps`, timed: the first call of a process counts as compilation."""
+def timed(
+    run_steps: Callable[..., Outcome],
+    state: TrainState,
+    clock: Clock,
+    pace: Pace,
+    request: StopRequest,
+) -> RunSteps:
+    """`run_steps`, timed, and told of signals.
+
+    The first call of a process counts as compilation.
+    """
 
     def run(step: int, rows: np.ndarray, rates: np.ndarray) -> Outcome:
         phase = "train" if "compile" in clock.last else "compile"
         with clock.phase(phase):
-            outcome = run_steps(step, rows, rates)
+            outcome = run_steps(step, rows, rates, (request.number, pace.wish()))
+        pace.agree(outcome.steps)
         if phase == "train":
             pace.note(len(rows), clock.last[phase])
             state.seconds += clock.last[phase]

@@ -100,7 +100,7 @@ def _turn(
 
 def _check_reachable(builder: "tfds.core.DatasetBuilder") -> None:
     """TFDS itself would try for minutes before it says that there is no network."""
-    urls = [url for url in builder.url_infos if url.startswith("http")]
+    urls = [url for url in builder.url_infos or () if url.startswith("http")]
     if not urls:
         return
     answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 
 from trainer.commandline import Stopped
 
@@ -13,26 +14,37 @@ class StopRequest:
 
     While nothing is trained that could be lost (`at_once`), the first signal raises
     Stopped where the program is.
+
+    Attributes:
+        number: of the signal received, or 0.
     """
 
-    def __init__(self) -> None:
-        self.received: signal.Signals | None = None
+    def __init__(self, grace_secs: float) -> None:
+        self.number = 0
         self.at_once = True
+        self._grace_secs = grace_secs
 
     def install(self) -> None:
-        """Takes the signals over; TensorFlow takes SIGTERM when a cluster is made, so
-        this has to be called again after that."""
+        """Takes the signals over.
+
+        TensorFlow takes SIGTERM when a cluster is made: call it again after that.
+        """
         for number in CODES:
             signal.signal(number, self._receive)
 
     def _receive(self, number: int, _frame: object) -> None:
-        if self.received is not None:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        self.received = signal.Signals(number)
+        if self.number:
+            os._exit(CODES[signal.Signals(self.number)])
+        self.number = number
         if self.at_once:
-            raise self.stopped("before the first step; nothing to save")
+            raise stopped(number, "before the first step; nothing to save")
+        code = CODES[signal.Signals(number)]
+        timer = threading.Timer(self._grace_secs, os._exit, [code])
+        timer.daemon = True
+        timer.start()
 
-    def stopped(self, state: str) -> Stopped:
-        """The exception that ends the process with the signal's exit code."""
-        return Stopped(f"stopped by {self.received.name} {state}", CODES[self.received])
+
+def stopped(number: int, state: str) -> Stopped:
+    """The exception that ends the process with the signal's exit code."""
+    name = signal.Signals(number)
+    return Stopped(f"stopped by {name.name} {state}", CODES[name])

@@ -24,10 +24,14 @@ class Outcome:
     Attributes:
         metrics: float [K, 3], a row a step, columns as in METRICS.
         rows: int32 [K, B], the rows that the replicas gathered, in replica order.
+        asked: number of a signal that any worker received before the call, or 0.
+        steps: fewest that any worker wished the next call to have, or 0.
     """
 
     metrics: np.ndarray
     rows: np.ndarray
+    asked: int = 0
+    steps: int = 0
 
 
 class Images:
@@ -57,6 +61,12 @@ def _on_each_device(array: np.ndarray, cluster: Cluster) -> tf.Tensor:
             return tf.identity(tf.constant(array))
 
     return cluster.strategy.experimental_distribute_values_from_function(place)
+
+
+@tf.autograph.experimental.do_not_convert
+def _tell(wishes: tf.Tensor) -> tf.Tensor:
+    """What every replica wishes, int32 [replicas, 2]."""
+    return tf.distribute.get_replica_context().all_gather(wishes[None], axis=0)
 
 
 def gather(words: tf.Tensor, rows: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
@@ -98,18 +108,31 @@ class Trainer:
             tf.TensorSpec([None, self._config.global_batch], tf.int32),
             tf.TensorSpec([], tf.int64),
             tf.TensorSpec([None], tf.float32),
+            tf.TensorSpec([2], tf.int32),
         )
 
-    def __call__(self, step: int, rows: np.ndarray, rates: np.ndarray) -> Outcome:
-        """Runs steps `step`, `step` + 1, ... on `rows` int32 [K, B], `rates` [K]."""
-        metrics, gathered = self._compiled(
+    def __call__(
+        self,
+        step: int,
+        rows: np.ndarray,
+        rates: np.ndarray,
+        wishes: tuple[int, int] = (0, 0),
+    ) -> Outcome:
+        """Runs steps `step`, `step` + 1, ... on `rows` int32 [K, B], `rates` [K].
+
+        `wishes`, a signal's number and steps for the next call, are told to all
+        workers, so that all stop and go on together.
+        """
+        metrics, gathered, told = self._compiled(
             self._images.words,
             self._images.labels,
             tf.constant(rows),
             tf.constant(step, tf.int64),
             tf.constant(rates),
+            tf.constant(wishes, tf.int32),
         )
-        return Outcome(metrics=metrics.numpy(), rows=gathered.numpy())
+        asked, steps = told.numpy().max(0)[0], told.numpy().min(0)[1]
+        return Outcome(metrics.numpy(), gathered.numpy(), int(asked), int(steps))
 
     @property
     def body(self) -> keras.Model:
@@ -130,7 +153,7 @@ class Trainer:
         """Of the compiled call, for TensorBoard."""
         return self._compiled.graph
 
-    def _steps(self, words, labels, rows, first_step, rates):
+    def _steps(self, words, labels, rows, first_step, rates, wishes):
         """One call: a loop over steps, each on all replicas. Cross-replica context."""
         count = tf.shape(rows)[0]
         metrics = tf.TensorArray(self._body.variable_dtype, count)
@@ -147,7 +170,9 @@ class Trainer:
             )
             metrics = metrics.write(i, measured)
             gathered = gathered.write(i, took)
-        return metrics.stack(), gathered.stack()
+        strategy = self._cluster.strategy
+        told = strategy.experimental_local_results(strategy.run(_tell, args=(wishes,)))
+        return metrics.stack(), gathered.stack(), told[0]
 
     @tf.autograph.experimental.do_not_convert
     def _replica_step(self, words, labels, rows, step):

@@ -47,7 +47,7 @@ def locate(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
             f"{data_dir or 'its default folder'};\nsee the TFDS catalogue for names, "
             "or use --dataset=digits, which needs no download"
         ) from error
-    except (ValueError, OSError, RuntimeError, AssertionError, ImportError) as error:
+    except Exception as error:  # noqa: BLE001  JSON, protobuf, import, file errors
         raise UsageError(
             f"--dataset={name} in --data_dir={data_dir} cannot be opened: "
             f"{_first_line(error)}"

@@ -1,0 +1,98 @@
+"""Heartbeat: signs of progress for whoever supervises, and a watch over this process.
+
+A replica waiting for a peer in a collective waits for ever, and TensorFlow never
+notices a peer that is alive but stuck. So each worker leaves a sign at every phase, and
+a thread ends the process with exit code 175 when the signs stop.
+"""
+
+import json
+import os
+import pathlib
+import sys
+import threading
+import time
+
+VARIABLE = "TRAINER_HEARTBEAT_FILE"
+LOST = 175  # a peer or the storage: restart the whole group
+COMPILE_SECS = 600.0
+
+
+class Heartbeat:
+    """The signs of one worker.
+
+    Args:
+        folder: where the workers of a job leave their signs for each other, or None.
+        worker, workers: this one's index, and how many there are.
+        hang_secs: without progress until the process is ended.
+    """
+
+    def __init__(
+        self, folder: pathlib.Path | None, worker: int, workers: int, hang_secs: float
+    ) -> None:
+        self._folder = folder if workers > 1 else None
+        self._worker, self._workers, self._hang_secs = worker, workers, hang_secs
+        self._step, self._phase, self._at = 0, "start", time.monotonic()
+        if workers > 1:
+            threading.Thread(target=self._watch, daemon=True).start()
+
+    def beat(self, phase: str, step: int | None = None) -> None:
+        """Leaves a sign: start, connect, compile, train, evaluate, save or done."""
+        self._step = self._step if step is None else step
+        self._phase, self._at = phase, time.monotonic()
+        sign = {"step": self._step, "phase": phase, "time": time.time()}
+        if asked := os.environ.get(VARIABLE):
+            _replace(pathlib.Path(asked), sign)
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            _replace(self._folder / f"{self._worker}.json", sign)
+
+    def missing(self) -> str:
+        """Names the peers that are silent, or else those that are furthest behind."""
+        signs = {n: self._sign(n) for n in range(self._workers) if n != self._worker}
+        late = time.time() - self._hang_secs / 2
+        silent = [n for n, sign in signs.items() if sign is None or sign["time"] < late]
+        least = min((s["step"] for s in signs.values() if s), default=0)
+        behind = [n for n, s in signs.items() if s and s["step"] == least]
+        named = silent or behind
+        said = [f"worker {n} ({self._last(signs[n])})" for n in named]
+        return ", ".join(said) or "no peer"
+
+    def _last(self, sign: dict | None) -> str:
+        if sign is None:
+            return "never came"
+        ago = time.time() - sign["time"]
+        return (
+            f"last seen {ago:.0f} s ago in phase {sign['phase']}, step {sign['step']}"
+        )
+
+    def _sign(self, worker: int) -> dict | None:
+        try:
+            sign = json.loads((self._folder / f"{worker}.json").read_bytes())
+            return {"time": float(sign["time"]), **sign}
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(0.5)
+            limit = COMPILE_SECS if self._phase == "compile" else self._hang_secs
+            quiet = time.monotonic() - self._at
+            if self._phase not in ("start", "done") and quiet > limit:
+                print(
+                    f"trainer.main: worker {self._worker} made no progress in phase "
+                    f"{self._phase}, step {self._step}, for {quiet:.0f} s; waiting "
+                    f"for: {self.missing()};\nrestart the whole group",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                os._exit(LOST)
+
+
+def _replace(path: pathlib.Path, sign: dict) -> None:
+    """A sign that cannot be left must not end the training."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(json.dumps(sign))
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
