@@ -49,6 +49,11 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
     return source.define(values)
 
 
+def installed() -> bool:
+    """Whether the interpreter, an optional package, is there."""
+    return importlib.util.find_spec("tflite_micro") is not None
+
+
 def export(opened: "Source", scheme: Scheme, max_accuracy_drop: float) -> Artifact:
     """Writes, verifies and names the C source.
 
@@ -139,7 +144,7 @@ def _constants(
 def main(values: flags.FlagValues) -> None:
     """Exports the C source and says where it is."""
     source.check(values)
-    if importlib.util.find_spec("tflite_micro") is None:
+    if not installed():
         raise UsageError(
             f"export.micro proves its output with the package {PACKAGE}, which is not "
             f"installed;\npip install {PACKAGE}"

@@ -1,0 +1,66 @@
+"""The table of every format: nothing is left out, and a failure is a row."""
+
+import json
+
+import numpy as np
+import pytest
+
+from eval import document
+from export import artifact, bench, latency
+from export.scheme import Scheme
+from tests import export_kit
+from trainer.commandline import Failure
+
+
+def test_latency_asks_every_model_in_every_round():
+    order, clock = [], iter(range(10**6))
+    asks = {name: lambda name=name: order.append(name) for name in "ab"}
+    found = latency.interleaved(asks, rounds=3, now=lambda: next(clock))
+    each = latency.CALLS + 1
+    assert order == ["a"] * each + ["b"] * each + order[2 * each :]
+    assert order.count("a") == order.count("b") == 3 * each
+    assert found["a"] == {"p50_ms": 1000, "p90_ms": 1000, "p99_ms": 1000}
+
+
+def test_quantiles_are_of_single_calls():
+    ticks = iter(np.cumsum([0] * 20 + [0, 1] * 5))
+    found = latency.interleaved({"a": lambda: None}, rounds=3, now=lambda: next(ticks))
+    assert found["a"]["p50_ms"] == 0 < found["a"]["p90_ms"] == 1000
+
+
+def row(name: str, drop: float = 0.0) -> dict:
+    return {"format": name, "accuracy_drop": drop}
+
+
+def test_the_gate_names_what_missed_it():
+    bench.verdict([row("float32"), row("int8", 0.01)], 0.01)
+    rows = [row("float32"), row("int8", 0.02), {"format": "dynamic", "failed": "x"}]
+    with pytest.raises(Failure, match="int8, dynamic .*--max_accuracy_drop=0.01"):
+        bench.verdict(rows, 0.01)
+
+
+@pytest.mark.slow
+def test_every_format_has_a_row_and_a_failure_has_a_reason(capsys):
+    folder = export_kit.opened().folder
+    for path in folder.glob("model_int8.tflite*"):
+        path.unlink()
+    (folder / "model_int8.tflite.json").mkdir()  # its manifest cannot be written
+    words = [f"--run_dir={export_kit.run()}", "--max_accuracy_drop=0.05"]
+    with pytest.raises(Failure, match="^int8 failed"):
+        bench.main(export_kit.parsed(bench.source.define, *words))
+    printed = capsys.readouterr().out
+    (folder / "model_int8.tflite.json").rmdir()
+    found = json.loads((folder / bench.FILE).read_text())
+    names = [r["format"] for r in found["rows"]]
+    assert names == ["checkpoint", "saved_model", *(s.value for s in Scheme)]
+    for r in found["rows"]:
+        assert r["format"] in printed
+        if r["format"] == "int8":
+            assert "could not be written" in r["failed"]
+            continue
+        assert r["bytes"] > 1000 and r["load_ms"] > 0 and r["peak_memory_bytes"] > 0
+        for key in ("one_thread", "all_threads"):
+            assert 0 < r[key]["p50_ms"] <= r[key]["p90_ms"] <= r[key]["p99_ms"]
+    shown = document.exports(export_kit.opened().run)
+    assert {"model_float32.tflite"} <= {entry["file"] for entry in shown}
+    assert artifact.read(folder / "model_float32.tflite") is not None
