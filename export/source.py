@@ -1,5 +1,6 @@
 """Source: the finished run that is exported, with its network, data and temperature."""
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -118,11 +119,15 @@ def open_source(values: flags.FlagValues) -> Source:
         import trainer.datasets  # noqa: F401  registers our own data sets
         from eval import subject as subjects
 
+        _stay_on_cpu()
         subject = subjects.of_run(run)
         builder = _builder(subject, values)
         test = _test_split(builder)
         shape, classes = test.images.shape[1:], len(test.names)
         predictor = subject.open(shape, classes)
+    if subject.trained_on.get("test") not in (None, test.sha256):
+        where = builder.data_dir
+        print(f"not the run's own test split: {where}; noted", file=sys.stderr)
     calibration = _calibration(run, subject, predictor, builder, values.calibrate)
     temperature = calibration.temperature or 1.0
     return Source(
@@ -135,6 +140,15 @@ def open_source(values: flags.FlagValues) -> Source:
         calibration=calibration,
         data_sha256=test.sha256,
     )
+
+
+def _stay_on_cpu() -> None:
+    """Files run on CPUs; a GPU's TensorFloat-32 would make the checkpoint differ."""
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("GPU"):
+        with contextlib.suppress(RuntimeError):  # devices are made: nothing to change
+            tf.config.set_visible_devices([], "GPU")
 
 
 def _builder(subject: "Subject", values: flags.FlagValues):

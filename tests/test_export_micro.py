@@ -5,11 +5,22 @@ import json
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
+from ai_edge_litert import interpreter
 
-from export import artifact, c_source, micro
+from eval import pixels
+from export import (
+    artifact,
+    c_source,
+    converter,
+    metadata,
+    micro,
+    micro_model,
+    tflite,
+)
 from export.c_source import Constants
-from export.scheme import Scheme
+from export.scheme import Io, Scheme
 from tests import conftest, export_kit
 
 LABELS = ["cat", 'a "b"\\', "what??!", "été", "0123"]
@@ -59,6 +70,31 @@ def test_without_its_package_it_says_which(monkeypatch):
     done = conftest.command("export.micro")
     assert done.returncode == 2 and "pip install tflite-micro" in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2
+
+
+@pytest.mark.slow
+def test_int8_is_bit_for_bit_what_the_reference_kernels_give():
+    pytest.importorskip("tflite_micro")
+    opened = export_kit.opened()
+    order = tflite.Order(Scheme.INT8, Io.INT8)
+    images = tflite.representative(opened, order)
+    content = converter.convert(opened.network, Scheme.INT8, Io.INT8, images)
+    asked = opened.exam.images[:40]
+    model = micro_model.MicroModel(metadata.aligned(content))
+    ours = model(asked, lambda _: None)
+    own = interpreter.Interpreter(
+        model_content=content,
+        experimental_op_resolver_type=interpreter.OpResolverType.BUILTIN_REF,
+    )
+    own.allocate_tensors()
+    source, sink = own.get_input_details()[0], own.get_output_details()[0]
+    for image, answer in zip(asked, ours, strict=True):
+        own.set_tensor(source["index"], (image.astype(int) - 128).astype(np.int8)[None])
+        own.invoke()
+        raw = own.get_tensor(sink["index"])
+        np.testing.assert_array_equal(
+            pixels.dequantize(raw[0], sink["quantization"]), answer
+        )
 
 
 @pytest.mark.slow
