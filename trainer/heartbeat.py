@@ -12,9 +12,12 @@ import sys
 import threading
 import time
 
+from trainer.commandline import Stopped
+
 VARIABLE = "TRAINER_HEARTBEAT_FILE"
 LOST = 175  # a peer or the storage: restart the whole group
 COMPILE_SECS = 600.0
+MEET_HANGS = 4  # times hang_secs until the last peer has to be there
 
 
 class Heartbeat:
@@ -46,9 +49,40 @@ class Heartbeat:
             self._folder.mkdir(parents=True, exist_ok=True)
             _replace(self._folder / f"{self._worker}.json", sign)
 
+    def meet(self) -> None:
+        """Waits until every peer is about to make the cluster.
+
+        TensorFlow's constructor waits for a peer without end, and nothing in this
+        process runs meanwhile. A sign left by an earlier attempt does not count: it
+        has to change while this worker looks.
+
+        Raises:
+            Stopped: a peer did not come within four times `hang_secs`.
+        """
+        if self._folder is None:
+            return
+        before = {n: self._sign(n) for n in self._peers()}
+        limit = time.monotonic() + MEET_HANGS * self._hang_secs
+        coming = set(before)
+        while coming:
+            self.beat("start")
+            coming = {n for n in coming if self._sign(n) in (None, before[n])}
+            if coming and time.monotonic() > limit:
+                names = ", ".join(f"worker {n}" for n in sorted(coming))
+                raise Stopped(
+                    f"worker {self._worker} waited in vain for: {names} (never came);\n"
+                    "restart the whole group",
+                    LOST,
+                )
+            time.sleep(0.2 if coming else 0)
+        self.beat("connect")
+
+    def _peers(self) -> list[int]:
+        return [n for n in range(self._workers) if n != self._worker]
+
     def missing(self) -> str:
         """Names the peers that are silent, or else those that are furthest behind."""
-        signs = {n: self._sign(n) for n in range(self._workers) if n != self._worker}
+        signs = {n: self._sign(n) for n in self._peers()}
         late = time.time() - self._hang_secs / 2
         silent = [n for n, sign in signs.items() if sign is None or sign["time"] < late]
         least = min((s["step"] for s in signs.values() if s), default=0)

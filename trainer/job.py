@@ -100,7 +100,7 @@ def _assemble(run: Run, config: Config, run_config: RunConfig) -> Job:
         if config.deterministic:
             tf.config.experimental.enable_op_determinism()
         threads = cluster.set_threads(run_config.threads)
-        beats.beat("connect")
+        beats.meet()
         connected = cluster.connect(run_config)
     beats.beat("start")
     request.install()  # TensorFlow takes SIGTERM when it makes a cluster

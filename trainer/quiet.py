@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from trainer.commandline import UsageError
+from trainer.commandline import Stopped, UsageError
 
 
 @contextlib.contextmanager
@@ -27,7 +27,7 @@ def start_up() -> Iterator[None]:
         os.dup2(hidden.fileno(), 2)
         try:
             yield
-        except UsageError:
+        except (Stopped, UsageError):
             _restore(kept)
             raise
         except Exception:

@@ -1,0 +1,126 @@
+"""Killed and resumed equals never killed: the same bits, the same curves."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import ROOT, TINY, result, train
+from trainer import checkpoints
+
+SAME = ("weights_sha256", "raw_weights_sha256", "rows_sha256", "test_accuracy")
+EXACT = ["--checkpoint_every_steps=3", "--steps_per_call=2", "--ema_decay=0.9"]
+TWO = ["--strategy=mirrored", "--logical_devices=2"]
+
+
+def lines(run_dir) -> list[dict]:
+    """metrics.jsonl without speeds."""
+    read = [json.loads(x) for x in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in x.items() if k != "images_per_second"} for x in read]
+
+
+def events(run_dir) -> list[tuple[str, int]]:
+    """(tag, step) in the event files, as a plain reader finds them."""
+    import tensorflow as tf
+
+    found = []
+    for path in sorted((run_dir / "tensorboard").glob("events.out.tfevents.*")):
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            event = tf.compat.v1.Event.FromString(record)
+            for value in event.summary.value:
+                if not value.tag.startswith("_hparams"):
+                    found.append((value.tag, event.step))
+    return found
+
+
+def interrupt(data_dir, run_dir, number: signal.Signals, words) -> int:
+    """Starts training, signals it at a random moment after its first checkpoint."""
+    where = [f"--data_dir={data_dir}", f"--run_dir={run_dir}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trainer.main", *TINY, *where, *EXACT, *words],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    limit = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < limit:
+        if checkpoints.listed(run_dir / "checkpoints"):
+            time.sleep(random.uniform(0, 0.3))
+            process.send_signal(number)
+            break
+        time.sleep(0.005)
+    return process.wait(timeout=60)
+
+
+def assert_equal_runs(whole, cut) -> None:
+    for key in SAME:
+        assert result(cut)[key] == result(whole)[key], key
+    assert lines(cut) == lines(whole)
+    seen = events(cut)
+    assert len(seen) == len(set(seen)), "a (tag, step) stands twice"
+    assert sorted(seen) == sorted(events(whole))
+
+
+CASES = {
+    "cnn": ["--model=cnn"],
+    "resnet8-mirrored": ["--model=resnet8", *TWO],
+}
+SLOW_CASES = {
+    "resnet8": ["--model=resnet8"],
+    "cnn-mirrored": ["--model=cnn", *TWO],
+    "cnn-float16": ["--model=cnn", "--precision=mixed_float16", *TWO],
+}
+
+
+def params():
+    fast = [pytest.param(words, id=name) for name, words in CASES.items()]
+    slow = [
+        pytest.param(words, id=name, marks=pytest.mark.slow)
+        for name, words in SLOW_CASES.items()
+    ]
+    return fast + slow
+
+
+@pytest.mark.parametrize("words", params())
+def test_killed_and_resumed_equals_never_killed(data_dir, tmp_path, words):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train(data_dir, whole, *EXACT, *words, check=True)
+    code = interrupt(data_dir, cut, signal.SIGKILL, words)
+    assert code in (-signal.SIGKILL, 0)
+    train(data_dir, cut, *EXACT, *words, "--steps_per_call=5", check=True)
+    assert_equal_runs(whole, cut)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param(signal.SIGUSR1, 138, marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_saves_and_its_resume_is_exact(data_dir, tmp_path, number, code):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    long = ["--train_steps=200", "--log_every_steps=20"]
+    assert interrupt(data_dir, cut, number, long) == code
+    kept = checkpoints.listed(cut / "checkpoints")[0]
+    assert checkpoints.read(kept).step > 0
+    train(data_dir, cut, *EXACT, *long, check=True)
+    train(data_dir, whole, *EXACT, *long, check=True)
+    assert_equal_runs(whole, cut)
+
+
+def test_a_finished_run_prints_its_result_at_once(data_dir, tmp_path):
+    words = ["--train_steps=2"]
+    first = train(data_dir, tmp_path / "run", *words, check=True)
+    again = train(data_dir, tmp_path / "run", *words, check=True)
+    assert again.stdout == first.stdout
+    assert "test accuracy" in again.stdout
+    other = train(data_dir, tmp_path / "run", "--train_steps=3", "--seed=5")
+    assert other.returncode == 2
+    assert "seed: 0 != 5" in other.stderr
+    assert "train_steps: 2 != 3" in other.stderr
