@@ -83,13 +83,15 @@ def run(
 ) -> NoReturn:
     """Parses sys.argv, calls `main`, exits with its code or the error's."""
     argv = sys.argv
-    if any(word in ("--help", "-help", "-h") for word in argv[1:]):
-        print(help_text(name, summary, values))
-        sys.exit(0)
     try:
-        parse(values, argv)
-        code = main() or 0
-    except BrokenPipeError:
+        if any(word in ("--help", "-help", "-h") for word in argv[1:]):
+            print(help_text(name, summary, values))
+            code = 0
+        else:
+            parse(values, argv)
+            code = main() or 0
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FAILED
     except KeyboardInterrupt:
@@ -101,7 +103,6 @@ def run(
     except Exception as error:  # noqa: BLE001  an error of ours: one line, not a page
         code = FAILED
         _explain(name, f"{type(error).__name__}: {_first_line(error)}")
-    sys.stdout.flush()
     sys.exit(code)
 
 
