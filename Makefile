@@ -7,17 +7,26 @@ DATA := data
 RUN := runs/demo
 PYTEST_FLAGS ?=
 
-.PHONY: demo test test-slow lint format clean
+.PHONY: demo test test-slow test-faults lint format clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/python -m trainer.main --flagfile=configs/digits.flags --data_dir=$(DATA) --run_dir=$(RUN)
-	@echo "look at it:  $(BIN)/tensorboard --logdir runs"
+	$(BIN)/python -m eval.report --run_dir=$(RUN)
+	$(BIN)/python -m export.tflite --quantize --run_dir=$(RUN)
+	@echo
+	@echo "The demo is done. Look at:"
+	@echo "  $(RUN)/report/report.html         how good the network is, in pictures"
+	@echo "  $(RUN)/export/model_int8.tflite   the file for an edge device, and its manifest beside it"
+	@echo "  $(BIN)/tensorboard --logdir runs  how training went"
 
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 test-slow: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m slow $(PYTEST_FLAGS)
+
+test-faults: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -m faults tests/faults -s
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

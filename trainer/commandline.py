@@ -53,9 +53,9 @@ def help_text(name: str, summary: str, values: flags.FlagValues) -> str:
 
 def _describe(flag: flags.Flag) -> list[str]:
     text, value = flag.help, ""
-    if isinstance(flag.parser, flags.EnumParser):  # absl puts the choices first
-        value = f"={'|'.join(flag.parser.enum_values)}"
-        text = text.split(">: ", 1)[-1]
+    if text.startswith("<") and ">: " in text:  # absl puts the choices of enums first
+        choices, text = text.split(">: ", 1)
+        value = f"={choices[1:]}"
     name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}{value}"
     default = "off" if flag.default is None else flag.default_as_str.strip("'")
     wrapped = textwrap.wrap(f"{text} (default: {default})", 74)

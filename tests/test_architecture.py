@@ -1,0 +1,105 @@
+"""The architecture is a test: who imports whom, and how large a thing may be."""
+
+import ast
+import pathlib
+import subprocess
+
+import pytest
+
+from tests.conftest import ROOT
+
+ALLOWED = {
+    "trainer": {"trainer"},
+    "eval": {"trainer", "eval"},
+    "export": {"trainer", "eval", "export"},
+    "launch": {"launch"},
+}
+NO_TENSORFLOW = [
+    "trainer/config.py",
+    "trainer/flags.py",
+    "trainer/plan.py",
+    "trainer/runs.py",
+    "trainer/sampler.py",
+    "eval/scores.py",
+    "launch/tf_config.py",
+]
+SOURCES = sorted(p for name in ALLOWED for p in (ROOT / name).rglob("*.py"))
+TRACKED = [
+    *SOURCES,
+    *(ROOT / "tests").rglob("*.py"),
+    *(ROOT / "benchmarks").glob("*.py"),
+]
+
+
+def imported(path: pathlib.Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add(node.module)
+    return names
+
+
+def test_packages_import_only_downwards():
+    for path in SOURCES:
+        package = path.relative_to(ROOT).parts[0]
+        ours = {name.split(".")[0] for name in imported(path)} & ALLOWED.keys()
+        extra = ours - ALLOWED[package]
+        assert not extra, f"{path} imports {sorted(extra)}"
+
+
+@pytest.mark.parametrize("name", NO_TENSORFLOW)
+def test_what_is_needed_early_imports_no_tensorflow(name):
+    roots = {n.split(".")[0] for n in imported(ROOT / name)}
+    assert not roots & {"tensorflow", "keras", "tensorflow_datasets"}
+
+
+def test_there_is_one_keras():
+    for path in TRACKED:
+        assert "tf_keras" not in imported(path)
+        used = [
+            node
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Attribute)
+            and node.attr == "keras"
+            and isinstance(node.value, ast.Name)
+            and node.value.id in ("tf", "tensorflow")
+        ]
+        assert not used, f"{path}:{used[0].lineno} uses tf.keras"
+
+
+def test_the_builtin_eval_is_not_shadowed():
+    for path in TRACKED:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                bare = [a for a in node.names if a.name == "eval" or a.asname == "eval"]
+                assert not bare, f"{path}:{node.lineno}"
+
+
+def test_files_and_functions_are_small():
+    for path in SOURCES:
+        text = path.read_text()
+        assert len(text.splitlines()) <= 300, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                size = node.end_lineno - node.lineno + 1
+                assert size <= 45, f"{path}:{node.lineno} {node.name} has {size} lines"
+
+
+def test_every_requirement_is_pinned():
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        for line in (ROOT / name).read_text().splitlines():
+            wanted = line.split("#")[0].strip()
+            assert not wanted or wanted.startswith("-r") or "==" in wanted, line
+
+
+def test_nothing_of_a_training_is_in_the_repository():
+    done = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    for name in done.stdout.splitlines():
+        assert not name.startswith(("runs/", "data/", ".venv/")), name
+        assert ".tfrecord" not in name, name
