@@ -3,10 +3,10 @@
     python -m benchmarks.throughput --data_dir=... --model=cnn --rounds=3
 
 The trainer runs as its users run it: a process with default logging and saving,
-without validation. Its speed is that between two lines of TensorBoard, `--steps` steps
-apart, so nothing but start-up is left out. "bare" is forward, backward and update of the same
-network on one constant batch; "fit" is Keras' own loop on the same layers (Keras'
-Dropout and BatchNormalization), data and augmentation through tf.data.
+without validation. Its speed is that between two lines of TensorBoard, `--steps`
+steps apart, so nothing but start-up is left out. "bare" is forward, backward and update
+of the same network on one constant batch; "fit" is Keras' own loop on the same layers
+(Keras' Dropout and BatchNormalization), data and augmentation through tf.data.
 """
 
 import json

@@ -1,0 +1,112 @@
+"""What is shown: curves without scars, lines of metrics, one live line or many."""
+
+import io
+import json
+
+import numpy as np
+import tensorflow as tf
+
+from trainer import metrics, summaries
+from trainer.clock import Clock, Pace
+from trainer.metrics import Metrics
+from trainer.progress import Progress, duration
+from trainer.summaries import Summaries
+
+
+def written(directory) -> list[tuple[str, int]]:
+    found = []
+    for path in sorted(directory.glob("events.out.tfevents.*")):
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            event = tf.compat.v1.Event.FromString(record)
+            found += [(value.tag, event.step) for value in event.summary.value]
+    return found
+
+
+def test_what_came_after_the_checkpoint_is_removed(tmp_path):
+    first = Summaries(tmp_path)
+    for step in (1, 2, 3):
+        first.scalars(step, {"loss": float(step)})
+    first.flush()
+    summaries.keep_until(tmp_path, 2)
+    assert written(tmp_path) == [("loss", 1), ("loss", 2)]
+    summaries.keep_until(tmp_path, 2)
+    assert written(tmp_path) == [("loss", 1), ("loss", 2)]
+
+
+def test_a_torn_event_file_keeps_what_is_whole(tmp_path):
+    writer = Summaries(tmp_path)
+    for step in (1, 2, 3):
+        writer.scalars(step, {"loss": 0.0})
+    writer.flush()
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-5])
+    summaries.keep_until(tmp_path, 3)
+    assert written(tmp_path) == [("loss", 1), ("loss", 2)]
+
+
+def test_step_0_starts_anew(tmp_path):
+    writer = Summaries(tmp_path)
+    writer.scalars(0, {"loss": 0.0})
+    writer.flush()
+    summaries.keep_until(tmp_path, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_are_pixels():
+    images = np.zeros((5, 8, 8, 1), np.uint8)
+    grid = summaries.grid(images, list("abcde"), columns=3)
+    assert grid.dtype == np.uint8
+    assert grid.ndim == 3
+    heat = summaries.confusion_picture(np.eye(3, dtype=int) * 7, ("x", "y", "z"))
+    assert heat.std() > 10
+
+
+def test_lines_of_metrics_are_cut_at_the_step(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    lines = Metrics(path)
+    for step in (5, 10, 15):
+        lines.write(step, step / 10, "train", loss=1.0)
+    with path.open("a") as file:
+        file.write('{"version": 1, "step": 20, "lo')
+    metrics.keep_until(path, 10)
+    read = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["step"] for line in read] == [5, 10]
+    assert read[0] == {
+        "version": 1, "step": 5, "epoch": 0.5, "split": "train", "loss": 1.0,
+    }  # fmt: skip
+
+
+def test_a_pipe_gets_whole_lines_every_few_seconds():
+    out, times = io.StringIO(), iter([0.0, 0.0, 1.0, 4.9, 5.0, 5.0, 6.0])
+    progress = Progress(lambda: next(times), out)
+    for name in "abcd":
+        progress.update(name)
+    progress.update("last", last=True)
+    assert out.getvalue().split("\n")[:-1] == ["a", "d", "last"]
+    assert "\r" not in out.getvalue()
+
+
+def test_durations():
+    assert [duration(s) for s in (0, 59.6, 61, 3723)] == [
+        "0:00", "1:00", "1:01", "1:02:03",
+    ]  # fmt: skip
+
+
+def test_a_call_is_paced_to_its_target():
+    pace = Pace(None, target_secs=1.0)
+    assert (pace.steps(), pace.wish()) == (1, 1)
+    pace.note(5, 0.5)
+    assert pace.wish() == 10
+    pace.agree(7)  # of all workers' wishes the fewest
+    assert pace.steps() == 7
+    assert Pace(3).wish() == 3
+
+
+def test_the_clock_adds_up_phases():
+    times = iter([0.0, 1.0, 3.0, 10.0, 10.5])
+    clock = Clock(lambda: next(times))
+    for _ in range(2):
+        with clock.phase("train"):
+            pass
+    assert clock.seconds["train"] == 2.5
+    assert clock.last["train"] == 0.5
