@@ -154,6 +154,7 @@ class Save:
     keep: int
     facts: dict
     before: Callable[[], None]
+    confirm: Callable[[], None]
     progress: Progress
     heartbeat: Heartbeat
     saved_at: float
@@ -188,7 +189,9 @@ class Save:
     def _write(self, state: TrainState) -> None:
         self.before()
         facts = self.facts | state.facts()
-        checkpoints.write(self.run.checkpoints, state.arrays(), facts)
+        checkpoints.write(
+            self.run.checkpoints, state.arrays(), facts, confirm=self.confirm
+        )
         checkpoints.prune(self.run.checkpoints, self.keep)
 
     def _report(self, error: OSError, *, last: bool) -> None:

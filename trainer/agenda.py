@@ -44,6 +44,7 @@ def make(job: "Job") -> tuple[list[Action], actions.Validate | None]:
             "packages": job.environment["packages"],
         },
         before=events.flush,
+        confirm=job.lease.confirm,
         progress=job.progress,
         heartbeat=job.heartbeat,
         saved_at=now,

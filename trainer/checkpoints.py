@@ -42,14 +42,20 @@ class Checkpoint:
 
 
 def write(
-    directory: pathlib.Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]
+    directory: pathlib.Path,
+    arrays: Mapping[str, np.ndarray],
+    facts: Mapping[str, Any],
+    *,
+    confirm: Callable[[], None] = lambda: None,
 ) -> pathlib.Path:
     """Writes the checkpoint of `facts["step"]` and returns its folder.
+
+    `confirm` is called before the rename, and raises where it must not happen.
 
     Raises:
         OSError: the disk is full or gone; what was there before is untouched.
     """
-    final = directory / f"step-{facts['step']:08d}"
+    final = folder(directory, facts["step"])
     beside = directory / f".{final.name}.{os.getpid()}"
     shutil.rmtree(beside, ignore_errors=True)
     try:
@@ -67,12 +73,18 @@ def write(
         }
         manifest["manifest_sha256"] = _own_hash(manifest)
         files.write_json(beside / MANIFEST, manifest)
+        confirm()
         remove(final)  # there only if it was found damaged
         os.rename(beside, final)
         files.sync_directory(directory)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return final
+
+
+def folder(directory: pathlib.Path, step: int) -> pathlib.Path:
+    """Where the checkpoint of `step` is."""
+    return directory / f"step-{step:08d}"
 
 
 def read(path: pathlib.Path) -> Checkpoint:
@@ -119,15 +131,23 @@ def listed(directory: pathlib.Path) -> list[pathlib.Path]:
 
 
 def newest(
-    directory: pathlib.Path, *, skipped: Callable[[str], None]
+    directory: pathlib.Path,
+    *,
+    skipped: Callable[[str], None],
+    expected: Mapping[str, Any] | None = None,
 ) -> Checkpoint | None:
     """The newest good checkpoint; `skipped` is told which were not good, and why.
 
-    Safe while another process adds and removes checkpoints.
+    Not good is also one that says something else than the facts in `expected`. Safe
+    while another process adds and removes checkpoints.
     """
     for path in listed(directory):
         try:
-            return read(path)
+            found = read(path)
+            for name, value in (expected or {}).items():
+                if found.facts.get(name) != value:
+                    raise Damaged(f"it is of another run: {name} differs")
+            return found
         except FileNotFoundError:
             continue
         except Damaged as error:

@@ -17,6 +17,7 @@ from trainer.commandline import Stopped
 VARIABLE = "TRAINER_HEARTBEAT_FILE"
 LOST = 175  # a peer or the storage: restart the whole group
 COMPILE_SECS = 600.0
+UNHURRIED = ("compile", "restore")  # the chief may wait for the last owner's lease
 MEET_HANGS = 4  # times hang_secs until the last peer has to be there
 
 
@@ -39,7 +40,9 @@ class Heartbeat:
             threading.Thread(target=self._watch, daemon=True).start()
 
     def beat(self, phase: str, step: int | None = None) -> None:
-        """Leaves a sign: start, connect, compile, train, evaluate, save or done."""
+        """Leaves a sign: start, connect, restore, compile, train, evaluate, save or
+        done.
+        """
         self._step = self._step if step is None else step
         self._phase, self._at = phase, time.monotonic()
         sign = {"step": self._step, "phase": phase, "time": time.time()}
@@ -109,7 +112,7 @@ class Heartbeat:
     def _watch(self) -> None:
         while True:
             time.sleep(0.5)
-            limit = COMPILE_SECS if self._phase == "compile" else self._hang_secs
+            limit = COMPILE_SECS if self._phase in UNHURRIED else self._hang_secs
             quiet = time.monotonic() - self._at
             if self._phase not in ("start", "done") and quiet > limit:
                 print(

@@ -1,5 +1,6 @@
 """One training from data to result.json: what trainer.main does once flags are good."""
 
+import contextlib
 import dataclasses
 import shutil
 import time
@@ -11,7 +12,6 @@ import tensorflow as tf
 
 from trainer import (
     agenda,
-    checkpoints,
     cluster,
     data,
     environment,
@@ -20,9 +20,11 @@ from trainer import (
     metrics,
     models,
     optim,
+    owner,
     plan,
     quiet,
     result,
+    resumption,
     runs,
     sampler,
     steps,
@@ -30,7 +32,7 @@ from trainer import (
 )
 from trainer.clock import Clock, Pace
 from trainer.commandline import Failure, Stopped, UsageError
-from trainer.config import Config, Resume, RunConfig, differences, plain
+from trainer.config import Config, RunConfig, plain
 from trainer.evaluation import Evaluator, Scores, score
 from trainer.forecast import Forecast
 from trainer.heartbeat import LOST, Heartbeat
@@ -67,6 +69,7 @@ class Job:
     state: TrainState
     trainer: steps.Trainer
     evaluator: Evaluator
+    lease: owner.Lease | None = None  # the chief's
 
     def calls(self, pace: Pace) -> Iterator[loop.Call]:
         """The calls from where the state is to the last step."""
@@ -78,23 +81,27 @@ class Job:
         return loop.calls(self.state, self.plan, rows, self.config.optim, pace)
 
 
-def train(run: Run, config: Config, run_config: RunConfig) -> None:
+def train(
+    run: Run, config: Config, run_config: RunConfig, request: StopRequest
+) -> None:
     """Starts or resumes the training in `run`."""
-    job = _assemble(run, config, run_config)
+    job = assemble(run, config, run_config, request)
     if run_config.dry_run:
         _rehearse(job)
         return
-    resumed = _restore(job)
-    _record(job, resumed=resumed)
-    scores = _run(job)
-    _finish(job, scores)
+    with _blaming(job), _owning(job):
+        resumed = resumption.restore(job)
+        _record(job, resumed=resumed)
+        scores = _run(job)
+        _finish(job, scores)
 
 
-def _assemble(run: Run, config: Config, run_config: RunConfig) -> Job:
+def assemble(
+    run: Run, config: Config, run_config: RunConfig, request: StopRequest
+) -> Job:
     """Devices, data, plan, state and the compiled step; writes nothing."""
-    clock, request = Clock(), StopRequest(run_config.grace_secs)
+    clock = Clock()
     progress = Progress(clock.now)
-    request.install()
     beats = _heartbeat(run, run_config)
     with quiet.start_up(), clock.phase("devices"):
         if config.deterministic:
@@ -191,45 +198,55 @@ def _check_space(job: Job) -> None:
         )
 
 
-def _restore(job: Job) -> bool:
-    """Takes over the newest good checkpoint, if there is one."""
-    if not job.run.exists:
-        return False
-    theirs = job.run.recorded().get("data", {})
-    if found := differences(theirs, job.data.recorded()):
-        named = "; ".join(found)[:500]
+@contextlib.contextmanager
+def _owning(job: Job) -> Iterator[None]:
+    """Holds the run directory inside; only the chief does."""
+    if not job.cluster.chief:
+        yield
+        return
+    _check_space(job)
+    try:
+        job.lease = owner.take(job.run.path, say=job.progress.say)
+    except OSError as error:
         raise UsageError(
-            f"{job.run.path} was trained on other data ({named});\n"
-            "give its own --data_dir, or another --run_dir"
-        )
-    if note := environment.changed(job.run.environment(), job.environment):
-        job.progress.say(note)
-    checkpoint = checkpoints.newest(job.run.checkpoints, skipped=job.progress.say)
-    if checkpoint is None:
-        if job.run_config.resume is Resume.MUST:
-            raise UsageError(
-                f"--resume=must, but {job.run.path} has no good checkpoint; leave "
-                "--resume out to start it again"
-            )
-        return False
-    job.state.load(checkpoint.arrays, checkpoint.facts)
-    job.progress.say(f"resumed {job.run.path} after step {checkpoint.step}")
-    return True
+            f"the run cannot go to {job.run.path}: {error.strerror}; name another "
+            "directory"
+        ) from error
+    try:
+        runs.admit(job.run, job.config, job.run_config)  # the last owner left it so
+        yield
+    finally:
+        job.lease.release()
+
+
+@contextlib.contextmanager
+def _blaming(job: Job) -> Iterator[None]:
+    """Says in one line what TensorFlow's errors inside mean."""
+    try:
+        yield
+    except PEER_LOST as error:
+        if job.cluster.workers == 1:
+            raise
+        raise Stopped(
+            f"worker {job.cluster.worker} lost a peer after step {job.state.step}: "
+            f"{job.heartbeat.missing()};\nrestart the whole group",
+            LOST,
+        ) from error
+    except tf.errors.ResourceExhaustedError as error:
+        raise Failure(
+            f"out of memory with --global_batch={job.config.global_batch} on "
+            f"{job.cluster.replicas} replica(s); lower --global_batch or "
+            "--model_width, or use --precision=mixed_bfloat16"
+        ) from error
 
 
 def _record(job: Job, *, resumed: bool) -> None:
     """Writes what a run directory has from the start; drops what a kill left behind."""
     if not job.cluster.chief:
         return
-    _check_space(job)
     run, step = job.run, job.state.step
-    try:
-        run.tensorboard.mkdir(parents=True, exist_ok=True)
-        run.checkpoints.mkdir(exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"the run cannot go to {run.path}: {error.strerror}; name another directory"
-        ) from error
+    run.tensorboard.mkdir(exist_ok=True)
+    run.checkpoints.mkdir(exist_ok=True)
     summaries.keep_until(run.tensorboard, step)
     metrics.keep_until(run.metrics, step)
     if not resumed:
@@ -253,22 +270,7 @@ def _run(job: Job) -> Scores | None:
     acting, validate = agenda.make(job)
     job.request.at_once = False
     job.heartbeat.beat("compile", job.state.step)
-    try:
-        loop.train(job.state, run_steps, acting, calls=job.calls(pace))
-    except PEER_LOST as error:
-        if job.cluster.workers == 1:
-            raise
-        raise Stopped(
-            f"worker {job.cluster.worker} lost a peer after step {job.state.step}: "
-            f"{job.heartbeat.missing()};\nrestart the whole group",
-            LOST,
-        ) from error
-    except tf.errors.ResourceExhaustedError as error:
-        raise Failure(
-            f"out of memory with --global_batch={job.config.global_batch} on "
-            f"{job.cluster.replicas} replica(s); lower --global_batch or "
-            "--model_width, or use --precision=mixed_bfloat16"
-        ) from error
+    loop.train(job.state, run_steps, acting, calls=job.calls(pace))
     if validate is None:
         return None
     return validate.scores or validate.measure(job.state)
@@ -288,6 +290,7 @@ def _finish(job: Job, validation: Scores | None) -> None:
     events.scalars(job.state.step, tagged)
     events.flush()
     described = result.describe(job, validation, scores)
+    job.lease.confirm()
     job.run.write("result.json", described)
     job.heartbeat.beat("done", job.state.step)
     print(runs.closing(job.run, described))

@@ -136,7 +136,7 @@ def admit(run: Run, config: Config, run_config: RunConfig) -> None:
 
 def check_writable(path: pathlib.Path) -> None:
     """Raises UsageError unless a run can be made or continued in `path`."""
-    if path.is_dir() and any(path.iterdir()) and not Run(path).exists:
+    if path.is_dir() and not Run(path).exists and not _just_begun(path):
         raise UsageError(
             f"--run_dir={path} is not empty and not a run; name another directory"
         )
@@ -152,6 +152,13 @@ def check_writable(path: pathlib.Path) -> None:
             f"the run cannot go to {path}: no right to write in {parent}; "
             "name another directory"
         )
+
+
+def _just_begun(path: pathlib.Path) -> bool:
+    """Whether nothing is there, or only what a run has before its config.json."""
+    names = {p.name for p in path.iterdir()}
+    claimed = any(name.lstrip(".").startswith("owner.json") for name in names)
+    return claimed or names <= {"workers"}
 
 
 def make_latest(run: Run) -> None:
