@@ -93,14 +93,13 @@ class Bare:
         count = settings.global_batch
         x = model.get_layer("normalise")(tf.constant(images[:count], tf.float32))
         y = tf.constant(labels[:count])
-        here = address.Address(0, tf.zeros([], tf.int64), tf.zeros([], tf.int64))
-        for layer in body.layers:
-            if isinstance(layer, layers.Dropout):
-                here.drawn[layer.name] = tf.constant(layer.draw(here, count))
+        dropouts = [x for x in body.layers if isinstance(x, layers.Dropout)]
 
         @tf.function
         def steps(number: tf.Tensor) -> None:
-            for _ in tf.range(number):
+            for step in tf.range(tf.cast(number, tf.int64)):
+                here = address.Address(0, step, tf.zeros([], tf.int64))
+                here.drawn = {d.name: d.draw(here, count) for d in dropouts}
                 with address.at(here), tf.GradientTape() as tape:
                     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
                         y, body(x, training=True)
