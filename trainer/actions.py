@@ -153,7 +153,7 @@ class Save:
     run: Run
     keep: int
     facts: dict
-    before: Callable[[], None]
+    before: list[Callable[[], None]]
     confirm: Callable[[], None]
     progress: Progress
     heartbeat: Heartbeat
@@ -169,11 +169,11 @@ class Save:
         if late or self.plan.save(state.step) or state.step == self.plan.total_steps:
             self.now(state)
 
-    def now(self, state: TrainState) -> None:
+    def now(self, state: TrainState, *, last: bool = False) -> None:
         """Saves unless this very step is saved already.
 
         A disk that is full or gone is reported, and tried again when the next save is
-        due; for the last step it ends the process with 175.
+        due; for the `last` save it ends the process with 175.
         """
         if self.saved_step == state.step:
             return
@@ -183,11 +183,12 @@ class Save:
                 self._write(state)
                 self.saved_step = state.step
             except OSError as error:
-                self._report(error, last=state.step == self.plan.total_steps)
+                self._report(error, last=last or state.step == self.plan.total_steps)
         self.saved_at = self.clock.now()
 
     def _write(self, state: TrainState) -> None:
-        self.before()
+        for make_durable in self.before:  # a checkpoint vouches for the lines up to it
+            make_durable()
         facts = self.facts | state.facts()
         checkpoints.write(
             self.run.checkpoints, state.arrays(), facts, confirm=self.confirm
@@ -244,10 +245,10 @@ class StopWhenAsked:
     def __call__(self, state: TrainState, outcome: Outcome) -> None:
         """Raises Stopped after a checkpoint."""
         asked = outcome.asked or (self.request.number if self.alone else 0)
-        if not asked or state.step == self.plan.total_steps:
+        if not asked:
             return
         if self.save is not None:
-            self.save.now(state)
+            self.save.now(state, last=True)
         raise stopped(
             asked,
             f"after step {state.step}, saved; the same command with "

@@ -4,7 +4,7 @@ import typing
 
 import numpy as np
 
-from trainer import actions, metrics, summaries
+from trainer import actions, metrics, summaries, trainjob
 from trainer.clock import Pace
 from trainer.loop import Action
 
@@ -25,8 +25,9 @@ def make(job: "Job") -> tuple[list[Action], actions.Validate | None]:
     if not job.cluster.chief:
         stop = actions.StopWhenAsked(job.request, job.plan, job.run, alone, None)
         return [finite, beat, stop], None
-    events = summaries.Summaries(job.run.tensorboard)
-    lines = metrics.Metrics(job.run.metrics)
+    say = job.progress.say
+    events = summaries.Summaries(job.run.tensorboard, job.lease.attempt, say)
+    lines = metrics.Metrics(job.run.metrics, say)
     if job.state.step == 0:
         _introduce(job, events)
     first, now = job.state.step, job.clock.now()
@@ -43,7 +44,7 @@ def make(job: "Job") -> tuple[list[Action], actions.Validate | None]:
             "data": job.data.recorded(),
             "packages": job.environment["packages"],
         },
-        before=events.flush,
+        before=[lines.sync, events.sync],
         confirm=job.lease.confirm,
         progress=job.progress,
         heartbeat=job.heartbeat,
@@ -53,6 +54,8 @@ def make(job: "Job") -> tuple[list[Action], actions.Validate | None]:
     acting: list[Action] = [finite, beat, report, log]
     acting += [validate] if validate else []
     acting += [save, stop]
+    if trainjob.present():
+        acting.append(trainjob.TrainJobStatus(job.plan, job.clock.now, now, first))
     if job.run_config.profile_steps:
         start, end = job.run_config.profile_steps
         acting.append(actions.Profile(start, end, str(job.run.tensorboard)))

@@ -221,9 +221,15 @@ def _owning(job: Job) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _blaming(job: Job) -> Iterator[None]:
-    """Says in one line what TensorFlow's errors inside mean."""
+    """Says in one line what errors of TensorFlow and the system inside mean."""
     try:
         yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Stopped(
+            f"{job.run.path} cannot be used: {error};\nmake room and restart", LOST
+        ) from error
     except PEER_LOST as error:
         if job.cluster.workers == 1:
             raise
@@ -268,7 +274,7 @@ def _run(job: Job) -> Scores | None:
     pace = Pace(job.run_config.steps_per_call)
     run_steps = loop.timed(job.trainer, job.state, job.clock, pace, job.request)
     acting, validate = agenda.make(job)
-    job.request.at_once = False
+    job.request.defer()
     job.heartbeat.beat("compile", job.state.step)
     loop.train(job.state, run_steps, acting, calls=job.calls(pace))
     if validate is None:
@@ -281,16 +287,12 @@ def _finish(job: Job, validation: Scores | None) -> None:
     job.heartbeat.beat("evaluate", job.state.step)
     if not job.cluster.chief:
         return
+    job.request.allow(f"after step {job.state.step}, saved, before the test")
     with job.clock.phase("test"):
         job.evaluator.load(shipped(job.state.arrays()))
         test = job.data.test
         scores = score(job.evaluator.logits(test.images), test.labels)
-    events = summaries.Summaries(job.run.tensorboard)
-    tagged = {"test/accuracy": scores.accuracy, "test/loss": scores.loss}
-    events.scalars(job.state.step, tagged)
-    events.flush()
-    described = result.describe(job, validation, scores)
-    job.lease.confirm()
-    job.run.write("result.json", described)
+    job.request.defer()
+    described = result.conclude(job, validation, scores)
     job.heartbeat.beat("done", job.state.step)
     print(runs.closing(job.run, described))

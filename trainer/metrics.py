@@ -7,9 +7,11 @@ and norm are means over the steps since the line before.
 
 import json
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 from trainer import files
+from trainer.journal import Journal
 
 VERSION = 1
 
@@ -17,15 +19,18 @@ VERSION = 1
 class Metrics:
     """Appends lines to the file; each is handed to the operating system at once."""
 
-    def __init__(self, path: pathlib.Path) -> None:
-        self._file = open(path, "a")  # noqa: SIM115  closed with the process
+    def __init__(self, path: pathlib.Path, say: Callable[[str], None]) -> None:
+        self._journal = Journal(path, say)
 
     def write(self, step: int, epoch: float, split: str, **values: Any) -> None:
         """Adds a line."""
         line = {"version": VERSION, "step": step, "epoch": round(epoch, 6)}
         line |= {"split": split, **values}
-        self._file.write(json.dumps(line, allow_nan=False) + "\n")
-        self._file.flush()
+        self._journal.add((json.dumps(line, allow_nan=False) + "\n").encode())
+
+    def sync(self) -> None:
+        """Makes all lines durable; raises OSError where that cannot be."""
+        self._journal.sync()
 
 
 def keep_until(path: pathlib.Path, step: int) -> None:

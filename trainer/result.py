@@ -3,13 +3,38 @@
 import typing
 from typing import Any
 
-from trainer import actions
+from trainer import actions, summaries
+from trainer.commandline import Stopped
 from trainer.evaluation import Scores, parameters
+from trainer.heartbeat import LOST
 
 if typing.TYPE_CHECKING:
     from trainer.job import Job
 
 HASHES = ("weights_sha256", "raw_weights_sha256", "rows_sha256")
+
+
+def conclude(job: "Job", validation: Scores | None, test: Scores) -> dict[str, Any]:
+    """Writes the last summaries and result.json; returns its content.
+
+    Raises:
+        Stopped: with 175, the disk is full or gone or the run has another owner.
+    """
+    described = describe(job, validation, test)
+    say, attempt = job.progress.say, job.lease.attempt
+    try:
+        events = summaries.Summaries(job.run.tensorboard, attempt, say)
+        tagged = {"accuracy": test.accuracy, "loss": test.loss}
+        tagged = {f"{summaries.FINAL}{name}": v for name, v in tagged.items()}
+        events.scalars(job.state.step, tagged)
+        events.sync()
+        job.lease.confirm()
+        job.run.write("result.json", described)
+    except OSError as error:
+        raise Stopped(
+            f"result.json could not be written: {error};\nmake room and restart", LOST
+        ) from error
+    return described
 
 
 def describe(job: "Job", validation: Scores | None, test: Scores) -> dict[str, Any]:

@@ -12,8 +12,7 @@ CODES = {signal.SIGINT: 130, signal.SIGUSR1: 138, signal.SIGTERM: 143}
 class StopRequest:
     """Remembers the first signal; a second one ends the process at once.
 
-    While nothing is trained that could be lost (`at_once`), the first signal raises
-    Stopped where the program is.
+    While nothing could be lost, the first signal raises Stopped where the program is.
 
     Attributes:
         number: of the signal received, or 0.
@@ -21,7 +20,7 @@ class StopRequest:
 
     def __init__(self, grace_secs: float) -> None:
         self.number = 0
-        self.at_once = True
+        self._safe: str | None = "before the first step; nothing to save"
         self._grace_secs = grace_secs
 
     def install(self) -> None:
@@ -32,16 +31,31 @@ class StopRequest:
         for number in CODES:
             signal.signal(number, self._receive)
 
+    def defer(self) -> None:
+        """From now on a signal waits until the program looks at `number`."""
+        self.allow(self._safe or "")
+        self._safe = None
+
+    def allow(self, state: str) -> None:
+        """From now on a signal may raise anywhere; `state` says how safe the work is.
+
+        Raises:
+            Stopped: a signal came before.
+        """
+        self._safe = state
+        if self.number:
+            raise stopped(self.number, state)
+
     def _receive(self, number: int, _frame: object) -> None:
         if self.number:
             os._exit(CODES[signal.Signals(self.number)])
         self.number = number
-        if self.at_once:
-            raise stopped(number, "before the first step; nothing to save")
         code = CODES[signal.Signals(number)]
         timer = threading.Timer(self._grace_secs, os._exit, [code])
         timer.daemon = True
         timer.start()
+        if self._safe is not None:
+            raise stopped(number, self._safe)
 
 
 def stopped(number: int, state: str) -> Stopped:

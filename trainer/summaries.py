@@ -6,50 +6,95 @@ validation/confusion; the graph; hparams.
 """
 
 import io
+import os
 import pathlib
-from collections.abc import Mapping
+import socket
+import struct
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import matplotlib
 import numpy as np
 import tensorflow as tf
-from tensorboard.plugins.hparams import api as hparams
+from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
+from tensorboard.plugins.hparams import summary_v2 as hparams
+from tensorboard.plugins.image import metadata as images
+from tensorboard.plugins.scalar import summary_v2 as scalars
+
+from trainer import files
+from trainer.journal import Journal
 
 matplotlib.use("Agg")
+FINAL = "test/"  # tags of what is written after the last step
 
 
 class Summaries:
-    """Writes event files into `directory`."""
+    """Writes the event file of one attempt into `directory`.
 
-    def __init__(self, directory: pathlib.Path) -> None:
-        self._writer = tf.summary.create_file_writer(str(directory))
+    Not TensorFlow's own writer: that loses what it could not write to a full disk.
+    """
+
+    def __init__(
+        self, directory: pathlib.Path, attempt: int, say: Callable[[str], None]
+    ) -> None:
+        # TensorBoard reads the files of a folder in the order of their names.
+        name = f"events.out.tfevents.{attempt:010d}.{socket.gethostname()}"
+        self._journal = Journal(directory / name, say)
+        if self._journal.empty:
+            self._add(0, file_version="brain.Event:2")
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """One point of each curve."""
-        with self._writer.as_default(step):
-            for tag, value in values.items():
-                tf.summary.scalar(tag, value)
+        for tag, value in values.items():
+            self._add(step, summary=scalars.scalar_pb(tag, value))
 
     def picture(self, step: int, tag: str, image: np.ndarray) -> None:
         """An image uint8 [H, W, C]."""
-        with self._writer.as_default(step):
-            tf.summary.image(tag, image[None])
+        height, width, _ = image.shape
+        content = [str(width), str(height), tf.io.encode_png(image).numpy()]
+        value = summary_pb2.Summary.Value(
+            tag=tag,
+            metadata=images.create_summary_metadata(
+                display_name=None, description=None
+            ),
+        )
+        packed = tf.make_tensor_proto(content, tf.string).SerializeToString()
+        value.tensor.ParseFromString(packed)
+        self._add(step, summary=summary_pb2.Summary(value=[value]))
 
     def start(self, graph: tf.Graph, settings: Mapping[str, Any]) -> None:
         """The graph of the compiled step, and what the hparams page compares."""
-        with self._writer.as_default(0):
-            tf.summary.graph(graph)
-            hparams.hparams(dict(settings))
+        definition = graph.as_graph_def(add_shapes=True)
+        self._add(0, graph_def=definition.SerializeToString())
+        self._add(0, summary=hparams.hparams_pb(dict(settings)))
 
-    def flush(self) -> None:
-        """Hands everything to the operating system."""
-        self._writer.flush()
+    def sync(self) -> None:
+        """Makes all events durable; raises OSError where that cannot be."""
+        self._journal.sync()
+
+    def _add(self, step: int, **what: Any) -> None:
+        event = event_pb2.Event(step=step, wall_time=time.time(), **what)
+        self._journal.add(_record(event.SerializeToString()))
+
+
+def _record(content: bytes) -> bytes:
+    """`content` as TensorFlow's record files frame it."""
+    length = struct.pack("<Q", len(content))
+    parts = [length, _checksum(length), content, _checksum(content)]
+    return b"".join(parts)
+
+
+def _checksum(content: bytes) -> bytes:
+    return struct.pack("<I", masked_crc32c(content))
 
 
 def keep_until(directory: pathlib.Path, step: int) -> None:
     """Removes what event files say of steps after `step`; a torn end goes too.
 
-    With `step` 0 nothing is kept: the run starts anew.
+    With `step` 0 nothing is kept: the run starts anew. What comes after the last step
+    is removed too: whoever continues a run will write it.
     """
     for path in sorted(directory.glob("events.out.tfevents.*")):
         kept = _events_until(path, step) if step else []
@@ -60,7 +105,10 @@ def keep_until(directory: pathlib.Path, step: int) -> None:
         with tf.io.TFRecordWriter(str(beside)) as writer:
             for event in kept:
                 writer.write(event.SerializeToString())
+        with open(beside, "rb") as written:
+            os.fsync(written.fileno())
         beside.replace(path)
+        files.sync_directory(directory)
 
 
 def _events_until(path: pathlib.Path, step: int) -> list[tf.compat.v1.Event]:
@@ -68,7 +116,8 @@ def _events_until(path: pathlib.Path, step: int) -> list[tf.compat.v1.Event]:
     try:
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             event = tf.compat.v1.Event.FromString(record)
-            if event.step <= step:
+            final = any(v.tag.startswith(FINAL) for v in event.summary.value)
+            if event.step <= step and not final:
                 kept.append(event)
     except tf.errors.DataLossError:
         pass  # written while the process was killed: what follows is lost
