@@ -143,3 +143,11 @@ def test_a_step_beyond_eight_digits_is_still_the_newest(tmp_path):
     write(tmp_path, 99_999_999)
     write(tmp_path, 100_000_000)
     assert newest(tmp_path)[0].step == 100_000_000
+
+
+def test_a_damaged_one_of_later_steps_does_not_displace_a_good_one(tmp_path):
+    flip_a_bit(write(tmp_path, 9) / checkpoints.VARIABLES, random.Random(0))
+    write(tmp_path, 2)
+    checkpoints.prune(tmp_path, 1, last=2)
+    assert newest(tmp_path)[0].step == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["step-00000002"]

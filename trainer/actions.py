@@ -193,7 +193,7 @@ class Save:
         checkpoints.write(
             self.run.checkpoints, state.arrays(), facts, confirm=self.confirm
         )
-        checkpoints.prune(self.run.checkpoints, self.keep)
+        checkpoints.prune(self.run.checkpoints, self.keep, last=state.step)
 
     def _report(self, error: OSError, *, last: bool) -> None:
         message = (

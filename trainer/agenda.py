@@ -4,7 +4,7 @@ import typing
 
 import numpy as np
 
-from trainer import actions, metrics, summaries, trainjob
+from trainer import actions, environment, metrics, summaries, trainjob
 from trainer.clock import Pace
 from trainer.loop import Action
 
@@ -43,6 +43,7 @@ def make(job: "Job") -> tuple[list[Action], actions.Validate | None]:
             "config": job.config.to_json(),
             "data": job.data.recorded(),
             "packages": job.environment["packages"],
+            "place": environment.place(job),
         },
         before=[lines.sync, events.sync],
         confirm=job.lease.confirm,

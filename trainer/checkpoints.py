@@ -127,7 +127,11 @@ def listed(directory: pathlib.Path) -> list[pathlib.Path]:
     if not directory.is_dir():
         return []
     found = [p for p in directory.iterdir() if _NAME.fullmatch(p.name)]
-    return sorted(found, key=lambda p: int(p.name.removeprefix("step-")), reverse=True)
+    return sorted(found, key=_step, reverse=True)
+
+
+def _step(path: pathlib.Path) -> int:
+    return int(path.name.removeprefix("step-"))
 
 
 def newest(
@@ -156,9 +160,15 @@ def newest(
     return None
 
 
-def prune(directory: pathlib.Path, keep: int) -> None:
-    """Removes all but the `keep` newest; to be called after a successful `write`."""
-    for path in listed(directory)[keep:]:
+def prune(directory: pathlib.Path, keep: int, *, last: int | None = None) -> None:
+    """Removes all but the `keep` newest; to be called after a successful `write`.
+
+    `last` is the step just written: what is named after a later one was damaged when
+    the run was resumed before it, and must not count among the newest.
+    """
+    found = listed(directory)
+    later = [p for p in found if last is not None and _step(p) > last]
+    for path in later + found[len(later) + keep :]:
         remove(path)
 
 

@@ -5,9 +5,13 @@ import os
 import pathlib
 import platform
 import subprocess
+import typing
 from typing import Any
 
 import tensorflow as tf
+
+if typing.TYPE_CHECKING:
+    from trainer.job import Job
 
 PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-datasets")
 # What must be equal for a resumed run to be equal bit for bit.
@@ -42,6 +46,16 @@ def changed(before: dict[str, Any], now: dict[str, Any]) -> str | None:
         f"the environment changed ({'; '.join(found)}): rows and masks stay equal, "
         "bits may not"
     )
+
+
+def place(job: "Job") -> dict[str, Any]:
+    """What the bits of a checkpoint depend on: environment and replicas."""
+    return {
+        "strategy": job.run_config.strategy.value,
+        "replicas": job.cluster.replicas,
+        "workers": job.cluster.workers,
+        "environment": {name: job.environment[name] for name in DECIDES_BITS},
+    }
 
 
 def _kind(device: tf.config.PhysicalDevice) -> str:

@@ -1,0 +1,77 @@
+"""A recheck confirms what a run says of itself, and finds what is not so."""
+
+import json
+
+import pytest
+
+from tests.conftest import command, train
+from trainer import checkpoints
+
+
+@pytest.fixture(scope="module")
+def run(data_dir, tmp_path_factory):
+    """A run whose checkpoints of steps 12, 18 and 24 are kept."""
+    path = tmp_path_factory.mktemp("runs") / "run"
+    words = ["--checkpoint_every_steps=6", "--steps_per_call=4", "--dropout=0.2"]
+    train(data_dir, path, *words, check=True)
+    return path
+
+
+def recheck(path, *words: str):
+    return command("trainer.recheck", f"--run_dir={path}", *words)
+
+
+def rewritten(path, step: int, **change) -> None:
+    """A good checkpoint that says something else."""
+    found = checkpoints.read(checkpoints.folder(path / "checkpoints", step))
+    facts = {**found.facts, **change}
+    del facts["files"], facts["manifest_sha256"]
+    checkpoints.write(path / "checkpoints", found.arrays, facts)
+
+
+def content(path) -> dict:
+    return {p: p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()}
+
+
+def test_a_run_is_confirmed_and_nothing_is_written(run):
+    before = content(run)
+    done = recheck(run)
+    assert done.returncode == 0, done.stderr
+    assert "steps 13 to 18" in done.stdout
+    assert "steps 19 to 24" in done.stdout
+    assert content(run) == before
+
+
+@pytest.mark.slow
+def test_other_hashes_and_other_machines_are_named(run):
+    good = checkpoints.read(checkpoints.folder(run / "checkpoints", 24)).facts
+    rewritten(run, 24, weights_sha256="0" * 64)
+    done = recheck(run)
+    assert done.returncode == 1
+    assert "weights_sha256" in done.stderr
+    assert "19 to 24" in done.stderr
+    place = json.loads(json.dumps(good["place"]))
+    place["environment"]["packages"]["tensorflow"] = "1.15"
+    rewritten(run, 24, weights_sha256=good["weights_sha256"], place=place)
+    done = recheck(run)
+    assert done.returncode == 1
+    assert "tensorflow: '1.15' != " in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
+    rewritten(run, 24, weights_sha256=good["weights_sha256"], place=good["place"])
+
+
+@pytest.mark.slow
+def test_one_checkpoint_is_replayed_from_the_start(data_dir, tmp_path):
+    words = ["--strategy=mirrored", "--logical_devices=2", "--train_steps=6"]
+    train(data_dir, tmp_path / "run", *words, check=True)
+    done = recheck(tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "steps 1 to 6" in done.stdout
+
+
+def test_no_run_and_no_checkpoint_are_wrong_usage(tmp_path):
+    assert recheck(tmp_path).returncode == 2
+    (tmp_path / "config.json").write_text("{}")
+    done = recheck(tmp_path)
+    assert done.returncode == 2
+    assert "no good checkpoint" in done.stderr

@@ -1,0 +1,166 @@
+"""Replays steps of a run from one kept checkpoint to the next and compares the hashes.
+
+Synopsis::
+
+    python -m trainer.recheck --run_dir=runs/demo
+
+It writes nothing. Exit 0: every hash came out as the manifests say. Exit 1: one did
+not, or this machine is another kind than the one that trained.
+"""
+
+import dataclasses
+import os
+import typing
+from collections.abc import Iterator
+
+from absl import flags
+
+from trainer import commandline, quiet, runs, signals
+from trainer.commandline import Failure, UsageError
+from trainer.config import RunConfig, Strategy, differences
+
+if typing.TYPE_CHECKING:
+    from trainer.checkpoints import Checkpoint
+    from trainer.clock import Pace
+    from trainer.job import Job
+    from trainer.loop import Call
+
+SUMMARY = "Replays a run's steps between kept checkpoints and compares the hashes."
+COMPARED = ("rows_sha256", "raw_weights_sha256", "weights_sha256")
+
+
+def recheck(run: runs.Run, data_dir: str | None) -> str:
+    """Replays the run's kept checkpoints; returns what was confirmed.
+
+    Raises:
+        UsageError: there is nothing to replay.
+        Failure: names the difference.
+    """
+    kept = _kept(run)
+    with quiet.start_up():
+        from trainer import job as jobs
+    placed = _placed(run, kept[-1], data_dir)
+    request = signals.StopRequest(placed.grace_secs)
+    request.install()
+    job = jobs.assemble(run, run.config(), placed, request)
+    _check_place(job, kept)
+    return _replay(job, kept)
+
+
+def _kept(run: runs.Run) -> "list[Checkpoint]":
+    """The good checkpoints, oldest first; at least one."""
+    from trainer import checkpoints
+
+    kept = []
+    for path in reversed(checkpoints.listed(run.checkpoints)):
+        try:
+            found = checkpoints.read(path)
+            if "place" not in found.facts:
+                raise checkpoints.Damaged("it does not say where it was made")
+            kept.append(found)
+        except (checkpoints.Damaged, FileNotFoundError) as error:
+            print(f"skipped checkpoint {path}: {error}")
+    if not kept:
+        raise UsageError(
+            f"{run.path} has no good checkpoint to compare with; train it on with "
+            "python -m trainer.main"
+        )
+    return kept
+
+
+def _placed(run: runs.Run, last: "Checkpoint", data_dir: str | None) -> RunConfig:
+    """The replicas that trained up to `last`, in this process."""
+    place = last.facts["place"]
+    if place["workers"] > 1:
+        raise Failure(
+            f"{run.path} was trained by {place['workers']} workers, and one process "
+            "sums in another order; only runs of one process can be replayed"
+        )
+    strategy, devices = Strategy(place["strategy"]), place["environment"]["devices"]
+    split = strategy is Strategy.MIRRORED and devices == ["CPU"]
+    return RunConfig(
+        strategy=strategy,
+        logical_devices=place["replicas"] if split else None,
+        threads=place["environment"]["threads"],
+        data_dir=data_dir or run.recorded()["run"]["data_dir"],
+        run_dir=str(run.path),
+        dry_run=True,
+    )
+
+
+def _check_place(job: "Job", kept: "list[Checkpoint]") -> None:
+    from trainer import environment, resumption
+
+    resumption.check_data(job)
+    here = environment.place(job)
+    for checkpoint in kept:
+        if found := differences(checkpoint.facts["place"], here):
+            raise Failure(
+                f"the bits of step {checkpoint.step} were made elsewhere (then != now: "
+                f"{'; '.join(found)});\nreplay them where they were made"
+            )
+
+
+def _replay(job: "Job", kept: "list[Checkpoint]") -> str:
+    from trainer import loop
+    from trainer.clock import Pace
+
+    said, stops = "", tuple(checkpoint.step for checkpoint in kept)
+    job.plan = dataclasses.replace(job.plan, stops=stops)
+    if len(kept) > 1:
+        first = kept.pop(0)
+        job.state.load(first.arrays, first.facts)
+    pace = Pace(None)
+    steps = loop.timed(job.trainer, job.state, job.clock, pace, job.request)
+    for checkpoint in kept:
+        before = job.state.step
+        loop.train(job.state, steps, [], calls=_until(checkpoint.step, job, pace))
+        _compare(job, checkpoint, before)
+        said += f"steps {before + 1} to {checkpoint.step}: {', '.join(COMPARED)} "
+        said += "are those of the manifest\n"
+    return said.rstrip()
+
+
+def _until(step: int, job: "Job", pace: "Pace") -> Iterator["Call"]:
+    calls = job.calls(pace)
+    while job.state.step < step:
+        yield next(calls)
+
+
+def _compare(job: "Job", checkpoint: "Checkpoint", before: int) -> None:
+    """Raises Failure unless the state is that of `checkpoint`."""
+    facts = job.state.facts()
+    for name in COMPARED:
+        theirs = checkpoint.facts[name]
+        if facts[name] != theirs:
+            deterministic = "" if job.config.deterministic else " (--nodeterministic)"
+            raise Failure(
+                f"steps {before + 1} to {checkpoint.step}{deterministic} gave {name} "
+                f"{facts[name][:12]}, {checkpoint.path} has {theirs[:12]};\nthe code "
+                f"was {job.run.environment().get('commit')}, now it is "
+                f"{job.environment['commit']}"
+            )
+
+
+def _define(values: flags.FlagValues) -> flags.FlagValues:
+    where = {"flag_values": values, "module_name": "Run"}
+    flags.DEFINE_string("run_dir", None, "The run; off: runs/latest.", **where)
+    flags.DEFINE_string(
+        "data_dir", None, "Where its TFDS data set is; off: where it was.", **where
+    )
+    flags.DEFINE_bool("debug", False, "Shows the traceback of an error.", **where)
+    return values
+
+
+def main(values: flags.FlagValues) -> None:
+    """Replays --run_dir and says what was confirmed."""
+    run = runs.find(values.run_dir)
+    try:
+        print(recheck(run, values.data_dir and os.path.expanduser(values.data_dir)))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+if __name__ == "__main__":
+    _values = _define(flags.FlagValues())
+    commandline.run("trainer.recheck", SUMMARY, _values, lambda: main(_values))
