@@ -19,7 +19,12 @@ def test_every_is_true_on_multiples_and_at_the_end():
 
 @pytest.mark.parametrize(
     ("epochs", "rows", "batch", "steps"),
-    [(9.9, 50_000, 500, 990), (1, 45_000, 256, 176), (0.001, 100, 50, 1), (2, 64, 64, 2)],
+    [
+        (9.9, 50_000, 500, 990),
+        (1, 45_000, 256, 176),
+        (0.001, 100, 50, 1),
+        (2, 64, 64, 2),
+    ],
 )
 def test_epochs_become_steps(epochs, rows, batch, steps):
     optim = OptimConfig(warmup_epochs=0)
