@@ -187,6 +187,7 @@ class Save:
         self.saved_at = self.clock.now()
 
     def _write(self, state: TrainState) -> None:
+        self.confirm()  # before folders are made anew where the run was moved away
         for make_durable in self.before:  # a checkpoint vouches for the lines up to it
             make_durable()
         facts = self.facts | state.facts()

@@ -1,0 +1,73 @@
+"""SIGKILL at random moments, saves included: not one result differs."""
+
+import random
+import time
+
+import pytest
+
+from tests.faults import jobs
+from tests.test_resume import assert_equal_runs
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+KILLS = 9  # of each case
+STEPS = 600
+LONG = [f"--train_steps={STEPS}", "--eval_every_epochs=5", "--log_every_steps=20"]
+CASES = [(model, place) for model in ("cnn", "resnet8") for place in jobs.PLACES]
+counts = {"kills": 0, "while saving": 0, "runs": 0, "differing": 0}
+
+
+def interrupted(job, run_dir, generator: random.Random, kill_number: int) -> bool:
+    """Starts the job and kills it after it saved; False if it ended by itself."""
+    before = jobs.newest_step(run_dir)
+    processes = job(run_dir)
+    if jobs.wait_until(lambda: jobs.newest_step(run_dir) > before, processes):
+        if kill_number % 3 == 0:
+            jobs.wait_until(lambda: jobs.saving(run_dir), processes)
+        else:
+            time.sleep(generator.uniform(0, 0.8))
+        in_save = jobs.saving(run_dir)
+        if jobs.kill(processes):
+            counts["while saving"] += in_save
+            return True
+    done = jobs.finish(processes)
+    assert [code for code, _ in done] == [0] * len(done), done
+    return False
+
+
+@pytest.mark.parametrize(("model", "place"), CASES)
+def test_killed_runs_end_like_the_one_never_killed(data_dir, tmp_path, model, place):
+    generator = random.Random(f"{model} {place}")
+    words = [*jobs.EXACT, *LONG, f"--model={model}"]
+
+    def job(run_dir, *more):
+        return jobs.launch(place, data_dir, run_dir, *words, *more)
+
+    done = jobs.finish(job(tmp_path / "whole"))
+    assert [code for code, _ in done] == [0] * len(done), done
+    kills, cut = 0, tmp_path / "cut-0"
+    while kills < KILLS:
+        if interrupted(job, cut, generator, kills):
+            kills += 1
+            counts["kills"] += 1
+        else:  # it was faster than its killer: compare, and start another
+            compare(tmp_path / "whole", cut)
+            cut = tmp_path / f"cut-{kills}"
+    assert [code for code, _ in jobs.finish(job(cut, "--steps_per_call=5"))] == [
+        0
+    ] * len(done)
+    compare(tmp_path / "whole", cut)
+    print(f"\n{model} {place}: {kills} kills; all so far: {counts}")
+
+
+def compare(whole, cut) -> None:
+    counts["runs"] += 1
+    counts["differing"] += 1
+    assert_equal_runs(whole, cut)
+    counts["differing"] -= 1
+
+
+def test_the_counts_are_those_promised():
+    print(f"\nSIGKILLs: {counts}")
+    assert counts["kills"] >= 50
+    assert counts["while saving"] >= 5
+    assert counts["differing"] == 0
