@@ -7,6 +7,8 @@ import pytest
 
 from tests.conftest import command, train
 
+SHORT = ["--train_steps=2", "--warmup_epochs=0"]
+
 
 def assert_refused(done, *named: str) -> None:
     assert done.returncode == 2, done.stderr
@@ -127,11 +129,11 @@ def test_a_broken_cluster_description(data_dir, tmp_path, text):
 
 
 def test_a_run_without_its_own_data_is_refused(data_dir, tmp_path):
-    train(data_dir, tmp_path / "run", "--train_steps=2", check=True)
+    train(data_dir, tmp_path / "run", *SHORT, check=True)
     (tmp_path / "run" / "result.json").unlink()
     config = tmp_path / "run" / "config.json"
     config.write_text(config.read_text().replace('"train": "', '"train": "0'))
-    done = train(data_dir, tmp_path / "run", "--train_steps=2")
+    done = train(data_dir, tmp_path / "run", *SHORT)
     assert_refused(done, "other data", "sha256.train")
 
 
@@ -139,8 +141,8 @@ def test_resume_never_and_must(data_dir, tmp_path):
     done = train(data_dir, tmp_path / "run", "--resume=must")
     assert_refused(done, "--resume=must")
     assert list(tmp_path.iterdir()) == []
-    train(data_dir, tmp_path / "run", "--train_steps=2", check=True)
-    done = train(data_dir, tmp_path / "run", "--train_steps=2", "--resume=never")
+    train(data_dir, tmp_path / "run", *SHORT, check=True)
+    done = train(data_dir, tmp_path / "run", *SHORT, "--resume=never")
     assert_refused(done, "--resume=never")
 
 

@@ -115,12 +115,12 @@ def test_a_signal_saves_and_its_resume_is_exact(data_dir, tmp_path, number, code
 
 
 def test_a_finished_run_prints_its_result_at_once(data_dir, tmp_path):
-    words = ["--train_steps=2"]
+    words = ["--train_steps=2", "--warmup_epochs=0"]
     first = train(data_dir, tmp_path / "run", *words, check=True)
     again = train(data_dir, tmp_path / "run", *words, check=True)
     assert again.stdout == first.stdout
     assert "test accuracy" in again.stdout
-    other = train(data_dir, tmp_path / "run", "--train_steps=3", "--seed=5")
+    other = train(data_dir, tmp_path / "run", "--train_steps=3", "--seed=5", words[1])
     assert other.returncode == 2
     assert "seed: 0 != 5" in other.stderr
     assert "train_steps: 2 != 3" in other.stderr

@@ -184,7 +184,7 @@ class _Wait:
 
     def until_free(self, path: pathlib.Path) -> Holder | None:
         """The holder in `path` once it holds no longer; None if there is none."""
-        first, start, told = read(path), self.now(), False
+        first, start, looks = read(path), self.now(), 0
         while True:
             found = read(path)
             if found is None or not found.held or (dead := found.dead()):
@@ -199,12 +199,12 @@ class _Wait:
                 )
             if self.now() - start >= STILL_SECS:
                 return found
-            if not told:
+            looks += 1
+            if looks == 2:  # at the first look a claim may not be written yet
                 self.say(
                     f"waiting up to {STILL_SECS:.0f} s for a sign of process "
                     f"{found.pid} on {found.host}, owner since {found.since}"
                 )
-                told = True
             self.sleep(POLL_SECS)
 
 
