@@ -32,8 +32,12 @@ class Failure(Exception):
     """The work failed, and a restart would fail the same way: exit code 1."""
 
 
-class Stopped(Exception):
-    """The work ended early on purpose; `code` is the exit code (130, 138, 143, 175)."""
+class Stopped(BaseException):
+    """The work ended early on purpose; `code` is the exit code (130, 138, 143, 175).
+
+    A signal may raise it anywhere: like KeyboardInterrupt it is no Exception, so that
+    whoever handles the errors of a library lets it through.
+    """
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -96,13 +100,13 @@ def run(
         code = FAILED
     except KeyboardInterrupt:
         code = INTERRUPTED
-        _explain(name, "stopped by SIGINT")
+        _explain(name, "stopped by SIGINT", values)
     except (UsageError, Failure, Stopped) as error:
         code = _exit_code(error)
-        _explain(name, str(error))
+        _explain(name, str(error), values)
     except Exception as error:  # noqa: BLE001  an error of ours: one line, not a page
         code = FAILED
-        _explain(name, f"{type(error).__name__}: {_first_line(error)}")
+        _explain(name, f"{type(error).__name__}: {_first_line(error)}", values)
     sys.exit(code)
 
 
@@ -112,8 +116,9 @@ def _exit_code(error: Exception) -> int:
     return WRONG_USAGE if isinstance(error, UsageError) else FAILED
 
 
-def _explain(name: str, message: str) -> None:
-    if any(word in ("--debug", "--debug=true") for word in sys.argv):
+def _explain(name: str, message: str, values: flags.FlagValues) -> None:
+    asked = any(word in ("--debug", "--debug=true") for word in sys.argv)
+    if asked or (values.is_parsed() and "debug" in values and values["debug"].value):
         traceback.print_exc()
     print(f"{name}: {message}", file=sys.stderr)
 
