@@ -113,8 +113,8 @@ def test_an_unwritable_run_directory(tmp_path):
     tmp_path.chmod(0o755)
 
 
-def test_unwritable_is_also_found_for_root():
-    assert_refused(train("data", "/proc/run"), "/proc")
+def test_unwritable_is_also_found_for_root(data_dir):
+    assert_refused(train(data_dir, "/proc/run"), "/proc")
 
 
 @pytest.mark.parametrize("text", ["{", "{}", '{"cluster": {}}', "[]", '"x"'])
@@ -156,6 +156,32 @@ def test_a_loss_that_is_not_finite_ends_with_the_last_good_checkpoint(
     assert "step-" in done.stderr.splitlines()[-2]
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_an_overflow_of_float16_is_saved_and_survived(data_dir, tmp_path):
+    words = ["--precision=mixed_float16", "--optimizer=sgd", "--learning_rate=0.5"]
+    every = ["--checkpoint_every_steps=1", "--strategy=mirrored", "--logical_devices=2"]
+    train(data_dir, tmp_path / "run", *words, *every, check=True)
+
+
+def test_weights_that_are_not_finite_are_never_saved(data_dir, tmp_path):
+    words = ["--optimizer=sgd", "--learning_rate=3e38", "--validation_fraction=0"]
+    done = train(data_dir, tmp_path / "run", *words, *SHORT, "--clip_norm=1e10")
+    assert done.returncode == 1
+    assert "not finite" in done.stderr or "nan" in done.stderr
+    assert "last good checkpoint: none" in done.stderr
+    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
+
+
+def test_images_too_small_for_the_network_are_refused(data_dir, tmp_path):
+    import numpy as np
+
+    from tests.test_datasets import pixels, prepare
+
+    labels = np.arange(12) % 3
+    prepare(tmp_path / "data", "tiny", pixels(12, 4, 4, 3), labels, shape=(4, 4, 3))
+    done = train(tmp_path / "data", tmp_path / "run", "--dataset=tiny")
+    assert_refused(done, "--model=cnn", "(4, 4, 3)")
 
 
 def test_prepare_says_where_the_data_is(data_dir):

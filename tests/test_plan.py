@@ -38,7 +38,14 @@ def test_train_steps_override_epochs():
 
 def test_warm_up_must_be_shorter_than_training():
     with pytest.raises(ValueError, match="--warmup_epochs"):
-        plan.make(Config(train_steps=3), RunConfig(), 50_000)
+        asked = OptimConfig(warmup_epochs=1)
+        plan.make(Config(train_steps=3, optim=asked), RunConfig(), 50_000)
+
+
+def test_without_a_word_warm_up_is_an_epoch_or_a_tenth_of_the_steps():
+    long, short = Config(train_steps=9000), Config(train_steps=20)
+    assert plan.make(long, RunConfig(), 2560).warmup_steps == 10
+    assert plan.make(short, RunConfig(), 50_000).warmup_steps == 2
 
 
 def test_a_profile_must_end_within_training():
@@ -49,7 +56,7 @@ def test_a_profile_must_end_within_training():
 
 
 def test_a_triangle_rises_over_a_fifth_unless_told_otherwise():
-    optim = OptimConfig(schedule=Schedule.TRIANGLE, warmup_epochs=0)
+    optim = OptimConfig(schedule=Schedule.TRIANGLE)
     config = Config(train_steps=100, optim=optim)
     assert plan.make(config, RunConfig(), 1000).warmup_steps == 20
     told = dataclasses.replace(optim, warmup_epochs=1)

@@ -23,10 +23,10 @@ def written(directory) -> list[tuple[str, int]]:
 
 
 def test_what_came_after_the_checkpoint_is_removed(tmp_path):
-    first = Summaries(tmp_path)
+    first = Summaries(tmp_path, 1, print)
     for step in (1, 2, 3):
         first.scalars(step, {"loss": float(step)})
-    first.flush()
+    first.sync()
     summaries.keep_until(tmp_path, 2)
     assert written(tmp_path) == [("loss", 1), ("loss", 2)]
     summaries.keep_until(tmp_path, 2)
@@ -34,10 +34,10 @@ def test_what_came_after_the_checkpoint_is_removed(tmp_path):
 
 
 def test_a_torn_event_file_keeps_what_is_whole(tmp_path):
-    writer = Summaries(tmp_path)
+    writer = Summaries(tmp_path, 1, print)
     for step in (1, 2, 3):
         writer.scalars(step, {"loss": 0.0})
-    writer.flush()
+    writer.sync()
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:-5])
     summaries.keep_until(tmp_path, 3)
@@ -45,9 +45,9 @@ def test_a_torn_event_file_keeps_what_is_whole(tmp_path):
 
 
 def test_step_0_starts_anew(tmp_path):
-    writer = Summaries(tmp_path)
+    writer = Summaries(tmp_path, 1, print)
     writer.scalars(0, {"loss": 0.0})
-    writer.flush()
+    writer.sync()
     summaries.keep_until(tmp_path, 0)
     assert list(tmp_path.iterdir()) == []
 
@@ -63,7 +63,7 @@ def test_pictures_are_pixels():
 
 def test_lines_of_metrics_are_cut_at_the_step(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    lines = Metrics(path)
+    lines = Metrics(path, print)
     for step in (5, 10, 15):
         lines.write(step, step / 10, "train", loss=1.0)
     with path.open("a") as file:
@@ -103,7 +103,7 @@ def test_a_call_is_paced_to_its_target():
 
 
 def test_the_clock_adds_up_phases():
-    times = iter([0.0, 1.0, 3.0, 10.0, 10.5])
+    times = iter([1.0, 3.0, 10.0, 10.5])
     clock = Clock(lambda: next(times))
     for _ in range(2):
         with clock.phase("train"):

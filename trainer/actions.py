@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import tensorflow as tf
 
 from trainer import checkpoints, optim, summaries
 from trainer.clock import Clock
@@ -23,6 +22,7 @@ from trainer.steps import METRICS, Outcome
 from trainer.summaries import Summaries
 
 RISK_SECS = 45.0  # between saves; with a call and the save itself under a minute
+REMEDY = "lower --learning_rate or set --clip_norm=1"
 PICTURES = 10  # confusion matrices over a run
 
 
@@ -47,16 +47,19 @@ class RefuseNonFinite:
             warmup_steps=self.plan.warmup_steps,
             total_steps=self.plan.total_steps,
         )
-        kept = checkpoints.listed(self.run.checkpoints)
-        last = kept[0] if kept else "none"
         raise Failure(
-            f"the loss of step {step} is {losses[first]} at "
-            f"rate {rate:.3g}; last good checkpoint: {last};\n"
-            "lower --learning_rate or set --clip_norm=1"
+            f"the loss of step {step} is {losses[first]} at rate {rate:.3g}; "
+            f"last good checkpoint: {last_good(self.run)};\n{REMEDY}"
         )
 
 
-@dataclasses.dataclass(frozen=True)
+def last_good(run: Run) -> str:
+    """Folder of the newest checkpoint: none is written that is not finite."""
+    kept = checkpoints.listed(run.checkpoints)
+    return str(kept[0]) if kept else "none"
+
+
+@dataclasses.dataclass
 class Log:
     """Writes the means since the last line to metrics.jsonl and TensorBoard."""
 
@@ -64,6 +67,7 @@ class Log:
     config: Config
     metrics: Metrics
     summaries: Summaries
+    since: tuple[float, int]  # seconds and images of training at the last line
 
     def __call__(self, state: TrainState, _outcome: Outcome) -> None:
         """Writes a line if one is due, and empties the sums."""
@@ -77,7 +81,9 @@ class Log:
             **_finite(state.sums.means()),
             "learning_rate": optim.rate(state.step - 1, self.config.optim, **plan),
         }
-        speed = {"images_per_second": round(images_per_second(state), 1)}
+        seconds, images = state.seconds - self.since[0], state.images - self.since[1]
+        self.since = (state.seconds, state.images)
+        speed = {"images_per_second": round(images / seconds, 1)} if images else {}
         epoch = self.plan.epoch(state.step)
         self.metrics.write(state.step, epoch, "train", **values, **speed)
         tagged = {f"train/{k}": v for k, v in (values | speed).items()}
@@ -140,7 +146,7 @@ class Validate:
     def _picture_due(self, step: int) -> bool:
         every = self.plan.evaluate
         count = -(-every.last // every.steps)
-        sparse = Every(every.steps * max(1, count // PICTURES), every.last)
+        sparse = Every(every.steps * -(-count // PICTURES), every.last)
         return sparse(step)
 
 
@@ -190,10 +196,13 @@ class Save:
         self.confirm()  # before folders are made anew where the run was moved away
         for make_durable in self.before:  # a checkpoint vouches for the lines up to it
             make_durable()
-        facts = self.facts | state.facts()
-        checkpoints.write(
-            self.run.checkpoints, state.arrays(), facts, confirm=self.confirm
-        )
+        arrays, facts = state.arrays(), self.facts | state.facts()
+        if odd := [k for k, a in arrays.items() if not np.isfinite(a).all()]:
+            raise Failure(
+                f"{odd[0]} is not finite after step {state.step}; last good "
+                f"checkpoint: {last_good(self.run)};\n{REMEDY}"
+            )
+        checkpoints.write(self.run.checkpoints, arrays, facts, confirm=self.confirm)
         checkpoints.prune(self.run.checkpoints, self.keep, last=state.step)
 
     def _report(self, error: OSError, *, last: bool) -> None:
@@ -205,29 +214,35 @@ class Save:
         self.progress.say(f"{message}; the one before is kept, trying again later")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Report:
-    """The progress line."""
+    """The progress line.
+
+    Attributes:
+        timed: when the first call, which compiles, had ended, and the step it reached.
+    """
 
     plan: Plan
     progress: Progress
     clock: Clock
-    first_step: int
-    started: float
+    timed: tuple[float, int] | None = None
 
-    def __call__(self, state: TrainState, outcome: Outcome) -> None:
-        """Shows step, epoch, loss, accuracy, images/s and ETA."""
-        means = outcome.metrics.mean(axis=0)
-        last = state.step == self.plan.total_steps
-        done, left = state.step - self.first_step, self.plan.total_steps - state.step
-        eta = (self.clock.now() - self.started) / done * left
+    def __call__(self, state: TrainState, _outcome: Outcome) -> None:
+        """Shows step, ETA, and means since the last line of metrics."""
+        means, total = state.sums.means(), self.plan.total_steps
         self.progress.update(
-            f"step {state.step}/{self.plan.total_steps}  "
-            f"epoch {self.plan.epoch(state.step):.2f}  loss {means[0]:.4f}  "
-            f"accuracy {means[1]:.3f}  {images_per_second(state):,.0f} images/s  "
-            f"ETA {duration(eta)}",
-            last=last,
+            f"step {state.step}/{total}  ETA {self._eta(state.step)}  "
+            f"epoch {self.plan.epoch(state.step):.2f}  loss {means['loss']:.4f}  "
+            f"acc {means['accuracy']:.3f}  {images_per_second(state):,.0f} images/s",
+            last=state.step == total,
         )
+
+    def _eta(self, step: int) -> str:
+        if self.timed is None:
+            self.timed = (self.clock.now(), step)
+            return "-"
+        secs, done = self.clock.now() - self.timed[0], step - self.timed[1]
+        return duration(secs / done * (self.plan.total_steps - step))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,22 +281,3 @@ class Beat:
     def __call__(self, state: TrainState, _outcome: Outcome) -> None:
         """Says that training got to the state's step."""
         self.heartbeat.beat("train", state.step)
-
-
-@dataclasses.dataclass
-class Profile:
-    """Records a TensorBoard profile of the calls that cover steps first..last."""
-
-    first: int
-    last: int
-    directory: str
-    running: bool = False
-
-    def __call__(self, state: TrainState, _outcome: Outcome) -> None:
-        """Starts and stops the profiler between calls."""
-        if not self.running and self.first - 1 <= state.step < self.last:
-            tf.profiler.experimental.start(self.directory)
-            self.running = True
-        elif self.running and state.step >= self.last:
-            tf.profiler.experimental.stop()
-            self.running = False

@@ -1,12 +1,14 @@
 """Which actions a job takes after each call, in the order that a resume relies on."""
 
 import typing
+from collections.abc import Callable
 
 import numpy as np
 
 from trainer import actions, environment, metrics, summaries, trainjob
 from trainer.clock import Pace
 from trainer.loop import Action
+from trainer.profile import Profile
 
 if typing.TYPE_CHECKING:
     from trainer.job import Job
@@ -31,10 +33,26 @@ def make(job: "Job") -> tuple[list[Action], actions.Validate | None]:
     if job.state.step == 0:
         _introduce(job, events)
     first, now = job.state.step, job.clock.now()
-    report = actions.Report(job.plan, job.progress, job.clock, first, now)
-    log = actions.Log(job.plan, job.config, lines, events)
+    report = actions.Report(job.plan, job.progress, job.clock)
+    log = actions.Log(
+        job.plan, job.config, lines, events, (job.state.seconds, job.state.images)
+    )
     validate = _validate(job, lines, events) if len(job.data.held_out) else None
-    save = actions.Save(
+    save = _save(job, [lines.sync, events.sync])
+    stop = actions.StopWhenAsked(job.request, job.plan, job.run, alone, save)
+    acting: list[Action] = [finite, beat, report, log]
+    acting += [validate] if validate else []
+    acting += [save, stop]
+    if trainjob.present():
+        acting.append(trainjob.TrainJobStatus(job.plan, job.clock.now, now, first))
+    if job.run_config.profile_steps:
+        start, end = job.run_config.profile_steps
+        acting.append(Profile(start, end, str(job.run.tensorboard)))
+    return acting, validate
+
+
+def _save(job: "Job", before: list[Callable[[], None]]) -> actions.Save:
+    return actions.Save(
         plan=job.plan,
         clock=job.clock,
         run=job.run,
@@ -45,22 +63,12 @@ def make(job: "Job") -> tuple[list[Action], actions.Validate | None]:
             "packages": job.environment["packages"],
             "place": environment.place(job),
         },
-        before=[lines.sync, events.sync],
+        before=before,
         confirm=job.lease.confirm,
         progress=job.progress,
         heartbeat=job.heartbeat,
-        saved_at=now,
+        saved_at=job.clock.now(),
     )
-    stop = actions.StopWhenAsked(job.request, job.plan, job.run, alone, save)
-    acting: list[Action] = [finite, beat, report, log]
-    acting += [validate] if validate else []
-    acting += [save, stop]
-    if trainjob.present():
-        acting.append(trainjob.TrainJobStatus(job.plan, job.clock.now, now, first))
-    if job.run_config.profile_steps:
-        start, end = job.run_config.profile_steps
-        acting.append(actions.Profile(start, end, str(job.run.tensorboard)))
-    return acting, validate
 
 
 def _validate(

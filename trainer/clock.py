@@ -11,7 +11,6 @@ class Clock:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self.now = now
-        self.started = now()
         self.seconds: dict[str, float] = defaultdict(float)
         self.last: dict[str, float] = {}
 
@@ -24,10 +23,6 @@ class Clock:
         finally:
             self.last[name] = self.now() - start
             self.seconds[name] += self.last[name]
-
-    def elapsed(self) -> float:
-        """Seconds since the clock was made."""
-        return self.now() - self.started
 
 
 class Pace:

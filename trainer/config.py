@@ -117,7 +117,7 @@ class OptimConfig:
     momentum: float | None = None  # SGD's; None there: 0.9
     learning_rate: float = 0.002  # the highest of the schedule
     schedule: Schedule = Schedule.COSINE
-    warmup_epochs: float = 1.0
+    warmup_epochs: float | None = None  # None: one, or a tenth of the steps if fewer
     weight_decay: float = 0.05  # times the rate, off for biases and normalisation
     label_smoothing: float = 0.0
     clip_norm: float | None = None  # of the reduced gradient
@@ -127,10 +127,8 @@ class OptimConfig:
         _positive(learning_rate=self.learning_rate, clip_norm=self.clip_norm)
         for name in ("warmup_epochs", "weight_decay"):
             value = getattr(self, name)
-            _require(
-                0 <= value < math.inf,
-                f"--{name}={value} must be a finite number, at least 0",
-            )
+            good = value is None or 0 <= value < math.inf
+            _require(good, f"--{name}={value} must be a finite number, at least 0")
         for name in ("momentum", "label_smoothing", "ema_decay"):
             value = getattr(self, name)
             _require(
@@ -160,6 +158,8 @@ class Config:
     deterministic: bool = True
 
     def __post_init__(self) -> None:
+        limit = f"--global_batch={self.global_batch} must be at most {2**20}"
+        _require(self.global_batch <= 2**20, limit)
         _positive(
             global_batch=self.global_batch,
             epochs=self.epochs,
@@ -180,7 +180,8 @@ class Config:
             "the step holds no exchange between replicas; leave one out",
         )
         _require(
-            self.train_steps is not None or self.optim.warmup_epochs < self.epochs,
+            self.train_steps is not None
+            or (self.optim.warmup_epochs or 0) < self.epochs,
             f"--warmup_epochs={self.optim.warmup_epochs} must be less than "
             f"--epochs={self.epochs}; lower --warmup_epochs",
         )
@@ -271,9 +272,9 @@ class RunConfig:
         if self.profile_steps is not None:
             first, last = self.profile_steps
             _require(
-                1 <= first <= last,
+                2 <= first <= last,  # the first step compiles
                 f"--profile_steps={first}:{last} must be FIRST:LAST with "
-                "1 <= FIRST <= LAST, e.g. 10:20",
+                "2 <= FIRST <= LAST, e.g. 10:20",
             )
 
 

@@ -14,6 +14,10 @@ from trainer.intervals import wilson
 BATCH = 500  # the tail is padded to it, so every image meets the same compiled kernels
 
 
+class NotFinite(ValueError):
+    """Logits hold NaN or an infinity."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Scores:
     """What a split says of some weights; every example counts.
@@ -90,12 +94,12 @@ def score(logits: np.ndarray, labels: np.ndarray) -> Scores:
     """Scores of logits [N, K] against labels [N], computed in float64.
 
     Raises:
-        ValueError: a logit is not finite, with its row.
+        NotFinite: a logit is not finite, with its row.
     """
     wide = logits.astype(np.float64)
     if not np.isfinite(wide).all():
         row = int(np.argwhere(~np.isfinite(wide).all(axis=1))[0, 0])
-        raise ValueError(f"the logits of example {row} are not finite: {logits[row]}")
+        raise NotFinite(f"the logits of example {row} are not finite")
     wide -= wide.max(axis=1, keepdims=True)
     log_sum = np.log(np.exp(wide).sum(axis=1))
     loss = float(np.mean(log_sum - wide[np.arange(len(labels)), labels]))

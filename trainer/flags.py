@@ -172,6 +172,12 @@ def read(values: flags.FlagValues = VALUES) -> tuple[cfg.Config, cfg.RunConfig]:
         config, run_config = _config(values), _run_config(values)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    last = (run_config.profile_steps or (0, 0))[1]
+    if config.train_steps is not None and last > config.train_steps:
+        raise UsageError(
+            f"--profile_steps ends at step {last}, after --train_steps="
+            f"{config.train_steps}; let it end before"
+        )
     if (
         run_config.strategy is cfg.Strategy.MULTI_WORKER
         and "TF_CONFIG" not in os.environ
@@ -244,13 +250,16 @@ def _directory(name: str, value: str | None) -> str | None:
         return None
     if value == "" or "\0" in value:
         raise ValueError(f"--{name}={value!r} must name a directory")
-    return os.path.expanduser(value)
+    remote = "://" in value
+    if remote and name != "data_dir":  # TFDS reads buckets, runs are plain files
+        raise ValueError(f"--{name}={value} must be a folder of this machine")
+    return value if remote else os.path.abspath(os.path.expanduser(value))
 
 
 def _profile_steps(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    match = re.fullmatch(r"(\d{1,12}):(\d{1,12})", text)
+    match = re.fullmatch(r"([0-9]{1,12}):([0-9]{1,12})", text)
     if match is None:
         raise ValueError(f"--profile_steps={text} must be FIRST:LAST, e.g. 10:20")
     return int(match[1]), int(match[2])

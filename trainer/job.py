@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from trainer import (
     agenda,
+    blame,
     cluster,
     data,
     environment,
@@ -31,24 +32,15 @@ from trainer import (
     summaries,
 )
 from trainer.clock import Clock, Pace
-from trainer.commandline import Failure, Stopped, UsageError
+from trainer.commandline import UsageError
 from trainer.config import Config, RunConfig, plain
 from trainer.evaluation import Evaluator, Scores, score
 from trainer.forecast import Forecast
-from trainer.heartbeat import LOST, Heartbeat
+from trainer.heartbeat import Heartbeat
 from trainer.progress import Progress, duration
 from trainer.runs import Run
 from trainer.signals import StopRequest
 from trainer.state import TrainState, shipped
-
-# What the survivors' collectives raise when a worker is gone.
-PEER_LOST = (
-    tf.errors.UnavailableError,
-    tf.errors.AbortedError,
-    tf.errors.CancelledError,
-    tf.errors.DeadlineExceededError,
-    tf.errors.InternalError,
-)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -89,7 +81,7 @@ def train(
     if run_config.dry_run:
         _rehearse(job)
         return
-    with _blaming(job), _owning(job):
+    with contextlib.closing(job.progress), blame.explaining(job), _owning(job):
         resumed = resumption.restore(job)
         _record(job, resumed=resumed)
         scores = _run(job)
@@ -114,7 +106,7 @@ def assemble(
     cluster.check_batch(config.global_batch, connected.replicas)
     with clock.phase("data"):
         held = data.load(config, run_config, say=progress.say)
-    planned = plan.make(config, run_config, len(held.learnt))
+    planned = _plan(config, run_config, held)
     with quiet.start_up(), clock.phase("build"):
         state, trainer = _build(config, connected, held)
         evaluator = Evaluator(
@@ -141,6 +133,13 @@ def assemble(
     )
 
 
+def _plan(config: Config, run_config: RunConfig, held: data.Data) -> plan.Plan:
+    try:
+        return plan.make(config, run_config, len(held.learnt))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
 def _heartbeat(run: Run, run_config: RunConfig) -> Heartbeat:
     worker, workers = cluster.place(run_config)
     return Heartbeat(run.path / "workers", worker, workers, run_config.hang_secs)
@@ -151,12 +150,18 @@ def _build(
 ) -> tuple[TrainState, steps.Trainer]:
     keras.utils.set_random_seed(config.seed)
     with connected.strategy.scope():
-        model = models.build(
-            config.model,
-            image_shape=held.image_shape,
-            num_classes=len(held.train.names),
-            precision=config.precision.value,
-        )
+        try:
+            model = models.build(
+                config.model,
+                image_shape=held.image_shape,
+                num_classes=len(held.train.names),
+                precision=config.precision.value,
+            )
+        except ValueError as error:
+            raise UsageError(
+                f"--model={config.model.name} does not take images of "
+                f"{held.image_shape}; they may be too small for it"
+            ) from error
         optimizer = optim.build(config, model.trainable_variables)
     images = steps.Images(held.train.images, held.train.labels, connected)
     trainer = steps.Trainer(config, connected, model, optimizer, images)
@@ -217,33 +222,6 @@ def _owning(job: Job) -> Iterator[None]:
         yield
     finally:
         job.lease.release()
-
-
-@contextlib.contextmanager
-def _blaming(job: Job) -> Iterator[None]:
-    """Says in one line what errors of TensorFlow and the system inside mean."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise Stopped(
-            f"{job.run.path} cannot be used: {error};\nmake room and restart", LOST
-        ) from error
-    except PEER_LOST as error:
-        if job.cluster.workers == 1:
-            raise
-        raise Stopped(
-            f"worker {job.cluster.worker} lost a peer after step {job.state.step}: "
-            f"{job.heartbeat.missing()};\nrestart the whole group",
-            LOST,
-        ) from error
-    except tf.errors.ResourceExhaustedError as error:
-        raise Failure(
-            f"out of memory with --global_batch={job.config.global_batch} on "
-            f"{job.cluster.replicas} replica(s); lower --global_batch or "
-            "--model_width, or use --precision=mixed_bfloat16"
-        ) from error
 
 
 def _record(job: Job, *, resumed: bool) -> None:

@@ -1,7 +1,6 @@
 """Trains a model: python -m trainer.main --strategy=mirrored."""
 
 from trainer import commandline, flags, quiet, runs, signals
-from trainer.commandline import UsageError
 
 SUMMARY = "Trains a small image classifier; --run_dir resumes a run."
 
@@ -18,10 +17,7 @@ def main() -> None:
         return
     with quiet.start_up():
         from trainer import job
-    try:
-        job.train(run, config, run_config, request)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    job.train(run, config, run_config, request)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 import dataclasses
 import math
 
-from trainer.config import Config, RunConfig, Schedule
+from trainer.config import Config, OptimConfig, RunConfig, Schedule
 
+WARMUP_PART = 0.1  # of the steps at most, when no warm-up is asked for
 TRIANGLE_RISE = 0.2  # of the steps, when no warm-up is asked for
 
 
@@ -48,6 +49,15 @@ class Plan:
         return min(due + [stop for stop in self.stops if stop > step])
 
 
+def _warmup(optim: OptimConfig, per_epoch: float, total: int) -> int:
+    """Steps of warm-up: what was asked for, or what suits the schedule."""
+    if optim.warmup_epochs is not None:
+        return round(optim.warmup_epochs * per_epoch)
+    if optim.schedule is Schedule.TRIANGLE:
+        return round(TRIANGLE_RISE * total)
+    return min(round(per_epoch), round(WARMUP_PART * total))
+
+
 def make(config: Config, run_config: RunConfig, num_rows: int) -> Plan:
     """The plan for `num_rows` training rows.
 
@@ -59,9 +69,7 @@ def make(config: Config, run_config: RunConfig, num_rows: int) -> Plan:
     if total is None:
         # The rounding keeps 9.9 x 50,000 / 500 = 990.0000000000001 from becoming 991.
         total = max(1, math.ceil(round(config.epochs * per_epoch, 6)))
-    warmup = round(config.optim.warmup_epochs * per_epoch)
-    if config.optim.schedule is Schedule.TRIANGLE and warmup == 0:
-        warmup = round(TRIANGLE_RISE * total)
+    warmup = _warmup(config.optim, per_epoch, total)
     if warmup and warmup >= total:
         raise ValueError(
             f"--warmup_epochs={config.optim.warmup_epochs} are {warmup} steps and must "

@@ -45,15 +45,26 @@ def ensure(
     if not write:
         raise UsageError(
             f"--dataset={name} is not prepared in {builder.data_dir} and --dry_run "
-            f"writes nothing; run python -m trainer.prepare --dataset={name} first"
+            f"writes nothing; run python -m trainer.prepare --dataset={name} "
+            f"--data_dir={builder._data_dir_root} first"
         )
     _check_reachable(builder)
     with _turn(builder, say):
         builder = datasets.locate(name, data_dir)
         if not builder.is_prepared():
+            _check_absent(pathlib.Path(builder.data_dir))
             say(f"preparing {builder.info.full_name} in {builder.data_dir}")
             _prepare(builder)
     return datasets.locate(name, data_dir)
+
+
+def _check_absent(folder: pathlib.Path) -> None:
+    """TFDS renames a finished folder; one that stands here unprepared is damaged."""
+    if folder.exists():
+        raise UsageError(
+            f"{folder} is half-written: it has no dataset_info.json;\n"
+            "delete it and prepare the data set again"
+        )
 
 
 def _prepare(builder: "tfds.core.DatasetBuilder") -> None:

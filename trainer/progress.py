@@ -1,5 +1,6 @@
 """One live line on a terminal; in a pipe or a file a line every few seconds."""
 
+import contextlib
 import shutil
 import sys
 from collections.abc import Callable
@@ -20,22 +21,36 @@ class Progress:
         self._now, self._out = now, out
         self._live = out.isatty()
         self._shown = -EVERY_SECS
+        self._open = False  # a live line waits for its end
 
     def update(self, message: str, *, last: bool = False) -> None:
         """Shows `message` if it is time, and in any case when it is the `last`."""
         if self._live:
             width = shutil.get_terminal_size().columns - 1
             end = "\n" if last else ""
-            self._out.write(f"\r{message[:width]}\x1b[K{end}")
-            self._out.flush()
+            self._write(f"\r{message[:width]}\x1b[K{end}")
+            self._open = not last
         elif last or self._now() - self._shown >= EVERY_SECS:
             self._shown = self._now()
-            print(message, file=self._out, flush=True)
+            self._write(f"{message}\n")
 
     def say(self, message: str) -> None:
         """Prints a line that stays."""
         clear = "\r\x1b[K" if self._live else ""
-        print(f"{clear}{message}", file=self._out, flush=True)
+        self._write(f"{clear}{message}\n")
+        self._open = False
+
+    def close(self) -> None:
+        """Ends a live line, so that what follows has its own."""
+        if self._open:
+            self._write("\n")
+        self._open = False
+
+    def _write(self, text: str) -> None:
+        # Whoever reads may leave (`| head`): training goes on.
+        with contextlib.suppress(OSError):
+            self._out.write(text)
+            self._out.flush()
 
 
 def duration(secs: float) -> str:

@@ -23,7 +23,7 @@ def check_data(job: "Job") -> None:
     if found := differences(theirs, job.data.recorded()):
         named = "; ".join(found)[:500]
         raise UsageError(
-            f"{job.run.path} was trained on other data ({named});\n"
+            f"{job.run.path} was trained on other data (its != yours: {named});\n"
             "give its own --data_dir, or another --run_dir"
         )
 

@@ -6,11 +6,13 @@ Synopsis::
     print(run.result()["test_accuracy"], run.config().model.name)
 """
 
+import contextlib
 import dataclasses
 import datetime
 import json
 import os
 import pathlib
+import shlex
 from typing import Any
 
 from trainer import files
@@ -75,9 +77,12 @@ class Run:
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
-            return json.loads((self.path / name).read_bytes())
+            found = json.loads((self.path / name).read_bytes())
         except (OSError, ValueError) as error:
             raise UsageError(f"{self.path / name} cannot be read: {error}") from error
+        if not isinstance(found, dict):
+            raise UsageError(f"{self.path / name} is damaged: it holds no object")
+        return found
 
 
 def find(run_dir: str | None, *, root: str = "runs") -> Run:
@@ -99,10 +104,12 @@ def find(run_dir: str | None, *, root: str = "runs") -> Run:
 def new_path(config: Config, run_config: RunConfig) -> pathlib.Path:
     """Where this training goes: --run_dir, or a fresh name under --runs_root."""
     if run_config.run_dir is not None:
-        return pathlib.Path(run_config.run_dir).absolute()
+        return pathlib.Path(run_config.run_dir).resolve()  # of latest, its run
     now = datetime.datetime.now(datetime.UTC)
     dataset = config.data.dataset.replace("/", "-").replace(":", "-")
-    name = f"{now:%Y%m%d-%H%M%S}-{config.model.name}-{dataset}"
+    # Milliseconds: the runs of a sweep are named in the same second.
+    time = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}"
+    name = f"{time}-{config.model.name}-{dataset}"
     root = pathlib.Path(run_config.runs_root).absolute()
     names = [name, *(f"{name}-{n}" for n in range(2, 100))]
     return next(root / n for n in names if not (root / n).exists())
@@ -126,10 +133,13 @@ def admit(run: Run, config: Config, run_config: RunConfig) -> None:
         raise UsageError(
             f"--resume=never, but {run.path} holds a run; name another --run_dir"
         )
-    theirs, ours = run.recorded().get("config", {}), config.to_json()
+    theirs, ours = run.recorded().get("config"), config.to_json()
+    if not isinstance(theirs, dict):
+        raise UsageError(f"{run.path / 'config.json'} holds no config; it is damaged")
     if found := differences(theirs, ours):
+        named = "; ".join(found)[:500]
         raise UsageError(
-            f"{run.path} was started with another config ({'; '.join(found)});\n"
+            f"{run.path} was started with another config (its != yours: {named});\n"
             "give the same flags, or another --run_dir"
         )
 
@@ -162,23 +172,34 @@ def _just_begun(path: pathlib.Path) -> bool:
 
 
 def make_latest(run: Run) -> None:
-    """Lets `latest` beside the run point at it, unless a file of that name is there."""
+    """Lets `latest` beside the run point at it; a convenience that may fail.
+
+    Anything of that name which is not a link to a run is left alone.
+    """
     link = run.path.parent / LATEST
-    if link.exists() and not link.is_symlink():
+    if run.path.name == LATEST or (link.exists() and not link.is_symlink()):
+        return
+    if link.exists() and not Run(link).exists:
         return
     beside = link.with_name(f".{LATEST}.{os.getpid()}")
-    beside.unlink(missing_ok=True)
-    beside.symlink_to(run.path.name)
-    os.replace(beside, link)
+    with contextlib.suppress(OSError):
+        beside.unlink(missing_ok=True)
+        beside.symlink_to(run.path.name)
+        os.replace(beside, link)
 
 
 def closing(run: Run, result: dict[str, Any]) -> str:
     """The last words: accuracy with interval, provenance, what to type next."""
+    if "test_accuracy_interval" not in result:
+        raise UsageError(f"{run.path / 'result.json'} is not one of ours")
     low, high = result["test_accuracy_interval"]
+    where, parent = shlex.quote(str(run.path)), shlex.quote(str(run.path.parent))
     return (
         f"test accuracy {result['test_accuracy']:.2%} (95 % interval {low:.2%} to "
         f"{high:.2%}) on all {result['test_images']:,} images of {result['data']}\n"
         f"{result['steps']:,} steps, {result['images_per_second']:,.0f} images/s, "
         f"weights {result['weights_sha256'][:12]}, run {run.path}\n"
-        f"next: tensorboard --logdir {run.path.parent}"
+        f"next: tensorboard --logdir {parent}\n"
+        f"      python -m eval.report --run_dir={where}\n"
+        f"      python -m export.tflite --quantize --run_dir={where}"
     )

@@ -100,7 +100,8 @@ class TrainState:
             variable.assign(arrays[name])
         self.step = facts["step"]
         self.rows_digest = bytes.fromhex(facts["rows_sha256"])
-        self.sums = Sums(np.array(facts["sums"]["totals"]), facts["sums"]["count"])
+        totals = [float.fromhex(total) for total in facts["sums"]["totals"]]
+        self.sums = Sums(np.array(totals), facts["sums"]["count"])
         self.seconds, self.images = facts["train_seconds"], facts["train_images"]
 
     def facts(self) -> dict[str, Any]:
@@ -111,7 +112,11 @@ class TrainState:
             "rows_sha256": self.rows_digest.hex(),
             "weights_sha256": weights_sha256(shipped(arrays)),
             "raw_weights_sha256": weights_sha256(raw(arrays)),
-            "sums": {"totals": self.sums.totals.tolist(), "count": self.sums.count},
+            "sums": {
+                # As text: a gradient norm of float16 may be infinite, JSON has none.
+                "totals": [float(total).hex() for total in self.sums.totals],
+                "count": self.sums.count,
+            },
             "train_seconds": self.seconds,
             "train_images": self.images,
         }

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import pathlib
 
 import numpy as np
 import psutil
@@ -182,8 +181,3 @@ def _sha256(ids: list[str], images: np.ndarray, labels: np.ndarray) -> str:
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
-
-
-def folder(builder: tfds.core.DatasetBuilder) -> pathlib.Path:
-    """Where the prepared files of `builder` are or will be."""
-    return pathlib.Path(builder.data_dir)

@@ -104,8 +104,10 @@ class BatchNorm(keras.layers.Layer):
             )
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         if x.dtype == tf.float64 or (self.synchronized and replicas > 1):
-            mean, variance = self._moments(x)
-            y = self._normalise(x, mean, variance)
+            mean, biased = self._moments(x)
+            y = self._normalise(x, mean, biased)
+            count = math.prod(x.shape[:3]) * (replicas if self.synchronized else 1)
+            variance = biased * (count / max(1, count - 1))  # as the fused kernel's
         else:
             y, mean, variance = self._fused(x)
         here = address.current()
@@ -145,16 +147,20 @@ class BatchNorm(keras.layers.Layer):
         return y
 
     def _moments(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mean and biased variance [C], over all replicas when synchronized."""
+        """Mean and biased variance [C], over all replicas when synchronized.
+
+        In two passes: E[x^2] - E[x]^2 loses everything where the mean is large.
+        """
         wide = tf.cast(x, self.variable_dtype)
-        mean = tf.reduce_mean(wide, [0, 1, 2])
-        square = tf.reduce_mean(tf.square(wide), [0, 1, 2])
-        if self.synchronized:
-            replica = tf.distribute.get_replica_context()
-            mean, square = replica.all_reduce(
-                tf.distribute.ReduceOp.MEAN, [mean, square]
-            )
-        return mean, square - tf.square(mean)
+        mean = self._over_replicas(tf.reduce_mean(wide, [0, 1, 2]))
+        variance = tf.reduce_mean(tf.square(wide - mean), [0, 1, 2])
+        return mean, self._over_replicas(variance)
+
+    def _over_replicas(self, value: tf.Tensor) -> tf.Tensor:
+        if not self.synchronized:
+            return value
+        replica = tf.distribute.get_replica_context()
+        return replica.all_reduce(tf.distribute.ReduceOp.MEAN, value)
 
     def get_config(self) -> dict:
         return {

@@ -1,0 +1,74 @@
+"""Run directories: names, the link to the newest, what is admitted and what refused."""
+
+import json
+
+import pytest
+
+from trainer import runs
+from trainer.commandline import UsageError
+from trainer.config import Config, Resume, RunConfig
+from trainer.runs import Run
+
+
+def begin(path, config=None) -> Run:
+    path.mkdir(parents=True)
+    recorded = {"version": 1, "config": (config or Config()).to_json()}
+    (path / "config.json").write_text(json.dumps(recorded))
+    return Run(path)
+
+
+def test_the_link_follows_the_newest_run(tmp_path):
+    for name in ("a", "b"):
+        runs.make_latest(begin(tmp_path / name))
+        assert runs.find(None, root=str(tmp_path)).path == tmp_path / name
+
+
+def test_latest_is_resumed_as_the_run_it_means(tmp_path):
+    runs.make_latest(begin(tmp_path / "a"))
+    given = RunConfig(run_dir=str(tmp_path / "latest"))
+    assert runs.new_path(Config(), given) == tmp_path / "a"
+    runs.make_latest(Run(tmp_path / "a"))
+    assert runs.find(None, root=str(tmp_path)).path == tmp_path / "a"
+
+
+def test_what_is_not_a_link_to_a_run_is_left_alone(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "latest").symlink_to("mine")
+    runs.make_latest(begin(tmp_path / "a"))
+    assert (tmp_path / "latest").resolve() == tmp_path / "mine"
+    other = tmp_path / "other"
+    (other / "latest").mkdir(parents=True)
+    runs.make_latest(begin(other / "a"))
+    assert (other / "latest").is_dir()
+
+
+def test_runs_of_one_second_have_names_of_their_own(tmp_path):
+    root = RunConfig(runs_root=str(tmp_path))
+    first = runs.new_path(Config(), root)
+    first.mkdir()
+    assert runs.new_path(Config(), root) != first
+
+
+@pytest.mark.parametrize("content", ["[]", "null", '"x"', "3", "{", '{"config": []}'])
+def test_a_damaged_config_is_named(tmp_path, content):
+    run = begin(tmp_path / "a")
+    (run.path / "config.json").write_text(content)
+    with pytest.raises(UsageError, match="config.json"):
+        runs.admit(run, Config(), RunConfig())
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "{"])
+def test_a_damaged_result_is_named(tmp_path, content):
+    run = begin(tmp_path / "a")
+    (run.path / "result.json").write_text(content)
+    with pytest.raises(UsageError, match="result.json"):
+        runs.closing(run, run.result())
+
+
+def test_another_config_is_refused_by_naming_its_fields(tmp_path):
+    run = begin(tmp_path / "a", Config(seed=3))
+    with pytest.raises(UsageError, match="seed: 3 != 0"):
+        runs.admit(run, Config(), RunConfig())
+    runs.admit(run, Config(seed=3), RunConfig(logical_devices=None, threads=2))
+    with pytest.raises(UsageError, match="--resume=never"):
+        runs.admit(run, Config(seed=3), RunConfig(resume=Resume.NEVER))
