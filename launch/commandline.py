@@ -42,12 +42,13 @@ def run(
     values = flags.FlagValues()
     define(values)
     name = doc.partition(":")[0]
-    if _HELP.intersection(own):
-        print(_help(doc, values))
-        return 0
     try:
-        _parse(values, own)
-        code = command(values, after)
+        if _HELP.intersection(own):
+            print(_help(doc, values))
+            code = 0
+        else:
+            _parse(values, own)
+            code = command(values, after)
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # `| head`; Python flushes once more on its way out

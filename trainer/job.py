@@ -109,12 +109,7 @@ def assemble(
     planned = _plan(config, run_config, held)
     with quiet.start_up(), clock.phase("build"):
         state, trainer = _build(config, connected, held)
-        evaluator = Evaluator(
-            config.model,
-            image_shape=held.image_shape,
-            num_classes=len(held.train.names),
-            device=connected.local_devices[0],
-        )
+        evaluator = _evaluator(config, connected, held)
     return Job(
         run=run,
         config=config,
@@ -166,6 +161,17 @@ def _build(
     images = steps.Images(held.train.images, held.train.labels, connected)
     trainer = steps.Trainer(config, connected, model, optimizer, images)
     return TrainState(model, optimizer), trainer
+
+
+def _evaluator(
+    config: Config, connected: cluster.Cluster, held: data.Data
+) -> Evaluator:
+    return Evaluator(
+        config.model,
+        image_shape=held.image_shape,
+        num_classes=len(held.train.names),
+        device=connected.local_devices[0],
+    )
 
 
 def _rehearse(job: Job) -> None:
