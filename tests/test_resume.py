@@ -114,6 +114,13 @@ def test_a_signal_saves_and_its_resume_is_exact(data_dir, tmp_path, number, code
     assert_equal_runs(whole, cut)
 
 
+def test_the_line_of_the_call_that_compiles_has_a_speed_too(data_dir, tmp_path):
+    words = ["--log_every_steps=1", "--train_steps=2", "--warmup_epochs=0"]
+    train(data_dir, tmp_path / "run", *words, check=True)
+    seen = events(tmp_path / "run")
+    assert [step for tag, step in seen if tag == "train/images_per_second"] == [1, 2]
+
+
 def test_a_finished_run_prints_its_result_at_once(data_dir, tmp_path):
     words = ["--train_steps=2", "--warmup_epochs=0"]
     first = train(data_dir, tmp_path / "run", *words, check=True)

@@ -64,12 +64,13 @@ class Log:
     """Writes the means since the last line to metrics.jsonl and TensorBoard."""
 
     plan: Plan
+    clock: Clock
     config: Config
     metrics: Metrics
     summaries: Summaries
     since: tuple[float, int]  # seconds and images of training at the last line
 
-    def __call__(self, state: TrainState, _outcome: Outcome) -> None:
+    def __call__(self, state: TrainState, outcome: Outcome) -> None:
         """Writes a line if one is due, and empties the sums."""
         if not self.plan.log(state.step):
             return
@@ -81,14 +82,24 @@ class Log:
             **_finite(state.sums.means()),
             "learning_rate": optim.rate(state.step - 1, self.config.optim, **plan),
         }
-        seconds, images = state.seconds - self.since[0], state.images - self.since[1]
-        self.since = (state.seconds, state.images)
-        speed = {"images_per_second": round(images / seconds, 1)} if images else {}
+        speed = {"images_per_second": round(self._speed(state, outcome), 1)}
         epoch = self.plan.epoch(state.step)
         self.metrics.write(state.step, epoch, "train", **values, **speed)
         tagged = {f"train/{k}": v for k, v in (values | speed).items()}
         self.summaries.scalars(state.step, tagged)
         state.sums = Sums()
+
+    def _speed(self, state: TrainState, outcome: Outcome) -> float:
+        """Images per second since the last line.
+
+        A line that had only the call that compiled takes that one: each line of a run
+        has a speed, wherever its processes started.
+        """
+        seconds, images = state.seconds - self.since[0], state.images - self.since[1]
+        self.since = (state.seconds, state.images)
+        if not images:
+            seconds, images = self.clock.last["compile"], outcome.rows.size
+        return images / seconds
 
 
 def _finite(values: dict[str, float]) -> dict[str, float | None]:

@@ -34,9 +34,8 @@ def make(job: "Job") -> tuple[list[Action], actions.Validate | None]:
         _introduce(job, events)
     first, now = job.state.step, job.clock.now()
     report = actions.Report(job.plan, job.progress, job.clock)
-    log = actions.Log(
-        job.plan, job.config, lines, events, (job.state.seconds, job.state.images)
-    )
+    since = (job.state.seconds, job.state.images)
+    log = actions.Log(job.plan, job.clock, job.config, lines, events, since)
     validate = _validate(job, lines, events) if len(job.data.held_out) else None
     save = _save(job, [lines.sync, events.sync])
     stop = actions.StopWhenAsked(job.request, job.plan, job.run, alone, save)
