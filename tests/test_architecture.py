@@ -15,6 +15,7 @@ ALLOWED = {
     "launch": {"launch"},
 }
 NO_TENSORFLOW = [
+    "trainer/choices.py",
     "trainer/config.py",
     "trainer/flags.py",
     "trainer/plan.py",

@@ -25,6 +25,7 @@ FLAGS = [
     "ema_decay",
     "epochs",
     "eval_every_epochs",
+    "eval_tta",
     "global_batch",
     "grace_secs",
     "hang_secs",
@@ -81,6 +82,9 @@ BAD = """
 --epochs=ten
 --eval_every_epochs=0
 --eval_every_epochs=nan
+--eval_tta=crop
+--eval_tta=
+--eval_tta
 --global_batch=0
 --global_batch=-8
 --global_batch=12.5

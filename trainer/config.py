@@ -9,56 +9,15 @@ import enum
 import math
 from typing import Any
 
-
-class Strategy(enum.Enum):
-    """How replicas share a step."""
-
-    ONE_DEVICE = "one_device"
-    MIRRORED = "mirrored"  # all GPUs of this process, or --logical_devices
-    MULTI_WORKER = "multi_worker"  # the processes that TF_CONFIG lists
-
-
-class Augment(enum.Enum):
-    """What is done to the training images; each includes the one before."""
-
-    NONE = "none"
-    FLIP = "flip"
-    FLIP_CROP = "flip_crop"
-    FLIP_CROP_CUTOUT = "flip_crop_cutout"
-    CROP = "crop"  # for what may not be mirrored, such as digits
-
-
-class OptimizerName(enum.Enum):
-    """SGD with Nesterov momentum, or Adam with decoupled weight decay."""
-
-    SGD = "sgd"
-    ADAMW = "adamw"
-
-
-class Schedule(enum.Enum):
-    """The shape of the learning rate after warm-up."""
-
-    CONSTANT = "constant"
-    COSINE = "cosine"
-    PIECEWISE = "piecewise"  # a tenth after 1/2 and again after 3/4 of the steps
-    TRIANGLE = "triangle"  # one cycle: up in the warm-up, down to zero in the rest
-
-
-class Precision(enum.Enum):
-    """Keras dtype policy of the training step; evaluation is always float32."""
-
-    FLOAT32 = "float32"
-    MIXED_BFLOAT16 = "mixed_bfloat16"
-    MIXED_FLOAT16 = "mixed_float16"
-    FLOAT64 = "float64"  # slow: makes rounding negligible when replicas are compared
-
-
-class Resume(enum.Enum):
-    """What to do with a run directory that holds checkpoints."""
-
-    AUTO = "auto"
-    NEVER = "never"
-    MUST = "must"
+from trainer.choices import (
+    Augment,
+    EvalTta,
+    OptimizerName,
+    Precision,
+    Resume,
+    Schedule,
+    Strategy,
+)
 
 
 def _require(condition: bool, message: str) -> None:
@@ -230,6 +189,7 @@ class RunConfig:
     checkpoint_every_steps: int | None = None  # None: at most a minute of work at risk
     keep_checkpoints: int = 3
     eval_every_epochs: float = 1.0
+    eval_tta: EvalTta = EvalTta.NONE  # of validation and test; weights do not feel it
     log_every_steps: int = 50
     steps_per_call: int | None = None  # None: calls of about a second
     profile_steps: tuple[int, int] | None = None  # first and last step of a profile

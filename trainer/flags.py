@@ -155,6 +155,12 @@ def _define_reports(values: flags.FlagValues) -> None:
     reports.number(
         "eval_every_epochs", default.eval_every_epochs, "Between validations."
     )
+    reports.choice(
+        "eval_tta",
+        default.eval_tta,
+        "Test-time augmentation of validation and test: logits averaged over 2 views, "
+        "or 6; named beside its numbers. All mirror: not for digits.",
+    )
     reports.integer(
         "log_every_steps", default.log_every_steps, "Between lines of metrics."
     )
@@ -235,6 +241,7 @@ def _run_config(values: flags.FlagValues) -> cfg.RunConfig:
         checkpoint_every_steps=values.checkpoint_every_steps,
         keep_checkpoints=values.keep_checkpoints,
         eval_every_epochs=values.eval_every_epochs,
+        eval_tta=cfg.EvalTta(values.eval_tta),
         log_every_steps=values.log_every_steps,
         steps_per_call=values.steps_per_call,
         profile_steps=_profile_steps(values.profile_steps),
