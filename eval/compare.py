@@ -14,6 +14,7 @@ from absl import flags
 
 from eval import report
 from trainer import commandline, quiet
+from trainer.choices import EvalTta
 from trainer.commandline import Failure, UsageError
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def _entries(chosen: list["Subject"], values: flags.FlagValues) -> list["Entry"]
 
     builder = report.builder(chosen[0], values)
     split = evaluation.split_of(builder, "test")
-    return contest.enter(chosen, split, builder)
+    return contest.enter(chosen, split, builder, EvalTta(values.eval_tta))
 
 
 def words_of(argv: list[str]) -> tuple[list[str], list[str]]:

@@ -10,6 +10,7 @@ import numpy as np
 from eval import evaluation, gallery, page, scores, significance
 from eval.subject import Subject
 from trainer import config, files
+from trainer.choices import EvalTta
 from trainer.datasets import Split
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Entry:
     split: Split
     dataset: str
     state: str
+    tta: EvalTta
     probabilities: np.ndarray
     floor: float
 
@@ -45,14 +47,17 @@ class Entry:
 
 
 def enter(
-    subjects: Sequence[Subject], split: Split, builder: "tfds.core.DatasetBuilder"
+    subjects: Sequence[Subject],
+    split: Split,
+    builder: "tfds.core.DatasetBuilder",
+    tta: EvalTta = EvalTta.NONE,
 ) -> list[Entry]:
-    """Evaluates each subject on `split`, a test split of `builder`.
+    """Evaluates each subject on `split`, a test split of `builder`, in the same way.
 
     All are opened before the first is evaluated, so that one which does not fit is
     found before anything is written.
     """
-    predictors = [evaluation.opened(subject, split) for subject in subjects]
+    predictors = [evaluation.opened(subject, split, tta) for subject in subjects]
     return [
         _entry(evaluation.evaluate(subject, predictor, split, builder))
         for subject, predictor in zip(subjects, predictors, strict=True)
@@ -65,6 +70,7 @@ def _entry(done: evaluation.Evaluation) -> Entry:
         split=done.split,
         dataset=done.dataset,
         state=done.calibration.state.value,
+        tta=done.predictor.tta,
         probabilities=done.softened,
         floor=done.floor,
     )
@@ -100,7 +106,8 @@ def _row(entry: Entry) -> dict[str, Any]:
         scores.ties(given),
     )
     named = dict(zip(_NAMES, values, strict=True))
-    return entry.subject.facts | {"calibration": entry.state} | named
+    how = {"calibration": entry.state, "eval_tta": entry.tta.value}
+    return entry.subject.facts | how | named
 
 
 def _pair(first: Entry, second: Entry) -> dict[str, Any]:
@@ -159,6 +166,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     width = max(len(model["name"]) for model in found["models"])
     text = [
         f"{model['name']:{width}}  accuracy {model['accuracy']:.2%}"
+        f"{EvalTta(model['eval_tta']).words}"
         f" ({model['accuracy_interval'][0]:.2%} to {model['accuracy_interval'][1]:.2%})"
         f"  NLL {model['nll']:.4f}  ECE {model['ece']:.2%}"
         for model in found["models"]

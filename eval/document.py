@@ -8,6 +8,7 @@ from typing import Any
 
 from eval import gallery, robustness, scores, summary
 from eval.evaluation import Evaluation
+from trainer import tta
 from trainer.runs import Run
 
 VERSION = 1
@@ -33,6 +34,7 @@ def build(
             "output": evaluation.predictor.output.value,
             "output_was_given": evaluation.predictor.given,
         },
+        "eval_tta": evaluation.predictor.tta.value,
         "data": _data(evaluation),
         "calibration": {
             "state": evaluation.calibration.state.value,
@@ -70,7 +72,11 @@ def _robustness(evaluation: Evaluation, rows: Any) -> dict[str, Any] | None:
         return None
     split = evaluation.split
     return robustness.measure(
-        evaluation.answer, split.images[rows], split.labels[rows], evaluation.floor
+        evaluation.answer,
+        split.images[rows],
+        split.labels[rows],
+        evaluation.floor,
+        views=tta.count(evaluation.predictor.tta),
     )
 
 

@@ -11,7 +11,8 @@ from eval.calibration import Calibration
 from eval.predictors import Predictor
 from eval.progress import Tick
 from eval.subject import Subject
-from trainer import datasets, quiet
+from trainer import datasets, quiet, tta
+from trainer.choices import EvalTta
 from trainer.commandline import UsageError
 from trainer.datasets import Split
 
@@ -51,7 +52,7 @@ class Evaluation:
         return temperature.soften(self.predictor(images, tick), value, self.floor)
 
     def packed(self) -> bytes:
-        """predictions.npz: ids, labels, probabilities, and of which model and data."""
+        """predictions.npz: ids, labels, probabilities, and how they were had."""
         buffer = io.BytesIO()
         np.savez_compressed(
             buffer,
@@ -59,6 +60,7 @@ class Evaluation:
             labels=self.split.labels,
             probabilities=self.probabilities,
             floor=self.floor,
+            eval_tta=np.array(self.predictor.tta.value),
             model_sha256=np.array(self.subject.facts["sha256"]),
             data_sha256=np.array(self.split.sha256),
         )
@@ -71,7 +73,9 @@ def split_of(builder: "tfds.core.DatasetBuilder", which: str) -> Split:
         return datasets.load(builder, which)
 
 
-def opened(subject: Subject, split: Split) -> Predictor:
+def opened(
+    subject: Subject, split: Split, eval_tta: EvalTta = EvalTta.NONE
+) -> Predictor:
     """The Predictor of `subject` for images like those of `split`.
 
     Raises:
@@ -86,7 +90,7 @@ def opened(subject: Subject, split: Split) -> Predictor:
     shape, classes = split.images.shape[1:], len(split.names)
     predictor = subject.open(shape, classes)
     predictor.check(shape, classes)
-    return predictor
+    return predictor.averaging(eval_tta)
 
 
 def evaluate(
@@ -100,7 +104,8 @@ def evaluate(
     Raises:
         ValueError: an answer is not finite or no probability.
     """
-    with progress.bar(len(split.images), "test images") as tick:
+    answers = len(split.images) * tta.count(predictor.tta)
+    with progress.bar(answers, "test images") as tick:
         probabilities = predictor(split.images, tick)
     scores.check(probabilities, split.labels)
     return Evaluation(
@@ -117,6 +122,11 @@ def evaluate(
 def _calibration(
     subject: Subject, predictor: Predictor, builder: "tfds.core.DatasetBuilder"
 ) -> Calibration:
+    if predictor.tta is not EvalTta.NONE:
+        return calibration.none(
+            "Uncalibrated: temperatures belong to what ships, and that answers without"
+            " test-time augmentation."
+        )
     if subject.run is None:
         return calibration.inside(subject.manifest)
     if not subject.final:

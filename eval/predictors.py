@@ -9,6 +9,8 @@ from eval import outputs, progress
 from eval.outputs import Output
 from eval.pixels import InputRange, Pixels
 from eval.progress import Tick
+from trainer import tta as augmentation
+from trainer.choices import EvalTta
 from trainer.commandline import UsageError
 
 
@@ -31,11 +33,19 @@ class Predictor:
         name: how it is called in a report.
         output: what its answers are; AUTO until the first call has seen them.
         given: whether the caller's word, not the automatic rule, decided that.
+        tta: the views of an image that its answers are the mean over.
     """
 
-    def __init__(self, name: str, model: Model, output: Output = Output.AUTO) -> None:
+    def __init__(
+        self,
+        name: str,
+        model: Model,
+        output: Output = Output.AUTO,
+        tta: EvalTta = EvalTta.NONE,
+    ) -> None:
         self.name = name
         self.output = output
+        self.tta = tta
         self.given = output is not Output.AUTO
         self._model = model
 
@@ -43,6 +53,10 @@ class Predictor:
     def floor(self) -> float:
         """The probability below which one reads as 0."""
         return outputs.floor(self.output, self._model.step)
+
+    def averaging(self, tta: EvalTta) -> "Predictor":
+        """The same model; its answers are means over the views of `tta`."""
+        return Predictor(self.name, self._model, self.output, tta)
 
     def check(self, shape: tuple[int, ...], classes: int) -> None:
         """Raises UsageError unless it classifies images of `shape` into `classes`."""
@@ -58,12 +72,32 @@ class Predictor:
     def __call__(self, images: np.ndarray, tick: Tick = progress.silent) -> np.ndarray:
         """Probabilities for `images` uint8 [N, H, W, C]: float64 [N, classes].
 
+        `tick` hears of each image once for each view. Views are averaged as logits, or
+        as log-probabilities where the model gives no logits; a softmax of either is
+        the same, as they differ by a number per image and view.
+
         Raises:
             ValueError: an answer is not finite or not what it should be.
         """
+        if self.tta is EvalTta.NONE:
+            return self._probabilities(self._raw(images, tick))
+
+        def logits(view: np.ndarray) -> np.ndarray:
+            raw = self._raw(view, tick)
+            if self.output is Output.LOGITS:
+                return raw
+            return np.log(np.maximum(self._probabilities(raw), self.floor))
+
+        averaged = augmentation.mean(logits, images, self.tta)
+        return outputs.probabilities(averaged, Output.LOGITS, step=0)
+
+    def _raw(self, images: np.ndarray, tick: Tick) -> np.ndarray:
         raw = self._model(images, tick)
         if self.output is Output.AUTO:
             self.output = outputs.kind(raw, self._model.step)
+        return raw
+
+    def _probabilities(self, raw: np.ndarray) -> np.ndarray:
         return outputs.probabilities(raw, self.output, self._model.step)
 
 

@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 from eval import document, gallery, page, plots, scores
 from eval.evaluation import PREDICTIONS, Evaluation
 from trainer import files
+from trainer import tta as augmentation
+from trainer.choices import EvalTta
 from trainer.commandline import Failure
 
 PAGE, DATA = "report.html", "report.json"
@@ -32,6 +34,8 @@ def files_of(report: Mapping[str, Any], evaluation: Evaluation) -> dict[str, byt
         pictures=pictures,
         images=_images(report, evaluation),
         notes=_notes(report),
+        tta=EvalTta(report["eval_tta"]),
+        how=_how(report),
         evaluated=_evaluated(report),
     )
     content[DATA] = files.json_bytes(report)
@@ -58,7 +62,7 @@ def _figures(
 ) -> dict[str, tuple[Figure, str]]:
     """Each picture and what it shows, in words for those who do not see it."""
     found, names = report["scores"], report["data"]["classes"]
-    tables = {"as the model answers": found["reliability"]}
+    tables = {_how(report): found["reliability"]}
     if report["calibrated"]:
         tables["calibrated"] = report["calibrated"]["reliability"]
     risks = scores.risks(evaluation.softened, evaluation.split.labels)
@@ -92,6 +96,10 @@ def _figures(
     return figures
 
 
+def _how(report: Mapping[str, Any]) -> str:
+    return EvalTta(report["eval_tta"]).words.strip() or "as the model answers"
+
+
 def _images(report: Mapping[str, Any], evaluation: Evaluation) -> dict[int, str]:
     rows = {entry["row"] for kind in report["gallery"].values() for entry in kind}
     return {row: gallery.data_uri(evaluation.split.images[row]) for row in rows}
@@ -99,26 +107,40 @@ def _images(report: Mapping[str, Any], evaluation: Evaluation) -> dict[int, str]
 
 def _notes(report: Mapping[str, Any]) -> list[str]:
     """What a reader must know before the figures."""
-    notes = []
+    tta, notes = EvalTta(report["eval_tta"]), []
+    if tta is not EvalTta.NONE:
+        notes.append(
+            f"Every score here is{tta.words}: a mean over {augmentation.count(tta)} "
+            "views of each image. No exported file does that by itself; what ships has "
+            "the scores of a report without --eval_tta."
+        )
     if report["data"]["same_as_trained"] is False:
         notes.append(
             "This is not the test split that belongs to the training data: "
             f"{report['data']['sha256'][:12]} here, "
             f"{report['data']['trained_on']['test'][:12]} there."
         )
-    result = (report["run"] or {}).get("result") or {}
-    same = (
-        report["data"]["same_as_trained"]
-        and result.get("steps") == (report["model"]["step"])
-    )
-    if same and result["test_accuracy"] != report["scores"]["accuracy"]:
-        notes.append(
-            f"The training itself noted {result['test_accuracy']:.2%} on these images:"
-            " another machine or version rounds differently."
-        )
+    notes += _noted(report, tta)
     if report["calibration"]["state"] == "uncalibrated":
         notes.append(report["calibration"]["why"])
     return notes
+
+
+def _noted(report: Mapping[str, Any], tta: EvalTta) -> list[str]:
+    """What the training said of the same weights and images, if it said another."""
+    result = (report["run"] or {}).get("result") or {}
+    known = result.get("steps") == report["model"]["step"]
+    if not (known and report["data"]["same_as_trained"]):
+        return []
+    noted = EvalTta(result.get("eval_tta", EvalTta.NONE.value))
+    said = f"The training itself noted {result['test_accuracy']:.2%}{noted.words}"
+    if noted is not tta:
+        return [f"{said} on these images."]
+    if result["test_accuracy"] != report["scores"]["accuracy"]:
+        return [
+            f"{said} on these images: another machine or version rounds differently."
+        ]
+    return []
 
 
 def _evaluated(report: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -133,6 +155,7 @@ def _evaluated(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("model SHA-256", model["sha256"]),
         ("step", model["step"]),
         ("answers", answers),
+        ("test-time augmentation", report["eval_tta"]),
         ("data", f"{data['dataset']}, {data['split']}: {data['images']:,} images"),
         ("data SHA-256", data["sha256"]),
         *((f"trained with ({k}) SHA-256", v) for k, v in trained.items()),

@@ -17,6 +17,7 @@ from absl import flags
 from eval.outputs import Output
 from eval.pixels import InputRange
 from trainer import commandline, quiet, runs
+from trainer.choices import EvalTta
 from trainer.commandline import Failure, UsageError
 from trainer.config import RunConfig
 
@@ -40,7 +41,11 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
     define_reading(values)
     out = {"flag_values": values, "module_name": "Report"}
     flags.DEFINE_string(
-        "out_dir", None, "Off: the run's report/, or <model>.report/.", **out
+        "out_dir",
+        None,
+        "Off: the run's report/, or <model>.report/; test-time augmentation is added to"
+        " that name.",
+        **out,
     )
     flags.DEFINE_bool(
         "corruptions", False, "Also on corrupted images, 75 times as many.", **out
@@ -76,6 +81,14 @@ def define_reading(values: flags.FlagValues) -> None:
         "dataset", None, "TFDS data set; off: the model's own, else cifar10.", **where
     )
     flags.DEFINE_string("data_dir", None, "Where it is; off: where it was.", **where)
+    flags.DEFINE_enum(
+        "eval_tta",
+        EvalTta.NONE.value,
+        [member.value for member in EvalTta],
+        "Test-time augmentation: answers averaged over 2 views of an image, or 6; no"
+        " file does that by itself. All mirror: not for digits.",
+        **where,
+    )
 
 
 def check(values: flags.FlagValues) -> None:
@@ -121,6 +134,9 @@ def main(values: flags.FlagValues) -> None:
     """Evaluates, writes the report and prints where it is."""
     check(values)
     chosen, default = _subject(values)
+    tta = EvalTta(values.eval_tta)
+    if tta is not EvalTta.NONE:  # beside the report of what ships, not over it
+        default = default.with_name(f"{default.name}_{tta.value}")
     out = pathlib.Path(values.out_dir).expanduser() if values.out_dir else default
     check_folder(out)
     try:
@@ -135,7 +151,8 @@ def main(values: flags.FlagValues) -> None:
     low, high = report["scores"]["accuracy_interval"]
     print(
         f"{chosen.name}: {report['scores']['accuracy']:.2%} of"
-        f" {report['scores']['images']:,} test images (95 %: {low:.2%} to {high:.2%}),"
+        f" {report['scores']['images']:,} test images{tta.words}"
+        f" (95 %: {low:.2%} to {high:.2%}),"
         f" NLL {best['nll']:.4f}, ECE {best['ece']:.2%},"
         f" {report['calibration']['state']}\n{out / render.PAGE}"
     )
@@ -183,7 +200,7 @@ def _evaluation(chosen: "Subject", values: flags.FlagValues) -> "Evaluation":
 
     source = builder(chosen, values)
     split = evaluation.split_of(source, "test")
-    predictor = evaluation.opened(chosen, split)
+    predictor = evaluation.opened(chosen, split, EvalTta(values.eval_tta))
     return evaluation.evaluate(chosen, predictor, split, source)
 
 

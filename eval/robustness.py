@@ -24,18 +24,20 @@ def measure(
     images: np.ndarray,
     labels: np.ndarray,
     floor: float = scores.SMALLEST,
+    views: int = 1,
 ) -> dict[str, Any]:
     """Accuracy, NLL and ECE under every corruption, and their means over all.
 
     Args:
         answer: probabilities of images; it calls the Tick with each number done.
         images: uint8 [N, H, W, C], every one under all corruptions and severities.
+        views: how often the Tick hears of each image.
     """
     cases = [
         (name, level) for name in corruptions.TYPES for level in corruptions.SEVERITIES
     ]
     types: dict[str, list[dict[str, float]]] = {name: [] for name in corruptions.TYPES}
-    with progress.bar(len(cases) * len(images), "corrupted") as tick:
+    with progress.bar(len(cases) * len(images) * views, "corrupted") as tick:
         for name, level in cases:
             changed = corruptions.corrupt(images, name, level, SEED)
             probabilities = answer(changed, tick)

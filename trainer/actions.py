@@ -1,6 +1,7 @@
 """Every side effect of the loop: called with the state and what the call measured."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 
@@ -137,7 +138,10 @@ class Validate:
             self.scores = self.measure(state)
         epoch = self.plan.epoch(state.step)
         values = {"loss": self.scores.loss, "accuracy": self.scores.accuracy}
-        self.metrics.write(state.step, epoch, "validation", **values)
+        tta = self.evaluator.tta
+        self.metrics.write(
+            state.step, epoch, "validation", **values, eval_tta=tta.value
+        )
         tagged = {f"validation/{k}": v for k, v in values.items()}
         self.summaries.scalars(state.step, tagged)
         if self._picture_due(state.step):
@@ -146,13 +150,14 @@ class Validate:
                 self.summaries.picture(state.step, "validation/confusion", drawn)
         self.progress.say(
             f"epoch {epoch:.4g}: validation accuracy {self.scores.accuracy:.4f}, "
-            f"loss {self.scores.loss:.4f}"
+            f"loss {self.scores.loss:.4f}{tta.words}"
         )
 
     def measure(self, state: TrainState) -> Scores:
         """Scores of the weights that would ship, whether it is time or not."""
         self.evaluator.load(shipped(state.arrays()))
-        return score(self.evaluator.logits(self.images), self.labels)
+        beat = functools.partial(self.heartbeat.beat, "evaluate", state.step)
+        return score(self.evaluator.logits(self.images, beat), self.labels)
 
     def _picture_due(self, step: int) -> bool:
         every = self.plan.evaluate

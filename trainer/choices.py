@@ -60,3 +60,10 @@ class EvalTta(enum.Enum):
     NONE = "none"
     FLIP = "flip"  # the image and its mirror
     FLIP_SHIFT = "flip_shift"  # these, and both moved by a pixel to either side
+
+    @property
+    def words(self) -> str:
+        """What stands behind a number that came from it, nothing for none."""
+        if self is EvalTta.NONE:
+            return ""
+        return f" with {self.value} test-time augmentation"

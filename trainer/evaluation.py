@@ -1,13 +1,15 @@
 """Evaluator: weights in float32 on one device -> logits of a whole split."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from trainer import models
+from trainer import tta as augmentation
+from trainer.choices import EvalTta
 from trainer.config import ModelConfig
 from trainer.intervals import wilson
 
@@ -45,7 +47,11 @@ class Scores:
 
 
 class Evaluator:
-    """Runs one network in float32 on one device, whatever trained its weights."""
+    """Runs one network in float32 on one device, whatever trained its weights.
+
+    Attributes:
+        tta: the views of an image that its logits are the mean over.
+    """
 
     def __init__(
         self,
@@ -54,8 +60,9 @@ class Evaluator:
         image_shape: tuple[int, int, int],
         num_classes: int,
         device: str | None = None,
+        tta: EvalTta = EvalTta.NONE,
     ) -> None:
-        self._device = device
+        self._device, self.tta = device, tta
         with tf.device(device):
             self.model = models.build(
                 config, image_shape=image_shape, num_classes=num_classes
@@ -78,16 +85,27 @@ class Evaluator:
         for path, variable in own.items():
             variable.assign(weights[path].astype(np.float32))
 
-    def logits(self, images: np.ndarray) -> np.ndarray:
-        """float32 [N, K] of uint8 [N, H, W, C]."""
+    def logits(
+        self, images: np.ndarray, tick: Callable[[], object] = lambda: None
+    ) -> np.ndarray:
+        """float32 [N, K] of uint8 [N, H, W, C]; `tick` is called after each batch."""
+
+        def answer(view: np.ndarray) -> np.ndarray:
+            found = self._batch(view)
+            tick()
+            return found
+
         parts = []
         for first in range(0, len(images), BATCH):
             part = images[first : first + BATCH]
-            full = np.zeros((BATCH, *images.shape[1:]), np.uint8)
-            full[: len(part)] = part
-            with tf.device(self._device):
-                parts.append(self._call(tf.constant(full)).numpy()[: len(part)])
+            parts.append(augmentation.mean(answer, part, self.tta))
         return np.concatenate(parts)
+
+    def _batch(self, images: np.ndarray) -> np.ndarray:
+        full = np.zeros((BATCH, *images.shape[1:]), np.uint8)
+        full[: len(images)] = images
+        with tf.device(self._device):
+            return self._call(tf.constant(full)).numpy()[: len(images)]
 
 
 def score(logits: np.ndarray, labels: np.ndarray) -> Scores:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import shutil
 import time
 from collections.abc import Iterator
@@ -109,7 +110,7 @@ def assemble(
     planned = _plan(config, run_config, held)
     with quiet.start_up(), clock.phase("build"):
         state, trainer = _build(config, connected, held)
-        evaluator = _evaluator(config, connected, held)
+        evaluator = _evaluator(config, run_config, connected, held)
     return Job(
         run=run,
         config=config,
@@ -164,13 +165,17 @@ def _build(
 
 
 def _evaluator(
-    config: Config, connected: cluster.Cluster, held: data.Data
+    config: Config,
+    run_config: RunConfig,
+    connected: cluster.Cluster,
+    held: data.Data,
 ) -> Evaluator:
     return Evaluator(
         config.model,
         image_shape=held.image_shape,
         num_classes=len(held.train.names),
         device=connected.local_devices[0],
+        tta=run_config.eval_tta,
     )
 
 
@@ -268,14 +273,15 @@ def _run(job: Job) -> Scores | None:
 
 def _finish(job: Job, validation: Scores | None) -> None:
     """Scores the test split, once, and writes result.json."""
-    job.heartbeat.beat("evaluate", job.state.step)
+    beat = functools.partial(job.heartbeat.beat, "evaluate", job.state.step)
+    beat()
     if not job.cluster.chief:
         return
     job.request.allow(f"after step {job.state.step}, saved, before the test")
     with job.clock.phase("test"):
         job.evaluator.load(shipped(job.state.arrays()))
         test = job.data.test
-        scores = score(job.evaluator.logits(test.images), test.labels)
+        scores = score(job.evaluator.logits(test.images, beat), test.labels)
     job.request.defer()
     described = result.conclude(job, validation, scores)
     job.heartbeat.beat("done", job.state.step)

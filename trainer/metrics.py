@@ -2,7 +2,8 @@
 
 A line is {"version": 1, "step", "epoch", "split", "loss", "accuracy"}; a train line has
 "learning_rate", "gradient_norm" and "images_per_second" as well, and its loss, accuracy
-and norm are means over the steps since the line before.
+and norm are means over the steps since the line before; a validation line has
+"eval_tta", the test-time augmentation it was measured with.
 """
 
 import json

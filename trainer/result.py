@@ -53,6 +53,7 @@ def describe(job: "Job", validation: Scores | None, test: Scores) -> dict[str, A
         "images_per_second": round(actions.images_per_second(state), 1),
         "seconds": {name: round(s, 3) for name, s in job.clock.seconds.items()},
         "parameters": parameters(state.model),
+        "eval_tta": job.evaluator.tta.value,
         "validation_accuracy": validation.accuracy if validation else None,
         "test_accuracy": test.accuracy,
         "test_accuracy_interval": list(test.interval),

@@ -16,6 +16,7 @@ import shlex
 from typing import Any
 
 from trainer import files
+from trainer.choices import EvalTta
 from trainer.commandline import UsageError
 from trainer.config import Config, Resume, RunConfig, differences
 
@@ -190,13 +191,18 @@ def make_latest(run: Run) -> None:
 
 def closing(run: Run, result: dict[str, Any]) -> str:
     """The last words: accuracy with interval, provenance, what to type next."""
-    if "test_accuracy_interval" not in result:
-        raise UsageError(f"{run.path / 'result.json'} is not one of ours")
-    low, high = result["test_accuracy_interval"]
+    try:
+        low, high = result["test_accuracy_interval"]
+        tta = EvalTta(
+            result.get("eval_tta", "none")
+        )  # runs before it was one have none
+    except (KeyError, ValueError) as error:
+        raise UsageError(f"{run.path / 'result.json'} is not one of ours") from error
     where, parent = shlex.quote(str(run.path)), shlex.quote(str(run.path.parent))
     return (
-        f"test accuracy {result['test_accuracy']:.2%} (95 % interval {low:.2%} to "
-        f"{high:.2%}) on all {result['test_images']:,} images of {result['data']}\n"
+        f"test accuracy {result['test_accuracy']:.2%}{tta.words} (95 % interval "
+        f"{low:.2%} to {high:.2%}) on all {result['test_images']:,} images of "
+        f"{result['data']}\n"
         f"{result['steps']:,} steps, {result['images_per_second']:,.0f} images/s, "
         f"weights {result['weights_sha256'][:12]}, run {run.path}\n"
         f"next: tensorboard --logdir {parent}\n"
