@@ -9,6 +9,7 @@ from typing import Any
 from eval import gallery, robustness, scores, summary
 from eval.evaluation import Evaluation
 from trainer import tta
+from trainer.choices import EvalTta
 from trainer.runs import Run
 
 VERSION = 1
@@ -146,7 +147,8 @@ def curves(run: Run | None) -> dict[str, dict[str, tuple[list, list]]]:
         for name in ("loss", "accuracy", "learning_rate"):
             if entry.get(name) is not None:
                 panel = panels.setdefault(name, {})
-                steps, values = panel.setdefault(entry["split"], ([], []))
+                curve = entry["split"] + EvalTta(entry.get("eval_tta", "none")).words
+                steps, values = panel.setdefault(curve, ([], []))
                 steps.append(entry["step"])
                 values.append(entry[name])
     return panels

@@ -16,7 +16,7 @@ import seaborn
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-BLUE, ORANGE = "#2b8ac6", "#e0791a"
+BLUE, ORANGE, GREY = "#2b8ac6", "#e0791a", "#8a8a8a"
 INK = "#010203"  # never used otherwise, so that it can be replaced
 _WIDTH_INCHES = 4.8  # 460 px: letters stay readable on a telephone
 STYLE = {
@@ -142,7 +142,7 @@ def curves(series: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     figure, panels = _axes(0.6 + 1.9 * len(series), rows=len(series), squeeze=False)
     for (title, lines), axes in zip(series.items(), panels[:, 0], strict=True):
         for (name, (steps, values)), colour in zip(
-            lines.items(), (BLUE, ORANGE, INK), strict=False
+            lines.items(), (BLUE, ORANGE, INK, GREY), strict=False
         ):
             mark = "o" if len(steps) <= 30 else None
             axes.plot(steps, values, color=colour, label=name, marker=mark, ms=3)

@@ -135,7 +135,8 @@ def _noted(report: Mapping[str, Any], tta: EvalTta) -> list[str]:
     noted = EvalTta(result.get("eval_tta", EvalTta.NONE.value))
     said = f"The training itself noted {result['test_accuracy']:.2%}{noted.words}"
     if noted is not tta:
-        return [f"{said} on these images."]
+        plain = "" if noted.words else " without test-time augmentation"
+        return [f"{said}{plain} on these images."]
     if result["test_accuracy"] != report["scores"]["accuracy"]:
         return [
             f"{said} on these images: another machine or version rounds differently."

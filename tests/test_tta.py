@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eval import document
 from eval.outputs import Output
 from eval.predictors import Predictor
 from tests import eval_kit
@@ -15,6 +16,7 @@ from tests.conftest import result, train
 from trainer import evaluation, tta
 from trainer.choices import EvalTta
 from trainer.config import ModelConfig
+from trainer.runs import Run
 
 ALL = list(EvalTta)
 RNG = np.random.default_rng(0)
@@ -199,6 +201,21 @@ def test_a_plain_report_stays_plain_and_names_what_the_run_had(report, trained):
     assert "test-time augmentation" not in said
     noted = f"{result(trained[0])['test_accuracy']:.2%} with flip_shift test-time"
     assert f"The training itself noted {noted} augmentation on these images." in page
+
+
+def test_a_run_from_before_there_was_any_had_none(report, trained, tmp_path):
+    shutil.copytree(trained[0], tmp_path / "run", symlinks=True)
+    old = result(trained[0])
+    del old["eval_tta"]
+    (tmp_path / "run" / "result.json").write_text(json.dumps(old))
+    _, page, _ = report("flip")
+    noted = f"{old['test_accuracy']:.2%} without test-time augmentation"
+    assert f"The training itself noted {noted} on these images." in page
+
+
+def test_training_curves_are_named_by_it(trained):
+    named = {"train", "validation with flip_shift test-time augmentation"}
+    assert document.curves(Run(trained[0]))["accuracy"].keys() == named
 
 
 def test_a_comparison_says_it_of_each_model(monkeypatch, capfd, trained, tmp_path):
