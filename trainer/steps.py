@@ -181,11 +181,10 @@ class Trainer:
         first = replica.replica_id_in_sync_group * self._share
         mine = tf.ensure_shape(rows[first : first + self._share], [self._share])
         here = Address(self._config.seed, step, tf.cast(first, tf.int64))
-        pixels = gather(words, mine, self._images.shape)
-        varied = augment(pixels, self._config.data.augment, here)
+        varied, labels = self.batch(words, labels, mine, here)
         drawn = {d.name: d.draw(here, self._share) for d in self._dropouts}
         sums, gradients, statistics = self._gradients(
-            varied, tf.gather(labels, mine), step, here.first, drawn
+            varied, labels, step, here.first, drawn
         )
         reduce_sum = tf.distribute.ReduceOp.SUM
         sums, gradients, statistics = replica.all_reduce(
@@ -194,6 +193,12 @@ class Trainer:
         norm = self._update(gradients, statistics)
         measured = tf.concat([sums / self._config.global_batch, [norm]], 0)
         return measured, replica.all_gather(mine, axis=0)
+
+    def batch(self, words, labels, mine, here):
+        """What a replica learns from: float32 [n, H, W, C] pixels and labels [n]."""
+        pixels = gather(words, mine, self._images.shape)
+        varied = augment(pixels, self._config.data.augment, here)
+        return varied, tf.gather(labels, mine)
 
     def _forward_backward(self, varied, labels, step, first, drawn):
         """Sums of loss and of right answers [2], gradients, batch statistics."""

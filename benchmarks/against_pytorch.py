@@ -1,0 +1,100 @@
+"""Images per second of our bare training step and of PyTorch's on a CPU, interleaved.
+
+    python -m benchmarks.against_pytorch --model=cnn,resnet8 --rounds=5
+
+The same networks layer for layer, the same batch, forward, backward and an SGD step
+with Nesterov momentum. Each framework is a process of its own with all threads, and is
+asked in turn. PyTorch has channels_last and the better of float32 and bfloat16. Only on
+an idle machine: PyTorch's threads wait for each other at every layer, so that beside
+other work two of them are slower than one.
+"""
+
+import importlib.util
+import os
+
+from absl import flags
+
+from benchmarks import rounds, side, training
+from trainer import commandline, models
+from trainer.commandline import UsageError
+
+VALUES = flags.FlagValues()
+# Ours -> PyTorch's, in benchmarks/torch_nets.py. The first is the same network; others
+# are compared by what they do, train on CIFAR-10, image for image.
+TWINS = {
+    "cnn": ("cnn",),
+    "resnet8": ("resnet8",),
+}
+TORCH = "torch==2.13.0"
+PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+
+
+def define(values: flags.FlagValues) -> flags.FlagValues:
+    where = {"flag_values": values, "module_name": "Comparison"}
+    known = sorted(TWINS)
+    flags.DEFINE_list("model", known, f"Of {', '.join(known)}, by commas.", **where)
+    flags.DEFINE_integer("batch", 256, "Images a step.", lower_bound=1, **where)
+    flags.DEFINE_integer(
+        "threads", None, "Of each side; off: every core.", lower_bound=1, **where
+    )
+    training.define_steps(values, 20)
+    return rounds.define(values)
+
+
+def check_torch() -> None:
+    """Raises UsageError where PyTorch is missing: it is no requirement of ours."""
+    if importlib.util.find_spec("torch") is None:
+        raise UsageError(
+            "this compares with PyTorch, which is not installed;\n"
+            f"install it for the comparison: python -m pip install {TORCH}"
+        )
+
+
+def compare(name: str, ours: side.Side, theirs: side.Side, threads: int) -> list[dict]:
+    """A row for each network that our `name` is compared with."""
+    common = {"batch": VALUES.batch, "threads": threads}
+    asked = {}
+    for short, policy in PRECISIONS.items():
+        spec = {"name": name, "precision": policy, **common}
+        asked[f"ours {short}"] = (ours, spec)
+        for twin in TWINS[name]:
+            spec = {"name": twin, "precision": short, **common}
+            asked[f"{twin} {short}"] = (theirs, spec)
+    sides = {
+        label: lambda at=at, spec=spec: at.speed(VALUES.steps, **spec)
+        for label, (at, spec) in asked.items()
+    }
+    measured = rounds.interleaved(sides, VALUES.rounds)
+    return [row(name, twin, measured) for twin in TWINS[name]]
+
+
+def row(name: str, twin: str, measured: dict[str, list[float]]) -> dict:
+    """The medians, and ours in bfloat16 by the better of PyTorch's."""
+    middle = rounds.medians(measured)
+    best = max((f"{twin} {short}" for short in PRECISIONS), key=middle.get)
+    found = {"ours": name, "PyTorch": twin}
+    for short in PRECISIONS:
+        found[f"ours {short}"] = middle[f"ours {short}"]
+        found[f"PyTorch {short}"] = middle[f"{twin} {short}"]
+    found["ours / best"] = rounds.ratio(measured, "ours bfloat16", best)
+    return found
+
+
+def main() -> None:
+    wanted = rounds.chosen(VALUES, "model", sorted(TWINS.keys() & models.MODELS.keys()))
+    check_torch()
+    threads = VALUES.threads or len(os.sched_getaffinity(0))
+    with (
+        side.Side("benchmarks.bare", threads) as ours,
+        side.Side("benchmarks.torch_side", threads) as theirs,
+    ):
+        rows = [
+            found for name in wanted for found in compare(name, ours, theirs, threads)
+        ]
+    settings = {"unit": "images/s", "torch": TORCH, "threads": threads}
+    settings |= {name: VALUES[name].value for name in ("batch", "steps", "rounds")}
+    rounds.report("against_pytorch", settings, rows)
+
+
+if __name__ == "__main__":
+    commandline.run("benchmarks.against_pytorch", __doc__, define(VALUES), main)

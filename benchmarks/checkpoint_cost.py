@@ -1,0 +1,114 @@
+"""Seconds to save and to restore a verified checkpoint, and the share of training.
+
+    python -m benchmarks.checkpoint_cost --data_dir=... --model=cnn
+
+A process of the trainer saves after every step, as it would by default after some 45
+seconds (at most a minute of work is at risk): lines made durable, hashes, files
+flushed, renamed, old ones removed. Restoring is reading, verifying and assigning.
+"""
+
+import pathlib
+import statistics
+import tempfile
+import time
+
+from absl import flags
+
+from benchmarks import rounds, training
+from trainer import commandline, models, quiet
+
+BAR = 0.02  # of the time of training, at the default interval
+VALUES = flags.FlagValues()
+
+
+def define(values: flags.FlagValues) -> flags.FlagValues:
+    training.define(values)
+    flags.DEFINE_integer(
+        "saves",
+        20,
+        "Checkpoints whose mean is a round.",
+        lower_bound=1,
+        flag_values=values,
+        module_name="Measurement",
+    )
+    return rounds.define(values, 3)
+
+
+def save_secs(path: pathlib.Path) -> float:
+    """Trains --saves steps into `path`; seconds of one of their checkpoints."""
+    words = [
+        *training.words(VALUES),
+        f"--train_steps={VALUES.saves}",
+        "--checkpoint_every_steps=1",
+        "--validation_fraction=0",
+    ]
+    done = training.run(words, path)
+    return done.json("result.json")["seconds"]["save"] / VALUES.saves
+
+
+class Restore:
+    """Restores the newest checkpoint of a run into a state made once."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        from trainer import optim, runs, state
+
+        run = runs.Run(path)
+        data, config = run.recorded()["data"], run.config()
+        model = models.build(
+            config.model,
+            image_shape=tuple(data["image_shape"]),
+            num_classes=len(data["labels"]),
+            precision=config.precision.value,
+        )
+        optimizer = optim.build(config, model.trainable_variables)
+        self._state, self._run = state.TrainState(model, optimizer), run
+        self._expected = {"config": config.to_json(), "data": data}
+
+    def seconds(self) -> float:
+        """Seconds to find, verify and take over a checkpoint."""
+        from trainer import checkpoints
+
+        start = time.perf_counter()
+        kept = checkpoints.newest(
+            self._run.checkpoints, skipped=print, expected=self._expected
+        )
+        self._state.load(kept.arrays, kept.facts)
+        return time.perf_counter() - start
+
+    def bytes(self) -> int:
+        """Of one checkpoint."""
+        from trainer import checkpoints
+
+        newest = checkpoints.listed(self._run.checkpoints)[0]
+        return sum(path.stat().st_size for path in newest.iterdir())
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = pathlib.Path(folder)
+        training.run([*training.words(VALUES), "--train_steps=1"], root / "kept")
+        with quiet.start_up():
+            from trainer.actions import RISK_SECS
+
+            restore = Restore(root / "kept")
+        names = iter(range(VALUES.rounds))
+        sides = {
+            "save": lambda: save_secs(root / str(next(names))),
+            "restore": lambda: statistics.median(
+                restore.seconds() for _ in range(VALUES.saves)
+            ),
+        }
+        middle = rounds.medians(rounds.interleaved(sides, VALUES.rounds))
+        row = {
+            "model": VALUES.model,
+            "bytes": restore.bytes(),
+            "save s": middle["save"],
+            "restore s": middle["restore"],
+            "share": middle["save"] / (RISK_SECS + middle["save"]),
+        }
+    settings = training.settings(VALUES) | {"interval_secs": RISK_SECS, "bar": BAR}
+    rounds.report("checkpoint_cost", settings, [row])
+
+
+if __name__ == "__main__":
+    commandline.run("benchmarks.checkpoint_cost", __doc__, define(VALUES), main)

@@ -1,0 +1,132 @@
+"""What gathering and varying a batch costs in the compiled step, interleaved.
+
+    python -m benchmarks.input_cost --augment=none,flip_crop --examples=1000,50000
+
+The trainer's whole compiled step, which gathers its rows out of all examples and varies
+them, and the same step on a constant batch; for each augmentation and each size of the
+data set. The examples are noise: what they show costs nothing.
+"""
+
+import time
+import typing
+
+from absl import flags
+
+from benchmarks import rounds, training
+from trainer import commandline, models, quiet
+from trainer.config import (
+    Augment,
+    Config,
+    DataConfig,
+    ModelConfig,
+    Precision,
+    RunConfig,
+)
+
+if typing.TYPE_CHECKING:
+    from trainer.steps import Trainer
+
+BAR = 0.97  # real input / constant batch
+CONSTANT = "constant"
+VALUES = flags.FlagValues()
+
+
+def define(values: flags.FlagValues) -> flags.FlagValues:
+    where = {"flag_values": values, "module_name": "Step"}
+    known = [member.value for member in Augment]
+    flags.DEFINE_enum("model", "resnet8", sorted(models.MODELS), "Network.", **where)
+    precisions = [member.value for member in Precision]
+    flags.DEFINE_enum(
+        "precision", "mixed_bfloat16", precisions, "Of the step.", **where
+    )
+    flags.DEFINE_integer("global_batch", 256, "Images a step.", lower_bound=1, **where)
+    flags.DEFINE_list("augment", known, f"Of {', '.join(known)}, by commas.", **where)
+    flags.DEFINE_list("examples", ["50000"], "Sizes of the data set.", **where)
+    training.define_steps(values, 20)
+    return rounds.define(values)
+
+
+class Steps:
+    """The compiled step with one input; `augment` None is the constant batch."""
+
+    def __init__(self, augment: str | None, examples: int) -> None:
+        import numpy as np
+
+        from trainer import sampler
+
+        self._trainer = compiled(augment, examples)
+        order = sampler.Sampler(
+            np.arange(examples), global_batch=VALUES.global_batch, seed=0
+        )
+        self._rows = order.block(0, VALUES.steps)
+        self.speed()
+
+    def speed(self) -> float:
+        """Images per second of one call of --steps steps."""
+        import numpy as np
+
+        rates = np.full(len(self._rows), 1e-3, np.float32)
+        start = time.perf_counter()
+        self._trainer(0, self._rows, rates)
+        return self._rows.size / (time.perf_counter() - start)
+
+
+def compiled(augment: str | None, examples: int) -> "Trainer":
+    """The trainer's step, or the same on a constant batch where `augment` is None."""
+    from benchmarks import noise
+    from benchmarks.constant import OnConstantBatch
+    from trainer import cluster, optim, steps
+
+    config = Config(
+        data=DataConfig(augment=Augment(augment or Augment.NONE)),
+        model=ModelConfig(name=VALUES.model),
+        global_batch=VALUES.global_batch,
+        precision=Precision(VALUES.precision),
+    )
+    images, labels = noise.examples(examples)
+    model = models.build(
+        config.model,
+        image_shape=images.shape[1:],
+        num_classes=noise.CLASSES,
+        precision=config.precision.value,
+    )
+    optimizer = optim.build(config, model.trainable_variables)
+    here = cluster.connect(RunConfig())
+    kind = OnConstantBatch if augment is None else steps.Trainer
+    return kind(config, here, model, optimizer, steps.Images(images, labels, here))
+
+
+def rows(examples: int, names: list[str]) -> list[dict]:
+    """A row for each augmentation of a data set of so many examples."""
+    made = {name: Steps(name, examples) for name in names}
+    made[CONSTANT] = Steps(None, examples)
+    sides = {name: steps.speed for name, steps in made.items()}
+    measured = rounds.interleaved(sides, VALUES.rounds)
+    return [
+        {
+            "examples": examples,
+            "augment": name,
+            "images/s": middle,
+            "by constant": rounds.ratio(measured, name, CONSTANT),
+        }
+        for name, middle in rounds.medians(measured).items()
+    ]
+
+
+def main() -> None:
+    names = rounds.chosen(VALUES, "augment", [member.value for member in Augment])
+    sizes = rounds.counts(VALUES, "examples")
+    with quiet.start_up():
+        import tensorflow as tf
+
+        from trainer import cluster
+
+        tf.config.experimental.enable_op_determinism()  # the trainer's default
+        cluster.set_threads(None)
+        tf.config.list_logical_devices()
+    found = [row for size in sizes for row in rows(size, names)]
+    rounds.report("input_cost", training.settings(VALUES) | {"bar": BAR}, found)
+
+
+if __name__ == "__main__":
+    commandline.run("benchmarks.input_cost", __doc__, define(VALUES), main)

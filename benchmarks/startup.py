@@ -1,0 +1,115 @@
+"""Seconds from the start of the trainer's process to the end of its first step.
+
+    python -m benchmarks.startup --data_dir=... --model=cnn
+
+Cold, and resumed after a kill: split into imports (measured alone), devices, data (with
+decoding), build, compilation with the first step, and the rest; beside `import
+tensorflow` alone. `/ floor` is the time without data by importing TensorFlow and
+compiling, which nobody can leave out.
+"""
+
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from absl import flags
+
+from benchmarks import rounds, training
+from trainer import checkpoints, commandline
+
+FLOOR_BAR, RESUME_BAR = 1.5, 1.5
+PHASES = ("devices", "data", "build", "compile")
+STEPS = ["--train_steps=2", "--checkpoint_every_steps=1", "--log_every_steps=1"]
+IMPORTS = {
+    "tensorflow": "import tensorflow",
+    "trainer": "import trainer.job",
+}
+VALUES = flags.FlagValues()
+
+
+def define(values: flags.FlagValues) -> flags.FlagValues:
+    return rounds.define(training.define(values), 3)
+
+
+def imported(code: str) -> float:
+    """Seconds of a Python process that runs `code`."""
+    start = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=training.ROOT, check=True, capture_output=True
+    )
+    return time.perf_counter() - start
+
+
+class Starts:
+    """Starts one run after the other in `folder`; each is killed once and resumed.
+
+    Attributes:
+        phases: for "cold" and "resume", what each start spent in each phase.
+    """
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._folder, self._number = folder, 0
+        self._words = [*training.words(VALUES), *STEPS, "--validation_fraction=0"]
+        self.phases: dict[str, list[dict[str, float]]] = {"cold": [], "resume": []}
+
+    def cold(self) -> float:
+        """Seconds of a new run to its first step."""
+        self._number += 1
+        return self._first_step("cold", 1)
+
+    def resume(self) -> float:
+        """Seconds of the newest run, as if killed after step 1, to its next step."""
+        path = self._path()
+        (path / "result.json").unlink()
+        shutil.rmtree(checkpoints.folder(path / "checkpoints", 2))
+        return self._first_step("resume", 2)
+
+    def _path(self) -> pathlib.Path:
+        return self._folder / str(self._number)
+
+    def _first_step(self, kind: str, step: int) -> float:
+        done = training.run(self._words, self._path())
+        seconds = done.json("result.json")["seconds"]
+        self.phases[kind].append({phase: seconds.get(phase, 0.0) for phase in PHASES})
+        return done.times()[step] - done.started
+
+
+def row(kind: str, starts: Starts, measured: dict[str, list[float]]) -> dict:
+    """Medians over the rounds of one kind of start."""
+    middle = rounds.medians(measured)
+    found = {"start": kind, "first step": middle[kind], "imports": middle["trainer"]}
+    for phase in PHASES:
+        found[phase] = statistics.median(took[phase] for took in starts.phases[kind])
+    found["rest"] = middle[kind] - middle["trainer"] - sum(found[p] for p in PHASES)
+    floor = middle["tensorflow"] + found["compile"]
+    found["/ floor"] = (middle[kind] - found["data"]) / floor
+    found["/ cold"] = rounds.ratio(measured, kind, "cold")
+    return found
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        starts = Starts(pathlib.Path(folder))
+        sides = {
+            name: lambda code=code: imported(code) for name, code in IMPORTS.items()
+        }
+        sides |= {"cold": starts.cold, "resume": starts.resume}
+        measured = rounds.interleaved(sides, VALUES.rounds)
+    rows = [row(kind, starts, measured) for kind in starts.phases]
+    rows.append(
+        {
+            "start": "import tensorflow",
+            "first step": rounds.medians(measured)["tensorflow"],
+        }
+    )
+    settings = training.settings(VALUES) | {"unit": "s"}
+    settings |= {"floor_bar": FLOOR_BAR, "resume_bar": RESUME_BAR}
+    rounds.report("startup", settings, rows)
+
+
+if __name__ == "__main__":
+    commandline.run("benchmarks.startup", __doc__, define(VALUES), main)

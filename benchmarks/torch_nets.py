@@ -1,0 +1,113 @@
+"""Our networks in PyTorch, layer for layer, and the one of airbench94.
+
+`TWINS` tells which of them each of our networks is compared with; the first has its
+layers and number of parameters.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+CLASSES = 10
+
+
+class Norm(nn.BatchNorm2d):
+    """Batch normalisation with the constants of ours."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=1e-3, momentum=0.01)
+
+
+def cnn() -> nn.Module:
+    """trainer/models/cnn.py: 550,570 parameters for 32x32x3 and 10 classes."""
+    parts, channels = [], 3
+    for width in (32, 64, 128):
+        for _ in range(2):
+            parts += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
+            channels = width
+        parts += [nn.MaxPool2d(2), nn.Dropout(0.15)]
+    parts += [nn.Flatten(), nn.Linear(4 * 4 * 128, 128), nn.ReLU(inplace=True)]
+    return nn.Sequential(*parts, nn.Dropout(0.3), nn.Linear(128, CLASSES))
+
+
+class Residual(nn.Module):
+    """A block of resnet8; one with strides has a 1x1 convolution as its shortcut.
+
+    TensorFlow's "same" padding of a stride of two lies on two sides of the image, this
+    one on all four; the work is equal.
+    """
+
+    def __init__(self, before: int, channels: int, strides: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(before, channels, 3, strides, padding=1),
+            Norm(channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            Norm(channels),
+        )
+        self.shortcut = (
+            nn.Identity() if strides == 1 else nn.Conv2d(before, channels, 1, strides)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.relu(self.body(x) + self.shortcut(x), inplace=True)
+
+
+def resnet8() -> nn.Module:
+    """trainer/models/resnet.py: 78,666 parameters with the moving statistics."""
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1),
+        Norm(16),
+        nn.ReLU(inplace=True),
+        Residual(16, 16, 1),
+        Residual(16, 32, 2),
+        Residual(32, 64, 2),
+        nn.AvgPool2d(8),
+        nn.Flatten(),
+        nn.Linear(64, CLASSES),
+    )
+
+
+class Scaled(nn.Module):
+    """Logits times a constant."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.factor
+
+
+def airbench94() -> nn.Module:
+    """The network of airbench94 (Jordan 2024, arXiv:2404.00498, section 3).
+
+    The whitening convolution has frozen weights and a bias that learns.
+    """
+    whiten = nn.Conv2d(3, 24, 2)
+    whiten.weight.requires_grad_(False)
+    parts: list[nn.Module] = [whiten, nn.GELU()]
+    channels = 24
+    for width in (64, 256, 256):
+        parts += [
+            nn.Conv2d(channels, width, 3, padding=1, bias=False),
+            nn.MaxPool2d(2),
+            Norm(width),
+            nn.GELU(),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            Norm(width),
+            nn.GELU(),
+        ]
+        channels = width
+    last = nn.Linear(channels, CLASSES, bias=False)
+    return nn.Sequential(*parts, nn.MaxPool2d(3), nn.Flatten(), last, Scaled(1 / 9))
+
+
+NETS = {"cnn": cnn, "resnet8": resnet8, "airbench94": airbench94}
+
+
+def parameters(net: nn.Module) -> int:
+    """Weights and moving statistics, as Keras counts them."""
+    kept = [*net.parameters(), *(b for b in net.buffers() if b.is_floating_point())]
+    return sum(tensor.numel() for tensor in kept)

@@ -1,0 +1,50 @@
+"""PyTorch's training step on one constant batch.
+
+python -m benchmarks.torch_side  # answers questions of benchmarks.side
+"""
+
+import time
+
+import torch
+from torch.nn import functional
+
+from benchmarks import noise, side, torch_nets
+
+
+class Step:
+    """Forward, backward and update of `name`, as PyTorch advises for CPUs.
+
+    Channels last, and for bfloat16 autocast around the forward pass.
+    """
+
+    def __init__(self, *, name: str, precision: str, batch: int, threads: int) -> None:
+        torch.set_num_threads(threads)
+        images, labels = noise.examples(batch)
+        scaled = (torch.from_numpy(images).float() - 128) / 128
+        layout = torch.channels_last
+        self._x = scaled.permute(0, 3, 1, 2).contiguous(memory_format=layout)
+        self._y = torch.from_numpy(labels)
+        self._net = torch_nets.NETS[name]().to(memory_format=layout).train()
+        learnt = [p for p in self._net.parameters() if p.requires_grad]
+        self._optimizer = torch.optim.SGD(
+            learnt, lr=0.01, momentum=0.9, nesterov=True, fused=True
+        )
+        self._wide = precision == "float32"
+
+    def speed(self, steps: int) -> float:
+        """Images per second over `steps` steps."""
+        start = time.perf_counter()
+        for _ in range(steps):
+            self._step()
+        return steps * len(self._x) / (time.perf_counter() - start)
+
+    def _step(self) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=not self._wide):
+            logits = self._net(self._x)
+        functional.cross_entropy(logits.float(), self._y).backward()
+        self._optimizer.step()
+
+
+if __name__ == "__main__":
+    side.serve(Step)

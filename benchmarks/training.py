@@ -1,0 +1,197 @@
+"""The trainer as its users run it: a process; and when it was where.
+
+Synopsis::
+
+    words = training.words(values) + ["--train_steps=300"]
+    with training.finished(words) as run:
+        run.json("result.json")["seconds"], run.times()[300]
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+import typing
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from absl import flags
+
+from trainer import models, quiet
+from trainer.commandline import Failure, UsageError
+from trainer.config import Config, ModelConfig, OptimConfig, Precision
+
+if typing.TYPE_CHECKING:
+    from trainer import datasets
+
+ROOT = pathlib.Path(__file__).parent.parent
+WARM_UP = 60  # steps that nobody counts
+TRAINER = ("trainer.main",)
+
+
+def define(
+    values: flags.FlagValues, *, batches: Sequence[int] = ()
+) -> flags.FlagValues:
+    """Declares the trainer's flags that benchmarks of it share.
+
+    With `batches`, --global_batch is a list and `words` leaves it out.
+    """
+    where = {"flag_values": values, "module_name": "Training"}
+    flags.DEFINE_string("data_dir", None, "Where the data set is prepared.", **where)
+    flags.DEFINE_string("dataset", "cifar10", "TFDS data set.", **where)
+    flags.DEFINE_enum("model", "cnn", sorted(models.MODELS), "Network.", **where)
+    precisions = [member.value for member in Precision]
+    flags.DEFINE_enum(
+        "precision", "mixed_bfloat16", precisions, "Of each side.", **where
+    )
+    if batches:
+        listed = [str(batch) for batch in batches]
+        flags.DEFINE_list("global_batch", listed, "Images a step, by commas.", **where)
+    else:
+        flags.DEFINE_integer(
+            "global_batch", 256, "Images a step.", lower_bound=1, **where
+        )
+    return values
+
+
+def config(values: flags.FlagValues) -> Config:
+    """The same for a step in this process."""
+    return Config(
+        model=ModelConfig(name=values.model),
+        optim=OptimConfig(warmup_epochs=0),
+        global_batch=values.global_batch,
+        precision=Precision(values.precision),
+    )
+
+
+def split(values: flags.FlagValues) -> "datasets.Split":
+    """The training split of the data set asked for."""
+    from trainer import datasets, prepare
+
+    builder = prepare.ensure(values.dataset, values.data_dir, say=_say)
+    return datasets.load(builder, "train")
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def settings(values: flags.FlagValues) -> dict[str, Any]:
+    """Every flag but where the data is."""
+    named = (f for fs in values.flags_by_module_dict().values() for f in fs)
+    return {flag.name: flag.value for flag in named if flag.name != "data_dir"}
+
+
+def define_steps(values: flags.FlagValues, default: int = 300) -> flags.FlagValues:
+    """Declares --steps."""
+    flags.DEFINE_integer(
+        "steps",
+        default,
+        "Steps that are timed.",
+        lower_bound=1,
+        flag_values=values,
+        module_name="Measurement",
+    )
+    return values
+
+
+def words(values: flags.FlagValues) -> list[str]:
+    """The shared flags as words for the trainer."""
+    names = ("data_dir", "dataset", "model", "precision", "global_batch")
+    given = {name: values[name].value for name in names}
+    found = [f"--{k}={v}" for k, v in given.items() if isinstance(v, str | int)]
+    return [*found, "--warmup_epochs=0"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A training that ended well.
+
+    Attributes:
+        path: its run directory.
+        started: when the process was started, in seconds since 1970.
+    """
+
+    path: pathlib.Path
+    started: float
+
+    def json(self, name: str) -> dict[str, Any]:
+        """A JSON file of the run directory."""
+        return json.loads((self.path / name).read_bytes())
+
+    def times(self) -> dict[int, float]:
+        """When each line of metrics was written, in seconds since 1970, by its step."""
+        with quiet.start_up():
+            return self._times()
+
+    def _times(self) -> dict[int, float]:
+        import tensorflow as tf
+
+        found = {}
+        for path in (self.path / "tensorboard").glob("events.out.tfevents.*"):
+            for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+                event = tf.compat.v1.Event.FromString(record)
+                if any(value.tag == "train/loss" for value in event.summary.value):
+                    found[event.step] = event.wall_time
+        return found
+
+
+def run(
+    given: Sequence[str], path: pathlib.Path, command: Sequence[str] = TRAINER
+) -> Finished:
+    """Trains into `path` and waits; `command` is a module and its own flags.
+
+    Raises:
+        UsageError: the trainer refused `given`.
+        Failure: it failed.
+    """
+    started = time.time()
+    done = subprocess.run(
+        [sys.executable, "-m", *command, *given, f"--run_dir={path}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    if done.returncode:
+        said = "\n".join(done.stderr.strip().splitlines()[-2:])
+        kind = UsageError if done.returncode == 2 else Failure
+        raise kind(f"{command[0]} exited {done.returncode}: {said}")
+    return Finished(path, started)
+
+
+@contextlib.contextmanager
+def finished(
+    given: Sequence[str], command: Sequence[str] = TRAINER
+) -> Iterator[Finished]:
+    """A training in a directory that is gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield run(given, pathlib.Path(folder) / "run", command)
+
+
+def speed(
+    given: Sequence[str],
+    *,
+    steps: int,
+    global_batch: int,
+    command: Sequence[str] = TRAINER,
+) -> float:
+    """Images per second from the line of step WARM_UP to the last, `steps` later.
+
+    With default saving, without validation: nothing but start-up
+    and the test are left out.
+    """
+    measured = [
+        "--validation_fraction=0",
+        f"--train_steps={WARM_UP + steps}",
+        f"--log_every_steps={WARM_UP}",
+    ]
+    with finished([*given, *measured], command) as run_:
+        times = run_.times()
+    first, last = min(times), max(times)
+    return (last - first) * global_batch / (times[last] - times[first])

@@ -1,0 +1,76 @@
+"""The commands behind the numbers in docs/ start, and their JSON can be read."""
+
+import json
+
+import pytest
+
+from benchmarks.against_pytorch import TWINS
+from tests.conftest import ROOT, command
+from trainer import models
+from trainer.config import ModelConfig
+
+PARTS = {"bare", "constant", "keras_fit", "noise", "rounds", "side", "training"}
+COMMANDS = sorted(
+    path.stem
+    for path in (ROOT / "benchmarks").glob("[a-z]*.py")
+    if path.stem not in PARTS and not path.stem.startswith("torch_")
+)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_starts_and_says_how_to_call_it(name):
+    done = command(f"benchmarks.{name}", "--help", check=True)
+    assert f"usage: python -m benchmarks.{name}" in done.stdout
+    assert "--rounds" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "name, word",
+    [
+        ("throughput", "--rounds=0"),
+        ("scaling", "--global_batch=64,x"),
+        ("input_cost", "--augment=twirl"),
+        ("against_pytorch", "--model=vgg"),
+    ],
+)
+def test_wrong_words_are_refused(name, word):
+    done = command(f"benchmarks.{name}", word)
+    assert done.returncode == 2
+    assert word.split("=")[0] in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
+
+
+def test_input_cost_gives_every_augmentation_by_the_constant_batch():
+    words = ["--steps=1", "--rounds=1", "--global_batch=4", "--examples=9"]
+    done = command("benchmarks.input_cost", *words, "--augment=none,crop", check=True)
+    rows = {row["augment"]: row for row in json.loads(done.stdout)["rows"]}
+    assert rows.keys() == {"none", "crop", "constant"}
+    assert rows["constant"]["by constant"] == 1
+    assert all(row["images/s"] > 0 for row in rows.values())
+    assert "by constant" in done.stderr  # the table, for people
+
+
+def test_checkpoint_cost_is_measured_in_the_trainer(data_dir):
+    words = ["--dataset=digits", f"--data_dir={data_dir}", "--model=resnet8"]
+    short = ["--global_batch=16", "--rounds=1", "--saves=2"]
+    done = command("benchmarks.checkpoint_cost", *words, *short, check=True)
+    (row,) = json.loads(done.stdout)["rows"]
+    assert row["bytes"] > 78_666 * 4  # weights, and the optimizer's slots
+    assert row["save s"] > 0
+    assert row["restore s"] > 0
+    assert row["share"] == pytest.approx(row["save s"] / (45 + row["save s"]), rel=1e-3)
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_twin_in_pytorch_has_as_many_parameters(name):
+    pytest.importorskip("torch", reason="PyTorch is installed by those who compare")
+    from benchmarks import torch_nets
+
+    ours = models.build(ModelConfig(name=name), image_shape=(32, 32, 3), num_classes=10)
+    theirs = torch_nets.NETS[TWINS[name][0]]()
+    assert torch_nets.parameters(theirs) == ours.count_params()
+
+
+def test_every_network_of_the_comparison_exists():
+    assert TWINS.keys() <= models.MODELS.keys()
