@@ -1,7 +1,7 @@
 """Our networks in PyTorch, layer for layer, and the one of airbench94.
 
-`TWINS` tells which of them each of our networks is compared with; the first has its
-layers and number of parameters.
+`TWINS` in benchmarks/against_pytorch.py tells which of them each of our networks is
+compared with; the first has its layers and number of parameters.
 """
 
 import torch
@@ -80,31 +80,42 @@ class Scaled(nn.Module):
         return x * self.factor
 
 
-def airbench94() -> nn.Module:
+def airbench94(activation: type[nn.Module] = nn.GELU) -> nn.Module:
     """The network of airbench94 (Jordan 2024, arXiv:2404.00498, section 3).
 
-    The whitening convolution has frozen weights and a bias that learns.
+    The whitening convolution has frozen weights and a bias that learns. 1,975,096
+    parameters.
     """
     whiten = nn.Conv2d(3, 24, 2)
     whiten.weight.requires_grad_(False)
-    parts: list[nn.Module] = [whiten, nn.GELU()]
+    parts: list[nn.Module] = [whiten, activation()]
     channels = 24
     for width in (64, 256, 256):
         parts += [
             nn.Conv2d(channels, width, 3, padding=1, bias=False),
             nn.MaxPool2d(2),
             Norm(width),
-            nn.GELU(),
+            activation(),
             nn.Conv2d(width, width, 3, padding=1, bias=False),
             Norm(width),
-            nn.GELU(),
+            activation(),
         ]
         channels = width
     last = nn.Linear(channels, CLASSES, bias=False)
     return nn.Sequential(*parts, nn.MaxPool2d(3), nn.Flatten(), last, Scaled(1 / 9))
 
 
-NETS = {"cnn": cnn, "resnet8": resnet8, "airbench94": airbench94}
+def speednet() -> nn.Module:
+    """The same with ReLU."""
+    return airbench94(nn.ReLU)
+
+
+NETS = {
+    "cnn": cnn,
+    "resnet8": resnet8,
+    "speednet": speednet,
+    "airbench94": airbench94,
+}
 
 
 def parameters(net: nn.Module) -> int:
