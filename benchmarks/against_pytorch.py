@@ -9,6 +9,7 @@ an idle machine: PyTorch's threads wait for each other at every layer, so that b
 other work two of them are slower than one.
 """
 
+import importlib.metadata
 import importlib.util
 import os
 
@@ -91,7 +92,11 @@ def main() -> None:
         rows = [
             found for name in wanted for found in compare(name, ours, theirs, threads)
         ]
-    settings = {"unit": "images/s", "torch": TORCH, "threads": threads}
+    settings = {
+        "unit": "images/s",
+        "torch": importlib.metadata.version("torch"),
+        "threads": threads,
+    }
     settings |= {name: VALUES[name].value for name in ("batch", "steps", "rounds")}
     rounds.report("against_pytorch", settings, rows)
 

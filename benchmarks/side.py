@@ -4,6 +4,7 @@ Two frameworks in one process would share cores between two thread pools. Both e
 this file: `Side` asks, `serve` answers; questions and answers are lines of JSON.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -45,7 +46,8 @@ class Side:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it ended before us
+            self._process.stdin.close()
         self._process.wait()
         self._said.close()
 
