@@ -16,6 +16,7 @@ FLAGS = [
     "augment",
     "checkpoint_every_steps",
     "clip_norm",
+    "crop_pixels",
     "data_dir",
     "dataset",
     "debug",
@@ -49,6 +50,9 @@ FLAGS = [
     "steps_per_call",
     "strategy",
     "sync_batch_norm",
+    "teacher",
+    "teacher_temperature",
+    "teacher_weight",
     "threads",
     "train_steps",
     "validation_fraction",
@@ -64,6 +68,9 @@ BAD = """
 --clip_norm=0
 --clip_norm=-1
 --clip_norm=nan
+--crop_pixels=-1
+--crop_pixels=9
+--crop_pixels=1.5
 --data_dir=
 --dataset=
 --debug=maybe
@@ -139,6 +146,16 @@ BAD = """
 --strategy
 --sync_batch_norm=1.0
 --jit_compile --nodeterministic --sync_batch_norm
+--teacher=
+--teacher=/no/such/run
+--teacher=gs://bucket/run
+--teacher_temperature=0
+--teacher_temperature=nan
+--teacher_temperature=4
+--teacher_weight=-0.1
+--teacher_weight=1.1
+--teacher_weight=nan
+--teacher_weight=0.5
 --threads=0
 --threads=100000
 --train_steps=0

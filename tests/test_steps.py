@@ -261,8 +261,13 @@ def test_every_operator_of_the_step_has_a_gpu_kernel(
 ):
     settings = config(model, precision=precision, optimizer=optimizer)
     _, trainer = assemble(replicas(2), settings)
+    assert not without_gpu_kernel(trainer.graph)
+
+
+def without_gpu_kernel(graph: tf.Graph) -> list[tuple[str, str]]:
+    """Operators that run on the device, with their type, and have no GPU kernel."""
     missing = []
-    for name, kind in _operators(trainer.graph.as_graph_def()):
+    for name, kind in _operators(graph.as_graph_def()):
         if name in HOST_OPERATORS:
             continue
         found = kernels.get_registered_kernels_for_op(name).kernel
@@ -271,7 +276,7 @@ def test_every_operator_of_the_step_has_a_gpu_kernel(
             on_gpu = [k for k in on_gpu if _takes(k, kind)]
         if not on_gpu:
             missing.append((name, tf.dtypes.as_dtype(kind).name if kind else ""))
-    assert not missing
+    return missing
 
 
 def _takes(kernel, kind: int) -> bool:

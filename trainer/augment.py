@@ -12,39 +12,55 @@ import tensorflow as tf
 from trainer.config import Augment
 from trainer.models.address import Address
 
-CROP_PIXELS = 4  # largest shift in each direction
 CUTOUT_PART = 4  # the square's side is the image's divided by this
 GREY = 128.0  # zero after normalisation
 DRAWS = 5  # flip, shift y, shift x, cutout y, cutout x
 
 
-def augment(images: tf.Tensor, how: Augment, address: Address) -> tf.Tensor:
+def augment(
+    images: tf.Tensor, how: Augment, address: Address, *, crop_pixels: int = 4
+) -> tf.Tensor:
     """uint8 [N, H, W, C] -> float32 [N, H, W, C] of whole numbers 0..255."""
     pixels = tf.cast(images, tf.float32)
     if how is Augment.NONE:
         return pixels
-    drawn = address.uniform("augment", examples=images.shape[0], features=DRAWS)
-    flip = tf.zeros([images.shape[0]], tf.bool)
-    shift = tf.zeros([images.shape[0], 2], tf.int32)
-    match how:
-        case Augment.FLIP:
-            flip = drawn[:, 0] < 0.5
-        case Augment.CROP:
-            shift = _shift(drawn)
-        case Augment.FLIP_CROP | Augment.FLIP_CROP_CUTOUT:
-            flip, shift = drawn[:, 0] < 0.5, _shift(drawn)
-        case _:
-            typing.assert_never(how)
-    moved = _move(pixels, flip, shift)
+    drawn = draw(address, images.shape[0])
+    moved = move(pixels, *turn(drawn, how, crop_pixels))
     return _cutout(moved, drawn) if how is Augment.FLIP_CROP_CUTOUT else moved
 
 
-def _shift(drawn: tf.Tensor) -> tf.Tensor:
-    """int32 [N, 2], each within -CROP_PIXELS..CROP_PIXELS."""
-    return tf.cast(drawn[:, 1:3] * (2 * CROP_PIXELS + 1), tf.int32) - CROP_PIXELS
+def draw(address: Address, examples: int) -> tf.Tensor:
+    """The numbers that decide how each example is varied, float32 [N, DRAWS]."""
+    return address.uniform("augment", examples=examples, features=DRAWS)
 
 
-def _move(pixels: tf.Tensor, flip: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+def turn(
+    drawn: tf.Tensor, how: Augment, crop_pixels: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Whether to mirror, bool [N], and shifts down and right, int32 [N, 2]."""
+    flip = tf.zeros([drawn.shape[0]], tf.bool)
+    shift = tf.zeros([drawn.shape[0], 2], tf.int32)
+    match how:
+        case Augment.NONE:
+            pass
+        case Augment.FLIP:
+            flip = drawn[:, 0] < 0.5
+        case Augment.CROP:
+            shift = _shift(drawn, crop_pixels)
+        case Augment.FLIP_CROP | Augment.FLIP_CROP_CUTOUT:
+            flip, shift = drawn[:, 0] < 0.5, _shift(drawn, crop_pixels)
+        case _:
+            typing.assert_never(how)
+    return flip, shift
+
+
+def _shift(drawn: tf.Tensor, pixels: int) -> tf.Tensor:
+    """int32 [N, 2], each within -pixels..pixels."""
+    return tf.cast(drawn[:, 1:3] * (2 * pixels + 1), tf.int32) - pixels
+
+
+def move(pixels: tf.Tensor, flip: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+    """Float [N, H, W, C] shifted by int32 [N, 2], then mirrored where bool [N] says."""
     count, height, width, channels = pixels.shape
     rows = _reflect(tf.range(height)[None] + shift[:, :1], height)
     columns = _reflect(tf.range(width)[None] + shift[:, 1:], width)

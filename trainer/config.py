@@ -18,6 +18,7 @@ from trainer.choices import (
     Schedule,
     Strategy,
 )
+from trainer.teaching import TeacherConfig
 
 
 def _require(condition: bool, message: str) -> None:
@@ -38,6 +39,7 @@ class DataConfig:
     dataset: str = "cifar10"
     validation_fraction: float = 0.1  # of train, stratified, the same for every seed
     augment: Augment = Augment.FLIP_CROP
+    crop_pixels: int = 4  # largest shift of a crop in each direction
 
     def __post_init__(self) -> None:
         _require(
@@ -47,6 +49,10 @@ class DataConfig:
         _require(
             0 <= self.validation_fraction <= 0.5,
             f"--validation_fraction={self.validation_fraction} must be within 0 to 0.5",
+        )
+        _require(
+            0 <= self.crop_pixels <= 8,
+            f"--crop_pixels={self.crop_pixels} must be within 0 to 8",
         )
 
 
@@ -108,6 +114,7 @@ class Config:
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     optim: OptimConfig = OptimConfig()
+    teacher: TeacherConfig | None = None
     global_batch: int = 256  # images per step, over all replicas
     epochs: float = 30.0
     train_steps: int | None = None  # overrides epochs
@@ -127,6 +134,11 @@ class Config:
         _require(
             0 <= self.seed < 2**31,
             f"--seed={self.seed} must be at least 0 and below 2147483648",
+        )
+        _require(
+            self.teacher is None or self.data.augment is not Augment.FLIP_CROP_CUTOUT,
+            "--teacher needs views that can be counted, which "
+            "--augment=flip_crop_cutout has not; use --augment=flip_crop",
         )
         _require(
             not (self.jit_compile and self.deterministic),
@@ -165,6 +177,8 @@ class Config:
             optim["name"] = OptimizerName(optim["name"])
             optim["schedule"] = Schedule(optim["schedule"])
             rest["precision"] = Precision(rest["precision"])
+            if rest.get("teacher") is not None:
+                rest["teacher"] = TeacherConfig(**rest["teacher"])
             return cls(
                 data=DataConfig(**data),
                 model=ModelConfig(**model),
@@ -183,6 +197,7 @@ class RunConfig:
     logical_devices: int | None = None  # splits the CPU into as many replicas
     threads: int | None = None  # None: every core this process may use
     data_dir: str | None = None  # None: TFDS's own
+    teacher: str | None = None  # where the run with Config's weights_sha256 is
     run_dir: str | None = None  # None: a new directory under runs_root
     runs_root: str = "runs"
     resume: Resume = Resume.AUTO

@@ -49,6 +49,8 @@ class Scores:
 class Evaluator:
     """Runs one network in float32 on one device, whatever trained its weights.
 
+    Only where a teacher answers, never in an evaluation, is it another `precision`.
+
     Attributes:
         tta: the views of an image that its logits are the mean over.
     """
@@ -61,11 +63,15 @@ class Evaluator:
         num_classes: int,
         device: str | None = None,
         tta: EvalTta = EvalTta.NONE,
+        precision: str = "float32",
     ) -> None:
         self._device, self.tta = device, tta
         with tf.device(device):
             self.model = models.build(
-                config, image_shape=image_shape, num_classes=num_classes
+                config,
+                image_shape=image_shape,
+                num_classes=num_classes,
+                precision=precision,
             )
             self._call = tf.function(
                 lambda images: self.model(images, training=False),

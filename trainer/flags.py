@@ -7,7 +7,7 @@ from typing import Any
 from absl import flags
 
 from trainer import config as cfg
-from trainer import models
+from trainer import models, teacher
 from trainer.commandline import UsageError
 
 VALUES = flags.FlagValues()
@@ -18,6 +18,7 @@ def define(values: flags.FlagValues = VALUES) -> flags.FlagValues:
     _define_data(values)
     _define_model(values)
     _define_optimizer(values)
+    teacher.define(_Heading(values, "Teacher"))
     _define_schedule(values)
     _define_devices(values)
     _define_run(values)
@@ -61,6 +62,7 @@ def _define_data(values: flags.FlagValues) -> None:
         "Part of train that is held out, stratified, the same for every seed.",
     )
     data.choice("augment", default.augment, "What is done to the training images.")
+    data.integer("crop_pixels", default.crop_pixels, "Largest shift of a crop, 0 to 8.")
 
 
 def _define_model(values: flags.FlagValues) -> None:
@@ -201,6 +203,7 @@ def _config(values: flags.FlagValues) -> cfg.Config:
             dataset=values.dataset,
             validation_fraction=values.validation_fraction,
             augment=cfg.Augment(values.augment),
+            crop_pixels=values.crop_pixels,
         ),
         model=cfg.ModelConfig(
             name=values.model,
@@ -219,6 +222,7 @@ def _config(values: flags.FlagValues) -> cfg.Config:
             clip_norm=values.clip_norm,
             ema_decay=values.ema_decay,
         ),
+        teacher=teacher.asked(values),
         global_batch=values.global_batch,
         epochs=values.epochs,
         train_steps=values.train_steps,
@@ -235,6 +239,7 @@ def _run_config(values: flags.FlagValues) -> cfg.RunConfig:
         logical_devices=values.logical_devices,
         threads=values.threads,
         data_dir=_directory("data_dir", values.data_dir),
+        teacher=_directory("teacher", values.teacher),
         run_dir=_directory("run_dir", values.run_dir),
         runs_root=_directory("runs_root", values.runs_root),
         resume=cfg.Resume(values.resume),

@@ -40,8 +40,8 @@ class Heartbeat:
             threading.Thread(target=self._watch, daemon=True).start()
 
     def beat(self, phase: str, step: int | None = None) -> None:
-        """Leaves a sign: start, connect, restore, compile, train, evaluate, save or
-        done.
+        """Leaves a sign: start, connect, restore, teach, compile, train, evaluate,
+        save or done.
         """
         self._step = self._step if step is None else step
         self._phase, self._at = phase, time.monotonic()
@@ -79,6 +79,11 @@ class Heartbeat:
                 )
             time.sleep(0.2 if coming else 0)
         self.beat("connect")
+
+    def sees(self, worker: int) -> bool:
+        """Whether that peer left a sign within the last `hang_secs`."""
+        sign = self._sign(worker)
+        return sign is not None and time.time() - sign["time"] < self._hang_secs
 
     def _peers(self) -> list[int]:
         return [n for n in range(self._workers) if n != self._worker]

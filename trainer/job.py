@@ -18,6 +18,7 @@ from trainer import (
     data,
     environment,
     flags,
+    lessons,
     loop,
     metrics,
     models,
@@ -31,6 +32,7 @@ from trainer import (
     sampler,
     steps,
     summaries,
+    taught,
 )
 from trainer.clock import Clock, Pace
 from trainer.commandline import UsageError
@@ -60,6 +62,7 @@ class Job:
     data: data.Data
     plan: plan.Plan
     state: TrainState
+    images: steps.Images
     trainer: steps.Trainer
     evaluator: Evaluator
     lease: owner.Lease | None = None  # the chief's
@@ -85,6 +88,7 @@ def train(
     with contextlib.closing(job.progress), blame.explaining(job), _owning(job):
         resumed = resumption.restore(job)
         _record(job, resumed=resumed)
+        lessons.learn(job)
         scores = _run(job)
         _finish(job, scores)
 
@@ -108,8 +112,9 @@ def assemble(
     with clock.phase("data"):
         held = data.load(config, run_config, say=progress.say)
     planned = _plan(config, run_config, held)
+    lessons.check(run, config, run_config, held)
     with quiet.start_up(), clock.phase("build"):
-        state, trainer = _build(config, connected, held)
+        state, images, trainer = _build(config, connected, held)
         evaluator = _evaluator(config, run_config, connected, held)
     return Job(
         run=run,
@@ -124,6 +129,7 @@ def assemble(
         data=held,
         plan=planned,
         state=state,
+        images=images,
         trainer=trainer,
         evaluator=evaluator,
     )
@@ -143,7 +149,7 @@ def _heartbeat(run: Run, run_config: RunConfig) -> Heartbeat:
 
 def _build(
     config: Config, connected: cluster.Cluster, held: data.Data
-) -> tuple[TrainState, steps.Trainer]:
+) -> tuple[TrainState, steps.Images, steps.Trainer]:
     keras.utils.set_random_seed(config.seed)
     with connected.strategy.scope():
         try:
@@ -159,9 +165,9 @@ def _build(
                 f"{held.image_shape}; they may be too small for it"
             ) from error
         optimizer = optim.build(config, model.trainable_variables)
-    images = steps.Images(held.train.images, held.train.labels, connected)
+    images = taught.images(config, held, connected)
     trainer = steps.Trainer(config, connected, model, optimizer, images)
-    return TrainState(model, optimizer), trainer
+    return TrainState(model, optimizer), images, trainer
 
 
 def _evaluator(
@@ -188,6 +194,8 @@ def _rehearse(job: Job) -> None:
     outcome = job.trainer(call.step, call.rows, call.rates)
     step_secs = time.monotonic() - start
     _say_plan(job)
+    if job.config.teacher is not None:
+        job.progress.say("the teacher is not asked: in this step it answers zeros")
     print(
         f"a step takes {step_secs:.3f} s (loss {outcome.metrics[0, 0]:.4f}), all about "
         f"{duration(step_secs * job.plan.total_steps)}; nothing was written"

@@ -39,11 +39,13 @@ def recheck(run: runs.Run, data_dir: str | None) -> str:
     kept = _kept(run)
     with quiet.start_up():
         from trainer import job as jobs
+        from trainer import lessons
     placed = _placed(run, kept[-1], data_dir)
     request = signals.StopRequest(placed.grace_secs)
     request.install()
     job = jobs.assemble(run, run.config(), placed, request)
     _check_place(job, kept)
+    lessons.learn(job, write=False)
     return _replay(job, kept)
 
 
@@ -76,13 +78,15 @@ def _placed(run: runs.Run, last: "Checkpoint", data_dir: str | None) -> RunConfi
             f"{run.path} was trained by {place['workers']} workers, and one process "
             "sums in another order; only runs of one process can be replayed"
         )
+    recorded = run.recorded()["run"]
     strategy, devices = Strategy(place["strategy"]), place["environment"]["devices"]
     split = strategy is Strategy.MIRRORED and devices == ["CPU"]
     return RunConfig(
         strategy=strategy,
         logical_devices=place["replicas"] if split else None,
         threads=place["environment"]["threads"],
-        data_dir=data_dir or run.recorded()["run"]["data_dir"],
+        data_dir=data_dir or recorded["data_dir"],
+        teacher=recorded.get("teacher"),
         run_dir=str(run.path),
         dry_run=True,
     )

@@ -14,7 +14,7 @@ from trainer.heartbeat import LOST
 if typing.TYPE_CHECKING:
     from trainer.job import Job
 
-_HASH_BYTES = 7  # of weights_sha256 that workers compare: they fit an int64
+HASH_BYTES = 7  # of weights_sha256 that workers compare: they fit an int64
 
 
 def check_data(job: "Job") -> None:
@@ -71,7 +71,7 @@ def _agree(job: "Job") -> None:
     step = int(gather(job.cluster, [job.state.step])[0, 0])
     if step != job.state.step:
         _follow(job, step)
-    digest = bytes.fromhex(job.state.facts()["weights_sha256"])[:_HASH_BYTES]
+    digest = bytes.fromhex(job.state.facts()["weights_sha256"])[:HASH_BYTES]
     mine = [job.state.step, int.from_bytes(digest, "big")]
     held = gather(job.cluster, mine)
     for worker, theirs in enumerate(held):
@@ -96,7 +96,7 @@ def _follow(job: "Job", step: int) -> None:
 
 
 def _named(held: np.ndarray) -> str:
-    digest = int(held[1]).to_bytes(_HASH_BYTES, "big").hex()
+    digest = int(held[1]).to_bytes(HASH_BYTES, "big").hex()
     return f"step {held[0]} (weights {digest[:12]})"
 
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from trainer import distillation
 from trainer.augment import augment
 from trainer.cluster import Cluster
 from trainer.config import Config, Precision
@@ -50,11 +51,22 @@ class Images:
         if pad:
             flat = np.pad(flat, [(0, 0), (0, pad)])
         words = np.ascontiguousarray(flat).view(np.int64)
-        self.words = _on_each_device(words, cluster)
-        self.labels = _on_each_device(labels.astype(np.int64), cluster)
+        self.words = on_each_device(words, cluster)
+        self.labels = on_each_device(labels.astype(np.int64), cluster)
+
+    @property
+    def targets(self) -> tf.Tensor | tuple[tf.Tensor, ...]:
+        """What a step gets to know of all examples: labels, int64 [N]."""
+        return self.labels
+
+    def pick(self, targets, rows: tf.Tensor, here: Address) -> tuple[tf.Tensor, ...]:
+        """Of `targets` those of rows [n] at address `here`, on one device: labels."""
+        return (tf.gather(targets, rows),)
 
 
-def _on_each_device(array: np.ndarray, cluster: Cluster) -> tf.Tensor:
+def on_each_device(array: np.ndarray, cluster: Cluster) -> tf.Tensor:
+    """A constant, once on the device of each replica of this process."""
+
     def place(context: tf.distribute.experimental.ValueContext) -> tf.Tensor:
         local = context.replica_id_in_sync_group % len(cluster.local_devices)
         with tf.device(cluster.local_devices[local]):
@@ -104,7 +116,7 @@ class Trainer:
         """Traces the call once, for any number of steps."""
         self._compiled = tf.function(self._steps).get_concrete_function(
             self._images.words,
-            self._images.labels,
+            self._images.targets,
             tf.TensorSpec([None, self._config.global_batch], tf.int32),
             tf.TensorSpec([], tf.int64),
             tf.TensorSpec([None], tf.float32),
@@ -125,7 +137,7 @@ class Trainer:
         """
         metrics, gathered, told = self._compiled(
             self._images.words,
-            self._images.labels,
+            self._images.targets,
             tf.constant(rows),
             tf.constant(step, tf.int64),
             tf.constant(rates),
@@ -146,14 +158,18 @@ class Trainer:
         here = Address(
             self._config.seed, tf.zeros([], tf.int64), tf.zeros([], tf.int64)
         )
-        return augment(pixels, self._config.data.augment, here).numpy()
+        return self._vary(pixels, here).numpy()
+
+    def _vary(self, pixels: tf.Tensor, here: Address) -> tf.Tensor:
+        data = self._config.data
+        return augment(pixels, data.augment, here, crop_pixels=data.crop_pixels)
 
     @property
     def graph(self) -> tf.Graph:
         """Of the compiled call, for TensorBoard."""
         return self._compiled.graph
 
-    def _steps(self, words, labels, rows, first_step, rates, wishes):
+    def _steps(self, words, targets, rows, first_step, rates, wishes):
         """One call: a loop over steps, each on all replicas. Cross-replica context."""
         count = tf.shape(rows)[0]
         metrics = tf.TensorArray(self._body.variable_dtype, count)
@@ -162,7 +178,7 @@ class Trainer:
             self._optimizer.learning_rate.assign(rates[i])
             step = first_step + tf.cast(i, tf.int64)
             results = self._cluster.strategy.run(
-                self._replica_step, args=(words, labels, rows[i], step)
+                self._replica_step, args=(words, targets, rows[i], step)
             )
             # Every replica returns the same: sums and gathered rows are exchanged.
             measured, took = (
@@ -175,16 +191,16 @@ class Trainer:
         return metrics.stack(), gathered.stack(), told[0]
 
     @tf.autograph.experimental.do_not_convert
-    def _replica_step(self, words, labels, rows, step):
+    def _replica_step(self, words, targets, rows, step):
         """This replica's share of a global batch, and the update all replicas make."""
         replica = tf.distribute.get_replica_context()
         first = replica.replica_id_in_sync_group * self._share
         mine = tf.ensure_shape(rows[first : first + self._share], [self._share])
         here = Address(self._config.seed, step, tf.cast(first, tf.int64))
-        varied, labels = self.batch(words, labels, mine, here)
+        varied, picked = self.batch(words, targets, mine, here)
         drawn = {d.name: d.draw(here, self._share) for d in self._dropouts}
         sums, gradients, statistics = self._gradients(
-            varied, labels, step, here.first, drawn
+            varied, picked, step, here.first, drawn
         )
         reduce_sum = tf.distribute.ReduceOp.SUM
         sums, gradients, statistics = replica.all_reduce(
@@ -194,13 +210,15 @@ class Trainer:
         measured = tf.concat([sums / self._config.global_batch, [norm]], 0)
         return measured, replica.all_gather(mine, axis=0)
 
-    def batch(self, words, labels, mine, here):
-        """What a replica learns from: float32 [n, H, W, C] pixels and labels [n]."""
-        pixels = gather(words, mine, self._images.shape)
-        varied = augment(pixels, self._config.data.augment, here)
-        return varied, tf.gather(labels, mine)
+    def batch(self, words, targets, mine, here):
+        """What a replica learns from: float32 [n, H, W, C], and labels [n] in a tuple.
 
-    def _forward_backward(self, varied, labels, step, first, drawn):
+        Where there is a teacher, its logits [n, K] follow the labels.
+        """
+        varied = self._vary(gather(words, mine, self._images.shape), here)
+        return varied, self._images.pick(targets, mine, here)
+
+    def _forward_backward(self, varied, picked, step, first, drawn):
         """Sums of loss and of right answers [2], gradients, batch statistics."""
         trained = [v.value for v in self._body.trainable_variables]
         with (
@@ -208,11 +226,11 @@ class Trainer:
             tf.GradientTape() as tape,
         ):
             logits = self._body(self._normalise(varied), training=True)
-            losses = self._losses(labels, logits)
+            losses = self._losses(logits, *picked)
             loss = tf.reduce_sum(losses) / self._config.global_batch
             scaled = self._scale(loss)
         gradients = tape.gradient(scaled, trained)
-        right = tf.equal(tf.argmax(logits, 1), labels)
+        right = tf.equal(tf.argmax(logits, 1), picked[0])
         sums = tf.stack(
             [tf.reduce_sum(losses), tf.reduce_sum(tf.cast(right, losses.dtype))]
         )
@@ -221,12 +239,18 @@ class Trainer:
         ]
         return sums, gradients, [value for _, _, value in here.statistics]
 
-    def _losses(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """Cross-entropy [n]; label smoothing as in Szegedy et al. 2016."""
+    def _losses(
+        self, logits: tf.Tensor, labels: tf.Tensor, *taught: tf.Tensor
+    ) -> tf.Tensor:
+        """Cross-entropy [n]; label smoothing as in Szegedy et al. 2016.
+
+        `taught` are the logits of a teacher, if there is one.
+        """
         smoothing, classes = self._config.optim.label_smoothing, logits.shape[1]
         target = tf.one_hot(labels, classes, dtype=logits.dtype)
         target = target * (1 - smoothing) + smoothing / classes
-        return tf.nn.softmax_cross_entropy_with_logits(target, logits)
+        losses = tf.nn.softmax_cross_entropy_with_logits(target, logits)
+        return distillation.blend(losses, logits, *taught, how=self._config.teacher)
 
     def _scale(self, loss: tf.Tensor) -> tf.Tensor:
         if self._config.precision is Precision.MIXED_FLOAT16:

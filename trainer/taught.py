@@ -1,0 +1,84 @@
+"""TaughtImages: what a student learns from, labels and a teacher's answers, on devices.
+
+Beyer et al. 2021 ("a good teacher is patient and consistent"): the teacher has to see
+the very view that the student sees.
+"""
+
+import numpy as np
+import psutil
+import tensorflow as tf
+
+from trainer import steps
+from trainer.cluster import Cluster
+from trainer.commandline import UsageError
+from trainer.config import Config
+from trainer.data import Data
+from trainer.models.address import Address
+from trainer.views import Views
+
+
+class TaughtImages(steps.Images):
+    """Images with a teacher's logits for every view, float16 [views * N, K].
+
+    They are zeros, which say nothing, until `teach` is called.
+    """
+
+    def __init__(self, config: Config, data: Data, cluster: Cluster) -> None:
+        super().__init__(data.train.images, data.train.labels, cluster)
+        self.views, self._data, self._cluster = Views.of(config.data), data, cluster
+        self._place(np.zeros((self.views.count * self._count, self._classes), "f2"))
+
+    @property
+    def _count(self) -> int:
+        return len(self._data.train.labels)
+
+    @property
+    def _classes(self) -> int:
+        return len(self._data.train.names)
+
+    @property
+    def shape_of_answers(self) -> tuple[int, int, int]:
+        """Views, rows learnt from, classes."""
+        return self.views.count, len(self._data.learnt), self._classes
+
+    def teach(self, answers: np.ndarray) -> None:
+        """Takes float16 [views, rows learnt from, K]."""
+        whole = np.zeros((self.views.count, self._count, self._classes), np.float16)
+        whole[:, self._data.learnt] = answers
+        self._place(whole.reshape(-1, self._classes))
+
+    def _place(self, logits: np.ndarray) -> None:
+        self._logits = steps.on_each_device(logits, self._cluster)
+
+    @property
+    def targets(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Labels, int64 [N], and the teacher's logits, float16 [views * N, K]."""
+        return self.labels, self._logits
+
+    def pick(self, targets, rows: tf.Tensor, here: Address) -> tuple[tf.Tensor, ...]:
+        """Labels [n] and logits [n, K] of the views that augmentation gives there."""
+        labels, logits = targets
+        view = tf.cast(self.views.drawn(here, rows.shape[0]), tf.int64)
+        at = view * self._count + tf.cast(rows, tf.int64)
+        return tf.gather(labels, rows), tf.gather(logits, at)
+
+
+def images(config: Config, data: Data, cluster: Cluster) -> steps.Images:
+    """What the steps of `config` learn from.
+
+    Raises:
+        UsageError: the answers would not fit into memory.
+    """
+    if config.teacher is None:
+        return steps.Images(data.train.images, data.train.labels, cluster)
+    count, classes = len(data.train.labels), len(data.train.names)
+    need = 2 * Views.of(config.data).count * count * classes
+    need *= 2 + len(cluster.local_devices)
+    free = psutil.virtual_memory().available
+    if need > free:
+        raise UsageError(
+            f"the teacher's answers for {Views.of(config.data).count} views of {count} "
+            f"images need {need:,} bytes of memory, {free:,} are free;\n"
+            f"lower --crop_pixels={config.data.crop_pixels}"
+        )
+    return TaughtImages(config, data, cluster)
