@@ -23,6 +23,7 @@ FLAGS = [
     "deterministic",
     "dropout",
     "dry_run",
+    "elastic_shards",
     "ema_decay",
     "epochs",
     "eval_every_epochs",
@@ -79,6 +80,13 @@ BAD = """
 --dropout=-0.1
 --dropout=nan
 --dry_run=perhaps
+--elastic_shards=0
+--elastic_shards=-2
+--elastic_shards=1.5
+--elastic_shards=512
+--elastic_shards=3
+--elastic_shards=4 --sync_batch_norm
+--elastic_shards=4 --nodeterministic
 --ema_decay=1
 --ema_decay=-0.1
 --ema_decay=nan

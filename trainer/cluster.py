@@ -134,3 +134,13 @@ def check_batch(global_batch: int, replicas: int) -> None:
             f"--global_batch={global_batch} cannot be shared by {replicas} replicas; "
             f"the nearest that work: {' and '.join(map(str, near))}"
         )
+
+
+def check_shards(shards: int | None, replicas: int) -> None:
+    """Raises UsageError unless the replicas share the shards of a batch evenly."""
+    if shards is not None and shards % replicas:
+        good = [str(n) for n in range(1, shards + 1) if shards % n == 0]
+        raise UsageError(
+            f"--elastic_shards={shards} cannot be shared by {replicas} replicas; it "
+            f"can by {', '.join(good)}"
+        )

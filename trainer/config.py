@@ -116,6 +116,7 @@ class Config:
     optim: OptimConfig = OptimConfig()
     teacher: TeacherConfig | None = None
     global_batch: int = 256  # images per step, over all replicas
+    elastic_shards: int | None = None  # parts of a batch on any number of replicas
     epochs: float = 30.0
     train_steps: int | None = None  # overrides epochs
     precision: Precision = Precision.FLOAT32
@@ -131,6 +132,7 @@ class Config:
             epochs=self.epochs,
             train_steps=self.train_steps,
         )
+        self._check_shards()
         _require(
             0 <= self.seed < 2**31,
             f"--seed={self.seed} must be at least 0 and below 2147483648",
@@ -156,6 +158,20 @@ class Config:
             f"--warmup_epochs={self.optim.warmup_epochs} must be less than "
             f"--epochs={self.epochs}; lower --warmup_epochs",
         )
+
+    def _check_shards(self) -> None:
+        count, batch = self.elastic_shards, self.global_batch
+        if count is None:
+            return
+        named = f"--elastic_shards={count}"
+        _require(1 <= count <= batch, f"{named} must be within 1 to {batch}")
+        fits = f"--global_batch={batch // count * count}"
+        text = f"{named} does not divide --global_batch={batch}; {fits} would work"
+        _require(batch % count == 0, text)
+        text = f"{named} cannot be combined with --sync_batch_norm: shards normalise"
+        _require(not self.model.sync_batch_norm, f"{text} alone; leave one out")
+        text = f"{named} promises bits, which --nodeterministic lets differ; leave one"
+        _require(self.deterministic, f"{text} out")
 
     def to_json(self) -> dict[str, Any]:
         """Plain nested dictionaries, enums as their values."""

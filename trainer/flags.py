@@ -133,6 +133,11 @@ def _define_devices(values: flags.FlagValues) -> None:
         "hang_secs", run.hang_secs, "Without progress until a worker of several ends."
     )
     devices.integer(
+        "elastic_shards",
+        None,
+        "Parts of a batch, summed in order: 1, 2, ... replicas give the same bits.",
+    )
+    devices.integer(
         "steps_per_call", None, "Steps a compiled call; off: about a second."
     )
 
@@ -224,6 +229,7 @@ def _config(values: flags.FlagValues) -> cfg.Config:
         ),
         teacher=teacher.asked(values),
         global_batch=values.global_batch,
+        elastic_shards=values.elastic_shards,
         epochs=values.epochs,
         train_steps=values.train_steps,
         precision=cfg.Precision(values.precision),

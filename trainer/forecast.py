@@ -38,13 +38,15 @@ class Forecast:
     ) -> "Forecast":
         """Estimates from shapes; nothing is run."""
         local = len(cluster.local_devices)
-        share = config.global_batch // cluster.replicas
+        share = config.global_batch // (config.elastic_shards or cluster.replicas)
         half = config.precision in (Precision.MIXED_BFLOAT16, Precision.MIXED_FLOAT16)
         activations = sum(int(np.prod(layer.output.shape[1:])) for layer in body.layers)
         per_replica = activations * share * PASSES * (2 if half else 4)
         parameters = int(body.count_params())
         slots = 3 if config.optim.name is OptimizerName.SGD else 4
-        per_replica += parameters * 4 * (slots + (config.optim.ema_decay is not None))
+        slots += config.optim.ema_decay is not None
+        slots += config.elastic_shards or 0  # each shard's gradient until the sum
+        per_replica += parameters * 4 * slots
         framework = GIB  # TensorFlow, Keras, TFDS and matplotlib once imported
         total = framework + local * (per_replica + split.images.nbytes)
         return cls(parameters, total + split.images.nbytes)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import distillation
+from trainer import distillation, shards
 from trainer.augment import augment
 from trainer.cluster import Cluster
 from trainer.config import Config, Precision
@@ -196,16 +196,22 @@ class Trainer:
         replica = tf.distribute.get_replica_context()
         first = replica.replica_id_in_sync_group * self._share
         mine = tf.ensure_shape(rows[first : first + self._share], [self._share])
-        here = Address(self._config.seed, step, tf.cast(first, tf.int64))
-        varied, picked = self.batch(words, targets, mine, here)
-        drawn = {d.name: d.draw(here, self._share) for d in self._dropouts}
-        sums, gradients, statistics = self._gradients(
-            varied, picked, step, here.first, drawn
-        )
-        reduce_sum = tf.distribute.ReduceOp.SUM
-        sums, gradients, statistics = replica.all_reduce(
-            reduce_sum, (sums, gradients, statistics)
-        )
+
+        def measure(rows: tf.Tensor, first: tf.Tensor):
+            return self._measure(words, targets, rows, step, first)
+
+        if self._config.elastic_shards is None:
+            sums, gradients, statistics = replica.all_reduce(
+                tf.distribute.ReduceOp.SUM, measure(mine, first)
+            )
+        else:
+            sums, gradients, statistics = shards.total(
+                measure,
+                mine,
+                first,
+                size=self._config.global_batch // self._config.elastic_shards,
+                dtype=self._body.variable_dtype,
+            )
         norm = self._update(gradients, statistics)
         measured = tf.concat([sums / self._config.global_batch, [norm]], 0)
         return measured, replica.all_gather(mine, axis=0)
@@ -217,6 +223,14 @@ class Trainer:
         """
         varied = self._vary(gather(words, mine, self._images.shape), here)
         return varied, self._images.pick(targets, mine, here)
+
+    def _measure(self, words, targets, rows, step, first):
+        """What `_forward_backward` gives of `rows`, at `first` in the global batch."""
+        count = rows.shape[0]
+        here = Address(self._config.seed, step, tf.cast(first, tf.int64))
+        varied, picked = self.batch(words, targets, rows, here)
+        drawn = {d.name: d.draw(here, count) for d in self._dropouts}
+        return self._gradients(varied, picked, step, here.first, drawn)
 
     def _forward_backward(self, varied, picked, step, first, drawn):
         """Sums of loss and of right answers [2], gradients, batch statistics."""
@@ -269,8 +283,8 @@ class Trainer:
                 gradients, limit * factor, use_norm=norm * factor
             )
         self._optimizer.apply(gradients, self._body.trainable_variables)
-        replicas = self._cluster.replicas
+        parts = self._config.elastic_shards or self._cluster.replicas
         for (variable, momentum), total in zip(self._moved, statistics, strict=True):
-            now = tf.cast(total / replicas, variable.dtype)
+            now = tf.cast(total / parts, variable.dtype)
             variable.assign(variable.value * momentum + now * (1 - momentum))
         return norm
