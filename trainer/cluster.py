@@ -8,7 +8,7 @@ import typing
 import tensorflow as tf
 
 from trainer.commandline import UsageError
-from trainer.config import RunConfig, Strategy
+from trainer.config import Config, RunConfig, Strategy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +123,12 @@ def _multi_worker(config: RunConfig) -> Cluster:
         worker=index,
         workers=workers,
     )
+
+
+def check_shares(config: Config, replicas: int) -> None:
+    """Raises UsageError unless the replicas share batches and shards evenly."""
+    check_batch(config.global_batch, replicas)
+    check_shards(config.elastic_shards, replicas)
 
 
 def check_batch(global_batch: int, replicas: int) -> None:

@@ -108,8 +108,7 @@ def assemble(
         connected = cluster.connect(run_config)
     beats.beat("start")
     request.install()  # TensorFlow takes SIGTERM when it makes a cluster
-    cluster.check_batch(config.global_batch, connected.replicas)
-    cluster.check_shards(config.elastic_shards, connected.replicas)
+    cluster.check_shares(config, connected.replicas)
     with clock.phase("data"):
         held = data.load(config, run_config, say=progress.say)
     planned = _plan(config, run_config, held)
