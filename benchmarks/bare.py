@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from benchmarks import noise, side
 from trainer import cluster, models, optim
-from trainer.config import Config, ModelConfig, OptimConfig, OptimizerName, Precision
+from trainer.choices import OptimizerName, Precision
+from trainer.config import Config, ModelConfig, OptimConfig
 from trainer.models import address, layers
 
 

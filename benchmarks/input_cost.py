@@ -14,16 +14,12 @@ from absl import flags
 
 from benchmarks import rounds, training
 from trainer import commandline, models, quiet
-from trainer.config import (
-    Augment,
-    Config,
-    DataConfig,
-    ModelConfig,
-    Precision,
-    RunConfig,
-)
+from trainer.choices import Augment, Precision
+from trainer.config import Config, DataConfig, ModelConfig
+from trainer.run_config import RunConfig
 
 if typing.TYPE_CHECKING:
+    from trainer.images import Images
     from trainer.steps import Trainer
 
 BAR = 0.97  # real input / constant batch
@@ -93,7 +89,7 @@ def compiled(augment: str | None, examples: int) -> "Trainer":
     optimizer = optim.build(config, model.trainable_variables)
     here = cluster.connect(RunConfig())
     kind = OnConstantBatch if augment is None else steps.Trainer
-    return kind(config, here, model, optimizer, steps.Images(images, labels, here))
+    return kind(config, here, model, optimizer, Images(images, labels, here))
 
 
 def rows(examples: int, names: list[str]) -> list[dict]:

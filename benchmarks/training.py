@@ -23,8 +23,9 @@ from typing import Any
 from absl import flags
 
 from trainer import models, quiet
+from trainer.choices import Precision
 from trainer.commandline import Failure, UsageError
-from trainer.config import Config, ModelConfig, OptimConfig, Precision
+from trainer.config import Config, ModelConfig, OptimConfig
 
 if typing.TYPE_CHECKING:
     from trainer import datasets

@@ -19,7 +19,7 @@ from eval.pixels import InputRange
 from trainer import commandline, quiet, runs
 from trainer.choices import EvalTta
 from trainer.commandline import Failure, UsageError
-from trainer.config import RunConfig
+from trainer.run_config import RunConfig
 
 if TYPE_CHECKING:
     from eval.evaluation import Evaluation

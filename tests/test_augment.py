@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from trainer.augment import GREY, augment
-from trainer.config import Augment
+from trainer.choices import Augment
 from trainer.models.address import Address
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (64, 12, 10, 3), np.uint8)

@@ -7,7 +7,9 @@ import tensorflow as tf
 
 from tests import test_steps
 from trainer import data, datasets, distillation, models, optim, steps
-from trainer.config import Augment, Config, DataConfig, ModelConfig, Precision
+from trainer.choices import Augment, Precision
+from trainer.config import Config, DataConfig, ModelConfig
+from trainer.images import Images
 from trainer.models.address import Address
 from trainer.sampler import Sampler
 from trainer.state import TrainState
@@ -78,7 +80,7 @@ def run(cluster, settings: Config, count: int = 10):
         optimizer = optim.build(settings, model.trainable_variables)
     if settings.teacher is None:
         held = split().train
-        images = steps.Images(held.images, held.labels, cluster)
+        images = Images(held.images, held.labels, cluster)
     else:
         images = TaughtImages(settings, split(), cluster)
         answers = np.random.default_rng(1).normal(0, 3, images.shape_of_answers)

@@ -13,7 +13,7 @@ from tests.test_multi_worker import finish, start
 from tests.test_resume import SAME, assert_equal_runs, interrupt
 from tests.test_steps import CNN, RESNET8, config, fingerprint, run
 from trainer import checkpoints, shards
-from trainer.config import Precision
+from trainer.choices import Precision
 
 DROPPING = dataclasses.replace(CNN, dropout=0.2)
 ELASTIC = ["--elastic_shards=4", "--threads=2"]

@@ -9,11 +9,13 @@ from absl import flags as absl_flags
 
 from tests.conftest import ROOT, command
 from trainer import commandline, flags
+from trainer.choices import Augment, Precision, Strategy
 from trainer.commandline import UsageError
-from trainer.config import Augment, Config, Precision, Strategy
+from trainer.config import Config
 
 FLAGS = [
     "augment",
+    "bias_rate_factor",
     "checkpoint_every_steps",
     "clip_norm",
     "crop_pixels",
@@ -28,6 +30,7 @@ FLAGS = [
     "epochs",
     "eval_every_epochs",
     "eval_tta",
+    "flip",
     "global_batch",
     "grace_secs",
     "hang_secs",
@@ -41,6 +44,7 @@ FLAGS = [
     "model_width",
     "momentum",
     "optimizer",
+    "other_learning_rate",
     "precision",
     "profile_steps",
     "resume",
@@ -48,6 +52,8 @@ FLAGS = [
     "runs_root",
     "schedule",
     "seed",
+    "small_part",
+    "small_pixels",
     "steps_per_call",
     "strategy",
     "sync_batch_norm",
@@ -59,11 +65,14 @@ FLAGS = [
     "validation_fraction",
     "warmup_epochs",
     "weight_decay",
+    "whiten",
 ]
 
 BAD = """
 --augment=mirror
 --augment=
+--bias_rate_factor=0
+--bias_rate_factor=nan
 --checkpoint_every_steps=0
 --checkpoint_every_steps=1.5
 --clip_norm=0
@@ -100,6 +109,7 @@ BAD = """
 --eval_tta=crop
 --eval_tta=
 --eval_tta
+--flip=both
 --global_batch=0
 --global_batch=-8
 --global_batch=12.5
@@ -131,6 +141,8 @@ BAD = """
 --momentum=nan --optimizer=sgd
 --momentum=0.9
 --optimizer=adam
+--other_learning_rate=-1
+--other_learning_rate=inf
 --precision=float8
 --precision=bf16
 --profile_steps=10
@@ -148,6 +160,12 @@ BAD = """
 --seed=-1
 --seed=2147483648
 --seed=x
+--small_part=0
+--small_part=1.5
+--small_part=nan
+--small_pixels=8
+--small_pixels=half
+--small_pixels=24 --sync_batch_norm
 --steps_per_call=0
 --strategy=horovod
 --strategy=multi_worker
@@ -178,6 +196,7 @@ BAD = """
 --epochs=0.5 --warmup_epochs=0.5
 --weight_decay=-0.1
 --weight_decay=inf
+--whiten=3
 --nodebug=3
 --no_such_flag=1
 --flagfile=/no/such/file

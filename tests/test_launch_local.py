@@ -88,7 +88,8 @@ def test_a_new_run_is_named_as_the_trainer_would():
 
 
 def test_the_trainer_s_defaults_are_still_those():
-    from trainer.config import Config, RunConfig
+    from trainer.config import Config
+    from trainer.run_config import RunConfig
 
     assert (Config().model.name, Config().data.dataset) == ("cnn", "cifar10")
     assert RunConfig().runs_root == "runs"

@@ -9,7 +9,12 @@ from trainer import models
 from trainer.config import ModelConfig
 from trainer.models import address, layers
 
-PARAMETERS = {"cnn": 550_570, "resnet8": 78_666, "resnet20": 271_098}
+PARAMETERS = {
+    "cnn": 550_570,
+    "resnet8": 78_666,
+    "resnet20": 271_098,
+    "speednet": 1_975_096,
+}
 
 
 def build(name: str, *, shape=(32, 32, 3), classes=10, precision="float32", **settings):

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from trainer import optim
-from trainer.config import Config, OptimConfig, OptimizerName, Schedule
+from trainer.choices import OptimizerName, Schedule
+from trainer.config import Config, OptimConfig
 
 
 def rates(schedule: Schedule, *, warmup: int, total: int) -> np.ndarray:
@@ -40,7 +41,7 @@ def _variables() -> list[keras.Variable]:
     ]
 
 
-@pytest.mark.parametrize("name", list(OptimizerName))
+@pytest.mark.parametrize("name", [OptimizerName.SGD, OptimizerName.ADAMW])
 def test_weight_decay_is_decoupled_and_spares_biases_and_normalisation(name):
     settings = OptimConfig(name=name, learning_rate=0.5, weight_decay=0.1)
     variables = _variables()

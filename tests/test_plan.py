@@ -5,8 +5,10 @@ import dataclasses
 import pytest
 
 from trainer import plan
-from trainer.config import Config, OptimConfig, RunConfig, Schedule
+from trainer.choices import Schedule
+from trainer.config import Config, OptimConfig
 from trainer.plan import Every
+from trainer.run_config import RunConfig
 
 
 def test_every_is_true_on_multiples_and_at_the_end():

@@ -5,8 +5,10 @@ import json
 import pytest
 
 from trainer import runs
+from trainer.choices import Resume
 from trainer.commandline import UsageError
-from trainer.config import Config, Resume, RunConfig
+from trainer.config import Config
+from trainer.run_config import RunConfig
 from trainer.runs import Run
 
 

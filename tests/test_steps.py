@@ -10,15 +10,9 @@ import tensorflow as tf
 from tensorflow.python.framework import kernels
 
 from trainer import models, optim, steps
-from trainer.config import (
-    Augment,
-    Config,
-    DataConfig,
-    ModelConfig,
-    OptimConfig,
-    OptimizerName,
-    Precision,
-)
+from trainer.choices import Augment, OptimizerName, Precision
+from trainer.config import Config, DataConfig, ModelConfig, OptimConfig
+from trainer.images import Images, gather
 from trainer.sampler import Sampler
 from trainer.state import TrainState, weights_sha256
 
@@ -66,7 +60,7 @@ def _traced(cluster, settings: Config):
             precision=settings.precision.value,
         )
         optimizer = optim.build(settings, model.trainable_variables)
-    images = steps.Images(IMAGES, LABELS, cluster)
+    images = Images(IMAGES, LABELS, cluster)
     trainer = steps.Trainer(settings, cluster, model, optimizer, images)
     state = TrainState(model, optimizer)
     return state, trainer, [(v, v.numpy()) for v in state.variables().values()]
@@ -228,9 +222,9 @@ def test_packed_rows_are_gathered_exactly():
         strategy = tf.distribute.get_strategy()
         local_devices = ("/cpu:0",)
 
-    packed = steps.Images(images, np.zeros(9, np.int32), OneDevice())
+    packed = Images(images, np.zeros(9, np.int32), OneDevice())
     rows = tf.constant([8, 0, 3, 3], tf.int32)
-    out = steps.gather(packed.words, rows, (5, 3, 1))
+    out = gather(packed.words, rows, (5, 3, 1))
     np.testing.assert_array_equal(out, images[[8, 0, 3, 3]])
 
 

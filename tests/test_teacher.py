@@ -15,10 +15,12 @@ from tests.test_resume import EXACT, assert_equal_runs, interrupt
 from trainer import checkpoints, commandline, data, flags, lessons, runs, teacher
 from trainer.answers import Answers
 from trainer.augment import augment
+from trainer.choices import Augment
 from trainer.commandline import UsageError
-from trainer.config import Augment, DataConfig, RunConfig
+from trainer.config import DataConfig
 from trainer.evaluation import Evaluator
 from trainer.models.address import Address
+from trainer.run_config import RunConfig
 from trainer.state import shipped
 from trainer.views import Views
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from trainer import plan, trainjob
-from trainer.config import Config, OptimConfig, RunConfig
+from trainer.config import Config, OptimConfig
+from trainer.run_config import RunConfig
 from trainer.state import TrainState
 from trainer.steps import Outcome
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from trainer.augment import augment
-from trainer.config import Augment
+from trainer.choices import Augment
 from trainer.models.address import Address
 from trainer.views import Views
 

@@ -7,24 +7,37 @@ there. Cutout: DeVries & Taylor 2017.
 
 import typing
 
+import numpy as np
 import tensorflow as tf
 
-from trainer.config import Augment
+from trainer.choices import Augment
 from trainer.models.address import Address
 
 CUTOUT_PART = 4  # the square's side is the image's divided by this
 GREY = 128.0  # zero after normalisation
+FLIP_KEY = 0xF11B  # keeps these draws apart from those of the rows' order
 DRAWS = 5  # flip, shift y, shift x, cutout y, cutout x
 
 
 def augment(
-    images: tf.Tensor, how: Augment, address: Address, *, crop_pixels: int = 4
+    images: tf.Tensor,
+    how: Augment,
+    address: Address,
+    *,
+    crop_pixels: int = 4,
+    mirror: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """uint8 [N, H, W, C] -> float32 [N, H, W, C] of whole numbers 0..255."""
+    """uint8 [N, H, W, C] -> float32 [N, H, W, C] of whole numbers 0..255.
+
+    Where `how` mirrors, bool [N] `mirror` says which; None: half of them, at random.
+    """
     pixels = tf.cast(images, tf.float32)
     if how is Augment.NONE:
         return pixels
     drawn = draw(address, images.shape[0])
+    if mirror is not None:
+        instead = tf.cast(~mirror, drawn.dtype)[:, None]
+        drawn = tf.concat([instead, drawn[:, 1:]], axis=1)
     moved = move(pixels, *turn(drawn, how, crop_pixels))
     return _cutout(moved, drawn) if how is Augment.FLIP_CROP_CUTOUT else moved
 
@@ -32,6 +45,44 @@ def augment(
 def draw(address: Address, examples: int) -> tf.Tensor:
     """The numbers that decide how each example is varied, float32 [N, DRAWS]."""
     return address.uniform("augment", examples=examples, features=DRAWS)
+
+
+class AlternatingFlip:
+    """Mirrors half of the images in one epoch and the other half in the next.
+
+    So two epochs show every image both ways (Jordan 2024, arXiv:2404.00498, section
+    3.6). Which half is first is drawn from the seed.
+    """
+
+    def __init__(self, *, examples: int, epoch_images: int, seed: int) -> None:
+        generator = np.random.Generator(np.random.Philox(key=[seed, FLIP_KEY]))
+        self._first = generator.integers(0, 2, examples)
+        self._epoch_images = epoch_images
+
+    def __call__(self, rows: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
+        """Bool [n] for dataset rows [n], of which the first is image `first` of all."""
+        number = first + tf.range(rows.shape[0], dtype=tf.int64)
+        turn = tf.gather(tf.constant(self._first), rows) + number // self._epoch_images
+        return turn % 2 == 1
+
+
+def shrink(images: tf.Tensor, side: int) -> tf.Tensor:
+    """Float [N, H, W, C] -> [N, side, side, C], each pixel a mean of those it covers.
+
+    Training on small images first is progressive resizing (Howard 2018, DAWNBench). Two
+    products of matrices, since tf.image's own resizing has no deterministic GPU kernel.
+    """
+    down, across = (_cover(size, side) for size in images.shape[1:3])
+    narrow = tf.einsum("nhwc,wx->nhxc", images, tf.constant(across, images.dtype))
+    return tf.einsum("nhxc,hy->nyxc", narrow, tf.constant(down, images.dtype))
+
+
+def _cover(size: int, side: int) -> np.ndarray:
+    """Weight [size, side] of each of `size` pixels in each of `side` larger ones."""
+    edge = np.arange(side + 1) * size / side
+    pixel = np.arange(size)[:, None]
+    share = np.minimum(pixel + 1, edge[1:]) - np.maximum(pixel, edge[:-1])
+    return np.maximum(share, 0) * side / size
 
 
 def turn(

@@ -21,11 +21,19 @@ class Augment(enum.Enum):
     CROP = "crop"  # for what may not be mirrored, such as digits
 
 
+class Flip(enum.Enum):
+    """Which images of an epoch are mirrored, where augmentation mirrors at all."""
+
+    RANDOM = "random"
+    ALTERNATING = "alternating"  # half of them, the other half in the next epoch
+
+
 class OptimizerName(enum.Enum):
-    """SGD with Nesterov momentum, or Adam with decoupled weight decay."""
+    """SGD with Nesterov momentum, Adam with decoupled weight decay, or Muon."""
 
     SGD = "sgd"
     ADAMW = "adamw"
+    MUON = "muon"  # orthogonal updates for convolutions, SGD for everything else
 
 
 class Schedule(enum.Enum):

@@ -7,8 +7,10 @@ import typing
 
 import tensorflow as tf
 
+from trainer.choices import Strategy
 from trainer.commandline import UsageError
-from trainer.config import Config, RunConfig, Strategy
+from trainer.config import Config
+from trainer.run_config import RunConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,8 @@ import numpy as np
 
 from trainer import datasets, prepare, quiet, sampler
 from trainer.commandline import UsageError
-from trainer.config import Config, RunConfig
+from trainer.config import Config
+from trainer.run_config import RunConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,180 +2,24 @@
 
 import os
 import re
-from typing import Any
 
 from absl import flags
 
+from trainer import choices, flag_groups, teacher
 from trainer import config as cfg
-from trainer import models, teacher
 from trainer.commandline import UsageError
+from trainer.run_config import RunConfig
 
 VALUES = flags.FlagValues()
 
 
 def define(values: flags.FlagValues = VALUES) -> flags.FlagValues:
     """Declares the training flags on `values`; tests pass a fresh FlagValues."""
-    _define_data(values)
-    _define_model(values)
-    _define_optimizer(values)
-    teacher.define(_Heading(values, "Teacher"))
-    _define_schedule(values)
-    _define_devices(values)
-    _define_run(values)
-    _define_reports(values)
+    flag_groups.define(values)
     return values
 
 
-class _Heading:
-    """DEFINE_* functions bound to one FlagValues and one heading of --help."""
-
-    def __init__(self, values: flags.FlagValues, heading: str) -> None:
-        self._where = {"flag_values": values, "module_name": heading}
-
-    def string(self, name: str, default: str | None, text: str) -> None:
-        flags.DEFINE_string(name, default, text, **self._where)
-
-    def number(self, name: str, default: float | None, text: str) -> None:
-        flags.DEFINE_float(name, default, text, **self._where)
-
-    def integer(self, name: str, default: int | None, text: str) -> None:
-        flags.DEFINE_integer(name, default, text, **self._where)
-
-    def switch(self, name: str, default: bool, text: str) -> None:
-        flags.DEFINE_bool(name, default, text, **self._where)
-
-    def choice(self, name: str, default: Any, text: str) -> None:
-        values = [member.value for member in type(default)]
-        flags.DEFINE_enum(name, default.value, values, text, **self._where)
-
-
-def _define_data(values: flags.FlagValues) -> None:
-    data = _Heading(values, "Data")
-    default = cfg.DataConfig()
-    data.string("dataset", default.dataset, "TFDS image-classification data set.")
-    data.string(
-        "data_dir", None, "Where TFDS data sets are; off: $TFDS_DATA_DIR or TFDS's own."
-    )
-    data.number(
-        "validation_fraction",
-        default.validation_fraction,
-        "Part of train that is held out, stratified, the same for every seed.",
-    )
-    data.choice("augment", default.augment, "What is done to the training images.")
-    data.integer("crop_pixels", default.crop_pixels, "Largest shift of a crop, 0 to 8.")
-
-
-def _define_model(values: flags.FlagValues) -> None:
-    model = _Heading(values, "Model")
-    default = cfg.ModelConfig()
-    flags.DEFINE_enum(
-        "model",
-        default.name,
-        sorted(models.MODELS),
-        "Network.",
-        flag_values=values,
-        module_name="Model",
-    )
-    model.number("model_width", default.width, "Multiplies the number of channels.")
-    model.number("dropout", None, "Dropout rate, 0 is none; off: the model's own.")
-    model.switch(
-        "sync_batch_norm",
-        default.sync_batch_norm,
-        "Batch statistics over all replicas instead of each its own.",
-    )
-
-
-def _define_optimizer(values: flags.FlagValues) -> None:
-    optim = _Heading(values, "Optimizer")
-    default = cfg.OptimConfig()
-    optim.choice("optimizer", default.name, "SGD is with Nesterov momentum.")
-    optim.number("momentum", None, "SGD's momentum; off: 0.9.")
-    optim.number(
-        "learning_rate", default.learning_rate, "Highest rate of the schedule."
-    )
-    optim.number(
-        "weight_decay",
-        default.weight_decay,
-        "Decoupled, times the rate; spares biases and normalisation.",
-    )
-    optim.number(
-        "label_smoothing", default.label_smoothing, "Mass shared by all classes."
-    )
-    optim.number("clip_norm", None, "Largest global norm of the reduced gradient.")
-    optim.number("ema_decay", None, "Averages weights; the average is evaluated.")
-
-
-def _define_schedule(values: flags.FlagValues) -> None:
-    plan = _Heading(values, "Schedule")
-    default = cfg.Config()
-    plan.integer("global_batch", default.global_batch, "Images a step, all replicas.")
-    plan.number("epochs", default.epochs, "Passes over the training rows; may be 9.9.")
-    plan.integer("train_steps", None, "Steps; overrides --epochs.")
-    plan.choice("schedule", default.optim.schedule, "Shape of the rate after warm-up.")
-    plan.number(
-        "warmup_epochs", default.optim.warmup_epochs, "Linear rise of the rate."
-    )
-    plan.integer("seed", default.seed, "Of weights, order, augmentation and dropout.")
-
-
-def _define_devices(values: flags.FlagValues) -> None:
-    devices = _Heading(values, "Devices and arithmetic")
-    config, run = cfg.Config(), cfg.RunConfig()
-    devices.choice("strategy", run.strategy, "How replicas share a step.")
-    devices.integer("logical_devices", None, "Splits the CPU into as many replicas.")
-    devices.integer("threads", None, "Threads of TensorFlow; off: every core.")
-    devices.choice("precision", config.precision, "Of the step; evaluation is float32.")
-    devices.switch("jit_compile", config.jit_compile, "XLA for forward and backward.")
-    devices.switch(
-        "deterministic", config.deterministic, "Only operators that repeat their bits."
-    )
-    devices.number(
-        "hang_secs", run.hang_secs, "Without progress until a worker of several ends."
-    )
-    devices.integer(
-        "elastic_shards",
-        None,
-        "Parts of a batch, summed in order: 1, 2, ... replicas give the same bits.",
-    )
-    devices.integer(
-        "steps_per_call", None, "Steps a compiled call; off: about a second."
-    )
-
-
-def _define_run(values: flags.FlagValues) -> None:
-    run = _Heading(values, "Run directory")
-    default = cfg.RunConfig()
-    run.string("run_dir", None, "The run to start or resume; off: a new one.")
-    run.string("runs_root", default.runs_root, "Where new runs are put.")
-    run.choice("resume", default.resume, "What to do with a run that has checkpoints.")
-    run.integer(
-        "checkpoint_every_steps", None, "Off: at most a minute of work is at risk."
-    )
-    run.integer("keep_checkpoints", default.keep_checkpoints, "Newest ones to keep.")
-    run.number("grace_secs", default.grace_secs, "From a signal to the end, at most.")
-    run.switch("dry_run", default.dry_run, "One step, the plan, and nothing written.")
-
-
-def _define_reports(values: flags.FlagValues) -> None:
-    reports = _Heading(values, "Reports")
-    default = cfg.RunConfig()
-    reports.number(
-        "eval_every_epochs", default.eval_every_epochs, "Between validations."
-    )
-    reports.choice(
-        "eval_tta",
-        default.eval_tta,
-        "Test-time augmentation of validation and test: logits averaged over 2 views, "
-        "or 6; named beside its numbers. All mirror: not for digits.",
-    )
-    reports.integer(
-        "log_every_steps", default.log_every_steps, "Between lines of metrics."
-    )
-    reports.string("profile_steps", None, "FIRST:LAST step of a TensorBoard profile.")
-    reports.switch("debug", default.debug, "Shows the traceback of an error.")
-
-
-def read(values: flags.FlagValues = VALUES) -> tuple[cfg.Config, cfg.RunConfig]:
+def read(values: flags.FlagValues = VALUES) -> tuple[cfg.Config, RunConfig]:
     """The two configs that parsed flags ask for.
 
     Raises:
@@ -192,7 +36,7 @@ def read(values: flags.FlagValues = VALUES) -> tuple[cfg.Config, cfg.RunConfig]:
             f"{config.train_steps}; let it end before"
         )
     if (
-        run_config.strategy is cfg.Strategy.MULTI_WORKER
+        run_config.strategy is choices.Strategy.MULTI_WORKER
         and "TF_CONFIG" not in os.environ
     ):
         raise UsageError(
@@ -207,20 +51,26 @@ def _config(values: flags.FlagValues) -> cfg.Config:
         data=cfg.DataConfig(
             dataset=values.dataset,
             validation_fraction=values.validation_fraction,
-            augment=cfg.Augment(values.augment),
+            augment=choices.Augment(values.augment),
             crop_pixels=values.crop_pixels,
+            flip=choices.Flip(values.flip),
+            small_pixels=values.small_pixels,
+            small_part=values.small_part,
         ),
         model=cfg.ModelConfig(
             name=values.model,
             width=values.model_width,
             dropout=values.dropout,
             sync_batch_norm=values.sync_batch_norm,
+            whiten=values.whiten,
         ),
         optim=cfg.OptimConfig(
-            name=cfg.OptimizerName(values.optimizer),
+            name=choices.OptimizerName(values.optimizer),
             momentum=values.momentum,
             learning_rate=values.learning_rate,
-            schedule=cfg.Schedule(values.schedule),
+            other_learning_rate=values.other_learning_rate,
+            bias_rate_factor=values.bias_rate_factor,
+            schedule=choices.Schedule(values.schedule),
             warmup_epochs=values.warmup_epochs,
             weight_decay=values.weight_decay,
             label_smoothing=values.label_smoothing,
@@ -232,27 +82,27 @@ def _config(values: flags.FlagValues) -> cfg.Config:
         elastic_shards=values.elastic_shards,
         epochs=values.epochs,
         train_steps=values.train_steps,
-        precision=cfg.Precision(values.precision),
+        precision=choices.Precision(values.precision),
         jit_compile=values.jit_compile,
         seed=values.seed,
         deterministic=values.deterministic,
     )
 
 
-def _run_config(values: flags.FlagValues) -> cfg.RunConfig:
-    return cfg.RunConfig(
-        strategy=cfg.Strategy(values.strategy),
+def _run_config(values: flags.FlagValues) -> RunConfig:
+    return RunConfig(
+        strategy=choices.Strategy(values.strategy),
         logical_devices=values.logical_devices,
         threads=values.threads,
         data_dir=_directory("data_dir", values.data_dir),
         teacher=_directory("teacher", values.teacher),
         run_dir=_directory("run_dir", values.run_dir),
         runs_root=_directory("runs_root", values.runs_root),
-        resume=cfg.Resume(values.resume),
+        resume=choices.Resume(values.resume),
         checkpoint_every_steps=values.checkpoint_every_steps,
         keep_checkpoints=values.keep_checkpoints,
         eval_every_epochs=values.eval_every_epochs,
-        eval_tta=cfg.EvalTta(values.eval_tta),
+        eval_tta=choices.EvalTta(values.eval_tta),
         log_every_steps=values.log_every_steps,
         steps_per_call=values.steps_per_call,
         profile_steps=_profile_steps(values.profile_steps),

@@ -7,8 +7,9 @@ import keras
 import numpy as np
 import psutil
 
+from trainer.choices import OptimizerName, Precision
 from trainer.cluster import Cluster
-from trainer.config import Config, OptimizerName, Precision
+from trainer.config import Config
 from trainer.datasets import Split
 from trainer.progress import duration
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from trainer import (
@@ -21,8 +20,7 @@ from trainer import (
     lessons,
     loop,
     metrics,
-    models,
-    optim,
+    network,
     owner,
     plan,
     quiet,
@@ -32,15 +30,16 @@ from trainer import (
     sampler,
     steps,
     summaries,
-    taught,
 )
 from trainer.clock import Clock, Pace
 from trainer.commandline import UsageError
-from trainer.config import Config, RunConfig, plain
+from trainer.config import Config, plain
 from trainer.evaluation import Evaluator, Scores, score
 from trainer.forecast import Forecast
 from trainer.heartbeat import Heartbeat
+from trainer.images import Images
 from trainer.progress import Progress, duration
+from trainer.run_config import RunConfig
 from trainer.runs import Run
 from trainer.signals import StopRequest
 from trainer.state import TrainState, shipped
@@ -62,7 +61,7 @@ class Job:
     data: data.Data
     plan: plan.Plan
     state: TrainState
-    images: steps.Images
+    images: Images
     trainer: steps.Trainer
     evaluator: Evaluator
     lease: owner.Lease | None = None  # the chief's
@@ -114,8 +113,8 @@ def assemble(
     planned = _plan(config, run_config, held)
     lessons.check(run, config, run_config, held)
     with quiet.start_up(), clock.phase("build"):
-        state, images, trainer = _build(config, connected, held)
-        evaluator = _evaluator(config, run_config, connected, held)
+        state, images, trainer = network.build(config, connected, held, planned)
+        evaluator = network.evaluator(config, run_config, connected, held)
     return Job(
         run=run,
         config=config,
@@ -145,44 +144,6 @@ def _plan(config: Config, run_config: RunConfig, held: data.Data) -> plan.Plan:
 def _heartbeat(run: Run, run_config: RunConfig) -> Heartbeat:
     worker, workers = cluster.place(run_config)
     return Heartbeat(run.path / "workers", worker, workers, run_config.hang_secs)
-
-
-def _build(
-    config: Config, connected: cluster.Cluster, held: data.Data
-) -> tuple[TrainState, steps.Images, steps.Trainer]:
-    keras.utils.set_random_seed(config.seed)
-    with connected.strategy.scope():
-        try:
-            model = models.build(
-                config.model,
-                image_shape=held.image_shape,
-                num_classes=len(held.train.names),
-                precision=config.precision.value,
-            )
-        except ValueError as error:
-            raise UsageError(
-                f"--model={config.model.name} does not take images of "
-                f"{held.image_shape}; they may be too small for it"
-            ) from error
-        optimizer = optim.build(config, model.trainable_variables)
-    images = taught.images(config, held, connected)
-    trainer = steps.Trainer(config, connected, model, optimizer, images)
-    return TrainState(model, optimizer), images, trainer
-
-
-def _evaluator(
-    config: Config,
-    run_config: RunConfig,
-    connected: cluster.Cluster,
-    held: data.Data,
-) -> Evaluator:
-    return Evaluator(
-        config.model,
-        image_shape=held.image_shape,
-        num_classes=len(held.train.names),
-        device=connected.local_devices[0],
-        tta=run_config.eval_tta,
-    )
 
 
 def _rehearse(job: Job) -> None:

@@ -12,12 +12,14 @@ import numpy as np
 
 from trainer import checkpoints, resumption, teacher
 from trainer.answers import Answers
+from trainer.choices import Precision
 from trainer.commandline import Stopped, UsageError
-from trainer.config import Config, Precision, RunConfig
+from trainer.config import Config
 from trainer.data import Data
 from trainer.evaluation import BATCH, Evaluator
 from trainer.heartbeat import LOST
 from trainer.progress import duration
+from trainer.run_config import RunConfig
 from trainer.runs import Run, find
 from trainer.state import shipped
 from trainer.taught import TaughtImages

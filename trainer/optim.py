@@ -2,16 +2,19 @@
 
 import math
 import typing
+from typing import Any
 
 import numpy as np
 
-from trainer.config import Config, OptimConfig, OptimizerName, Precision, Schedule
+from trainer.choices import OptimizerName, Precision, Schedule
+from trainer.config import Config, OptimConfig
 
 if typing.TYPE_CHECKING:
     import keras
 
-MOMENTUM = 0.9
-NOT_DECAYED = ("bias", "gamma", "beta")
+MOMENTUM = {OptimizerName.SGD: 0.9, OptimizerName.MUON: 0.6}
+BIASES = ("bias", "beta")
+NOT_DECAYED = ("gamma", *BIASES)
 
 
 def rate(
@@ -67,28 +70,53 @@ def build(
         "use_ema": optim.ema_decay is not None,
         "ema_momentum": optim.ema_decay or 0.0,
     }
+    momentum = MOMENTUM.get(optim.name) if optim.momentum is None else optim.momentum
+    factor = optim.bias_rate_factor
     match optim.name:
         case OptimizerName.SGD:
-            momentum = MOMENTUM if optim.momentum is None else optim.momentum
-            kind = _reduced(keras.optimizers.SGD)
+            kind = _reduced(keras.optimizers.SGD, factor)
             optimizer = kind(momentum=momentum, nesterov=momentum > 0, **common)
         case OptimizerName.ADAMW:
-            optimizer = _reduced(keras.optimizers.AdamW)(**common)
+            optimizer = _reduced(keras.optimizers.AdamW, factor)(**common)
+        case OptimizerName.MUON:
+            optimizer = _muon(optim, momentum, common)
         case _:
             typing.assert_never(optim.name)
-    optimizer.exclude_from_weight_decay(var_names=list(NOT_DECAYED))
+    if optim.name is not OptimizerName.MUON:
+        optimizer.exclude_from_weight_decay(var_names=list(NOT_DECAYED))
     if config.precision is Precision.MIXED_FLOAT16:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
     optimizer.build(weights)
     return optimizer
 
 
-def _reduced(base: type["keras.optimizers.Optimizer"]) -> type:
-    """`base`, but for summing gradients over replicas once more."""
+def _muon(
+    config: OptimConfig, momentum: float, common: dict[str, Any]
+) -> "keras.optimizers.Optimizer":
+    from trainer.muon import Muon  # imports Keras
+
+    others = config.other_learning_rate / config.learning_rate
+    kind = _reduced(Muon, config.bias_rate_factor)
+    return kind(kernel_momentum=momentum, others=others, **common)
+
+
+def _reduced(base: type["keras.optimizers.Optimizer"], bias_factor: float) -> type:
+    """`base`, but for summing gradients over replicas once more.
+
+    Biases and offsets take steps `bias_factor` times as long ("scaled biases", Jordan
+    2024, arXiv:2404.00498, section 3.4).
+    """
 
     class Reduced(base):
         def _all_reduce_sum_gradients(self, grads_and_vars):
             return grads_and_vars
+
+        def update_step(self, gradient, variable, learning_rate):
+            # Here `variable` is TensorFlow's: "classes/bias:0".
+            name = variable.name.rpartition("/")[2].partition(":")[0]
+            if bias_factor != 1 and name in BIASES:
+                learning_rate = learning_rate * bias_factor
+            super().update_step(gradient, variable, learning_rate)
 
     Reduced.__name__ = base.__name__
     return Reduced

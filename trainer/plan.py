@@ -3,7 +3,9 @@
 import dataclasses
 import math
 
-from trainer.config import Config, OptimConfig, RunConfig, Schedule
+from trainer.choices import Schedule
+from trainer.config import Config, OptimConfig
+from trainer.run_config import RunConfig
 
 WARMUP_PART = 0.1  # of the steps at most, when no warm-up is asked for
 TRIANGLE_RISE = 0.2  # of the steps, when no warm-up is asked for
@@ -38,6 +40,7 @@ class Plan:
     evaluate: Every
     save: Every  # of --checkpoint_every_steps; by default the clock decides
     stops: tuple[int, ...] = ()  # further steps after which a call has to end
+    small_steps: int = 0  # the first ones, on small images
 
     def epoch(self, step: int) -> float:
         """Epochs done after `step` steps."""
@@ -82,6 +85,7 @@ def make(config: Config, run_config: RunConfig, num_rows: int) -> Plan:
         )
     evaluate = max(1, round(run_config.eval_every_epochs * per_epoch))
     first, last = run_config.profile_steps or (1, 1)
+    small = round(config.data.small_part * total) if config.data.small_pixels else 0
     return Plan(
         total_steps=total,
         warmup_steps=warmup,
@@ -90,4 +94,5 @@ def make(config: Config, run_config: RunConfig, num_rows: int) -> Plan:
         evaluate=Every(evaluate, total),
         save=Every(run_config.checkpoint_every_steps, total),
         stops=(first - 1, last),
+        small_steps=small,
     )

@@ -16,8 +16,10 @@ from collections.abc import Iterator
 from absl import flags
 
 from trainer import commandline, quiet, runs, signals
+from trainer.choices import Strategy
 from trainer.commandline import Failure, UsageError
-from trainer.config import RunConfig, Strategy, differences
+from trainer.config import differences
+from trainer.run_config import RunConfig
 
 if typing.TYPE_CHECKING:
     from trainer.checkpoints import Checkpoint

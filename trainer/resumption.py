@@ -6,9 +6,10 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import checkpoints, environment
+from trainer.choices import Resume
 from trainer.cluster import Cluster
 from trainer.commandline import Stopped, UsageError
-from trainer.config import Resume, differences
+from trainer.config import differences
 from trainer.heartbeat import LOST
 
 if typing.TYPE_CHECKING:

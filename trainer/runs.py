@@ -16,9 +16,10 @@ import shlex
 from typing import Any
 
 from trainer import files
-from trainer.choices import EvalTta
+from trainer.choices import EvalTta, Resume
 from trainer.commandline import UsageError
-from trainer.config import Config, Resume, RunConfig, differences
+from trainer.config import Config, differences
+from trainer.run_config import RunConfig
 
 LATEST = "latest"
 

@@ -7,15 +7,16 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import distillation, shards
-from trainer.augment import augment
+from trainer.augment import AlternatingFlip, augment, shrink
+from trainer.choices import Precision
 from trainer.cluster import Cluster
-from trainer.config import Config, Precision
+from trainer.config import Config
+from trainer.images import Images, gather
 from trainer.models import address
 from trainer.models.address import Address
 from trainer.models.layers import Dropout
 
 METRICS = ("loss", "accuracy", "gradient_norm")  # of each step, over the global batch
-WORD_BYTES = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,57 +36,10 @@ class Outcome:
     steps: int = 0
 
 
-class Images:
-    """A split on every replica's device: pixels packed in int64 words, and labels.
-
-    GatherV2 has no GPU kernel for uint8, so the rows are gathered as int64 words and
-    their bytes reinterpreted, which is exact.
-    """
-
-    def __init__(
-        self, images: np.ndarray, labels: np.ndarray, cluster: Cluster
-    ) -> None:
-        self.shape = images.shape[1:]
-        flat = images.reshape(len(images), -1)
-        pad = -flat.shape[1] % WORD_BYTES
-        if pad:
-            flat = np.pad(flat, [(0, 0), (0, pad)])
-        words = np.ascontiguousarray(flat).view(np.int64)
-        self.words = on_each_device(words, cluster)
-        self.labels = on_each_device(labels.astype(np.int64), cluster)
-
-    @property
-    def targets(self) -> tf.Tensor | tuple[tf.Tensor, ...]:
-        """What a step gets to know of all examples: labels, int64 [N]."""
-        return self.labels
-
-    def pick(self, targets, rows: tf.Tensor, here: Address) -> tuple[tf.Tensor, ...]:
-        """Of `targets` those of rows [n] at address `here`, on one device: labels."""
-        return (tf.gather(targets, rows),)
-
-
-def on_each_device(array: np.ndarray, cluster: Cluster) -> tf.Tensor:
-    """A constant, once on the device of each replica of this process."""
-
-    def place(context: tf.distribute.experimental.ValueContext) -> tf.Tensor:
-        local = context.replica_id_in_sync_group % len(cluster.local_devices)
-        with tf.device(cluster.local_devices[local]):
-            return tf.identity(tf.constant(array))
-
-    return cluster.strategy.experimental_distribute_values_from_function(place)
-
-
 @tf.autograph.experimental.do_not_convert
 def _tell(wishes: tf.Tensor) -> tf.Tensor:
     """What every replica wishes, int32 [replicas, 2]."""
     return tf.distribute.get_replica_context().all_gather(wishes[None], axis=0)
-
-
-def gather(words: tf.Tensor, rows: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
-    """uint8 [n, H, W, C] of the int32 rows [n] out of packed int64 words [N, W8]."""
-    picked = tf.bitcast(tf.gather(words, rows), tf.uint8)
-    flat = tf.reshape(picked, [rows.shape[0], -1])
-    return tf.reshape(flat[:, : int(np.prod(shape))], [rows.shape[0], *shape])
 
 
 class Trainer:
@@ -98,12 +52,15 @@ class Trainer:
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
         images: Images,
+        *,
+        small_steps: int = 0,
+        flips: AlternatingFlip | None = None,
     ) -> None:
         self._config, self._cluster = config, cluster
         self._body, self._optimizer = model.get_layer("body"), optimizer
         self._normalise = model.get_layer("normalise")
         self._dropouts = [x for x in self._body.layers if isinstance(x, Dropout)]
-        self._images = images
+        self._images, self._flips, self._small_steps = images, flips, small_steps
         self._share = config.global_batch // cluster.replicas
         self._gradients = self._forward_backward
         if config.jit_compile:  # of the whole replica step it fails on two CPU replicas
@@ -154,15 +111,21 @@ class Trainer:
     def augmented(self, rows: np.ndarray) -> np.ndarray:
         """What the network sees of int32 rows [n] at step 0: float32 [n, H, W, C]."""
         local = self._cluster.strategy.experimental_local_results(self._images.words)[0]
-        pixels = gather(local, tf.constant(rows), self._images.shape)
         here = Address(
             self._config.seed, tf.zeros([], tf.int64), tf.zeros([], tf.int64)
         )
-        return self._vary(pixels, here).numpy()
+        return self._vary(local, tf.constant(rows), here).numpy()
 
-    def _vary(self, pixels: tf.Tensor, here: Address) -> tf.Tensor:
-        data = self._config.data
-        return augment(pixels, data.augment, here, crop_pixels=data.crop_pixels)
+    def _vary(self, words: tf.Tensor, rows: tf.Tensor, here: Address) -> tf.Tensor:
+        """float32 [n, H, W, C]: images of dataset rows [n], augmented."""
+        data, mirror = self._config.data, None
+        if self._flips:
+            number = here.step * self._config.global_batch + here.first
+            mirror = self._flips(rows, number)
+        pixels = gather(words, rows, self._images.shape)
+        return augment(
+            pixels, data.augment, here, crop_pixels=data.crop_pixels, mirror=mirror
+        )
 
     @property
     def graph(self) -> tf.Graph:
@@ -221,7 +184,7 @@ class Trainer:
 
         Where there is a teacher, its logits [n, K] follow the labels.
         """
-        varied = self._vary(gather(words, mine, self._images.shape), here)
+        varied = self._vary(words, mine, here)
         return varied, self._images.pick(targets, mine, here)
 
     def _measure(self, words, targets, rows, step, first):
@@ -230,7 +193,18 @@ class Trainer:
         here = Address(self._config.seed, step, tf.cast(first, tf.int64))
         varied, picked = self.batch(words, targets, rows, here)
         drawn = {d.name: d.draw(here, count) for d in self._dropouts}
-        return self._gradients(varied, picked, step, here.first, drawn)
+        return self._at_its_size(varied, picked, step, here.first, drawn)
+
+    def _at_its_size(self, varied, *rest):
+        """`_gradients` of small images in the first steps, then of whole ones."""
+        if not self._small_steps:
+            return self._gradients(varied, *rest)
+        side, (_, step, *_) = self._config.data.small_pixels, rest
+        return tf.cond(
+            step < self._small_steps,
+            lambda: self._gradients(shrink(varied, side), *rest),
+            lambda: self._gradients(varied, *rest),
+        )
 
     def _forward_backward(self, varied, picked, step, first, drawn):
         """Sums of loss and of right answers [2], gradients, batch statistics."""

@@ -8,16 +8,16 @@ import numpy as np
 import psutil
 import tensorflow as tf
 
-from trainer import steps
 from trainer.cluster import Cluster
 from trainer.commandline import UsageError
 from trainer.config import Config
 from trainer.data import Data
+from trainer.images import Images, on_each_device
 from trainer.models.address import Address
 from trainer.views import Views
 
 
-class TaughtImages(steps.Images):
+class TaughtImages(Images):
     """Images with a teacher's logits for every view, float16 [views * N, K].
 
     They are zeros, which say nothing, until `teach` is called.
@@ -48,7 +48,7 @@ class TaughtImages(steps.Images):
         self._place(whole.reshape(-1, self._classes))
 
     def _place(self, logits: np.ndarray) -> None:
-        self._logits = steps.on_each_device(logits, self._cluster)
+        self._logits = on_each_device(logits, self._cluster)
 
     @property
     def targets(self) -> tuple[tf.Tensor, tf.Tensor]:
@@ -63,14 +63,14 @@ class TaughtImages(steps.Images):
         return tf.gather(labels, rows), tf.gather(logits, at)
 
 
-def images(config: Config, data: Data, cluster: Cluster) -> steps.Images:
+def images(config: Config, data: Data, cluster: Cluster) -> Images:
     """What the steps of `config` learn from.
 
     Raises:
         UsageError: the answers would not fit into memory.
     """
     if config.teacher is None:
-        return steps.Images(data.train.images, data.train.labels, cluster)
+        return Images(data.train.images, data.train.labels, cluster)
     count, classes = len(data.train.labels), len(data.train.names)
     need = 2 * Views.of(config.data).count * count * classes
     need *= 2 + len(cluster.local_devices)

@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.augment import draw, move, turn
-from trainer.config import Augment, DataConfig
+from trainer.choices import Augment
+from trainer.config import DataConfig
 from trainer.models.address import Address
 
 

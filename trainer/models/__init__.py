@@ -13,6 +13,7 @@ import typing
 
 if typing.TYPE_CHECKING:
     import keras
+    import numpy as np
 
     from trainer.config import ModelConfig
 
@@ -22,7 +23,9 @@ MODELS = {
     "cnn": "trainer.models.cnn:cnn",
     "resnet8": "trainer.models.resnet:resnet8",
     "resnet20": "trainer.models.resnet:resnet20",
+    "speednet": "trainer.models.speednet:speednet",
 }
+ANY_SIZE = ("speednet",)  # whose body takes images of any height and width
 
 
 def build(
@@ -51,8 +54,18 @@ def build(
         body = keras.Model(
             normalised, layers.Logits(name="logits")(logits), name="body"
         )
+        if config.name in ANY_SIZE:
+            body.input_spec = None  # else Keras refuses images of another size
         pixels = keras.Input(image_shape, dtype="uint8", name="images")
         outputs = body(layers.Normalise(name="normalise")(pixels))
         return keras.Model(pixels, outputs, name=config.name)
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def adapt(model: "keras.Model", images: "np.ndarray") -> None:
+    """Shows uint8 [N, H, W, C] to the layers whose weights are computed from images."""
+    seen = model.get_layer("normalise")(images).numpy()
+    for layer in model.get_layer("body").layers:
+        if hasattr(layer, "adapt"):
+            layer.adapt(seen)

@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from trainer.models import address
@@ -67,6 +68,7 @@ class BatchNorm(keras.layers.Layer):
     Args:
         momentum: of the moving statistics.
         epsilon: added to the variance.
+        scale: whether gamma is trained; False: it is 1.
         synchronized: normalises with the statistics of the global batch.
     """
 
@@ -75,11 +77,12 @@ class BatchNorm(keras.layers.Layer):
         *,
         momentum: float = 0.99,
         epsilon: float = 1e-3,
+        scale: bool = True,
         synchronized: bool = False,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        self.momentum, self.epsilon = momentum, epsilon
+        self.momentum, self.epsilon, self.scale = momentum, epsilon, scale
         self.synchronized = synchronized
 
     def build(self, shape: tuple) -> None:
@@ -92,7 +95,7 @@ class BatchNorm(keras.layers.Layer):
                 autocast=False,
             )
 
-        self.gamma = weight("gamma", "ones", True)
+        self.gamma = weight("gamma", "ones", self.scale)
         self.beta = weight("beta", "zeros", True)
         self.moving_mean = weight("moving_mean", "zeros", False)
         self.moving_variance = weight("moving_variance", "ones", False)
@@ -167,8 +170,52 @@ class BatchNorm(keras.layers.Layer):
             **super().get_config(),
             "momentum": self.momentum,
             "epsilon": self.epsilon,
+            "scale": self.scale,
             "synchronized": self.synchronized,
         }
+
+
+@keras.saving.register_keras_serializable("trainer")
+class Scale(keras.layers.Layer):
+    """Multiplies by a number."""
+
+    def __init__(self, factor: float, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return x * self.factor
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "factor": self.factor}
+
+
+@keras.saving.register_keras_serializable("trainer")
+class Dirac(keras.initializers.Initializer):
+    """Passes input channel i on as output channel i; further ones are `rest`'s.
+
+    Zagoruyko & Komodakis 2017 (DiracNets); partly so in Jordan 2024, section 3.3.
+    """
+
+    def __init__(self, rest: keras.initializers.Initializer) -> None:
+        self.rest = rest
+
+    def __call__(self, shape: tuple, dtype: str | None = None) -> tf.Tensor:
+        """Kernel [H, W, C, D] with H and W odd."""
+        height, width, channels, count = shape
+        passed = min(channels, count)
+        dirac = np.zeros((height, width, channels, passed))
+        each = np.arange(passed)
+        dirac[height // 2, width // 2, each, each] = 1
+        drawn = tf.convert_to_tensor(self.rest(shape, dtype=dtype))
+        return tf.concat([tf.constant(dirac, drawn.dtype), drawn[..., passed:]], axis=3)
+
+    def get_config(self) -> dict:
+        return {"rest": keras.initializers.serialize(self.rest)}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Dirac":
+        return cls(keras.initializers.deserialize(config["rest"]))
 
 
 def scaled(channels: int, width: float) -> int:

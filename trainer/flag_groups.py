@@ -1,0 +1,181 @@
+"""The groups of flags that --help shows, each declared on the values passed in."""
+
+from typing import Any
+
+from absl import flags
+
+from trainer import config as cfg
+from trainer import models, teacher
+from trainer.run_config import RunConfig
+
+
+def define(values: flags.FlagValues) -> None:
+    """Declares all groups, in the order of --help."""
+    for group in (_data, _model, _optimizer):
+        group(values)
+    teacher.define(_Heading(values, "Teacher"))
+    for group in (_schedule, _devices, _run, _reports):
+        group(values)
+
+
+class _Heading:
+    """DEFINE_* functions bound to one FlagValues and one heading of --help."""
+
+    def __init__(self, values: flags.FlagValues, heading: str) -> None:
+        self._where = {"flag_values": values, "module_name": heading}
+
+    def string(self, name: str, default: str | None, text: str) -> None:
+        flags.DEFINE_string(name, default, text, **self._where)
+
+    def number(self, name: str, default: float | None, text: str) -> None:
+        flags.DEFINE_float(name, default, text, **self._where)
+
+    def integer(self, name: str, default: int | None, text: str) -> None:
+        flags.DEFINE_integer(name, default, text, **self._where)
+
+    def switch(self, name: str, default: bool, text: str) -> None:
+        flags.DEFINE_bool(name, default, text, **self._where)
+
+    def choice(self, name: str, default: Any, text: str) -> None:
+        values = [member.value for member in type(default)]
+        flags.DEFINE_enum(name, default.value, values, text, **self._where)
+
+
+def _data(values: flags.FlagValues) -> None:
+    data = _Heading(values, "Data")
+    default = cfg.DataConfig()
+    data.string("dataset", default.dataset, "TFDS image-classification data set.")
+    data.string(
+        "data_dir", None, "Where TFDS data sets are; off: $TFDS_DATA_DIR or TFDS's own."
+    )
+    data.number(
+        "validation_fraction",
+        default.validation_fraction,
+        "Part of train that is held out, stratified, the same for every seed.",
+    )
+    data.choice("augment", default.augment, "What is done to the training images.")
+    data.integer("crop_pixels", default.crop_pixels, "Largest shift of a crop, 0 to 8.")
+    data.choice("flip", default.flip, "Which images an epoch mirrors.")
+    data.integer("small_pixels", None, "Side of the images of the first steps.")
+    data.number("small_part", default.small_part, "Part of the steps with small ones.")
+
+
+def _model(values: flags.FlagValues) -> None:
+    model = _Heading(values, "Model")
+    default = cfg.ModelConfig()
+    flags.DEFINE_enum(
+        "model",
+        default.name,
+        sorted(models.MODELS),
+        "Network.",
+        flag_values=values,
+        module_name="Model",
+    )
+    model.number("model_width", default.width, "Multiplies the number of channels.")
+    model.number("dropout", None, "Dropout rate, 0 is none; off: the model's own.")
+    model.switch(
+        "sync_batch_norm",
+        default.sync_batch_norm,
+        "Batch statistics over all replicas instead of each its own.",
+    )
+    model.switch("whiten", default.whiten, "speednet: computes its first convolution.")
+
+
+def _optimizer(values: flags.FlagValues) -> None:
+    optim = _Heading(values, "Optimizer")
+    default = cfg.OptimConfig()
+    optim.choice("optimizer", default.name, "SGD is with Nesterov momentum.")
+    optim.number("momentum", None, "Off: 0.9 for SGD, 0.6 for Muon.")
+    optim.number(
+        "learning_rate", default.learning_rate, "Highest rate of the schedule."
+    )
+    optim.number(
+        "other_learning_rate",
+        default.other_learning_rate,
+        "Muon: the highest of weights that are no convolution's.",
+    )
+    optim.number(
+        "bias_rate_factor",
+        default.bias_rate_factor,
+        "How much faster biases and offsets move.",
+    )
+    optim.number(
+        "weight_decay",
+        default.weight_decay,
+        "Decoupled, times the rate; spares biases and normalisation.",
+    )
+    optim.number(
+        "label_smoothing", default.label_smoothing, "Mass shared by all classes."
+    )
+    optim.number("clip_norm", None, "Largest global norm of the reduced gradient.")
+    optim.number("ema_decay", None, "Averages weights; the average is evaluated.")
+
+
+def _schedule(values: flags.FlagValues) -> None:
+    plan = _Heading(values, "Schedule")
+    default = cfg.Config()
+    plan.integer("global_batch", default.global_batch, "Images a step, all replicas.")
+    plan.number("epochs", default.epochs, "Passes over the training rows; may be 9.9.")
+    plan.integer("train_steps", None, "Steps; overrides --epochs.")
+    plan.choice("schedule", default.optim.schedule, "Shape of the rate after warm-up.")
+    plan.number(
+        "warmup_epochs", default.optim.warmup_epochs, "Linear rise of the rate."
+    )
+    plan.integer("seed", default.seed, "Of weights, order, augmentation and dropout.")
+
+
+def _devices(values: flags.FlagValues) -> None:
+    devices = _Heading(values, "Devices and arithmetic")
+    config, run = cfg.Config(), RunConfig()
+    devices.choice("strategy", run.strategy, "How replicas share a step.")
+    devices.integer("logical_devices", None, "Splits the CPU into as many replicas.")
+    devices.integer("threads", None, "Threads of TensorFlow; off: every core.")
+    devices.choice("precision", config.precision, "Of the step; evaluation is float32.")
+    devices.switch("jit_compile", config.jit_compile, "XLA for forward and backward.")
+    devices.switch(
+        "deterministic", config.deterministic, "Only operators that repeat their bits."
+    )
+    devices.number(
+        "hang_secs", run.hang_secs, "Without progress until a worker of several ends."
+    )
+    devices.integer(
+        "elastic_shards",
+        None,
+        "Parts of a batch, summed in order: 1, 2, ... replicas give the same bits.",
+    )
+    devices.integer(
+        "steps_per_call", None, "Steps a compiled call; off: about a second."
+    )
+
+
+def _run(values: flags.FlagValues) -> None:
+    run = _Heading(values, "Run directory")
+    default = RunConfig()
+    run.string("run_dir", None, "The run to start or resume; off: a new one.")
+    run.string("runs_root", default.runs_root, "Where new runs are put.")
+    run.choice("resume", default.resume, "What to do with a run that has checkpoints.")
+    run.integer(
+        "checkpoint_every_steps", None, "Off: at most a minute of work is at risk."
+    )
+    run.integer("keep_checkpoints", default.keep_checkpoints, "Newest ones to keep.")
+    run.number("grace_secs", default.grace_secs, "From a signal to the end, at most.")
+    run.switch("dry_run", default.dry_run, "One step, the plan, and nothing written.")
+
+
+def _reports(values: flags.FlagValues) -> None:
+    reports = _Heading(values, "Reports")
+    default = RunConfig()
+    reports.number(
+        "eval_every_epochs", default.eval_every_epochs, "Between validations."
+    )
+    reports.choice(
+        "eval_tta",
+        default.eval_tta,
+        "Test-time augmentation of validation and test: logits averaged over 2 views, "
+        "or 6; named beside its numbers. All mirror: not for digits.",
+    )
+    reports.integer(
+        "log_every_steps", default.log_every_steps, "Between lines of metrics."
+    )
+    reports.string("profile_steps", None, "FIRST:LAST step of a TensorBoard profile.")
+    reports.switch("debug", default.debug, "Shows the traceback of an error.")

@@ -1,0 +1,63 @@
+"""speednet: the network of the fastest CIFAR-10 trainings, for any image size."""
+
+import keras
+
+from trainer.config import ModelConfig
+from trainer.models.layers import BatchNorm, Dirac, Scale, scaled
+from trainer.models.whitening import Whitening
+
+WIDTHS = (64, 256, 256)
+MOMENTUM = 0.6  # of the moving statistics: a training has only some hundred steps
+EPSILON = 1e-5
+LOGITS_SCALE = 1 / 9
+
+
+def speednet(
+    x: keras.KerasTensor, config: ModelConfig, num_classes: int
+) -> keras.KerasTensor:
+    """airbench94's network (Jordan 2024, arXiv:2404.00498, section 3), with ReLU.
+
+    A whitening 2x2 convolution, then three groups of convolution, max-pooling,
+    normalisation, ReLU, convolution, normalisation, ReLU; the largest value of each
+    channel; a dense layer without bias whose answers are divided by nine. Float
+    [N, H, W, C] of any height and width from 15 pixels on -> logits [N, K]; 1,975,096
+    parameters for 3 channels and 10 classes.
+    """
+    x = Whitening(config.whiten, name="whitening")(x)
+    x = keras.layers.ReLU(name="whitening_relu")(x)
+    for group, base in enumerate(WIDTHS, start=1):
+        channels = scaled(base, config.width)
+        for half in "ab":
+            name = f"group{group}_{half}"
+            x = _convolution(x, channels, name)
+            if half == "a":
+                x = keras.layers.MaxPooling2D(2, name=f"group{group}_pool")(x)
+            x = BatchNorm(
+                momentum=MOMENTUM,
+                epsilon=EPSILON,
+                scale=False,
+                synchronized=config.sync_batch_norm,
+                name=f"{name}_norm",
+            )(x)
+            x = keras.layers.ReLU(name=f"{name}_relu")(x)
+    x = keras.layers.GlobalMaxPooling2D(name="largest")(x)
+    x = keras.layers.Dense(
+        num_classes, use_bias=False, kernel_initializer=_default(), name="classes"
+    )(x)
+    return Scale(LOGITS_SCALE, name="classes_scale")(x)
+
+
+def _convolution(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
+    return keras.layers.Conv2D(
+        channels,
+        3,
+        padding="same",
+        use_bias=False,
+        kernel_initializer=Dirac(_default()),
+        name=f"{name}_conv",
+    )(x)
+
+
+def _default() -> keras.initializers.Initializer:
+    """Uniform within 1 / sqrt(fan in), PyTorch's own (He et al. 2015, a = sqrt 5)."""
+    return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
