@@ -23,8 +23,9 @@ from trainer.run_config import RunConfig
 TRICKS = [
     "--model=speednet",
     "--optimizer=muon",
-    "--learning_rate=0.24",
-    "--bias_rate_factor=64",
+    "--learning_rate=0.05",
+    "--bias_rate_factor=4",
+    "--other_learning_rate=0.05",
     "--weight_decay=0.1",
     "--small_pixels=20",
     "--flip=alternating",
@@ -54,7 +55,7 @@ def speednet_step(cluster, precision: Precision):
 
 @pytest.mark.parametrize("precision", [Precision.FLOAT32, Precision.MIXED_BFLOAT16])
 def test_every_operator_of_the_tricks_has_a_gpu_kernel(replicas, precision):
-    _, trainer = speednet_step(replicas(2), precision)
+    *_, trainer = speednet_step(replicas(2), precision)
     assert not without_gpu_kernel(trainer.graph)
 
 
@@ -69,6 +70,13 @@ def test_whitened_patches_are_decorrelated_and_centred():
     np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-6)
     assert np.diag(covariance).max() <= 1
     assert np.diag(covariance).min() > FLOOR
+
+
+def test_grey_images_leave_no_filter_without_a_signal():
+    grey = GENERATOR.normal(size=(50, 9, 9, 1)).repeat(3, axis=3)
+    kernel, _ = filters(grey)
+    out = tf.nn.conv2d(grey, kernel, 1, "VALID").numpy()
+    assert out.std(axis=(0, 1, 2)).min() > 0.5
 
 
 def test_speednet_shows_training_images_to_its_whitening_only_when_asked():

@@ -64,19 +64,7 @@ def _config(values: flags.FlagValues) -> cfg.Config:
             sync_batch_norm=values.sync_batch_norm,
             whiten=values.whiten,
         ),
-        optim=cfg.OptimConfig(
-            name=choices.OptimizerName(values.optimizer),
-            momentum=values.momentum,
-            learning_rate=values.learning_rate,
-            other_learning_rate=values.other_learning_rate,
-            bias_rate_factor=values.bias_rate_factor,
-            schedule=choices.Schedule(values.schedule),
-            warmup_epochs=values.warmup_epochs,
-            weight_decay=values.weight_decay,
-            label_smoothing=values.label_smoothing,
-            clip_norm=values.clip_norm,
-            ema_decay=values.ema_decay,
-        ),
+        optim=_optim(values),
         teacher=teacher.asked(values),
         global_batch=values.global_batch,
         elastic_shards=values.elastic_shards,
@@ -86,6 +74,22 @@ def _config(values: flags.FlagValues) -> cfg.Config:
         jit_compile=values.jit_compile,
         seed=values.seed,
         deterministic=values.deterministic,
+    )
+
+
+def _optim(values: flags.FlagValues) -> cfg.OptimConfig:
+    return cfg.OptimConfig(
+        name=choices.OptimizerName(values.optimizer),
+        momentum=values.momentum,
+        learning_rate=values.learning_rate,
+        other_learning_rate=values.other_learning_rate,
+        bias_rate_factor=values.bias_rate_factor,
+        schedule=choices.Schedule(values.schedule),
+        warmup_epochs=values.warmup_epochs,
+        weight_decay=values.weight_decay,
+        label_smoothing=values.label_smoothing,
+        clip_norm=values.clip_norm,
+        ema_decay=values.ema_decay,
     )
 
 

@@ -13,6 +13,8 @@ class StopRequest:
     """Remembers the first signal; a second one ends the process at once.
 
     While nothing could be lost, the first signal raises Stopped where the program is.
+    A thread hears signals too: Python calls a handler only when the main thread is back
+    from TensorFlow, and a call of many steps may take longer than the grace.
 
     Attributes:
         number: of the signal received, or 0.
@@ -22,6 +24,7 @@ class StopRequest:
         self.number = 0
         self._safe: str | None = "before the first step; nothing to save"
         self._grace_secs = grace_secs
+        self._heard: int | None = None  # a pipe that signals are written to
 
     def install(self) -> None:
         """Takes the signals over.
@@ -30,6 +33,11 @@ class StopRequest:
         """
         for number in CODES:
             signal.signal(number, self._receive)
+        if self._heard is None:
+            self._heard, told = os.pipe()
+            os.set_blocking(told, False)
+            signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+            threading.Thread(target=self._listen, daemon=True).start()
 
     def defer(self) -> None:
         """From now on a signal waits until the program looks at `number`."""
@@ -48,14 +56,25 @@ class StopRequest:
 
     def _receive(self, number: int, _frame: object) -> None:
         if self.number:
-            os._exit(CODES[signal.Signals(self.number)])
+            return
         self.number = number
-        code = CODES[signal.Signals(number)]
-        timer = threading.Timer(self._grace_secs, os._exit, [code])
-        timer.daemon = True
-        timer.start()
         if self._safe is not None:
             raise stopped(number, self._safe)
+
+    def _listen(self) -> None:
+        """Ends the process at the second signal, or when the grace is over."""
+        first = None
+        while heard := os.read(self._heard, 1):
+            number = heard[0]
+            if number not in CODES:
+                continue
+            if first is not None:
+                os._exit(CODES[signal.Signals(first)])
+            first = number
+            code = CODES[signal.Signals(number)]
+            timer = threading.Timer(self._grace_secs, os._exit, [code])
+            timer.daemon = True
+            timer.start()
 
 
 def stopped(number: int, state: str) -> Stopped:

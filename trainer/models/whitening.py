@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 SIZE = 2  # pixels of a patch, in height and width
+FLAT = 1e-6  # of the largest eigenvalue: such a direction is noise of rounding
 FLOOR = 1.25e-4  # added to the eigenvalues; variances of pixels in -1..1 are about 0.25
 
 
@@ -64,7 +65,10 @@ def filters(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     patches = patches.astype(np.float64)
     mean = patches.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov(patches.T))
-    vectors = vectors[:, ::-1] / np.sqrt(values[::-1] + FLOOR)
+    # Grey images vary in a third of the directions: those are used several times.
+    live = np.flatnonzero(values > FLAT * values.max())[::-1]
+    order = np.resize(live, len(values))
+    vectors = vectors[:, order] / np.sqrt(values[order] + FLOOR)
     largest = np.abs(vectors).argmax(axis=0)
     vectors *= np.sign(vectors[largest, np.arange(vectors.shape[1])])
     both = np.concatenate([vectors, -vectors], axis=1)
