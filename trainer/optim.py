@@ -112,9 +112,9 @@ def _reduced(base: type["keras.optimizers.Optimizer"], bias_factor: float) -> ty
             return grads_and_vars
 
         def update_step(self, gradient, variable, learning_rate):
-            # Here `variable` is TensorFlow's: "classes/bias:0".
-            name = variable.name.rpartition("/")[2].partition(":")[0]
-            if bias_factor != 1 and name in BIASES:
+            # Here `variable` is a replica's: "stem_norm/beta/replica_1:0".
+            parts = variable.name.partition(":")[0].split("/")
+            if bias_factor != 1 and not {*parts[-2:]}.isdisjoint(BIASES):
                 learning_rate = learning_rate * bias_factor
             super().update_step(gradient, variable, learning_rate)
 
