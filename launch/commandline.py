@@ -68,7 +68,10 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 def _parse(values: flags.FlagValues, own: list[str]) -> None:
     """Parses in place; absl adds "Did you mean" to the name of an unknown flag."""
-    rest = values(["", *own])[1:]
+    try:
+        rest = values(["", *own])[1:]
+    except ValueError as error:  # of --nodebug=3
+        raise UsageError(str(error)) from error
     if rest:
         raise UsageError(
             f"{rest[0]!r} is not a flag of this command; "

@@ -1,17 +1,11 @@
-"""Manifests have the platforms' form, and workers inside them find each other.
+"""Manifests have the platforms' form: their own schemas, where they are installed.
 
-Form: the platforms' own schemas where the packages that carry them are installed
-(requirements-dev.txt). Meaning: an emulator builds, from the manifest alone, the
-environment that the platform would give to each worker, and starts launch.worker in it.
+The packages that carry the schemas are in requirements-dev.txt.
 """
-
-import json
-import subprocess
-import sys
 
 import pytest
 
-from launch import commandline, kubernetes, pod, tf_config, vertex, yaml
+from launch import commandline, kubernetes, pod, vertex, yaml
 
 IMAGE = "--image=registry.example/trainer:1"
 COMMON = ["--name=cnn", "--workers=3", IMAGE, "--env=A=$(B) c", "--max_restarts=4"]
@@ -243,91 +237,3 @@ def test_yaml_keeps_every_text():
     assert reader.safe_load(yaml.dump(dict.fromkeys(texts, 1))) == dict.fromkeys(
         texts, 1
     )
-
-
-def injected(kind, index):
-    """What the platform adds for worker `index`, and the name it has for the job."""
-    found = documents(kind)
-    if kind == "job":
-        return {"JOB_COMPLETION_INDEX": str(index)}, found[1]["metadata"]["name"]
-    if kind == "jobset":
-        return {"JOB_COMPLETION_INDEX": str(index)}, found[0]["metadata"]["name"]
-    name = found[-1]["metadata"]["name"]
-    if kind == "trainjob":
-        return {
-            "JOB_COMPLETION_INDEX": str(index),
-            "PET_NNODES": str(found[1]["spec"]["trainer"]["numNodes"]),
-            "PET_NPROC_PER_NODE": "1",
-            "PET_NODE_RANK": str(index),
-            "PET_MASTER_ADDR": f"{name}-node-0-0.{name}",
-            "PET_MASTER_PORT": "29400",
-        }, name
-    count = found[0]["spec"]["tfReplicaSpecs"]["Worker"]["replicas"]
-    workers = [f"{name}-worker-{i}.default.svc:2222" for i in range(count)]
-    task = {"type": "worker", "index": index}
-    config = {"cluster": {"worker": workers}, "task": task, "environment": "cloud"}
-    return {"TF_CONFIG": json.dumps(config)}, name
-
-
-def environment(kind, index):
-    """The whole environment: the manifest's, its label references, the platform's."""
-    added, name = injected(kind, index)
-    (container,) = pod_template(kind)["spec"]["containers"]
-    written = {}
-    for variable in container["env"]:
-        if "valueFrom" in variable:
-            path = variable["valueFrom"]["fieldRef"]["fieldPath"]
-            assert path == "metadata.labels['jobset.sigs.k8s.io/jobset-name']"
-            written[variable["name"]] = name
-        else:
-            written[variable["name"]] = variable["value"]
-    return written | added
-
-
-HOSTS = {
-    "job": "cnn-{}.cnn:2222",
-    "jobset": "cnn-node-0-{}.cnn:2222",
-    "trainjob": "cnn-node-0-{}.cnn:29400",
-    "tfjob": "cnn-worker-{}.default.svc:2222",
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_workers_find_each_other(kind):
-    """The addresses are those under which the platform makes the pods known."""
-    for index in range(3):
-        given = environment(kind, index)
-        assert tf_config.detect(given).value == {"job": "indexed_job"}.get(kind, kind)
-        cluster = tf_config.cluster(given)
-        assert cluster.index == index
-        assert cluster.workers == tuple(HOSTS[kind].format(i) for i in range(3))
-    if kind == "job":
-        service = documents("job")[0]
-        assert service["metadata"]["name"] == pod_template("job")["spec"]["subdomain"]
-        assert service["spec"]["clusterIP"] == "None"
-
-
-def test_vertex_workers_find_each_other():
-    pools = custom_job()["jobSpec"]["workerPoolSpecs"]
-    cluster = {
-        f"workerpool{p}": [f"host-{p}-{i}:2222" for i in range(pool["replicaCount"])]
-        for p, pool in enumerate(pools)
-    }
-    seen = []
-    for pool, hosts in cluster.items():
-        for index in range(len(hosts)):
-            spec = {"cluster": cluster, "task": {"type": pool, "index": index}}
-            seen.append(tf_config.cluster({"CLUSTER_SPEC": json.dumps(spec)}))
-    assert [one.index for one in seen] == [0, 1, 2]
-    assert {one.workers for one in seen} == {
-        ("host-0-0:2222", "host-1-0:2222", "host-1-1:2222")
-    }
-
-
-def test_a_worker_in_its_pod_prints_its_cluster():
-    command = [sys.executable, "-m", "launch.worker", "--print_config"]
-    done = subprocess.run(
-        command, env=environment("jobset", 2), capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["task"] == {"type": "worker", "index": 2}
