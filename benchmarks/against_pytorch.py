@@ -25,6 +25,7 @@ VALUES = flags.FlagValues()
 TWINS = {
     "cnn": ("cnn",),
     "resnet8": ("resnet8",),
+    "speednet": ("speednet", "airbench94"),
 }
 TORCH = "torch==2.13.0"
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}

@@ -19,7 +19,6 @@ from trainer.config import Config, DataConfig, ModelConfig
 from trainer.run_config import RunConfig
 
 if typing.TYPE_CHECKING:
-    from trainer.images import Images
     from trainer.steps import Trainer
 
 BAR = 0.97  # real input / constant batch
@@ -72,6 +71,7 @@ def compiled(augment: str | None, examples: int) -> "Trainer":
     from benchmarks import noise
     from benchmarks.constant import OnConstantBatch
     from trainer import cluster, optim, steps
+    from trainer.images import Images
 
     config = Config(
         data=DataConfig(augment=Augment(augment or Augment.NONE)),

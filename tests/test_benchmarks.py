@@ -51,6 +51,7 @@ def test_input_cost_gives_every_augmentation_by_the_constant_batch():
     assert "by constant" in done.stderr  # the table, for people
 
 
+@pytest.mark.slow
 def test_checkpoint_cost_is_measured_in_the_trainer(data_dir):
     words = ["--dataset=digits", f"--data_dir={data_dir}", "--model=resnet8"]
     short = ["--global_batch=16", "--rounds=1", "--saves=2"]

@@ -41,14 +41,14 @@ def case(model, precision, count, *marks):
 @pytest.mark.parametrize(
     ("model", "precision", "count"),
     [
-        case(DROPPING, Precision.FLOAT32, 2),
+        case(DROPPING, Precision.FLOAT32, 2, pytest.mark.slow),
         case(DROPPING, Precision.FLOAT32, 4),
-        case(DROPPING, Precision.MIXED_BFLOAT16, 2),
+        case(DROPPING, Precision.MIXED_BFLOAT16, 2, pytest.mark.slow),
         case(DROPPING, Precision.MIXED_BFLOAT16, 4, pytest.mark.slow),
         case(RESNET8, Precision.FLOAT32, 2),
         case(RESNET8, Precision.FLOAT32, 4, pytest.mark.slow),
         case(RESNET8, Precision.MIXED_BFLOAT16, 2, pytest.mark.slow),
-        case(RESNET8, Precision.MIXED_BFLOAT16, 4),
+        case(RESNET8, Precision.MIXED_BFLOAT16, 4, pytest.mark.slow),
         case(RESNET8, Precision.MIXED_FLOAT16, 2, pytest.mark.slow),
         case(RESNET8, Precision.MIXED_FLOAT16, 4, pytest.mark.slow),
     ],
@@ -72,6 +72,7 @@ def test_shards_are_the_global_batch_in_float64(replicas):
         np.testing.assert_allclose(shared, losses, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_batch_norm_of_shards_is_that_of_as_many_replicas(replicas):
     settings = config(RESNET8, precision=Precision.FLOAT64)
     state, losses = run(replicas(2), settings, 5)
@@ -82,6 +83,7 @@ def test_batch_norm_of_shards_is_that_of_as_many_replicas(replicas):
         np.testing.assert_allclose(other.arrays()[name], array, rtol=0, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_run_killed_on_one_replica_ends_on_four_in_the_same_bits(data_dir, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     words = [*ELASTIC, "--model=resnet8", "--dropout=0.2", "--train_steps=60"]

@@ -174,6 +174,7 @@ def test_replicas_do_not_change_what_the_tricks_do(data_dir, tmp_path):
     np.testing.assert_allclose(losses("two"), losses("one"), rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_signal_among_the_small_images_and_a_resume_do_not_change_a_bit(
     data_dir, tmp_path
 ):

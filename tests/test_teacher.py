@@ -50,6 +50,7 @@ def files(run_dir) -> dict[str, tuple[int, bytes]]:
     return {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in paths}
 
 
+@pytest.mark.slow
 def test_a_killed_student_resumes_exactly_and_asks_only_for_what_is_damaged(
     data_dir, taught_by, student, tmp_path
 ):
