@@ -130,6 +130,16 @@ def test_pruning_keeps_the_newest_and_nothing_hidden(tmp_path):
     assert names == ["step-00000004", "step-00000005"]
 
 
+def test_what_killed_saves_left_is_swept_and_nothing_else(tmp_path):
+    kept = write(tmp_path, 3)
+    for name in (".step-00000004.17", ".removed.step-00000001.17"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / checkpoints.VARIABLES).write_bytes(b"half")
+    checkpoints.sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == [kept]
+    assert checkpoints.read(kept).step == 3
+
+
 def test_none_good_is_none(tmp_path):
     assert newest(tmp_path / "absent") == (None, [])
     path = write(tmp_path, 1)

@@ -63,6 +63,7 @@ def assert_equal_runs(whole, cut) -> None:
     seen = events(cut)
     assert len(seen) == len(set(seen)), "a (tag, step) stands twice"
     assert sorted(seen) == sorted(events(whole))
+    assert not list((cut / "checkpoints").glob(".*")), "half a save was left behind"
 
 
 CASES = {

@@ -172,6 +172,13 @@ def prune(directory: pathlib.Path, keep: int, *, last: int | None = None) -> Non
         remove(path)
 
 
+def sweep(directory: pathlib.Path) -> None:
+    """Removes what killed saves left half written; only for the run's one owner."""
+    for path in directory.iterdir():
+        if path.name.startswith((".step-", ".removed.")):
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def remove(path: pathlib.Path) -> None:
     """Removes a checkpoint so that no reader sees half of one under its name."""
     doomed = path.with_name(f".removed.{path.name}.{os.getpid()}")

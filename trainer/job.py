@@ -13,6 +13,7 @@ import tensorflow as tf
 from trainer import (
     agenda,
     blame,
+    checkpoints,
     cluster,
     data,
     environment,
@@ -211,6 +212,7 @@ def _record(job: Job, *, resumed: bool) -> None:
     run, step = job.run, job.state.step
     run.tensorboard.mkdir(exist_ok=True)
     run.checkpoints.mkdir(exist_ok=True)
+    checkpoints.sweep(run.checkpoints)
     summaries.keep_until(run.tensorboard, step)
     metrics.keep_until(run.metrics, step)
     if not resumed:
