@@ -161,3 +161,30 @@ def test_a_damaged_one_of_later_steps_does_not_displace_a_good_one(tmp_path):
     checkpoints.prune(tmp_path, 1, last=2)
     assert newest(tmp_path)[0].step == 2
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000002"]
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "link to a folder"])
+def test_what_is_no_folder_is_skipped_with_a_line_and_removed(tmp_path, kind):
+    kept, other = write(tmp_path / "run", 1), tmp_path / "other"
+    other.mkdir()
+    odd = [kept.with_name(n) for n in ("step-00000040", ".removed.step-00000007.1")]
+    for path in odd:
+        if kind == "file":
+            path.touch()
+        else:
+            path.symlink_to(other if kind == "link to a folder" else "nowhere")
+    found, said = newest(kept.parent)
+    assert found.step == 1
+    assert len(said) == 1
+    assert "step-00000040" in said[0]
+    checkpoints.sweep(kept.parent)
+    checkpoints.remove(odd[0])
+    assert list(kept.parent.iterdir()) == [kept]
+    assert other.is_dir()
+
+
+def test_one_of_other_facts_is_damage(tmp_path):
+    path = write(tmp_path, 3)
+    assert checkpoints.read(path, expected={"colour": "blue"}).step == 3
+    with pytest.raises(Damaged, match="another run: colour differs"):
+        checkpoints.read(path, expected={"colour": "red"})

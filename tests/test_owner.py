@@ -122,6 +122,20 @@ def test_an_unreadable_lease_is_given_up_when_nothing_changes(tmp_path, content)
     assert clock.secs >= owner.STILL_SECS
 
 
+def test_a_lease_with_a_field_of_another_type_is_unreadable(tmp_path):
+    take(tmp_path)
+    path = tmp_path / owner.FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"attempt": "x"}))
+    assert owner.read(path).pid == 0
+    take(tmp_path).confirm()
+
+
+def test_files_that_only_look_like_claims_are_left_alone(tmp_path):
+    (tmp_path / f".{owner.FILE}.1x").touch()
+    take(tmp_path).confirm()
+    assert (tmp_path / f".{owner.FILE}.1x").exists()
+
+
 def test_an_owner_that_was_replaced_writes_nothing_more(tmp_path):
     old = take(tmp_path)
     alter(tmp_path, process_start=1)  # as if it were dead

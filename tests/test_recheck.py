@@ -1,11 +1,14 @@
 """A recheck confirms what a run says of itself, and finds what is not so."""
 
 import json
+import shutil
 
 import pytest
 
 from tests.conftest import command, train
-from trainer import checkpoints
+from trainer import checkpoints, runs
+from trainer import recheck as recheck_module
+from trainer.commandline import UsageError
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +61,31 @@ def test_other_hashes_and_other_machines_are_named(run):
     assert "tensorflow: '1.15' != " in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2
     rewritten(run, 24, weights_sha256=good["weights_sha256"], place=good["place"])
+
+
+@pytest.mark.slow
+def test_a_foreign_checkpoint_is_skipped_as_the_trainer_does(run, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(run, path)
+    facts = checkpoints.read(checkpoints.folder(path / "checkpoints", 18)).facts
+    rewritten(path, 18, config=facts["config"] | {"seed": 5})
+    (path / "environment.json").unlink()
+    done = recheck(path)
+    assert done.returncode == 0, done.stderr
+    assert "step-00000018: it is of another run: config differs" in done.stdout
+    assert "steps 13 to 24" in done.stdout
+
+
+@pytest.mark.parametrize("change", [{"data": [1]}, {"data": None}, {"run": []}])
+def test_a_damaged_config_is_named(run, tmp_path, change):
+    path = tmp_path / "run"
+    shutil.copytree(run, path)
+    recorded = json.loads((path / "config.json").read_text()) | change
+    (path / "config.json").write_text(json.dumps(recorded))
+    found = runs.Run(path)
+    with pytest.raises(UsageError, match="config.json is damaged"):
+        kept = recheck_module._kept(found)
+        recheck_module._placed(found, kept[-1], None)
 
 
 @pytest.mark.slow

@@ -132,3 +132,20 @@ def test_a_finished_run_prints_its_result_at_once(data_dir, tmp_path):
     assert other.returncode == 2
     assert "seed: 0 != 5" in other.stderr
     assert "train_steps: 2 != 3" in other.stderr
+
+
+def test_a_resume_goes_on_without_the_notice_and_names_damage(data_dir, tmp_path):
+    path, words = tmp_path / "run", ["--train_steps=2", "--warmup_epochs=0"]
+    train(data_dir, path, *words, check=True)
+    (path / "result.json").unlink()
+    (path / "environment.json").unlink()
+    (path / "checkpoints" / "step-00000040").touch()
+    done = train(data_dir, path, *words, check=True)
+    assert "whether the machine changed cannot be told" in done.stderr
+    assert "step-00000040: it is no folder" in done.stderr
+    (path / "result.json").unlink()
+    recorded = json.loads((path / "config.json").read_text()) | {"data": [1]}
+    (path / "config.json").write_text(json.dumps(recorded))
+    done = train(data_dir, path, *words)
+    assert done.returncode == 2
+    assert "config.json is damaged" in done.stderr

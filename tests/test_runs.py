@@ -59,7 +59,17 @@ def test_a_damaged_config_is_named(tmp_path, content):
         runs.admit(run, Config(), RunConfig())
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", "{"])
+NO_RESULTS = [
+    "[]",
+    "{}",
+    "{",
+    '{"test_accuracy_interval": 5}',
+    '{"test_accuracy_interval": [0, 1]}',
+    '{"test_accuracy_interval": [0, 1], "test_accuracy": "x"}',
+]
+
+
+@pytest.mark.parametrize("content", NO_RESULTS)
 def test_a_damaged_result_is_named(tmp_path, content):
     run = begin(tmp_path / "a")
     (run.path / "result.json").write_text(content)
@@ -74,3 +84,24 @@ def test_another_config_is_refused_by_naming_its_fields(tmp_path):
     runs.admit(run, Config(seed=3), RunConfig(logical_devices=None, threads=2))
     with pytest.raises(UsageError, match="--resume=never"):
         runs.admit(run, Config(seed=3), RunConfig(resume=Resume.NEVER))
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "tensorboard", "workers"])
+@pytest.mark.parametrize("kind", ["a file", "a dangling link"])
+def test_what_is_no_directory_is_named(tmp_path, name, kind):
+    run = begin(tmp_path / "a")
+    path = run.path / name
+    path.touch() if kind == "a file" else path.symlink_to("nowhere")
+    with pytest.raises(UsageError, match=f"{path} is {kind} and should be a directory"):
+        runs.admit(run, Config(), RunConfig())
+    path.unlink()
+    path.mkdir()
+    runs.admit(run, Config(), RunConfig())
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "result.json", "environment.json"])
+def test_what_is_no_file_is_named(tmp_path, name):
+    run = begin(tmp_path / "a")
+    (run.path / name).mkdir()
+    with pytest.raises(UsageError, match=f"{name} is a directory and should be a file"):
+        runs.admit(run, Config(), RunConfig())

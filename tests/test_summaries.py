@@ -4,6 +4,7 @@ import io
 import json
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from trainer import metrics, summaries
@@ -44,6 +45,25 @@ def test_a_torn_event_file_keeps_what_is_whole(tmp_path):
     assert written(tmp_path) == [("loss", 1), ("loss", 2)]
 
 
+def test_a_record_that_is_no_event_is_dropped_and_said(tmp_path):
+    path = tmp_path / "events.out.tfevents.1"
+    with tf.io.TFRecordWriter(str(path)) as file:
+        file.write(event_of(1))
+        file.write(b"\xff\xff\xff")
+        file.write(event_of(2))
+    said = []
+    summaries.keep_until(tmp_path, 3, said.append)
+    assert written(tmp_path) == [("loss", 1), ("loss", 2)]
+    assert len(said) == 1
+    assert str(path) in said[0]
+
+
+def event_of(step: int) -> bytes:
+    value = tf.compat.v1.Summary.Value(tag="loss", simple_value=0.5)
+    summary = tf.compat.v1.Summary(value=[value])
+    return tf.compat.v1.Event(step=step, summary=summary).SerializeToString()
+
+
 def test_step_0_starts_anew(tmp_path):
     writer = Summaries(tmp_path, 1, print)
     writer.scalars(0, {"loss": 0.0})
@@ -74,6 +94,19 @@ def test_lines_of_metrics_are_cut_at_the_step(tmp_path):
     assert read[0] == {
         "version": 1, "step": 5, "epoch": 0.5, "split": "train", "loss": 1.0,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("damaged", [b"\0\x85\xff", b"[]", b'{"step": "5"}', b"{"])
+def test_a_damaged_line_of_metrics_takes_no_others_with_it(tmp_path, damaged):
+    path, said = tmp_path / "metrics.jsonl", []
+    good = [b'{"step": %d}' % step for step in (5, 15, 10, 8)]
+    path.write_bytes(b"\n".join([good[0], damaged, *good[1:], b'{"st']))
+    metrics.keep_until(path, 10, said.append)
+    assert path.read_bytes() == b"\n".join([good[0], *good[2:], b""])
+    assert len(said) == 1
+    assert f"{path}, the first at line 2" in said[0]
+    metrics.keep_until(path, 10, said.append)
+    assert len(said) == 1
 
 
 def test_a_pipe_gets_whole_lines_every_few_seconds():

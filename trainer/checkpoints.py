@@ -6,6 +6,7 @@ hash of itself, and the facts of the state. The folder is written under another 
 flushed, and renamed.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -57,7 +58,7 @@ def write(
     """
     final = folder(directory, facts["step"])
     beside = directory / f".{final.name}.{os.getpid()}"
-    shutil.rmtree(beside, ignore_errors=True)
+    _delete(beside)
     try:
         beside.mkdir(parents=True)
         packed = io.BytesIO()
@@ -78,7 +79,7 @@ def write(
         os.rename(beside, final)
         files.sync_directory(directory)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        _delete(beside)
     return final
 
 
@@ -87,15 +88,27 @@ def folder(directory: pathlib.Path, step: int) -> pathlib.Path:
     return directory / f"step-{step:08d}"
 
 
-def read(path: pathlib.Path) -> Checkpoint:
+def read(
+    path: pathlib.Path, *, expected: Mapping[str, Any] | None = None
+) -> Checkpoint:
     """The checkpoint in folder `path`, verified; the bytes checked are those loaded.
 
     Raises:
-        Damaged: with the reason.
-        FileNotFoundError: there is no such folder.
+        Damaged: with the reason; also if it says something else than `expected`.
+        FileNotFoundError: there is nothing of that name.
     """
-    if not path.is_dir():
+    found = _read(path)
+    for name, value in (expected or {}).items():
+        if found.facts.get(name) != value:
+            raise Damaged(f"it is of another run: {name} differs")
+    return found
+
+
+def _read(path: pathlib.Path) -> Checkpoint:
+    if not os.path.lexists(path):
         raise FileNotFoundError(f"no checkpoint {path}")
+    if not path.is_dir():
+        raise Damaged("it is no folder")
     try:
         facts = json.loads((path / MANIFEST).read_bytes())
         if facts["manifest_sha256"] != _own_hash(facts):
@@ -147,15 +160,11 @@ def newest(
     """
     for path in listed(directory):
         try:
-            found = read(path)
-            for name, value in (expected or {}).items():
-                if found.facts.get(name) != value:
-                    raise Damaged(f"it is of another run: {name} differs")
-            return found
+            return read(path, expected=expected)
         except FileNotFoundError:
             continue
         except Damaged as error:
-            if path.exists():
+            if os.path.lexists(path):
                 skipped(f"skipped checkpoint {path}: {error}")
     return None
 
@@ -176,7 +185,7 @@ def sweep(directory: pathlib.Path) -> None:
     """Removes what killed saves left half written; only for the run's one owner."""
     for path in directory.iterdir():
         if path.name.startswith((".step-", ".removed.")):
-            shutil.rmtree(path, ignore_errors=True)
+            _delete(path)
 
 
 def remove(path: pathlib.Path) -> None:
@@ -186,7 +195,16 @@ def remove(path: pathlib.Path) -> None:
         os.rename(path, doomed)
     except FileNotFoundError:
         return
-    shutil.rmtree(doomed, ignore_errors=True)
+    _delete(doomed)
+
+
+def _delete(path: pathlib.Path) -> None:
+    """Of a folder all that is in it; of a link only the link."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def _sha256(content: bytes) -> str:

@@ -213,8 +213,8 @@ def _record(job: Job, *, resumed: bool) -> None:
     run.tensorboard.mkdir(exist_ok=True)
     run.checkpoints.mkdir(exist_ok=True)
     checkpoints.sweep(run.checkpoints)
-    summaries.keep_until(run.tensorboard, step)
-    metrics.keep_until(run.metrics, step)
+    summaries.keep_until(run.tensorboard, step, job.progress.say)
+    metrics.keep_until(run.metrics, step, job.progress.say)
     if not resumed:
         (run.path / "flags.txt").write_text(flags.flag_file())
         run.write("environment.json", job.environment)

@@ -34,18 +34,33 @@ class Metrics:
         self._journal.sync()
 
 
-def keep_until(path: pathlib.Path, step: int) -> None:
-    """Removes lines of steps after `step`, and a torn last line."""
+def keep_until(
+    path: pathlib.Path, step: int, say: Callable[[str], None] = print
+) -> None:
+    """Removes lines of steps after `step`, a torn last line, and damaged ones.
+
+    A damaged line may be of a step that is kept and never written again: `say` is
+    told, unless with `step` 0 all goes.
+    """
     if not path.exists():
         return
-    kept = []
-    for line in path.read_text(errors="replace").splitlines(keepends=True):
-        if not line.endswith("\n"):
-            break
-        try:
-            if json.loads(line)["step"] > step:
-                break
-        except (ValueError, KeyError, TypeError):
-            break
-        kept.append(line)
-    files.write_bytes(path, "".join(kept).encode())
+    kept, damaged = [], []
+    *whole, _torn = path.read_bytes().split(b"\n")
+    for number, line in enumerate(whole, 1):
+        at = _step(line)
+        if at is None:
+            damaged.append(number)
+        elif at <= step:
+            kept.append(line + b"\n")
+    files.write_bytes(path, b"".join(kept))
+    if damaged and step:
+        say(f"dropped {len(damaged)} damaged of {path}, the first at line {damaged[0]}")
+
+
+def _step(line: bytes) -> int | None:
+    """None if the line is damaged."""
+    try:
+        step = json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return step if type(step) is int else None

@@ -234,7 +234,8 @@ def _claim(
     finally:
         claim.unlink(missing_ok=True)
     for left in directory.glob(f".{FILE}.[0-9]*"):  # of processes that died in between
-        if int(left.suffix[1:]) < attempt:
+        number = left.suffix[1:]  # or anything, of a file that is not ours
+        if number.isdecimal() and int(number) < attempt:
             left.unlink(missing_ok=True)
     return Lease(directory / FILE, descriptor, own, renew_secs=renew_secs)
 
@@ -245,10 +246,13 @@ def read(path: pathlib.Path) -> Holder | None:
         content = path.read_bytes()
     except FileNotFoundError:
         return None
-    names = [field.name for field in dataclasses.fields(Holder)]
     try:
         fields = json.loads(content)
-        return Holder(**{name: fields[name] for name in names})
+        values = {f.name: fields[f.name] for f in dataclasses.fields(Holder)}
+        for field in dataclasses.fields(Holder):
+            if type(values[field.name]) is not field.type:
+                raise TypeError(field.name)
+        return Holder(**values)
     except (ValueError, KeyError, TypeError):
         return Holder(
             host="an unknown host",

@@ -8,6 +8,7 @@ It writes nothing. Exit 0: every hash came out as the manifests say. Exit 1: one
 not, or this machine is another kind than the one that trained.
 """
 
+import contextlib
 import dataclasses
 import os
 import typing
@@ -55,10 +56,11 @@ def _kept(run: runs.Run) -> "list[Checkpoint]":
     """The good checkpoints, oldest first; at least one."""
     from trainer import checkpoints
 
-    kept = []
-    for path in reversed(checkpoints.listed(run.checkpoints)):
+    kept, listed = [], checkpoints.listed(run.checkpoints)
+    expected = _expected(run) if listed else {}
+    for path in reversed(listed):
         try:
-            found = checkpoints.read(path)
+            found = checkpoints.read(path, expected=expected)
             if "place" not in found.facts:
                 raise checkpoints.Damaged("it does not say where it was made")
             kept.append(found)
@@ -72,6 +74,20 @@ def _kept(run: runs.Run) -> "list[Checkpoint]":
     return kept
 
 
+def _expected(run: runs.Run) -> dict[str, typing.Any]:
+    """What all checkpoints of `run` say, as the trainer asks it of them."""
+    data = run.recorded().get("data")
+    if not isinstance(data, dict):
+        raise _damaged(run, "data")
+    return {"config": run.config().to_json(), "data": data}
+
+
+def _damaged(run: runs.Run, part: str) -> UsageError:
+    return UsageError(
+        f"{run.path / 'config.json'} is damaged: it has no {part}; restore it"
+    )
+
+
 def _placed(run: runs.Run, last: "Checkpoint", data_dir: str | None) -> RunConfig:
     """The replicas that trained up to `last`, in this process."""
     place = last.facts["place"]
@@ -80,7 +96,9 @@ def _placed(run: runs.Run, last: "Checkpoint", data_dir: str | None) -> RunConfi
             f"{run.path} was trained by {place['workers']} workers, and one process "
             "sums in another order; only runs of one process can be replayed"
         )
-    recorded = run.recorded()["run"]
+    recorded = run.recorded().get("run")
+    if not isinstance(recorded, dict) or "data_dir" not in recorded:
+        raise _damaged(run, "run")
     strategy, devices = Strategy(place["strategy"]), place["environment"]["devices"]
     split = strategy is Strategy.MIRRORED and devices == ["CPU"]
     return RunConfig(
@@ -143,9 +161,15 @@ def _compare(job: "Job", checkpoint: "Checkpoint", before: int) -> None:
             raise Failure(
                 f"steps {before + 1} to {checkpoint.step}{deterministic} gave {name} "
                 f"{facts[name][:12]}, {checkpoint.path} has {theirs[:12]};\nthe code "
-                f"was {job.run.environment().get('commit')}, now it is "
+                f"was {_commit(job.run)}, now it is "
                 f"{job.environment['commit']}"
             )
+
+
+def _commit(run: runs.Run) -> str | None:
+    with contextlib.suppress(UsageError):
+        return run.environment().get("commit")
+    return "unknown"
 
 
 def _define(values: flags.FlagValues) -> flags.FlagValues:

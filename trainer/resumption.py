@@ -21,6 +21,11 @@ HASH_BYTES = 7  # of weights_sha256 that workers compare: they fit an int64
 def check_data(job: "Job") -> None:
     """Raises UsageError unless the run was trained on the job's data."""
     theirs = job.run.recorded().get("data", {})
+    if not isinstance(theirs, dict):
+        raise UsageError(
+            f"{job.run.path / 'config.json'} is damaged: its data is {theirs!r:.80}, "
+            "no object; restore it, or name another --run_dir"
+        )
     if found := differences(theirs, job.data.recorded()):
         named = "; ".join(found)[:500]
         raise UsageError(
@@ -50,7 +55,7 @@ def _choose(job: "Job") -> None:
     if not job.run.exists:
         return
     check_data(job)
-    if note := environment.changed(job.run.environment(), job.environment):
+    if note := _changed(job):
         job.progress.say(note)
     checkpoint = checkpoints.newest(
         job.run.checkpoints,
@@ -65,6 +70,14 @@ def _choose(job: "Job") -> None:
             f"--resume=must, but {job.run.path} has no good checkpoint; leave "
             "--resume out to start it again"
         )
+
+
+def _changed(job: "Job") -> str | None:
+    try:
+        before = job.run.environment()
+    except UsageError as error:
+        return f"{error}; whether the machine changed cannot be told"
+    return environment.changed(before, job.environment)
 
 
 def _agree(job: "Job") -> None:

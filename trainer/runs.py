@@ -124,6 +124,7 @@ def admit(run: Run, config: Config, run_config: RunConfig) -> None:
         UsageError: --resume forbids it, another Config was used, or no right to write.
     """
     check_writable(run.path)
+    _check_layout(run)
     if not run.exists:
         if run_config.resume is Resume.MUST:
             raise UsageError(
@@ -166,6 +167,20 @@ def check_writable(path: pathlib.Path) -> None:
         )
 
 
+def _check_layout(run: Run) -> None:
+    """Raises UsageError where a name of the run is taken by another kind of thing."""
+    wrong = None
+    for path in (run.checkpoints, run.tensorboard, run.path / "workers"):
+        if os.path.lexists(path) and not path.is_dir():
+            kind = "a dangling link" if not path.exists() else "a file"
+            wrong = f"{path} is {kind} and should be a directory"
+    for path in (run.metrics, run.path / "result.json", run.path / "environment.json"):
+        if path.is_dir():
+            wrong = f"{path} is a directory and should be a file"
+    if wrong:
+        raise UsageError(f"{wrong}; move it away, or name another --run_dir")
+
+
 def _just_begun(path: pathlib.Path) -> bool:
     """Whether nothing is there, or only what a run has before its config.json."""
     names = {p.name for p in path.iterdir()}
@@ -193,12 +208,17 @@ def make_latest(run: Run) -> None:
 def closing(run: Run, result: dict[str, Any]) -> str:
     """The last words: accuracy with interval, provenance, what to type next."""
     try:
-        low, high = result["test_accuracy_interval"]
-        tta = EvalTta(
-            result.get("eval_tta", "none")
-        )  # runs before it was one have none
-    except (KeyError, ValueError) as error:
-        raise UsageError(f"{run.path / 'result.json'} is not one of ours") from error
+        return _closing(run, result)
+    except (KeyError, ValueError, TypeError) as error:
+        raise UsageError(
+            f"{run.path / 'result.json'} is not one of ours ({error}); remove it, and "
+            "the same command with --run_dir writes it again"
+        ) from error
+
+
+def _closing(run: Run, result: dict[str, Any]) -> str:
+    low, high = result["test_accuracy_interval"]
+    tta = EvalTta(result.get("eval_tta", "none"))  # runs before it was one have none
     where, parent = shlex.quote(str(run.path)), shlex.quote(str(run.path.parent))
     return (
         f"test accuracy {result['test_accuracy']:.2%}{tta.words} (95 % interval "

@@ -17,6 +17,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import tensorflow as tf
+from google.protobuf import message
 from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from tensorboard.plugins.hparams import summary_v2 as hparams
@@ -90,14 +91,18 @@ def _checksum(content: bytes) -> bytes:
     return struct.pack("<I", masked_crc32c(content))
 
 
-def keep_until(directory: pathlib.Path, step: int) -> None:
+def keep_until(
+    directory: pathlib.Path, step: int, say: Callable[[str], None] = print
+) -> None:
     """Removes what event files say of steps after `step`; a torn end goes too.
+
+    So do records that hold no event; `say` is told of those.
 
     With `step` 0 nothing is kept: the run starts anew. What comes after the last step
     is removed too: whoever continues a run will write it.
     """
     for path in sorted(directory.glob("events.out.tfevents.*")):
-        kept = _events_until(path, step) if step else []
+        kept = _events_until(path, step, say) if step else []
         if not any(event.HasField("summary") for event in kept):
             path.unlink()
             continue
@@ -111,16 +116,24 @@ def keep_until(directory: pathlib.Path, step: int) -> None:
         files.sync_directory(directory)
 
 
-def _events_until(path: pathlib.Path, step: int) -> list[tf.compat.v1.Event]:
-    kept = []
+def _events_until(
+    path: pathlib.Path, step: int, say: Callable[[str], None]
+) -> list[tf.compat.v1.Event]:
+    kept, foreign = [], 0
     try:
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-            event = tf.compat.v1.Event.FromString(record)
+            try:
+                event = tf.compat.v1.Event.FromString(record)
+            except message.DecodeError:
+                foreign += 1
+                continue
             final = any(v.tag.startswith(FINAL) for v in event.summary.value)
             if event.step <= step and not final:
                 kept.append(event)
     except tf.errors.DataLossError:
         pass  # written while the process was killed: what follows is lost
+    if foreign:
+        say(f"dropped {foreign} records of {path}: they hold no event")
     return kept
 
 
