@@ -7,12 +7,14 @@ The form is that of `scontrol show hostnames`: https://slurm.schedmd.com/scontro
 """
 
 import itertools
+import math
 import re
 
 MAX_HOSTS = 65_536  # SLURM's own limit for one node list
+MAX_HOST_CHARS = 253  # of a DNS name
 
 _ITEM = re.compile(r"(?:[^,\[\]\s]|\[[^\[\]\s]*\])+")
-_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+_RANGE = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
 
 
 def expand(text: str) -> list[str]:
@@ -25,20 +27,24 @@ def expand(text: str) -> list[str]:
     items = _ITEM.findall(text)
     if not items or ",".join(items) != text:
         raise ValueError(f"{text!r} is not a host list such as node[1-4,7],login")
-    hosts = [host for item in items for host in _expand_item(item)]
-    if len(hosts) > MAX_HOSTS:
-        raise ValueError(f"{text!r} names {len(hosts)} hosts, more than {MAX_HOSTS}")
+    hosts: list[str] = []
+    for item in items:
+        choices = _choices(item)
+        if len(hosts) + math.prod(map(len, choices)) > MAX_HOSTS:
+            raise ValueError(f"{text!r} names more than {MAX_HOSTS} hosts")
+        hosts += map("".join, itertools.product(*choices))
     return hosts
 
 
-def _expand_item(item: str) -> list[str]:
-    """`a[1-2]b[3,4]` as every combination, the last bracket running fastest."""
+def _choices(item: str) -> list[list[str]]:
+    """`a[1-2]b[3,4]` as [a], [1, 2], [b], [3, 4]; the last bracket runs fastest."""
     parts = re.split(r"\[([^\]]*)\]", item)
-    choices = [
+    if sum(map(len, parts[::2])) > MAX_HOST_CHARS:
+        raise ValueError(f"{item[:80]}… is longer than {MAX_HOST_CHARS} characters")
+    return [
         _numbers(part) if position % 2 else [part]
         for position, part in enumerate(parts)
     ]
-    return ["".join(choice) for choice in itertools.product(*choices)]
 
 
 def _numbers(ranges: str) -> list[str]:
@@ -50,7 +56,8 @@ def _numbers(ranges: str) -> list[str]:
             raise ValueError(f"[{ranges}] is not a list of ranges such as [1-4,7]")
         first, last = match[1], match[2] or match[1]
         span = range(int(first), int(last) + 1)
-        if not 0 < len(span) <= MAX_HOSTS:
-            raise ValueError(f"[{part}] names {max(len(span), 0)} hosts")
+        count = max(span.stop - span.start, 0)  # len() has a limit
+        if not 0 < count <= MAX_HOSTS - len(numbers):
+            raise ValueError(f"[{part}] names {count} hosts")
         numbers += [str(number).zfill(len(first)) for number in span]
     return numbers

@@ -9,19 +9,23 @@ before node2, Kubernetes' cannot know the task's index. One pure function a plat
 variable that starts with LAUNCH_ was written into the manifest by our renderers.
 """
 
+import collections
 import dataclasses
 import enum
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from launch import hostlist
+from launch.environment import Environment, integer, json_object, text
 
 SLURM_FIRST_PORT = 16_384  # below Linux' ephemeral ports, which start at 32,768
 SLURM_PORTS_PER_JOB = 16
 SLURM_PORT_BLOCKS = 1_024
+MAX_WORKERS = hostlist.MAX_HOSTS
 
-Environment = Mapping[str, str]
+_HOST = re.compile(rf"[A-Za-z0-9_.:%\[\]-]{{1,{hostlist.MAX_HOST_CHARS}}}")
+_PORT = re.compile(r"[0-9]{1,5}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,10 +44,12 @@ class Cluster:
                 f"index {self.index} is not one of {len(self.workers)} workers (from 0)"
             )
         if len(set(self.workers)) != len(self.workers):
-            raise ValueError(f"two workers share an address: {','.join(self.workers)}")
+            ((shared, _),) = collections.Counter(self.workers).most_common(1)
+            raise ValueError(f"two workers share an address: {shared}")
         for worker in self.workers:
             host, _, port = worker.rpartition(":")
-            if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+            known = _HOST.fullmatch(host) and _PORT.fullmatch(port)
+            if not known or not 0 < int(port) < 65_536:
                 raise ValueError(f"{worker!r} is not host:port with a port to 65535")
 
     def to_json(self) -> str:
@@ -112,7 +118,7 @@ def slurm(environment: Environment) -> Cluster:
     The port follows from the job's id, so that two jobs on one node do not meet.
     """
     hosts = hostlist.expand(
-        environment.get("SLURM_STEP_NODELIST") or _text(environment, "SLURM_NODELIST")
+        environment.get("SLURM_STEP_NODELIST") or text(environment, "SLURM_NODELIST")
     )
     spread = environment.get("SLURM_DISTRIBUTION", "block").partition(":")[0]
     if spread.partition(",")[0] != "block":
@@ -127,10 +133,10 @@ def slurm(environment: Environment) -> Cluster:
     )
     if len(tasks) != len(hosts) or max(tasks) > SLURM_PORTS_PER_JOB:
         raise ValueError(
-            f"{len(hosts)} nodes with tasks {tasks}: one count a node, "
-            f"each at most {SLURM_PORTS_PER_JOB}"
+            f"{len(hosts)} nodes with {len(tasks)} task counts up to {max(tasks)}: "
+            f"one count a node, each at most {SLURM_PORTS_PER_JOB}"
         )
-    block = _integer(environment, "SLURM_JOB_ID") % SLURM_PORT_BLOCKS
+    block = integer(environment, "SLURM_JOB_ID") % SLURM_PORT_BLOCKS
     port = SLURM_FIRST_PORT + block * SLURM_PORTS_PER_JOB
     return Cluster(
         workers=tuple(
@@ -138,7 +144,7 @@ def slurm(environment: Environment) -> Cluster:
             for host, count in zip(hosts, tasks, strict=True)
             for local in range(count)
         ),
-        index=_integer(environment, "SLURM_PROCID"),
+        index=integer(environment, "SLURM_PROCID"),
     )
 
 
@@ -148,8 +154,8 @@ def indexed_job(environment: Environment) -> Cluster:
     Pod i answers to `<job>-<i>.<service>`:
     https://kubernetes.io/docs/tasks/job/job-with-pod-to-pod-communication/
     """
-    job = _text(environment, "LAUNCH_JOB")
-    return _numbered(environment, f"{job}-{{}}.{job}")
+    job = text(environment, "LAUNCH_JOB")
+    return _numbered(environment, f"{job}-", f".{job}")
 
 
 def jobset(environment: Environment) -> Cluster:
@@ -157,9 +163,9 @@ def jobset(environment: Environment) -> Cluster:
 
     Pod i answers to `<set>-<job>-0-<i>.<set>`: https://jobset.sigs.k8s.io/docs/concepts/
     """
-    name = _text(environment, "LAUNCH_JOBSET")
-    job = _text(environment, "LAUNCH_JOB")
-    return _numbered(environment, f"{name}-{job}-0-{{}}.{name}")
+    name = text(environment, "LAUNCH_JOBSET")
+    job = text(environment, "LAUNCH_JOB")
+    return _numbered(environment, f"{name}-{job}-0-", f".{name}")
 
 
 def trainjob(environment: Environment) -> Cluster:
@@ -169,17 +175,15 @@ def trainjob(environment: Environment) -> Cluster:
     the TrainJob asks for; processes a node do not matter, one drives all its GPUs.
     https://www.kubeflow.org/docs/components/trainer/operator-guides/ml-policy/
     """
-    first = _text(environment, "PET_MASTER_ADDR")
+    first = text(environment, "PET_MASTER_ADDR")
     match = re.fullmatch(r"(.+-0-)0(\.[^.]+.*)", first)
     if match is None:
         raise ValueError(f"PET_MASTER_ADDR={first} is not <job>-node-0-0.<job>")
-    port = _integer(environment, "PET_MASTER_PORT")
+    port = integer(environment, "PET_MASTER_PORT")
+    count = integer(environment, "PET_NNODES", highest=MAX_WORKERS)
     return Cluster(
-        workers=tuple(
-            f"{match[1]}{index}{match[2]}:{port}"
-            for index in range(_integer(environment, "PET_NNODES"))
-        ),
-        index=_integer(environment, "PET_NODE_RANK"),
+        workers=_addresses(match[1], match[2], count=count, port=port),
+        index=integer(environment, "PET_NODE_RANK"),
     )
 
 
@@ -188,7 +192,7 @@ def tfjob(environment: Environment) -> Cluster:
 
     https://www.kubeflow.org/docs/components/trainer/legacy-v1/user-guides/tensorflow/
     """
-    given = _object(environment, "TF_CONFIG")
+    given = json_object(environment, "TF_CONFIG")
     return _ordered(given, ["chief", "master", "worker"])
 
 
@@ -197,7 +201,7 @@ def vertex(environment: Environment) -> Cluster:
 
     https://cloud.google.com/vertex-ai/docs/training/distributed-training
     """
-    given = _object(environment, "CLUSTER_SPEC")
+    given = json_object(environment, "CLUSTER_SPEC")
     return _ordered(given, ["workerpool0", "workerpool1"])
 
 
@@ -211,22 +215,30 @@ _READERS: dict[Platform, Callable[[Environment], Cluster]] = {
 }
 
 
-def _numbered(environment: Environment, host: str) -> Cluster:
+def _addresses(before: str, after: str, *, count: int, port: int) -> tuple[str, ...]:
+    if len(before) + len(after) > hostlist.MAX_HOST_CHARS:  # before it is multiplied
+        raise ValueError(f"a host name is longer than {hostlist.MAX_HOST_CHARS}")
+    return tuple(f"{before}{index}{after}:{port}" for index in range(count))
+
+
+def _numbered(environment: Environment, before: str, after: str) -> Cluster:
     """Workers whose host names differ in their index only."""
-    port = _integer(environment, "LAUNCH_PORT")
-    count = _integer(environment, "LAUNCH_WORKERS")
+    port = integer(environment, "LAUNCH_PORT")
+    count = integer(environment, "LAUNCH_WORKERS", highest=MAX_WORKERS)
     return Cluster(
-        workers=tuple(f"{host.format(index)}:{port}" for index in range(count)),
-        index=_integer(environment, "JOB_COMPLETION_INDEX"),
+        workers=_addresses(before, after, count=count, port=port),
+        index=integer(environment, "JOB_COMPLETION_INDEX"),
     )
 
 
 def _ordered(given: dict, kinds: list[str]) -> Cluster:
     """One list of workers out of a cluster with several `kinds`, in their order."""
     try:
-        members = {kind: list(hosts) for kind, hosts in given["cluster"].items()}
+        members = {kind: _members(hosts) for kind, hosts in given["cluster"].items()}
         task, index = given["task"]["type"], int(given["task"]["index"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if not isinstance(task, str):
+            raise TypeError(task)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError("no cluster of lists, or no task type and index") from error
     surplus = sorted(
         kind for kind in {*members, task} - set(kinds) if kind == task or members[kind]
@@ -245,36 +257,18 @@ def _ordered(given: dict, kinds: list[str]) -> Cluster:
     )
 
 
-def _tasks_per_node(text: str) -> list[int]:
+def _members(hosts: object) -> list[str]:
+    if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
+        raise TypeError(hosts)
+    return hosts
+
+
+def _tasks_per_node(spec: str) -> list[int]:
     """`2(x3),1` as [2, 2, 2, 1]."""
-    counts = []
-    for part in text.split(","):
-        match = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part)
-        if match is None or int(match[2] or 1) > hostlist.MAX_HOSTS:
-            raise ValueError(f"tasks per node {text!r} is not of the form 2(x3),1")
+    counts: list[int] = []
+    for part in spec.split(","):
+        match = re.fullmatch(r"([0-9]{1,10})(?:\(x([0-9]{1,10})\))?", part)
+        if match is None or len(counts) + int(match[2] or 1) > hostlist.MAX_HOSTS:
+            raise ValueError(f"tasks per node {spec!r} is not of the form 2(x3),1")
         counts += [int(match[1])] * int(match[2] or 1)
     return counts
-
-
-def _text(environment: Environment, name: str) -> str:
-    value = environment.get(name, "")
-    if not value:
-        raise ValueError(f"{name} is not set")
-    return value
-
-
-def _integer(environment: Environment, name: str) -> int:
-    value = _text(environment, name)
-    if not re.fullmatch(r"\d{1,10}", value):
-        raise ValueError(f"{name}={value!r} is not a whole number from 0")
-    return int(value)
-
-
-def _object(environment: Environment, name: str) -> dict:
-    try:
-        value = json.loads(_text(environment, name))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{name} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{name} is not a JSON object")
-    return value

@@ -1,6 +1,7 @@
 """TF_CONFIG of every platform, from exactly the variables that it injects."""
 
 import json
+import tracemalloc
 
 import pytest
 
@@ -120,11 +121,20 @@ def test_host_lists(text, hosts):
 @pytest.mark.parametrize(
     "text",
     ["", ",", "a,", "n[1-3", "n1-3]", "n[3-1]", "n[]", "n[a]", "a b", "n[0-99999999]"]
-    + ["n[1-60000],m[1-60000]", "n[[1]]"],
+    + ["n[1-60000],m[1-60000]", "n[[1]]", "n[1-60000,1-60000]", "a" * 254]
+    + ["n[1-99999999999999999999]", "n[0-999999999999999999]", "n[１-２]"],
 )
 def test_bad_host_lists(text):
     with pytest.raises(ValueError):
         hostlist.expand(text)
+
+
+def test_too_many_hosts_are_refused_before_they_are_made():
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="more than 65536"):
+        hostlist.expand("a[1-60000][1-60000]")
+    assert tracemalloc.get_traced_memory()[1] < 100e6
+    tracemalloc.stop()
 
 
 BAD = [
@@ -158,6 +168,26 @@ BAD = [
     ({"TF_CONFIG": TFJOB["TF_CONFIG"].replace("worker-0", "worker-1")}, "share"),
     ({"CLUSTER_SPEC": VERTEX["CLUSTER_SPEC"].replace("pool1", "pool2")}, "workerpool2"),
     ({"CLUSTER_SPEC": '{"cluster": {"workerpool0": 3}}'}, "no cluster"),
+    *[
+        (
+            {"TF_CONFIG": f'{{"cluster": {{"worker": {hosts}}}, "task": {task}}}'},
+            "no cluster",
+        )
+        for hosts, task in (
+            ("[1, 2]", '{"type": "worker", "index": 0}'),
+            ('[["a:1"]]', '{"type": "worker", "index": 0}'),
+            ('["a:1"]', '{"type": [], "index": 0}'),
+            ('["a:1"]', '{"type": null, "index": 0}'),
+            ('["a:1"]', '{"type": "worker", "index": 1e999}'),
+        )
+    ],
+    ({"TF_CONFIG": "[" * 100_000}, "nested too deeply"),
+    ({"TF_CONFIG": TFJOB["TF_CONFIG"].replace(":2222", ":２２２２")}, "not host:port"),
+    ({**INDEXED, "LAUNCH_JOB": "{x}"}, "not host:port"),
+    ({**INDEXED, "LAUNCH_JOB": "a" * 127}, "longer than 253"),
+    ({**INDEXED, "LAUNCH_WORKERS": "9999999999"}, "more than 65536"),
+    ({**TRAINJOB, "PET_NNODES": "9999999999"}, "more than 65536"),
+    ({**SLURM, "SLURM_STEP_TASKS_PER_NODE": "1(x60000),1(x60000)"}, "2(x3),1"),
 ]
 
 
