@@ -7,13 +7,14 @@ shows their output. When one dies or gets stuck, it is named and all are started
 from the last checkpoint. Signals are passed on; the exit code is the job's.
 """
 
+import dataclasses
 import sys
 import time
 from collections.abc import Sequence
 
 from absl import flags
 
-from launch import commandline, shares
+from launch import commandline, run_dir, shares
 from launch.supervisor import Plan, Supervisor
 from launch.training import Training, local_run_dir
 
@@ -65,15 +66,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _supervise(values: flags.FlagValues, trainer_flags: list[str]) -> int:
     now = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    training = Training.read(
+        trainer_flags, default_run_dir=local_run_dir(trainer_flags, time=now)
+    )
+    path = run_dir.absolute(training.run_dir)
     plan = Plan(
-        training=Training.read(
-            trainer_flags, default_run_dir=local_run_dir(trainer_flags, time=now)
-        ),
+        training=dataclasses.replace(training, run_dir=path),
         cores=shares.cores(values.workers, values.cores_per_worker),
         gpus=shares.gpus(values.workers),
         max_restarts=values.max_restarts,
         hang_secs=values.hang_secs,
     )
+    run_dir.check(path)
     return Supervisor(plan).run()
 
 

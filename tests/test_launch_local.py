@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from launch import shares
+from launch import local, run_dir, shares
 from launch.commandline import UsageError
 from launch.heartbeat import Heartbeat
 from launch.training import Training, local_run_dir
@@ -79,6 +79,38 @@ def test_flags_inside_a_flag_file_are_seen(tmp_path):
     assert training.run_dir == "x"
     assert training.grace_secs == 7
     assert training.prepare_arguments == ("--dataset=digits",)
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_logs_are_where_the_trainer_puts_the_run(tmp_path, monkeypatch, in_file):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    plans = []
+    monkeypatch.setattr(local, "Supervisor", lambda plan: plans.append(plan) or _Done())
+    flag = "--run_dir=~/deep/run"
+    if in_file:
+        path = tmp_path / "a.flags"
+        path.write_text(f"{flag}\n")
+        flag = f"--flagfile={path}"
+    before = set(tmp_path.iterdir())
+    assert local.main(["--workers=1", "--", flag]) == 0
+    assert plans[0].training.run_dir == str(tmp_path / "deep" / "run")
+    assert flag in plans[0].training.arguments
+    assert set(tmp_path.iterdir()) == before
+
+
+class _Done:
+    def run(self):
+        return 0
+
+
+def test_a_run_directory_that_is_there_is_left_to_the_trainer(tmp_path):
+    run_dir.check(str(tmp_path))
+    file = tmp_path / "file"
+    file.touch()
+    for path in (file, file / "run"):
+        with pytest.raises(UsageError, match="name a"):
+            run_dir.check(str(path))
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_a_new_run_is_named_as_the_trainer_would():
