@@ -5,6 +5,7 @@ flag and shows the main module's flags only, so each command declares its flags 
 FlagValues of its own, under headings that stand in for module names.
 """
 
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -48,6 +49,11 @@ def run(
             code = 0
         else:
             _parse(values, own)
+            if "--" in after:
+                raise UsageError(
+                    "a second `--` stands among the trainer's flags; leave it out, "
+                    "one alone ends this command's flags"
+                )
             code = command(values, after)
         sys.stdout.flush()
         return code
@@ -57,6 +63,12 @@ def run(
     except (UsageError, flags.Error) as error:
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         return WRONG_USAGE
+
+
+def check_text(argument: str) -> None:
+    """Raises UsageError if `argument`, which is to be printed, is not UTF-8."""
+    if any("\ud800" <= char <= "\udfff" for char in argument):
+        raise UsageError(f"{ascii(argument)} is not UTF-8; write it as UTF-8 text")
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -77,6 +89,10 @@ def _parse(values: flags.FlagValues, own: list[str]) -> None:
             f"{rest[0]!r} is not a flag of this command; "
             "the trainer's flags come after a `--` that stands alone"
         )
+    for name in values:  # absl lets NaN pass every bound
+        value = values[name].value
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"--{name}={value} must be a finite number")
 
 
 def _help(doc: str, values: flags.FlagValues) -> str:

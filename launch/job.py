@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from launch.commandline import UsageError
+from launch.commandline import UsageError, check_text
 
 MAX_WORKERS = 1_000
 MAX_NAME_CHARS = 40  # pods add to it: 63 is the limit of a host name
@@ -16,8 +16,11 @@ _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OURS = re.compile(r"TF_CONFIG|CLUSTER_SPEC|(LAUNCH|PET|SLURM|JOB_COMPLETION)_.*")
 _QUANTITIES = {
-    "cpus": (re.compile(r"[1-9]\d*(\.\d+)?|0?\.\d+|[1-9]\d*m"), "4 or 500m"),
-    "memory": (re.compile(r"[1-9]\d*(\.\d+)?[KMGT]i?"), "16Gi"),
+    "cpus": (
+        re.compile(r"[1-9][0-9]*(\.[0-9]+)?|0?\.[0-9]+|[1-9][0-9]*m"),
+        "4 or 500m",
+    ),
+    "memory": (re.compile(r"[1-9][0-9]*(\.[0-9]+)?[KMGT]i?"), "16Gi"),
 }
 
 
@@ -80,6 +83,10 @@ def read(values: flags.FlagValues, *, needs_image: bool = True) -> Job:
     Raises:
       UsageError: one of them is missing or not of its form.
     """
+    for flag in values:
+        value = values[flag].value
+        for text in value if isinstance(value, list) else [value]:
+            check_text(f"--{flag}={text}")
     if not values.name:
         raise UsageError("--name is missing; it names the job, and its run on a resume")
     if not _NAME.fullmatch(values.name) or len(values.name) > MAX_NAME_CHARS:

@@ -8,7 +8,7 @@ from absl import flags
 from launch import heartbeat, job
 from launch.commandline import UsageError
 from launch.job import Job
-from launch.training import Training
+from launch.training import Training, scheduled
 
 END_MARGIN_SECS = 30  # on top of the trainer's grace: its way out, and the kubelet's
 HEARTBEAT = "/tmp/heartbeat.json"
@@ -152,9 +152,7 @@ def read(values: flags.FlagValues, trainer_flags: list[str]) -> Pod:
     }
     return Pod(
         job=wanted,
-        training=Training.read(
-            trainer_flags, default_run_dir=f"{paths[0]}/{wanted.name}"
-        ),
+        training=scheduled(trainer_flags, default_run_dir=f"{paths[0]}/{wanted.name}"),
         resources={key: value for key, value in amounts.items() if value is not None},
         volumes=[(claim, path) for claim, path in volumes],
         port=values.port,

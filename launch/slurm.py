@@ -18,13 +18,14 @@ from absl import flags
 
 from launch import commandline, job
 from launch.job import Job
-from launch.training import Training
+from launch.training import Training, scheduled
 
 LEFT_BEHIND_SECS = 1_800  # the chief may still evaluate when the others are done
 SAVE_MARGIN_SECS = 60  # on top of the trainer's grace; SLURM looks once in a while
 
 _TEMPLATE = pathlib.Path(__file__).parent / "templates" / "slurm.sh"
-_TIME = r"(\d+-)?\d{1,2}(:\d{2}){0,2}|\d+"  # sbatch: minutes, h:m:s, days-h:m:s
+# sbatch: minutes, h:m:s, days-h:m:s
+_TIME = r"([0-9]+-)?[0-9]{1,2}(:[0-9]{2}){0,2}|[0-9]+"
 _WORD = r"[A-Za-z0-9_.,-]+"
 
 
@@ -70,7 +71,7 @@ def script(values: flags.FlagValues, trainer_flags: list[str]) -> str:
       UsageError: a flag is missing or not of its form.
     """
     wanted = job.read(values, needs_image=False)
-    training = Training.read(trainer_flags, default_run_dir=f"runs/{wanted.name}")
+    training = scheduled(trainer_flags, default_run_dir=f"runs/{wanted.name}")
     exports = [
         f"export {name}={shlex.quote(value)}"
         for name, value in wanted.environment.items()
@@ -92,7 +93,7 @@ def _directives(values: flags.FlagValues, wanted: Job, training: Training) -> li
         "nodes": wanted.workers,
         "ntasks-per-node": 1,
         "cpus-per-task": values.cpus,
-        "mem": _checked(values, "memory", r"[1-9]\d*[KMGT]?"),
+        "mem": _checked(values, "memory", r"[1-9][0-9]*[KMGT]?"),
         "gpus-per-node": wanted.gpus or None,
         "time": _checked(values, "time", _TIME),
         "partition": _checked(values, "partition", _WORD),

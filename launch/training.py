@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from launch.commandline import UsageError
+from launch.commandline import UsageError, check_text
 
 MODULE = "trainer.main"
 PREPARE_MODULE = "trainer.prepare"
@@ -71,6 +71,27 @@ class Training:
         return self.arguments
 
 
+def scheduled(arguments: Sequence[str], *, default_run_dir: str) -> Training:
+    """A Training whose command is printed, and started again as it is.
+
+    Raises:
+      UsageError: as of Training.read; text that is not UTF-8; --resume=never.
+    """
+    for argument in arguments:
+        check_text(argument)
+    check_restartable(arguments)
+    return Training.read(arguments, default_run_dir=default_run_dir)
+
+
+def check_restartable(arguments: Sequence[str]) -> None:
+    """Raises UsageError if the same command would refuse to go on with its own run."""
+    if _known(arguments).resume == "never":
+        raise UsageError(
+            "--resume=never: when the job is started again with the same flags, its "
+            "own run would be refused; leave it out, a new --run_dir starts anew"
+        )
+
+
 def local_run_dir(arguments: Sequence[str], *, time: str) -> str:
     """The trainer's default name for a run: <runs_root>/<time>-<model>-<dataset>."""
     given = _known(arguments)
@@ -88,5 +109,8 @@ def _known(arguments: Sequence[str]) -> flags.FlagValues:
         "grace_secs", DEFAULT_GRACE_SECS, "", lower_bound=1, flag_values=values
     )
     values.set_gnu_getopt(True)  # `--epochs 3` must not end the parse
-    values(["", *arguments], known_only=True)
+    try:
+        values(["", *arguments], known_only=True)
+    except ValueError as error:  # of a flag file that is not UTF-8
+        raise UsageError(f"the trainer's flags cannot be read: {error}") from error
     return values

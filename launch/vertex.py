@@ -15,10 +15,10 @@ from absl import flags
 
 from launch import commandline, job
 from launch.job import Job
-from launch.training import Training
+from launch.training import Training, scheduled
 
 _NFS = (r"[A-Za-z0-9.-]+", r"/[^\s:]*", r"[A-Za-z0-9_-]+")
-_NETWORK = r"projects/\d+/global/networks/[a-z]([-a-z0-9]*[a-z0-9])?"
+_NETWORK = r"projects/[0-9]+/global/networks/[a-z]([-a-z0-9]*[a-z0-9])?"
 
 
 def define(values: flags.FlagValues) -> None:
@@ -72,7 +72,7 @@ def custom_job(values: flags.FlagValues, trainer_flags: list[str]) -> dict:
     job.fields(values.machine, "machine", "n1-standard-8", [r"[a-z0-9-]+"])
     job.fields(values.accelerator, "accelerator", "NVIDIA_TESLA_T4", [r"[A-Z0-9_]+"])
     server, export, name = job.fields(values.nfs, "nfs", "SERVER:/EXPORT:NAME", _NFS)
-    training = Training.read(
+    training = scheduled(
         trainer_flags, default_run_dir=f"/mnt/nfs/{name}/{wanted.name}"
     )
     pool = _pool(values, wanted, training)

@@ -56,6 +56,7 @@ def main(
 
 
 def _become(values, trainer_flags, environment, execute) -> int:
+    training.check_restartable(trainer_flags)
     try:
         cluster = tf_config.cluster(environment)
     except ValueError as error:

@@ -34,6 +34,8 @@ BAD = [
     ["local", "--workers"],
     ["local", "--max_restarts=-1"],
     ["local", "--hang_secs=0"],
+    ["local", "--hang_secs=nan"],
+    ["local", "--hang_secs=inf"],
     ["local", "--cores_per_worker=0"],
     ["local", "--workers=2", "--cores_per_worker=4096"],
     ["local", "--dataset=digits"],
@@ -43,12 +45,21 @@ BAD = [
     ["local", "--", "--run_dir="],
     ["local", "--", "--grace_secs=0"],
     ["local", "--", "--flagfile=/nowhere/at/all"],
+    ["local", "--", "--run_dir=/proc/x"],
+    ["local", "--", "--run_dir=/dev/null/x"],
+    ["local", "--", "--run_dir=" + "a" * 300],
+    ["local", "--", "--", "--epochs=3"],
     ["worker"],
     ["worker", "--peers_secs=0"],
     ["worker", "--print_config=maybe"],
     ["slurm"],
     ["slurm", "--name=A_b"],
     [*SLURM, "--time=tomorrow"],
+    [*SLURM, "--time=１２"],
+    [*SLURM, "--env=A=\udcff"],
+    [*SLURM, "--setup=echo \udcff"],
+    [*SLURM, "--", "--data_dir=/\udcff"],
+    [*SLURM, "--", "--resume=never"],
     [*SLURM, "--memory=lots"],
     [*SLURM, "--partition=a b"],
     [*SLURM, "--volume=/a:/b"],
@@ -73,11 +84,17 @@ BAD = [
     [*CLUSTER, "--env=1A=b"],
     [*CLUSTER, "--namespace=A b"],
     [*CLUSTER, "--kind=tfjob", "--workers=1"],
+    [*CLUSTER, "--hang_secs=nan"],
+    [*CLUSTER, "--env=A=\udcff"],
+    [*CLUSTER, "--", "--data_dir=/\udcff"],
+    [*CLUSTER, "--", "--resume=never"],
     ["vertex", "--name=a", "--image=i"],
     [*VERTEX, "--nfs=/x"],
     [*VERTEX, "--network=default"],
     [*VERTEX, "--max_hours=0"],
     [*VERTEX, "--machine=a b"],
+    [*VERTEX, "--env=A=\udcff"],
+    [*VERTEX, "--", "--resume", "never"],
 ]
 
 
@@ -105,6 +122,30 @@ def test_a_typo_is_answered_with_the_flag_that_was_meant(capsys):
 def test_a_trainer_s_flag_before_the_dashes_is_explained(capsys):
     assert local.main(["digits"]) == 2
     assert "after a `--`" in capsys.readouterr().err
+
+
+def test_the_second_dashes_are_named(capsys):
+    assert local.main(["--", "--", "--epochs=3"]) == 2
+    assert "second `--`" in capsys.readouterr().err
+
+
+def test_a_worker_that_could_not_be_restarted_is_not_started(capsys, tmp_path):
+    """Also when the flag is in a file; the environment alone would do."""
+    path = tmp_path / "a.flags"
+    path.write_text("--resume=never\n")
+    job = {"LAUNCH_JOB": "a", "LAUNCH_WORKERS": "1", "LAUNCH_PORT": "2222"}
+    environment = {**job, "JOB_COMPLETION_INDEX": "0"}
+    for flag, code in ((f"--flagfile={path}", 2), ("--resume=auto", 0)):
+        words = ["--print_config", "--", flag]
+        assert worker.main(words, environment) == code
+    assert "leave it out" in capsys.readouterr().err
+
+
+def test_a_flag_file_of_other_bytes_is_wrong_usage(capsys, tmp_path):
+    path = tmp_path / "a.flags"
+    path.write_bytes(b"--data_dir=/\xff\n")
+    assert slurm.main(["--name=a", "--", f"--flagfile={path}"]) == 2
+    assert "cannot be read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", COMMANDS)
