@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -49,7 +50,12 @@ def test_a_held_directory_is_refused_and_the_holder_named(tmp_path):
     with pytest.raises(UsageError) as raised:
         take(tmp_path / "run")
     said = str(raised.value)
-    for named in (str(os.getpid()), owner.Holder.here(1).host, "UTC", "--run_dir"):
+    for named in (
+        str(os.getpid()),
+        owner.Holder.here(1, tmp_path).host,
+        "UTC",
+        "--run_dir",
+    ):
         assert named in said
     assert len(said.splitlines()) <= 2
     lease.confirm()
@@ -136,6 +142,29 @@ def test_files_that_only_look_like_claims_are_left_alone(tmp_path):
     assert (tmp_path / f".{owner.FILE}.1x").exists()
 
 
+def test_a_copy_of_a_held_directory_is_free_and_a_moved_one_is_not(tmp_path):
+    first, copy, moved = (tmp_path / name for name in ("run", "copy", "moved"))
+    lease = take(first)
+    shutil.copytree(first, copy)
+    clock = Time()
+    assert take(copy, clock).attempt == 2
+    assert clock.secs == 0
+    lease.confirm()
+    first.rename(moved)
+    with pytest.raises(UsageError, match="in use"):
+        take(moved)
+
+
+def test_a_lease_that_does_not_say_of_what_still_holds(tmp_path):
+    take(tmp_path)
+    path = tmp_path / owner.FILE
+    fields = json.loads(path.read_text())
+    del fields["inode"], fields["place"]
+    path.write_text(json.dumps(fields))
+    with pytest.raises(UsageError, match=f"in use by process {os.getpid()} "):
+        take(tmp_path)
+
+
 def test_an_owner_that_was_replaced_writes_nothing_more(tmp_path):
     old = take(tmp_path)
     alter(tmp_path, process_start=1)  # as if it were dead
@@ -159,7 +188,7 @@ def test_a_vanished_lease_is_an_error_of_the_storage(tmp_path):
 
 def test_a_claim_that_a_dead_process_left_is_stepped_over(tmp_path):
     take(tmp_path).release()
-    dead = dataclasses.replace(owner.Holder.here(2), process_start=1)
+    dead = dataclasses.replace(owner.Holder.here(2, tmp_path), process_start=1)
     (tmp_path / f".{owner.FILE}.2").write_bytes(dead.bytes())
     assert take(tmp_path).attempt == 3
     assert [p.name for p in tmp_path.iterdir()] == [owner.FILE]

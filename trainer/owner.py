@@ -18,6 +18,7 @@ import contextlib
 import dataclasses
 import datetime
 import errno
+import hashlib
 import json
 import os
 import pathlib
@@ -26,6 +27,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from trainer import process
 from trainer.commandline import Stopped, UsageError
 from trainer.heartbeat import LOST
 
@@ -47,6 +49,7 @@ class Holder:
         counter: advanced by every renewal.
         since: when it took the directory, UTC.
         held: False once it was given back.
+        inode, place: of the directory, and the hash of its path; 0 and "" of old.
     """
 
     host: str
@@ -58,28 +61,43 @@ class Holder:
     counter: int
     since: str
     held: bool
+    inode: int = 0
+    place: str = ""
 
     @classmethod
-    def here(cls, attempt: int) -> "Holder":
-        """This process."""
+    def here(cls, attempt: int, directory: pathlib.Path) -> "Holder":
+        """This process, in `directory`."""
+        inode, place = _identity(directory)
         return cls(
             host=socket.gethostname(),
-            boot_id=_boot_id(),
-            pid_namespace=_pid_namespace(),
+            boot_id=process.boot_id(),
+            pid_namespace=process.pid_namespace(),
             pid=os.getpid(),
-            process_start=_process_start(os.getpid()) or 0,
+            process_start=process.start(os.getpid()) or 0,
             attempt=attempt,
             counter=0,
             since=f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC",
             held=True,
+            inode=inode,
+            place=place,
         )
 
     def dead(self) -> bool | None:
         """Whether the process has ended; None where it cannot be seen from here."""
         place = (self.boot_id, self.pid_namespace)
-        if not self.boot_id or place != (_boot_id(), _pid_namespace()):
+        if not self.boot_id or place != (process.boot_id(), process.pid_namespace()):
             return None
-        return _process_start(self.pid) != self.process_start
+        return process.start(self.pid) != self.process_start
+
+    def elsewhere(self, directory: pathlib.Path) -> bool:
+        """Whether it holds another directory, of which `directory` is a copy.
+
+        Both must differ: a directory that was moved keeps its inode, and on some file
+        systems an inode does not last. Of a process of this machine only.
+        """
+        inode, place = _identity(directory)
+        known = self.inode != 0 and self.dead() is False
+        return known and self.inode != inode and self.place != place
 
     def same(self, other: "Holder") -> bool:
         """Whether both are the same attempt of the same process."""
@@ -189,6 +207,8 @@ class _Wait:
             found = read(path)
             if found is None or not found.held or (dead := found.dead()):
                 return found
+            if found.elsewhere(self.directory):
+                return found
             if first is None or not found.same(first):
                 first, start = found, self.now()  # just come
             if dead is False or found.counter != first.counter:
@@ -223,7 +243,7 @@ def _claim(
         except FileExistsError:
             if wait.until_free(claim) is None:  # it became the owner, or gave up
                 return None
-    own = Holder.here(attempt)
+    own = Holder.here(attempt, directory)
     try:
         os.write(descriptor, own.bytes())
         os.fsync(descriptor)
@@ -248,7 +268,8 @@ def read(path: pathlib.Path) -> Holder | None:
         return None
     try:
         fields = json.loads(content)
-        values = {f.name: fields[f.name] for f in dataclasses.fields(Holder)}
+        values = {"inode": 0, "place": ""} | fields  # older ones have neither
+        values = {f.name: values[f.name] for f in dataclasses.fields(Holder)}
         for field in dataclasses.fields(Holder):
             if type(values[field.name]) is not field.type:
                 raise TypeError(field.name)
@@ -267,27 +288,6 @@ def read(path: pathlib.Path) -> Holder | None:
         )
 
 
-def _boot_id() -> str:
-    """Empty where the system does not tell."""
-    try:
-        return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def _pid_namespace() -> int:
-    """Containers of one machine share its boot id, but not their process numbers."""
-    try:
-        return os.stat("/proc/self/ns/pid").st_ino
-    except OSError:
-        return 0
-
-
-def _process_start(pid: int) -> int | None:
-    """Ticks since boot at which process `pid` started; None if it does not run."""
-    try:
-        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    fields = text.rpartition(")")[2].split()  # the name may hold anything
-    return None if fields[0] in "ZX" else int(fields[19])
+def _identity(directory: pathlib.Path) -> tuple[int, str]:
+    place = os.fsencode(directory.resolve())
+    return os.stat(directory).st_ino, hashlib.sha256(place).hexdigest()[:16]
