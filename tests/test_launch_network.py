@@ -14,7 +14,7 @@ import sys
 
 import pytest
 
-from tests.test_launch_manifests import HOSTS, KINDS, environment, pod_template
+from tests.test_launch_pods import HOSTS, KINDS, environment, pod_template
 from tests.test_launch_training import output_of
 
 ROOT = pathlib.Path(__file__).parents[1]
