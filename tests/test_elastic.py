@@ -116,6 +116,7 @@ def test_replicas_that_cannot_share_the_shards_are_named(data_dir, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_number_of_shards_belongs_to_the_run(data_dir, tmp_path):
     words = ["--train_steps=2", "--warmup_epochs=0"]
     train(data_dir, tmp_path / "run", *words, "--elastic_shards=4", check=True)

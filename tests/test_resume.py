@@ -96,25 +96,6 @@ def test_killed_and_resumed_equals_never_killed(data_dir, tmp_path, words):
     assert_equal_runs(whole, cut)
 
 
-@pytest.mark.parametrize(
-    ("number", "code"),
-    [
-        (signal.SIGTERM, 143),
-        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
-        pytest.param(signal.SIGUSR1, 138, marks=pytest.mark.slow),
-    ],
-)
-def test_a_signal_saves_and_its_resume_is_exact(data_dir, tmp_path, number, code):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    long = ["--train_steps=100", "--log_every_steps=20"]
-    assert interrupt(data_dir, cut, number, long) == code
-    kept = checkpoints.listed(cut / "checkpoints")[0]
-    assert checkpoints.read(kept).step > 0
-    train(data_dir, cut, *EXACT, *long, check=True)
-    train(data_dir, whole, *EXACT, *long, check=True)
-    assert_equal_runs(whole, cut)
-
-
 def test_the_line_of_the_call_that_compiles_has_a_speed_too(data_dir, tmp_path):
     words = ["--log_every_steps=1", "--train_steps=2", "--warmup_epochs=0"]
     train(data_dir, tmp_path / "run", *words, check=True)
@@ -134,6 +115,7 @@ def test_a_finished_run_prints_its_result_at_once(data_dir, tmp_path):
     assert "train_steps: 2 != 3" in other.stderr
 
 
+@pytest.mark.slow
 def test_a_resume_goes_on_without_the_notice_and_names_damage(data_dir, tmp_path):
     path, words = tmp_path / "run", ["--train_steps=2", "--warmup_epochs=0"]
     train(data_dir, path, *words, check=True)

@@ -1,0 +1,28 @@
+"""A signal saves, and what resumes from there equals what was never stopped."""
+
+import signal
+
+import pytest
+
+from tests.conftest import train
+from tests.test_resume import EXACT, assert_equal_runs, interrupt
+from trainer import checkpoints
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param(signal.SIGUSR1, 138, marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_saves_and_its_resume_is_exact(data_dir, tmp_path, number, code):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    long = ["--train_steps=100", "--log_every_steps=20"]
+    assert interrupt(data_dir, cut, number, long) == code
+    kept = checkpoints.listed(cut / "checkpoints")[0]
+    assert checkpoints.read(kept).step > 0
+    train(data_dir, cut, *EXACT, *long, check=True)
+    train(data_dir, whole, *EXACT, *long, check=True)
+    assert_equal_runs(whole, cut)
