@@ -9,16 +9,10 @@ data and augmentation through tf.data, and saves nothing.
 
 from absl import flags
 
-from benchmarks import rounds, training
+from benchmarks import comparison, training
 from trainer import commandline, quiet
 
-VALUES = flags.FlagValues()
-
-
-def define(values: flags.FlagValues) -> flags.FlagValues:
-    training.define(values)
-    training.define_steps(values)
-    return rounds.define(values, 3)
+VALUES = comparison.define(flags.FlagValues())
 
 
 def main() -> None:
@@ -30,18 +24,12 @@ def main() -> None:
         split = training.split(VALUES)
         settings = training.config(VALUES)
         fit = Fit(settings, split.images, split.labels, len(split.names))
-    words = training.words(VALUES)
-    size = {"steps": VALUES.steps, "global_batch": VALUES.global_batch}
     sides = {
-        "trainer": lambda: training.speed(words, **size),
+        "trainer": comparison.trainer(VALUES),
         "fit": lambda: fit.speed(VALUES.steps),
     }
-    measured = rounds.interleaved(sides, VALUES.rounds)
-    row = rounds.medians(measured)
-    row["trainer / fit"] = rounds.ratio(measured, "trainer", "fit")
-    settings = training.settings(VALUES) | {"unit": "images/s"}
-    rounds.report("against_keras_fit", settings, [row])
+    comparison.report("against_keras_fit", VALUES, sides, title="trainer / fit")
 
 
 if __name__ == "__main__":
-    commandline.run("benchmarks.against_keras_fit", __doc__, define(VALUES), main)
+    commandline.run("benchmarks.against_keras_fit", __doc__, VALUES, main)

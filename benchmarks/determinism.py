@@ -7,31 +7,17 @@ Images per second of two trainers, each a process as in benchmarks.throughput.
 
 from absl import flags
 
-from benchmarks import rounds, training
+from benchmarks import comparison
 from trainer import commandline
 
-VALUES = flags.FlagValues()
-
-
-def define(values: flags.FlagValues) -> flags.FlagValues:
-    training.define(values)
-    training.define_steps(values)
-    return rounds.define(values, 3)
+VALUES = comparison.define(flags.FlagValues())
 
 
 def main() -> None:
-    words = training.words(VALUES)
-    size = {"steps": VALUES.steps, "global_batch": VALUES.global_batch}
-    sides = {
-        name: lambda name=name: training.speed([*words, f"--{name}"], **size)
-        for name in ("deterministic", "nodeterministic")
-    }
-    measured = rounds.interleaved(sides, VALUES.rounds)
-    row = rounds.medians(measured)
-    row["deterministic / not"] = rounds.ratio(measured, *sides)
-    settings = training.settings(VALUES) | {"unit": "images/s"}
-    rounds.report("determinism", settings, [row])
+    names = ("deterministic", "nodeterministic")
+    sides = {name: comparison.trainer(VALUES, f"--{name}") for name in names}
+    comparison.report("determinism", VALUES, sides, title="deterministic / not")
 
 
 if __name__ == "__main__":
-    commandline.run("benchmarks.determinism", __doc__, define(VALUES), main)
+    commandline.run("benchmarks.determinism", __doc__, VALUES, main)

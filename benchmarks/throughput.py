@@ -10,17 +10,11 @@ network on one constant batch: what a trainer that costs nothing would reach.
 
 from absl import flags
 
-from benchmarks import rounds, training
+from benchmarks import comparison, training
 from trainer import commandline, quiet
 
 BAR = 0.97  # trainer / bare
-VALUES = flags.FlagValues()
-
-
-def define(values: flags.FlagValues) -> flags.FlagValues:
-    training.define(values)
-    training.define_steps(values)
-    return rounds.define(values, 3)
+VALUES = comparison.define(flags.FlagValues())
 
 
 def main() -> None:
@@ -33,18 +27,12 @@ def main() -> None:
         count = VALUES.global_batch
         batch = split.images[:count], split.labels[:count]
         bare = Bare(training.config(VALUES), *batch, len(split.names))
-    words = training.words(VALUES)
-    size = {"steps": VALUES.steps, "global_batch": count}
     sides = {
-        "trainer": lambda: training.speed(words, **size),
+        "trainer": comparison.trainer(VALUES),
         "bare": lambda: bare.speed(VALUES.steps),
     }
-    measured = rounds.interleaved(sides, VALUES.rounds)
-    row = rounds.medians(measured)
-    row["trainer / bare"] = rounds.ratio(measured, "trainer", "bare")
-    settings = training.settings(VALUES) | {"unit": "images/s", "bar": BAR}
-    rounds.report("throughput", settings, [row])
+    comparison.report("throughput", VALUES, sides, title="trainer / bare", bar=BAR)
 
 
 if __name__ == "__main__":
-    commandline.run("benchmarks.throughput", __doc__, define(VALUES), main)
+    commandline.run("benchmarks.throughput", __doc__, VALUES, main)

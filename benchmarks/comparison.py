@@ -1,0 +1,53 @@
+"""The whole trainer and a rival, interleaved: the flags they share, and what is said.
+
+Synopsis::
+
+    VALUES = comparison.define(flags.FlagValues())
+    sides = {"trainer": comparison.trainer(VALUES), "bare": lambda: bare.speed(300)}
+    comparison.report("throughput", VALUES, sides, title="trainer / bare")
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from absl import flags
+
+from benchmarks import rounds, training
+
+
+def define(values: flags.FlagValues) -> flags.FlagValues:
+    """Declares the trainer's flags, --steps and --rounds."""
+    training.define(values)
+    training.define_steps(values)
+    return rounds.define(values, 3)
+
+
+def trainer(values: flags.FlagValues, *more: str) -> Callable[[], float]:
+    """Asks for images per second of the trainer with the flags given and `more`."""
+    words = [*training.words(values), *more]
+    size = {"steps": values.steps, "global_batch": values.global_batch}
+    return lambda: training.speed(words, **size)
+
+
+def report(
+    name: str,
+    values: flags.FlagValues,
+    sides: Mapping[str, Callable[[], float]],
+    *,
+    title: str,
+    **settings: Any,
+) -> None:
+    """Measures two sides in turn; `title` is of the ratio of the first to the second.
+
+    Args:
+        name: of the benchmark.
+        values: of its flags.
+        sides: what each gives images per second with.
+        title: of the column of the ratio.
+        **settings: what is said of the benchmark besides its flags.
+    """
+    measured = rounds.interleaved(sides, values.rounds)
+    row = rounds.medians(measured) | {title: rounds.ratio(measured, *sides)}
+    rounds.report(
+        name, training.settings(values) | {"unit": "images/s", **settings}, [row]
+    )
