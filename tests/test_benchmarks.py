@@ -9,7 +9,16 @@ from tests.conftest import ROOT, command
 from trainer import models
 from trainer.config import ModelConfig
 
-PARTS = {"bare", "constant", "keras_fit", "noise", "rounds", "side", "training"}
+PARTS = {
+    "bare",
+    "comparison",
+    "constant",
+    "keras_fit",
+    "noise",
+    "rounds",
+    "side",
+    "training",
+}
 COMMANDS = sorted(
     path.stem
     for path in (ROOT / "benchmarks").glob("[a-z]*.py")

@@ -77,6 +77,7 @@ def test_a_read_only_prepared_folder_is_enough(data_dir, tmp_path):
 def test_a_dry_run_writes_nothing_and_tells_the_plan(data_dir, tmp_path):
     done = train(data_dir, tmp_path / "runs" / "x", "--dry_run", check=True)
     assert "24 steps of 32 images" in done.stderr
+    assert "petaFLOP in convolutions" in done.stderr
     assert "nothing was written" in done.stdout
     assert list(tmp_path.iterdir()) == []
 

@@ -18,6 +18,7 @@ from trainer import (
     data,
     environment,
     flags,
+    flops,
     lessons,
     loop,
     metrics,
@@ -156,6 +157,13 @@ def _rehearse(job: Job) -> None:
     outcome = job.trainer(call.step, call.rows, call.rates)
     step_secs = time.monotonic() - start
     _say_plan(job)
+    count = flops.training(
+        job.config, job.plan, job.data.image_shape, len(job.data.train.names)
+    )
+    job.progress.say(
+        f"{count / 1e15:.3g} petaFLOP in convolutions and dense layers (a multiply-add "
+        "is two, backward is two forwards)"
+    )
     if job.config.teacher is not None:
         job.progress.say("the teacher is not asked: in this step it answers zeros")
     print(

@@ -1,0 +1,131 @@
+"""Where the time of a bare training step goes, by kind of operation.
+
+    python -m benchmarks.step_profile --model=cnn,resnet8,speednet
+
+TensorFlow's profiler records `--steps` steps of benchmarks.bare, each network in
+float32 and in bfloat16. Operations run beside each other, and each takes longer then,
+so shares are of their added-up times and not of the clock. Speeds are had without the
+profiler.
+"""
+
+import collections
+import pathlib
+import tempfile
+import typing
+
+from absl import flags
+
+from benchmarks import rounds, training
+from trainer import commandline, models, quiet
+
+if typing.TYPE_CHECKING:
+    from benchmarks.bare import Bare
+
+VALUES = flags.FlagValues()
+# Part of an operation's name -> its column; the first that fits. The fused ones do the
+# addition of a bias and ReLU, too.
+KINDS = {
+    "Conv2DBackpropFilter": "conv by weights",
+    "Conv2DBackpropInput": "conv by input",
+    "Conv2D": "conv forward",
+    "BatchNorm": "norm",
+    "Pool": "pool",
+    "MatMul": "dense",
+    "Relu": "relu",
+}
+CONVOLUTION = [kind for kind in KINDS.values() if kind.startswith("conv")]
+OTHER = "other"
+PRECISIONS = ("float32", "mixed_bfloat16")
+
+
+def define(values: flags.FlagValues) -> flags.FlagValues:
+    where = {"flag_values": values, "module_name": "Step"}
+    known = sorted(models.MODELS)
+    flags.DEFINE_list("model", known, f"Of {', '.join(known)}, by commas.", **where)
+    flags.DEFINE_integer("batch", 256, "Images a step.", lower_bound=1, **where)
+    flags.DEFINE_string("picture", None, "Where to draw it, a .png.", **where)
+    training.define_steps(values, 10)
+    return rounds.define(values, 3)
+
+
+def recorded(bare: "Bare") -> dict[str, float]:
+    """Added-up seconds of each operation, by its type, in --steps steps."""
+    import tensorflow as tf
+
+    # TensorFlow has no public reader of what its profiler writes.
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    with tempfile.TemporaryDirectory() as folder:
+        with quiet.start_up():
+            tf.profiler.experimental.start(folder)
+            bare.speed(VALUES.steps)
+            tf.profiler.experimental.stop()
+        (path,) = pathlib.Path(folder).rglob("*.xplane.pb")
+        space = xplane_pb2.XSpace.FromString(path.read_bytes())
+    seconds = collections.Counter()
+    for plane in space.planes:
+        names = {key: data.name for key, data in plane.event_metadata.items()}
+        for event in (event for line in plane.lines for event in line.events):
+            name = names[event.metadata_id]  # of a kernel: "path/of/node:Type"
+            if ":" in name and "::" not in name and ": " not in name:
+                seconds[name.rsplit(":")[-1].split("#")[0]] += event.duration_ps / 1e12
+    return seconds
+
+
+def shares(seconds: dict[str, float]) -> dict[str, float]:
+    """Per cent of all operations' time, by kind."""
+    found = dict.fromkeys([*KINDS.values(), OTHER], 0.0)
+    for operation, took in seconds.items():
+        kind = next((k for part, k in KINDS.items() if part in operation), OTHER)
+        found[kind] += 100 * took / sum(seconds.values())
+    return found
+
+
+def row(name: str, precision: str) -> dict:
+    """Speed and shares of one network."""
+    with quiet.start_up():
+        from benchmarks import bare
+
+        net = bare.make(name=name, precision=precision, batch=VALUES.batch, threads=0)
+    label = f"{name} {precision.removeprefix('mixed_')}"
+    measured = rounds.interleaved(
+        {label: lambda: net.speed(VALUES.steps)}, VALUES.rounds
+    )
+    found = shares(recorded(net))
+    convolution = sum(found[kind] for kind in CONVOLUTION)
+    speed = rounds.medians(measured)[label]
+    return {"step": label, "images/s": speed, "convolution": convolution, **found}
+
+
+def draw(rows: list[dict], path: str) -> None:
+    """A bar a step, in the colours of its kinds."""
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    sns.set_theme(style="whitegrid")
+    figure, axes = plt.subplots(figsize=(9, 0.6 * len(rows) + 1.5))
+    labels = [f"{row['step']}\n{row['images/s']:,.0f} images/s" for row in rows]
+    kinds, left = [*KINDS.values(), OTHER], [0.0] * len(rows)
+    colours = sns.color_palette("Blues_r", 4)[:3] + sns.color_palette("Set2", 5)
+    for kind, colour in zip(kinds, colours, strict=True):
+        parts = [row[kind] for row in rows]
+        axes.barh(labels, parts, left=left, color=colour, label=kind)
+        left = [a + b for a, b in zip(left, parts, strict=True)]
+    axes.invert_yaxis()
+    axes.set(xlabel="% of the time in operations", xlim=(0, 100))
+    axes.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+
+
+def main() -> None:
+    wanted = rounds.chosen(VALUES, "model", sorted(models.MODELS))
+    rows = [row(name, precision) for name in wanted for precision in PRECISIONS]
+    settings = {name: VALUES[name].value for name in ("batch", "steps", "rounds")}
+    if VALUES.picture:
+        with quiet.start_up():
+            draw(rows, VALUES.picture)
+    rounds.report("step_profile", settings | {"unit": "% of operations"}, rows)
+
+
+if __name__ == "__main__":
+    commandline.run("benchmarks.step_profile", __doc__, define(VALUES), main)
