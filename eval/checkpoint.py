@@ -48,9 +48,4 @@ class CheckpointModel:
 
     def __call__(self, images: np.ndarray, tick: Tick) -> np.ndarray:
         """Logits of `images` uint8 [N, H, W, C]: float32 [N, classes]."""
-        parts = []
-        for start in range(0, len(images), evaluation.BATCH):
-            block = images[start : start + evaluation.BATCH]
-            parts.append(self._evaluator.logits(block))
-            tick(len(block))
-        return np.concatenate(parts)
+        return self._evaluator.logits(images, tick)

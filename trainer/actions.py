@@ -1,7 +1,6 @@
 """Every side effect of the loop: called with the state and what the call measured."""
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable
 
@@ -42,16 +41,16 @@ class RefuseNonFinite:
             return
         first = int(np.argmin(np.isfinite(losses)))
         step = state.step - len(losses) + first
-        rate = optim.rate(
-            step,
-            self.config.optim,
-            warmup_steps=self.plan.warmup_steps,
-            total_steps=self.plan.total_steps,
-        )
+        rate = _rate(step, self.config, self.plan)
         raise Failure(
             f"the loss of step {step} is {losses[first]} at rate {rate:.3g}; "
             f"last good checkpoint: {last_good(self.run)};\n{REMEDY}"
         )
+
+
+def _rate(step: int, config: Config, plan: Plan) -> float:
+    steps = {"warmup_steps": plan.warmup_steps, "total_steps": plan.total_steps}
+    return optim.rate(step, config.optim, **steps)
 
 
 def last_good(run: Run) -> str:
@@ -75,13 +74,9 @@ class Log:
         """Writes a line if one is due, and empties the sums."""
         if not self.plan.log(state.step):
             return
-        plan = {
-            "warmup_steps": self.plan.warmup_steps,
-            "total_steps": self.plan.total_steps,
-        }
         values = {
             **_finite(state.sums.means()),
-            "learning_rate": optim.rate(state.step - 1, self.config.optim, **plan),
+            "learning_rate": _rate(state.step - 1, self.config, self.plan),
         }
         speed = {"images_per_second": round(self._speed(state, outcome), 1)}
         epoch = self.plan.epoch(state.step)
@@ -103,7 +98,7 @@ class Log:
         return images / seconds
 
 
-def _finite(values: dict[str, float]) -> dict[str, float | None]:
+def _finite(values: dict[str, float]) -> dict[str, float]:
     """A gradient norm may overflow in float16; JSON has no infinity."""
     return {k: v for k, v in values.items() if math.isfinite(v)}
 
@@ -156,7 +151,10 @@ class Validate:
     def measure(self, state: TrainState) -> Scores:
         """Scores of the weights that would ship, whether it is time or not."""
         self.evaluator.load(shipped(state.arrays()))
-        beat = functools.partial(self.heartbeat.beat, "evaluate", state.step)
+
+        def beat(_: int) -> None:
+            self.heartbeat.beat("evaluate", state.step)
+
         return score(self.evaluator.logits(self.images, beat), self.labels)
 
     def _picture_due(self, step: int) -> bool:
@@ -212,7 +210,8 @@ class Save:
         self.confirm()  # before folders are made anew where the run was moved away
         for make_durable in self.before:  # a checkpoint vouches for the lines up to it
             make_durable()
-        arrays, facts = state.arrays(), self.facts | state.facts()
+        arrays = state.arrays()
+        facts = self.facts | state.facts(arrays)
         if odd := [k for k, a in arrays.items() if not np.isfinite(a).all()]:
             raise Failure(
                 f"{odd[0]} is not finite after step {state.step}; last good "

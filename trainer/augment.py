@@ -29,16 +29,14 @@ def augment(
 ) -> tf.Tensor:
     """uint8 [N, H, W, C] -> float32 [N, H, W, C] of whole numbers 0..255.
 
-    Where `how` mirrors, bool [N] `mirror` says which; None: half of them, at random.
+    Bool [N] `mirror` says which are mirrored; None: half of them, where `how` mirrors.
     """
     pixels = tf.cast(images, tf.float32)
     if how is Augment.NONE:
         return pixels
     drawn = draw(address, images.shape[0])
-    if mirror is not None:
-        instead = tf.cast(~mirror, drawn.dtype)[:, None]
-        drawn = tf.concat([instead, drawn[:, 1:]], axis=1)
-    moved = move(pixels, *turn(drawn, how, crop_pixels))
+    flip, shift = turn(drawn, how, crop_pixels)
+    moved = move(pixels, flip if mirror is None else mirror, shift)
     return _cutout(moved, drawn) if how is Augment.FLIP_CROP_CUTOUT else moved
 
 
@@ -62,8 +60,8 @@ class AlternatingFlip:
     def __call__(self, rows: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
         """Bool [n] for dataset rows [n], of which the first is image `first` of all."""
         number = first + tf.range(rows.shape[0], dtype=tf.int64)
-        turn = tf.gather(tf.constant(self._first), rows) + number // self._epoch_images
-        return turn % 2 == 1
+        epoch = number // self._epoch_images
+        return (tf.gather(tf.constant(self._first), rows) + epoch) % 2 == 1
 
 
 def shrink(images: tf.Tensor, side: int) -> tf.Tensor:
@@ -132,10 +130,10 @@ def _reflect(coordinate: tf.Tensor, size: int) -> tf.Tensor:
 def _cutout(pixels: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
     """Greys a square around a drawn centre; near the border it is cut off."""
     inside = []
-    for axis, draw in ((1, drawn[:, 3]), (2, drawn[:, 4])):
+    for axis, centre in ((1, drawn[:, 3]), (2, drawn[:, 4])):
         size = pixels.shape[axis]
         side = max(1, size // CUTOUT_PART)
-        start = tf.cast(draw * size, tf.int32) - side // 2
+        start = tf.cast(centre * size, tf.int32) - side // 2
         at = tf.range(size)[None] - start[:, None]
         inside.append((at >= 0) & (at < side))
     hole = inside[0][:, :, None, None] & inside[1][:, None, :, None]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from trainer.actions import REMEDY
 from trainer.commandline import Failure, Stopped
 from trainer.evaluation import NotFinite
 from trainer.heartbeat import LOST
@@ -42,8 +43,7 @@ def explaining(job: "Job") -> Iterator[None]:
         ) from error
     except NotFinite as error:
         raise Failure(
-            f"after step {job.state.step} {error}; see {job.run.checkpoints};\n"
-            "lower --learning_rate or set --clip_norm=1"
+            f"after step {job.state.step} {error}; see {job.run.checkpoints};\n{REMEDY}"
         ) from error
     except tf.errors.ResourceExhaustedError as error:
         raise Failure(

@@ -45,6 +45,12 @@ class DataConfig:
             0 <= self.crop_pixels <= 8,
             f"--crop_pixels={self.crop_pixels} must be within 0 to 8",
         )
+        require(
+            self.flip is Flip.RANDOM
+            or self.augment not in (Augment.NONE, Augment.CROP),
+            f"--flip={self.flip.value} needs an --augment that mirrors, got "
+            f"--augment={self.augment.value}; leave --flip out",
+        )
         small = self.small_pixels
         require(
             small is None or small >= 16,
@@ -86,7 +92,7 @@ class OptimConfig:
     learning_rate: float = 0.002  # the highest of the schedule
     schedule: Schedule = Schedule.COSINE
     warmup_epochs: float | None = None  # None: one, or a tenth of the steps if fewer
-    weight_decay: float = 0.05  # times the rate, off for biases and normalisation
+    weight_decay: float = 0.05  # times the rate; Muon decays all, others kernels
     label_smoothing: float = 0.0
     clip_norm: float | None = None  # of the reduced gradient
     ema_decay: float | None = None
@@ -175,6 +181,11 @@ class Config:
             "exchange numbers inside the choice of a size; leave one out",
         )
         require(
+            self.model.name != "speednet" or not self.model.dropout,
+            f"--dropout={self.model.dropout} has no place in --model=speednet, which "
+            "has no dropout; leave it out",
+        )
+        require(
             self.data.flip is Flip.RANDOM or self.teacher is None,
             "--flip=alternating cannot be combined with --teacher, whose answers are "
             "found by the views that are drawn; leave one out",
@@ -211,7 +222,8 @@ class Config:
                 k: v for k, v in fields.items() if k not in ("data", "model", "optim")
             }
             data["augment"] = Augment(data["augment"])
-            data["flip"] = Flip(data["flip"])
+            if "flip" in data:  # runs before it had been thought of have none
+                data["flip"] = Flip(data["flip"])
             optim["name"] = OptimizerName(optim["name"])
             optim["schedule"] = Schedule(optim["schedule"])
             rest["precision"] = Precision(rest["precision"])

@@ -92,13 +92,13 @@ class Evaluator:
             variable.assign(weights[path].astype(np.float32))
 
     def logits(
-        self, images: np.ndarray, tick: Callable[[], object] = lambda: None
+        self, images: np.ndarray, tick: Callable[[int], object] = lambda _: None
     ) -> np.ndarray:
-        """float32 [N, K] of uint8 [N, H, W, C]; `tick` is called after each batch."""
+        """float32 [N, K] of uint8 [N, H, W, C]; `tick` is told each batch's size."""
 
         def answer(view: np.ndarray) -> np.ndarray:
             found = self._batch(view)
-            tick()
+            tick(len(view))
             return found
 
         parts = []

@@ -5,16 +5,15 @@ from typing import Any
 from absl import flags
 
 from trainer import config as cfg
-from trainer import models, teacher
+from trainer import models
 from trainer.run_config import RunConfig
+from trainer.teaching import TeacherConfig
 
 
 def define(values: flags.FlagValues) -> None:
     """Declares all groups, in the order of --help."""
-    for group in (_data, _model, _optimizer):
-        group(values)
-    teacher.define(_Heading(values, "Teacher"))
-    for group in (_schedule, _devices, _run, _reports):
+    first = (_data, _model, _optimizer, _teacher)
+    for group in (*first, _schedule, _devices, _run, _reports):
         group(values)
 
 
@@ -102,13 +101,29 @@ def _optimizer(values: flags.FlagValues) -> None:
     optim.number(
         "weight_decay",
         default.weight_decay,
-        "Decoupled, times the rate; spares biases and normalisation.",
+        "Decoupled, times the rate; spares biases and normalisation, but for Muon.",
     )
     optim.number(
         "label_smoothing", default.label_smoothing, "Mass shared by all classes."
     )
     optim.number("clip_norm", None, "Largest global norm of the reduced gradient.")
     optim.number("ema_decay", None, "Averages weights; the average is evaluated.")
+
+
+def _teacher(values: flags.FlagValues) -> None:
+    teacher = _Heading(values, "Teacher")
+    teacher.string(
+        "teacher",
+        None,
+        "A finished run whose answers are learnt, given once for every view that "
+        "--augment and --crop_pixels can give.",
+    )
+    teacher.number("teacher_weight", TeacherConfig.weight, "Part of the loss, 0 to 1.")
+    teacher.number(
+        "teacher_temperature",
+        TeacherConfig.temperature,
+        "Divides the logits that are compared.",
+    )
 
 
 def _schedule(values: flags.FlagValues) -> None:

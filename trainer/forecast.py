@@ -44,7 +44,7 @@ class Forecast:
         activations = sum(int(np.prod(layer.output.shape[1:])) for layer in body.layers)
         per_replica = activations * share * PASSES * (2 if half else 4)
         parameters = int(body.count_params())
-        slots = 3 if config.optim.name is OptimizerName.SGD else 4
+        slots = 4 if config.optim.name is OptimizerName.ADAMW else 3
         slots += config.optim.ema_decay is not None
         slots += config.elastic_shards or 0  # each shard's gradient until the sum
         per_replica += parameters * 4 * slots

@@ -5,6 +5,7 @@ augmentation can give are few enough to be counted. So it answers before the fir
 and a resumed run reads what is kept.
 """
 
+import pathlib
 import time
 import typing
 
@@ -20,10 +21,9 @@ from trainer.evaluation import BATCH, Evaluator
 from trainer.heartbeat import LOST
 from trainer.progress import duration
 from trainer.run_config import RunConfig
-from trainer.runs import Run, find
+from trainer.runs import Run
 from trainer.state import shipped
 from trainer.taught import TaughtImages
-from trainer.views import Views
 
 if typing.TYPE_CHECKING:
     from trainer.job import Job
@@ -42,10 +42,12 @@ def check(run: Run, config: Config, run_config: RunConfig, data: Data) -> None:
 
 
 def _teacher(config: Config, run_config: RunConfig) -> Run:
-    found = find(run_config.teacher)
-    if teacher.weights_sha256(str(found.path)) != config.teacher.weights_sha256:
-        raise UsageError(f"--teacher={found.path} is not the teacher of this run")
-    return found
+    if run_config.teacher is None:
+        raise UsageError("where the teacher of this run lies is not recorded")
+    path = pathlib.Path(run_config.teacher).resolve()
+    if teacher.weights_sha256(str(path)) != config.teacher.weights_sha256:
+        raise UsageError(f"--teacher={path} is not the teacher of this run")
+    return Run(path)
 
 
 def _weights(run: Run, sha256: str) -> dict[str, np.ndarray]:
@@ -125,7 +127,7 @@ class _Questions:
     """Asks a teacher, telling how far it is."""
 
     def __init__(self, job: "Job", run: Run, answers: Answers) -> None:
-        self._job, self._views = job, Views.of(job.config.data)
+        self._job, self._views = job, job.images.views
         config = run.config()
         job.heartbeat.beat("compile", job.state.step)
         self._evaluator = Evaluator(
@@ -184,8 +186,7 @@ def _wait(job: "Job", answers: Answers) -> None:
 
 def _agree(job: "Job", sha256: str) -> None:
     job.heartbeat.beat("restore", job.state.step)
-    digest = int.from_bytes(bytes.fromhex(sha256)[: resumption.HASH_BYTES], "big")
-    held = resumption.gather(job.cluster, [digest])
+    held = resumption.gather(job.cluster, [resumption.digest(sha256)])
     if (held != held[0]).any():
         raise Stopped(
             f"the workers read different answers of the teacher from {job.run.path};\n"

@@ -15,7 +15,12 @@ from trainer.heartbeat import LOST
 if typing.TYPE_CHECKING:
     from trainer.job import Job
 
-HASH_BYTES = 7  # of weights_sha256 that workers compare: they fit an int64
+HASH_BYTES = 7  # of a hash that workers compare: they fit an int64
+
+
+def digest(sha256: str) -> int:
+    """The part of a hash that workers compare."""
+    return int.from_bytes(bytes.fromhex(sha256)[:HASH_BYTES], "big")
 
 
 def check_data(job: "Job") -> None:
@@ -85,9 +90,8 @@ def _agree(job: "Job") -> None:
     step = int(gather(job.cluster, [job.state.step])[0, 0])
     if step != job.state.step:
         _follow(job, step)
-    digest = bytes.fromhex(job.state.facts()["weights_sha256"])[:HASH_BYTES]
-    mine = [job.state.step, int.from_bytes(digest, "big")]
-    held = gather(job.cluster, mine)
+    weights = digest(job.state.facts()["weights_sha256"])
+    held = gather(job.cluster, [job.state.step, weights])
     for worker, theirs in enumerate(held):
         if (theirs != held[0]).any():
             raise Stopped(
@@ -110,8 +114,8 @@ def _follow(job: "Job", step: int) -> None:
 
 
 def _named(held: np.ndarray) -> str:
-    digest = int(held[1]).to_bytes(HASH_BYTES, "big").hex()
-    return f"step {held[0]} (weights {digest[:12]})"
+    weights = int(held[1]).to_bytes(HASH_BYTES, "big").hex()
+    return f"step {held[0]} (weights {weights[:12]})"
 
 
 def gather(cluster: Cluster, numbers: list[int]) -> np.ndarray:

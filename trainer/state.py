@@ -104,9 +104,9 @@ class TrainState:
         self.sums = Sums(np.array(totals), facts["sums"]["count"])
         self.seconds, self.images = facts["train_seconds"], facts["train_images"]
 
-    def facts(self) -> dict[str, Any]:
-        """What a checkpoint's manifest says of the state, arrays apart."""
-        arrays = self.arrays()
+    def facts(self, arrays: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]:
+        """What a checkpoint's manifest says of the state; `arrays` spare reading it."""
+        arrays = self.arrays() if arrays is None else arrays
         return {
             "step": self.step,
             "rows_sha256": self.rows_digest.hex(),

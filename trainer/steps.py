@@ -193,17 +193,17 @@ class Trainer:
         here = Address(self._config.seed, step, tf.cast(first, tf.int64))
         varied, picked = self.batch(words, targets, rows, here)
         drawn = {d.name: d.draw(here, count) for d in self._dropouts}
-        return self._at_its_size(varied, picked, step, here.first, drawn)
 
-    def _at_its_size(self, varied, *rest):
-        """`_gradients` of small images in the first steps, then of whole ones."""
+        def gradients(images: tf.Tensor):
+            return self._gradients(images, picked, step, here.first, drawn)
+
         if not self._small_steps:
-            return self._gradients(varied, *rest)
-        side, (_, step, *_) = self._config.data.small_pixels, rest
+            return gradients(varied)
+        side = self._config.data.small_pixels
         return tf.cond(
-            step < self._small_steps,
-            lambda: self._gradients(shrink(varied, side), *rest),
-            lambda: self._gradients(varied, *rest),
+            step < self._small_steps,  # small images first
+            lambda: gradients(shrink(varied, side)),
+            lambda: gradients(varied),
         )
 
     def _forward_backward(self, varied, picked, step, first, drawn):

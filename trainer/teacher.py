@@ -14,20 +14,6 @@ from trainer.teaching import TeacherConfig, check
 WEIGHT, TEMPERATURE = TeacherConfig.weight, TeacherConfig.temperature
 
 
-def define(heading: Any) -> None:
-    """Declares the flags of distillation under `heading` of --help."""
-    heading.string(
-        "teacher",
-        None,
-        "A finished run whose answers are learnt, given once for every view that "
-        "--augment and --crop_pixels can give.",
-    )
-    heading.number("teacher_weight", WEIGHT, "Part of the loss, 0 to 1.")
-    heading.number(
-        "teacher_temperature", TEMPERATURE, "Divides the logits that are compared."
-    )
-
-
 def asked(values: flags.FlagValues) -> TeacherConfig | None:
     """What the flags ask for.
 

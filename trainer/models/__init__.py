@@ -65,7 +65,8 @@ def build(
 
 def adapt(model: "keras.Model", images: "np.ndarray") -> None:
     """Shows uint8 [N, H, W, C] to the layers whose weights are computed from images."""
-    seen = model.get_layer("normalise")(images).numpy()
-    for layer in model.get_layer("body").layers:
-        if hasattr(layer, "adapt"):
+    layers = [x for x in model.get_layer("body").layers if hasattr(x, "adapt")]
+    if layers:
+        seen = model.get_layer("normalise")(images).numpy()
+        for layer in layers:
             layer.adapt(seen)

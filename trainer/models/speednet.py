@@ -20,7 +20,7 @@ def speednet(
     A whitening 2x2 convolution, then three groups of convolution, max-pooling,
     normalisation, ReLU, convolution, normalisation, ReLU; the largest value of each
     channel; a dense layer without bias whose answers are divided by nine. Float
-    [N, H, W, C] of any height and width from 15 pixels on -> logits [N, K]; 1,975,096
+    [N, H, W, C] of any height and width from 9 pixels on -> logits [N, K]; 1,975,096
     parameters for 3 channels and 10 classes.
     """
     x = Whitening(config.whiten, name="whitening")(x)
