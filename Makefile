@@ -26,7 +26,7 @@ test-slow: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m slow $(PYTEST_FLAGS)
 
 test-faults: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -m faults tests/faults -s
+	$(BIN)/python -m pytest -m faults -s
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -68,6 +69,20 @@ def data_dir(tmp_path_factory) -> pathlib.Path:
     path = tmp_path_factory.mktemp("tfds")
     command("trainer.prepare", "--dataset=digits", f"--data_dir={path}", check=True)
     return path
+
+
+@pytest.fixture(scope="session")
+def template(data_dir, tmp_path_factory) -> pathlib.Path:
+    """A finished run, of random weights, that nobody may change."""
+    from tests import eval_kit
+
+    return eval_kit.make_run(tmp_path_factory.mktemp("runs") / "tiny", data_dir).path
+
+
+@pytest.fixture
+def run(template, tmp_path) -> pathlib.Path:
+    """A copy of it that a test may damage."""
+    return pathlib.Path(shutil.copytree(template, tmp_path / "tiny"))
 
 
 def command(

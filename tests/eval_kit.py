@@ -19,14 +19,6 @@ from trainer.runs import Run
 STEP = 7
 
 
-def prepare(folder: pathlib.Path) -> tfds.core.DatasetBuilder:
-    """The digits data set in `folder`."""
-    builder = tfds.builder("digits", data_dir=folder)
-    tfds.disable_progress_bar()
-    builder.download_and_prepare()
-    return builder
-
-
 def make_run(path: pathlib.Path, data: pathlib.Path, *, seed: int = 0, held=0.1) -> Run:
     """A finished run whose weights are random, but whose files are all real."""
     builder = tfds.builder("digits", data_dir=data)
@@ -147,6 +139,7 @@ def tree(folder: pathlib.Path) -> dict[str, bytes]:
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Of float64 [N, C]."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    """Float64 [..., C] of floats [..., C]."""
+    wide = np.float64(logits)
+    powers = np.exp(wide - wide.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)

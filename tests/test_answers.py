@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from tests.eval_kit import softmax
 from trainer.answers import MANIFEST, Answers
 
 KEY = {"weights_sha256": "a" * 64, "crop_pixels": 1}
@@ -24,11 +25,6 @@ def loaded(folder, key=KEY, shape=SHAPE) -> tuple[Answers, list[str]]:
     answers = Answers(folder, key, shape)
     answers.load(damaged=said.append)
     return answers, said
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    wide = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    return wide / wide.sum(axis=-1, keepdims=True)
 
 
 def test_what_is_read_is_what_was_written_and_says_what_the_teacher_said(tmp_path):

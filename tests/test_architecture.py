@@ -14,16 +14,6 @@ ALLOWED = {
     "export": {"trainer", "eval", "export"},
     "launch": {"launch"},
 }
-NO_TENSORFLOW = [
-    "trainer/choices.py",
-    "trainer/config.py",
-    "trainer/flags.py",
-    "trainer/plan.py",
-    "trainer/runs.py",
-    "trainer/sampler.py",
-    "eval/scores.py",
-    "launch/tf_config.py",
-]
 SOURCES = sorted(p for name in ALLOWED for p in (ROOT / name).rglob("*.py"))
 TRACKED = [
     *SOURCES,
@@ -48,12 +38,6 @@ def test_packages_import_only_downwards():
         ours = {name.split(".")[0] for name in imported(path)} & ALLOWED.keys()
         extra = ours - ALLOWED[package]
         assert not extra, f"{path} imports {sorted(extra)}"
-
-
-@pytest.mark.parametrize("name", NO_TENSORFLOW)
-def test_what_is_needed_early_imports_no_tensorflow(name):
-    roots = {n.split(".")[0] for n in imported(ROOT / name)}
-    assert not roots & {"tensorflow", "keras", "tensorflow_datasets"}
 
 
 def test_there_is_one_keras():

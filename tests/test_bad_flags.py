@@ -33,6 +33,7 @@ BAD = """
 --elastic_shards=3
 --elastic_shards=4 --sync_batch_norm
 --elastic_shards=4 --nodeterministic
+--dropout=0.2 --model=speednet
 --ema_decay=1
 --ema_decay=-0.1
 --ema_decay=nan
@@ -46,6 +47,7 @@ BAD = """
 --eval_tta=crop
 --eval_tta=
 --eval_tta
+--flip=alternating --augment=crop
 --flip=both
 --global_batch=0
 --global_batch=-8

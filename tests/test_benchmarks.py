@@ -9,20 +9,10 @@ from tests.conftest import ROOT, command
 from trainer import models
 from trainer.config import ModelConfig
 
-PARTS = {
-    "bare",
-    "comparison",
-    "constant",
-    "keras_fit",
-    "noise",
-    "rounds",
-    "side",
-    "training",
-}
 COMMANDS = sorted(
     path.stem
-    for path in (ROOT / "benchmarks").glob("[a-z]*.py")
-    if path.stem not in PARTS and not path.stem.startswith("torch_")
+    for path in (ROOT / "benchmarks").glob("*.py")
+    if "commandline.run(" in path.read_text()
 )
 
 

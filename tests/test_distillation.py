@@ -1,18 +1,17 @@
 """A student learns from what its teacher says of the very views it sees."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests import test_steps
-from trainer import data, datasets, distillation, models, optim, steps
+from tests.eval_kit import softmax
+from trainer import data, datasets, distillation, network, plan
 from trainer.choices import Augment, Precision
 from trainer.config import Config, DataConfig, ModelConfig
-from trainer.images import Images
 from trainer.models.address import Address
+from trainer.run_config import RunConfig
 from trainer.sampler import Sampler
-from trainer.state import TrainState
 from trainer.taught import TaughtImages
 from trainer.teaching import TeacherConfig
 
@@ -30,11 +29,6 @@ def teacher(**settings) -> TeacherConfig:
 def blend(how: TeacherConfig, logits=LOGITS) -> np.ndarray:
     arrays = (tf.constant(x) for x in (LOSSES, logits, TAUGHT))
     return distillation.blend(*arrays, how=how).numpy()
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    wide = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return wide / wide.sum(axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0])
@@ -72,23 +66,14 @@ def config(**settings) -> Config:
 
 def run(cluster, settings: Config, count: int = 10):
     """The state after `count` steps, their metrics, and the trainer."""
-    keras.utils.set_random_seed(0)
-    shape = {"image_shape": (16, 16, 3), "num_classes": 10}
-    with cluster.strategy.scope():
-        precision = settings.precision.value
-        model = models.build(settings.model, **shape, precision=precision)
-        optimizer = optim.build(settings, model.trainable_variables)
-    if settings.teacher is None:
-        held = split().train
-        images = Images(held.images, held.labels, cluster)
-    else:
-        images = TaughtImages(settings, split(), cluster)
+    planned = plan.make(settings, RunConfig(), len(LEARNT))
+    state, images, trainer = network.build(settings, cluster, split(), planned)
+    if settings.teacher is not None:
         answers = np.random.default_rng(1).normal(0, 3, images.shape_of_answers)
         images.teach(answers.astype(np.float16))
-    trainer = steps.Trainer(settings, cluster, model, optimizer, images)
     rows = Sampler(LEARNT, global_batch=32, seed=0).block(0, count)
     outcome = trainer(0, rows, np.full(count, 1e-3, np.float32))
-    return TrainState(model, optimizer), outcome.metrics, trainer
+    return state, outcome.metrics, trainer
 
 
 def test_any_number_of_replicas_is_taught_the_same_in_float64(replicas):

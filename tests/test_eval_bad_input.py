@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import shutil
 
 import numpy as np
 import pytest
@@ -51,23 +50,6 @@ RUN_FLAGS = {
     "folder below a file": ["--out_dir=/etc/hostname/report"],
     "folder that cannot be": ["--out_dir=/proc/report"],
 }
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    eval_kit.prepare(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def template(data, tmp_path_factory):
-    return eval_kit.make_run(tmp_path_factory.mktemp("runs") / "tiny", data).path
-
-
-@pytest.fixture
-def run(template, tmp_path):
-    return pathlib.Path(shutil.copytree(template, tmp_path / "tiny"))
 
 
 @pytest.fixture
@@ -143,32 +125,32 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_that_cannot_be_evaluated(name, refused, tmp_path, data):
+def test_a_file_that_cannot_be_evaluated(name, refused, tmp_path, data_dir):
     path = FILES[name](tmp_path / name)
-    refused(f"--model={path}", "--dataset=digits", f"--data_dir={data}")
+    refused(f"--model={path}", "--dataset=digits", f"--data_dir={data_dir}")
 
 
-def test_a_saved_model_without_images(refused, tmp_path, data):
+def test_a_saved_model_without_images(refused, tmp_path, data_dir):
     module = tf.Module()
     text = tf.function(lambda x: {"y": x}, [tf.TensorSpec([None], tf.string)])
     module.call = text
     path = tmp_path / "text"
     tf.saved_model.save(module, str(path), text.get_concrete_function())
-    assert "no signature" in refused(f"--model={path}", f"--data_dir={data}")
+    assert "no signature" in refused(f"--model={path}", f"--data_dir={data_dir}")
     (path / "saved_model.pb").write_bytes(b"\xff" * 99)
-    assert "no SavedModel" in refused(f"--model={path}", f"--data_dir={data}")
+    assert "no SavedModel" in refused(f"--model={path}", f"--data_dir={data_dir}")
 
 
 @pytest.mark.parametrize("make", [eval_kit.tflite, eval_kit.saved_model])
-def test_a_model_that_gives_nan(make, refused, tmp_path, data):
+def test_a_model_that_gives_nan(make, refused, tmp_path, data_dir):
     path = make(tmp_path / "nan.tflite", answer=nan)
-    words = (f"--model={path}", "--dataset=digits", f"--data_dir={data}")
+    words = (f"--model={path}", "--dataset=digits", f"--data_dir={data_dir}")
     assert "for image 0" in refused(*words, code=1)
 
 
-def test_logits_that_are_called_probabilities(refused, tmp_path, data):
+def test_logits_that_are_called_probabilities(refused, tmp_path, data_dir):
     path = eval_kit.tflite(tmp_path / "logits.tflite")
-    words = (f"--model={path}", "--dataset=digits", f"--data_dir={data}")
+    words = (f"--model={path}", "--dataset=digits", f"--data_dir={data_dir}")
     assert "--output=logits" in refused(*words, "--output=probabilities", code=1)
 
 

@@ -9,12 +9,10 @@ from trainer.runs import Run
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> list[Run]:
+def runs(data_dir, tmp_path_factory) -> list[Run]:
     root = tmp_path_factory.mktemp("compare")
-    eval_kit.prepare(root / "data")
     return [
-        eval_kit.make_run(root / f"seed{seed}", root / "data", seed=seed)
-        for seed in (0, 1)
+        eval_kit.make_run(root / f"seed{seed}", data_dir, seed=seed) for seed in (0, 1)
     ]
 
 

@@ -3,7 +3,6 @@
 import json
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 
@@ -20,25 +19,8 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    eval_kit.prepare(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def test_split(data):
-    return datasets.load(datasets.locate("digits", str(data)), "test")
-
-
-@pytest.fixture(scope="module")
-def template(data, tmp_path_factory):
-    return eval_kit.make_run(tmp_path_factory.mktemp("runs") / "tiny", data).path
-
-
-@pytest.fixture
-def run(template, tmp_path):
-    return pathlib.Path(shutil.copytree(template, tmp_path / "tiny"))
+def test_split(data_dir):
+    return datasets.load(datasets.locate("digits", str(data_dir)), "test")
 
 
 @pytest.fixture
@@ -103,8 +85,10 @@ def test_the_temperature_is_fitted_once_and_then_read(command, run):
     assert before["predictions.npz"] == after["predictions.npz"]
 
 
-def test_without_validation_rows_everything_says_uncalibrated(command, data, tmp_path):
-    run = eval_kit.make_run(tmp_path / "none", data, held=0.0).path
+def test_without_validation_rows_everything_says_uncalibrated(
+    command, data_dir, tmp_path
+):
+    run = eval_kit.make_run(tmp_path / "none", data_dir, held=0.0).path
     assert command(f"--run_dir={run}").code == 0
     report, _, page = read(run)
     assert report["calibration"]["state"] == "uncalibrated"
@@ -159,9 +143,11 @@ def test_corruptions_make_a_table_of_fifteen(command, run):
     check_documented(report)
 
 
-def test_a_tflite_is_scored_as_a_bare_interpreter(command, data, test_split, tmp_path):
+def test_a_tflite_is_scored_as_a_bare_interpreter(
+    command, data_dir, test_split, tmp_path
+):
     path = eval_kit.tflite(tmp_path / "foreign.tflite")
-    words = (f"--model={path}", "--dataset=digits", f"--data_dir={data}")
+    words = (f"--model={path}", "--dataset=digits", f"--data_dir={data_dir}")
     assert command(*words).code == 0
     out = tmp_path / "foreign.tflite.report"
     packed = np.load(out / "predictions.npz")
@@ -181,7 +167,7 @@ def test_a_tflite_is_scored_as_a_bare_interpreter(command, data, test_split, tmp
     assert report["run"] is None
 
 
-def test_a_manifest_says_what_the_file_was_made_from(command, data, tmp_path):
+def test_a_manifest_says_what_the_file_was_made_from(command, data_dir, tmp_path):
     path = eval_kit.saved_model(tmp_path / "1", answer=tf.nn.softmax)
     manifest = {
         "temperature": 1.5,
@@ -190,7 +176,7 @@ def test_a_manifest_says_what_the_file_was_made_from(command, data, tmp_path):
     }
     (path / "manifest.json").write_text(json.dumps(manifest))
     out = tmp_path / "out"
-    words = (f"--model={path}", f"--data_dir={data}", f"--out_dir={out}")
+    words = (f"--model={path}", f"--data_dir={data_dir}", f"--out_dir={out}")
     assert command(*words).code == 0
     report = json.loads((out / "report.json").read_text())
     assert report["model"]["output"] == "probabilities"
@@ -199,11 +185,11 @@ def test_a_manifest_says_what_the_file_was_made_from(command, data, tmp_path):
     assert "not the test split that belongs" in (out / "report.html").read_text()
 
 
-def test_other_labels_than_the_manifests_are_refused(command, data, tmp_path):
+def test_other_labels_than_the_manifests_are_refused(command, data_dir, tmp_path):
     path = eval_kit.tflite(tmp_path / "pets.tflite")
     pets = ["cat", "dog", *map(str, range(2, 10))]
     (tmp_path / "pets.tflite.json").write_text(json.dumps({"labels": pets}))
-    words = (f"--model={path}", "--dataset=digits", f"--data_dir={data}")
+    words = (f"--model={path}", "--dataset=digits", f"--data_dir={data_dir}")
     ended = command(*words)
     assert ended.code == 2
     assert "has the classes cat, dog" in ended.err[0]

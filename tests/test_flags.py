@@ -103,8 +103,7 @@ def test_flags_reach_the_config(tmp_path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.flags")))
 def test_every_experiment_is_readable_and_says_what_it_gives(path: pathlib.Path):
-    config, _ = read(f"--flagfile={path}")
-    assert config.epochs > 0
+    read(f"--flagfile={path}")
     assert path.read_text().startswith("# ")
 
 

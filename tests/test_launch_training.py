@@ -14,8 +14,6 @@ import time
 
 import pytest
 
-pytestmark = pytest.mark.slow
-
 STEPS = 240
 FLAGS = [
     "--dataset=digits",
@@ -26,6 +24,7 @@ FLAGS = [
     "--checkpoint_every_steps=20",
     "--steps_per_call=5",
 ]
+STARTS = 8  # of the seeds: the worker is hit while the job starts
 SAME = ("rows_sha256", "weights_sha256")
 
 
@@ -61,6 +60,7 @@ def undisturbed(tmp_path_factory, data_dir):
     return result(run_dir)
 
 
+@pytest.mark.slow
 def test_the_same_rows_as_one_process_with_two_replicas(
     undisturbed, tmp_path, data_dir
 ):
@@ -71,7 +71,16 @@ def test_the_same_rows_as_one_process_with_two_replicas(
     assert result(run_dir)["rows_sha256"] == undisturbed["rows_sha256"]
 
 
-@pytest.mark.parametrize("seed", range(20))
+def seeds():
+    """Kill and stop, in the start and in training; and many more of them."""
+    each = (0, 1, STARTS, STARTS + 1)
+    return [
+        pytest.param(s, marks=pytest.mark.slow if s in each else pytest.mark.faults)
+        for s in range(20)
+    ]
+
+
+@pytest.mark.parametrize("seed", seeds())
 def test_a_killed_or_stopped_worker_changes_nothing(
     undisturbed, tmp_path, data_dir, seed
 ):
@@ -79,7 +88,7 @@ def test_a_killed_or_stopped_worker_changes_nothing(
     number, victim = [signal.SIGKILL, signal.SIGSTOP][seed % 2], dice.randrange(2)
     process = launch(run_dir, data_dir, "--cores_per_worker=1", "--hang_secs=60")
     wait(lambda: len(workers(run_dir)) == 2)
-    if seed >= 8:  # else at any moment of the start
+    if seed >= STARTS:  # else at any moment of the start
         wait(lambda: list((run_dir / "checkpoints").glob("step-*")))
     time.sleep(dice.uniform(0, 3))
     os.kill(worker(run_dir, victim), number)
@@ -92,6 +101,7 @@ def test_a_killed_or_stopped_worker_changes_nothing(
     assert not workers(run_dir)
 
 
+@pytest.mark.slow
 def test_a_signal_stops_the_job_and_the_same_command_goes_on(
     undisturbed, tmp_path, data_dir
 ):

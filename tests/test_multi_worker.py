@@ -24,11 +24,18 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def start(data_dir, run_dir, *words: str, workers: int = 2) -> list[subprocess.Popen]:
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(workers)]}
-    flags = [*TINY, f"--data_dir={data_dir}", f"--run_dir={run_dir}", *words]
+def start(data_dir, run_dir, *words: str) -> list[subprocess.Popen]:
+    """Two workers of one run."""
+    return start_in(data_dir, [run_dir, run_dir], *words)
+
+
+def start_in(data_dir, run_dirs, *words: str) -> list[subprocess.Popen]:
+    """A worker for each path by which the run directory is seen."""
+    ports = free_ports(len(run_dirs))
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
     started = []
-    for index in range(workers):
+    for index, run_dir in enumerate(run_dirs):
+        flags = [*TINY, f"--data_dir={data_dir}", f"--run_dir={run_dir}", *words]
         task = {"type": "worker", "index": index}
         described = json.dumps({"cluster": cluster, "task": task})
         started.append(

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from tests.conftest import command, train
+from tests.eval_kit import tree
 from trainer import checkpoints, runs
 from trainer import recheck as recheck_module
 from trainer.commandline import UsageError
@@ -32,17 +33,13 @@ def rewritten(path, step: int, **change) -> None:
     checkpoints.write(path / "checkpoints", found.arrays, facts)
 
 
-def content(path) -> dict:
-    return {p: p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()}
-
-
 def test_a_run_is_confirmed_and_nothing_is_written(run):
-    before = content(run)
+    before = tree(run)
     done = recheck(run)
     assert done.returncode == 0, done.stderr
     assert "steps 13 to 18" in done.stdout
     assert "steps 19 to 24" in done.stdout
-    assert content(run) == before
+    assert tree(run) == before
 
 
 @pytest.mark.slow

@@ -1,15 +1,11 @@
 """All workers restore what the chief chose, or all end with 175 and say who did not."""
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 
-from tests.conftest import ROOT, TINY, result, train
-from tests.test_multi_worker import finish, free_ports
+from tests.conftest import result, train
+from tests.test_multi_worker import finish, start_in
 from trainer import checkpoints
 
 WORDS = ["--checkpoint_every_steps=6", "--validation_fraction=0"]
@@ -30,24 +26,7 @@ def places(data_dir, tmp_path):
 
 
 def resume(data_dir, places) -> list[tuple[int, str]]:
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
-    started = []
-    for index, place in enumerate(places):
-        task = {"type": "worker", "index": index}
-        flags = [*TINY, *WORDS, f"--data_dir={data_dir}", f"--run_dir={place}"]
-        flags += ["--strategy=multi_worker", "--threads=1"]
-        described = json.dumps({"cluster": cluster, "task": task})
-        started.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "trainer.main", *flags],
-                cwd=ROOT,
-                env={**os.environ, "TF_CONFIG": described},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-        )
-    return finish(started)
+    return finish(start_in(data_dir, places, *WORDS))
 
 
 def assert_both_end_and_name(done, *named: str) -> None:

@@ -8,6 +8,15 @@ from tests.conftest import train
 from tests.test_resume import EXACT, assert_equal_runs, interrupt
 from trainer import checkpoints
 
+LONG = ["--train_steps=100", "--log_every_steps=20"]
+
+
+@pytest.fixture(scope="module")
+def whole(data_dir, tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "whole"
+    train(data_dir, path, *EXACT, *LONG, check=True)
+    return path
+
 
 @pytest.mark.parametrize(
     ("number", "code"),
@@ -17,12 +26,12 @@ from trainer import checkpoints
         pytest.param(signal.SIGUSR1, 138, marks=pytest.mark.slow),
     ],
 )
-def test_a_signal_saves_and_its_resume_is_exact(data_dir, tmp_path, number, code):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    long = ["--train_steps=100", "--log_every_steps=20"]
-    assert interrupt(data_dir, cut, number, long) == code
+def test_a_signal_saves_and_its_resume_is_exact(
+    data_dir, tmp_path, whole, number, code
+):
+    cut = tmp_path / "cut"
+    assert interrupt(data_dir, cut, number, LONG) == code
     kept = checkpoints.listed(cut / "checkpoints")[0]
     assert checkpoints.read(kept).step > 0
-    train(data_dir, cut, *EXACT, *long, check=True)
-    train(data_dir, whole, *EXACT, *long, check=True)
+    train(data_dir, cut, *EXACT, *LONG, check=True)
     assert_equal_runs(whole, cut)

@@ -7,12 +7,12 @@ import signal
 import numpy as np
 import pytest
 import tensorflow as tf
-from absl import flags as absl_flags
 
 from tests.conftest import result, train
+from tests.test_flags import read
 from tests.test_multi_worker import LOGGED, finish, losses, start
 from tests.test_resume import EXACT, assert_equal_runs, interrupt
-from trainer import checkpoints, commandline, data, flags, lessons, runs, teacher
+from trainer import checkpoints, data, lessons, runs, teacher
 from trainer.answers import Answers
 from trainer.augment import augment
 from trainer.choices import Augment
@@ -130,12 +130,6 @@ def test_two_workers_are_taught_as_one_is(data_dir, taught_by, tmp_path):
     train(data_dir, tmp_path / "one", *words, "--threads=1", check=True)
     pairs = zip(losses(tmp_path / "two"), losses(tmp_path / "one"), strict=True)
     assert all(abs(a - b) <= 1e-9 for a, b in pairs)
-
-
-def read(*words: str):
-    values = flags.define(absl_flags.FlagValues())
-    commandline.parse(values, ["trainer.main", *words])
-    return flags.read(values)
 
 
 def test_bad_teachers_are_named_before_tensorflow(taught_by, tmp_path):

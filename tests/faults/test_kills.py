@@ -13,7 +13,7 @@ KILLS = 9  # of each case
 STEPS = 600
 LONG = [f"--train_steps={STEPS}", "--eval_every_epochs=5", "--log_every_steps=20"]
 CASES = [(model, place) for model in ("cnn", "resnet8") for place in jobs.PLACES]
-counts = {"kills": 0, "while saving": 0, "runs": 0, "differing": 0}
+counts = {"kills": 0, "while saving": 0, "equal runs": 0}
 
 
 def interrupted(job, run_dir, generator: random.Random, kill_number: int) -> bool:
@@ -60,14 +60,12 @@ def test_killed_runs_end_like_the_one_never_killed(data_dir, tmp_path, model, pl
 
 
 def compare(whole, cut) -> None:
-    counts["runs"] += 1
-    counts["differing"] += 1
     assert_equal_runs(whole, cut)
-    counts["differing"] -= 1
+    counts["equal runs"] += 1
 
 
 def test_the_counts_are_those_promised():
     print(f"\nSIGKILLs: {counts}")
     assert counts["kills"] >= 50
     assert counts["while saving"] >= 5
-    assert counts["differing"] == 0
+    assert counts["equal runs"] >= len(CASES)
