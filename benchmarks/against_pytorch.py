@@ -16,7 +16,7 @@ import os
 from absl import flags
 
 from benchmarks import rounds, side, training
-from trainer import commandline, models
+from trainer import commandline
 from trainer.commandline import UsageError
 
 VALUES = flags.FlagValues()
@@ -33,8 +33,7 @@ PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 def define(values: flags.FlagValues) -> flags.FlagValues:
     where = {"flag_values": values, "module_name": "Comparison"}
-    known = sorted(TWINS)
-    flags.DEFINE_list("model", known, f"Of {', '.join(known)}, by commas.", **where)
+    rounds.define_chosen(values, "model", sorted(TWINS))
     flags.DEFINE_integer("batch", 256, "Images a step.", lower_bound=1, **where)
     flags.DEFINE_integer(
         "threads", None, "Of each side; off: every core.", lower_bound=1, **where
@@ -83,7 +82,7 @@ def row(name: str, twin: str, measured: dict[str, list[float]]) -> dict:
 
 
 def main() -> None:
-    wanted = rounds.chosen(VALUES, "model", sorted(TWINS.keys() & models.MODELS.keys()))
+    wanted = rounds.chosen(VALUES, "model", sorted(TWINS))
     check_torch()
     threads = VALUES.threads or len(os.sched_getaffinity(0))
     with (
@@ -93,12 +92,11 @@ def main() -> None:
         rows = [
             found for name in wanted for found in compare(name, ours, theirs, threads)
         ]
-    settings = {
+    settings = training.settings(VALUES) | {
         "unit": "images/s",
         "torch": importlib.metadata.version("torch"),
         "threads": threads,
     }
-    settings |= {name: VALUES[name].value for name in ("batch", "steps", "rounds")}
     rounds.report("against_pytorch", settings, rows)
 
 

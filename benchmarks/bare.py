@@ -5,7 +5,6 @@ python -m benchmarks.bare  # answers questions of benchmarks.side
 
 import time
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -47,11 +46,6 @@ class Bare:
         self._count = len(images)
         self._steps = tf.function(self._loop, autograph=True)
         self._steps(tf.constant(1))
-
-    @property
-    def body(self) -> keras.Model:
-        """The network."""
-        return self._body
 
     def speed(self, steps: int) -> float:
         """Images per second over `steps` steps."""

@@ -27,16 +27,15 @@ VALUES = flags.FlagValues()
 
 
 def define(values: flags.FlagValues) -> flags.FlagValues:
-    where = {"flag_values": values, "module_name": "Step"}
-    known = [member.value for member in Augment]
-    flags.DEFINE_enum("model", "resnet8", sorted(models.MODELS), "Network.", **where)
-    precisions = [member.value for member in Precision]
-    flags.DEFINE_enum(
-        "precision", "mixed_bfloat16", precisions, "Of the step.", **where
+    training.define_step(values, "resnet8")
+    rounds.define_chosen(values, "augment", [member.value for member in Augment])
+    flags.DEFINE_list(
+        "examples",
+        ["50000"],
+        "Sizes of the data set.",
+        flag_values=values,
+        module_name="Comparison",
     )
-    flags.DEFINE_integer("global_batch", 256, "Images a step.", lower_bound=1, **where)
-    flags.DEFINE_list("augment", known, f"Of {', '.join(known)}, by commas.", **where)
-    flags.DEFINE_list("examples", ["50000"], "Sizes of the data set.", **where)
     training.define_steps(values, 20)
     return rounds.define(values)
 

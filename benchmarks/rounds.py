@@ -39,6 +39,17 @@ def define(values: flags.FlagValues, default: int = 5) -> flags.FlagValues:
     return values
 
 
+def define_chosen(values: flags.FlagValues, name: str, known: list[str]) -> None:
+    """Declares list flag `name`, for `chosen`; by default it is all that is known."""
+    flags.DEFINE_list(
+        name,
+        known,
+        f"Of {', '.join(known)}, by commas.",
+        flag_values=values,
+        module_name="Comparison",
+    )
+
+
 def chosen(values: flags.FlagValues, name: str, allowed: list[str]) -> list[str]:
     """The words of list flag `name`.
 
@@ -107,11 +118,11 @@ def report(name: str, settings: Mapping[str, Any], rows: list[dict[str, Any]]) -
         "rows": [{title: _rounded(v) for title, v in row.items()} for row in rows],
         "environment": {**found, "load_before": round(LOAD, 2)},
     }
-    print(table(rows), file=sys.stderr, flush=True)
+    print(_table(rows), file=sys.stderr, flush=True)
     print(json.dumps(document, indent=2))
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def _table(rows: list[dict[str, Any]]) -> str:
     """`rows` for a terminal, columns aligned; a title stands once."""
     titles = list(dict.fromkeys(title for row in rows for title in row))
     lines = [titles] + [[_short(row.get(t)) for t in titles] for row in rows]

@@ -39,9 +39,8 @@ PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 def define(values: flags.FlagValues) -> flags.FlagValues:
-    where = {"flag_values": values, "module_name": "Step"}
-    known = sorted(models.MODELS)
-    flags.DEFINE_list("model", known, f"Of {', '.join(known)}, by commas.", **where)
+    where = {"flag_values": values, "module_name": "Comparison"}
+    rounds.define_chosen(values, "model", sorted(models.MODELS))
     flags.DEFINE_integer("batch", 256, "Images a step.", lower_bound=1, **where)
     flags.DEFINE_string("picture", None, "Where to draw it, a .png.", **where)
     training.define_steps(values, 10)
@@ -120,11 +119,11 @@ def draw(rows: list[dict], path: str) -> None:
 def main() -> None:
     wanted = rounds.chosen(VALUES, "model", sorted(models.MODELS))
     rows = [row(name, precision) for name in wanted for precision in PRECISIONS]
-    settings = {name: VALUES[name].value for name in ("batch", "steps", "rounds")}
     if VALUES.picture:
         with quiet.start_up():
             draw(rows, VALUES.picture)
-    rounds.report("step_profile", settings | {"unit": "% of operations"}, rows)
+    settings = training.settings(VALUES) | {"unit": "% of operations"}
+    rounds.report("step_profile", settings, rows)
 
 
 if __name__ == "__main__":

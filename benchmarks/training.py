@@ -45,7 +45,15 @@ def define(
     where = {"flag_values": values, "module_name": "Training"}
     flags.DEFINE_string("data_dir", None, "Where the data set is prepared.", **where)
     flags.DEFINE_string("dataset", "cifar10", "TFDS data set.", **where)
-    flags.DEFINE_enum("model", "cnn", sorted(models.MODELS), "Network.", **where)
+    return define_step(values, batches=batches)
+
+
+def define_step(
+    values: flags.FlagValues, model: str = "cnn", *, batches: Sequence[int] = ()
+) -> flags.FlagValues:
+    """Declares --model, --precision and --global_batch."""
+    where = {"flag_values": values, "module_name": "Training"}
+    flags.DEFINE_enum("model", model, sorted(models.MODELS), "Network.", **where)
     precisions = [member.value for member in Precision]
     flags.DEFINE_enum(
         "precision", "mixed_bfloat16", precisions, "Of each side.", **where
@@ -83,9 +91,10 @@ def _say(message: str) -> None:
 
 
 def settings(values: flags.FlagValues) -> dict[str, Any]:
-    """Every flag but where the data is."""
+    """Every flag but those that name a place."""
     named = (f for fs in values.flags_by_module_dict().values() for f in fs)
-    return {flag.name: flag.value for flag in named if flag.name != "data_dir"}
+    places = ("data_dir", "picture")
+    return {flag.name: flag.value for flag in named if flag.name not in places}
 
 
 def define_steps(values: flags.FlagValues, default: int = 300) -> flags.FlagValues:
