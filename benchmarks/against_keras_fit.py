@@ -21,8 +21,8 @@ def main() -> None:
         from trainer import cluster
 
         cluster.set_threads(None)
-        split = training.split(VALUES)
         settings = training.config(VALUES)
+        split = training.split(VALUES)
         fit = Fit(settings, split.images, split.labels, len(split.names))
     sides = {
         "trainer": comparison.trainer(VALUES),

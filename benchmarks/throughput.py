@@ -23,10 +23,11 @@ def main() -> None:
         from trainer import cluster
 
         cluster.set_threads(None)
+        settings = training.config(VALUES)
         split = training.split(VALUES)
         count = VALUES.global_batch
         batch = split.images[:count], split.labels[:count]
-        bare = Bare(training.config(VALUES), *batch, len(split.names))
+        bare = Bare(settings, *batch, len(split.names))
     sides = {
         "trainer": comparison.trainer(VALUES),
         "bare": lambda: bare.speed(VALUES.steps),

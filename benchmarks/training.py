@@ -69,20 +69,28 @@ def define_step(
 
 
 def config(values: flags.FlagValues) -> Config:
-    """The same for a step in this process."""
-    return Config(
-        model=ModelConfig(name=values.model),
-        optim=OptimConfig(warmup_epochs=0),
-        global_batch=values.global_batch,
-        precision=Precision(values.precision),
-    )
+    """The same for a step in this process.
+
+    Raises:
+        UsageError: a flag is out of range.
+    """
+    try:
+        return Config(
+            model=ModelConfig(name=values.model),
+            optim=OptimConfig(warmup_epochs=0),
+            global_batch=values.global_batch,
+            precision=Precision(values.precision),
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def split(values: flags.FlagValues) -> "datasets.Split":
     """The training split of the data set asked for."""
     from trainer import datasets, prepare
 
-    builder = prepare.ensure(values.dataset, values.data_dir, say=_say)
+    folder = os.path.expanduser(values.data_dir) if values.data_dir else None
+    builder = prepare.ensure(values.dataset, folder, say=_say)
     return datasets.load(builder, "train")
 
 

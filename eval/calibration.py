@@ -8,6 +8,8 @@ import dataclasses
 import enum
 import hashlib
 import json
+import pathlib
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -84,8 +86,12 @@ def of_run(
         return none("Uncalibrated: the run held no validation rows out.")
     known = {"weights_sha256": weights_sha256, "train_sha256": split.sha256}
     fitted = _fit(predict(split.images[rows]), split.labels[rows], rows)
-    run.write(FILE, {"version": VERSION, **fitted, **known})
-    return _read(run, weights_sha256)
+    noted = {"version": VERSION, **fitted, **known}
+    try:
+        run.write(FILE, noted)
+    except OSError as error:  # somebody else's run: it is fitted again next time
+        print(f"{run.path / FILE} is not kept: {error.strerror}", file=sys.stderr)
+    return _calibration(run, noted, weights_sha256)
 
 
 def _fit(
@@ -109,12 +115,25 @@ def _read(run: Run, weights_sha256: str) -> Calibration:
     path = run.path / FILE
     try:
         noted = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    return _calibration(run, noted, weights_sha256)
+
+
+def _unreadable(path: pathlib.Path, error: Exception) -> UsageError:
+    return UsageError(
+        f"{path} cannot be read ({error}); remove it to have it fitted again"
+    )
+
+
+def _calibration(run: Run, noted: Any, weights_sha256: str) -> Calibration:
+    """What the content of calibration.json says of these weights."""
+    path = run.path / FILE
+    try:
         value, rows = float(noted["temperature"]), int(noted["rows"])
         own = noted["weights_sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"{path} cannot be read ({error}); remove it to have it fitted again"
-        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unreadable(path, error) from error
     if own != weights_sha256:
         raise UsageError(
             f"{path} is of weights {own[:12]}, these are {weights_sha256[:12]};"

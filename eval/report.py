@@ -133,6 +133,8 @@ def check_folder(path: pathlib.Path) -> None:
 def main(values: flags.FlagValues) -> None:
     """Evaluates, writes the report and prints where it is."""
     check(values)
+    if values.out_dir == "":
+        raise UsageError("--out_dir= is empty; name a folder, or leave it out")
     chosen, default = _subject(values)
     tta = EvalTta(values.eval_tta)
     if tta is not EvalTta.NONE:  # beside the report of what ships, not over it
@@ -180,6 +182,9 @@ def _subject(values: flags.FlagValues) -> tuple["Subject", pathlib.Path]:
     start()
     with quiet.start_up():
         chosen = subject.of_file(path, values.output, input_range(values))
+    if path.absolute().name.isdecimal():  # a version among those that are served
+        path = path.absolute()
+        path = path.parent.with_name(f"{path.parent.name}_{path.name}")
     return chosen, path.with_name(path.name + ".report")
 
 
@@ -190,6 +195,8 @@ def builder(chosen: "Subject", values: flags.FlagValues):
     name = chosen.dataset if values.dataset is None else values.dataset
     if not name:
         raise UsageError("--dataset= is empty; name a TFDS data set, e.g. cifar10")
+    if values.data_dir == "":
+        raise UsageError("--data_dir= is empty; name a folder, or leave it out")
     folder = values.data_dir or chosen.data_dir
     folder = os.path.expanduser(folder) if folder else None
     return prepare.ensure(name, folder, say=lambda line: print(line, file=sys.stderr))

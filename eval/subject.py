@@ -1,5 +1,6 @@
 """Subject: what is to be evaluated, and what is known of it before it is opened."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -16,6 +17,9 @@ from trainer import checkpoints, runs
 from trainer.commandline import UsageError
 from trainer.config import Config
 from trainer.runs import Run
+
+# Fields of a manifest that are asked for, and what they are in ours.
+MANIFEST = {"config": dict, "labels": list, "data_sha256": dict, "files": dict}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +60,10 @@ def of_run(run: Run, step: int | None = None) -> Subject:
     last, shipped_sha256 = _finish(run)
     if step is None and last is None:
         raise UsageError(
-            f"{run.path} has not finished; name one of its checkpoints with"
-            f" --checkpoint=STEP, got none; there are {_steps(run)}"
+            f"{run.path} has not finished; finish it with python -m trainer.main"
+            f" --flagfile={run.path / 'flags.txt'} --run_dir={run.path},\n"
+            "or give python -m eval.report one of its checkpoints as"
+            f" --checkpoint=STEP: {_steps(run)}"
         )
     wanted = last if step is None else step
     recorded, config = run.recorded(), run.config()
@@ -150,8 +156,7 @@ def of_file(
     """
     predictor = predictors.open_file(path, output, span)
     manifest = _manifest(path)
-    home = next((Run(p) for p in path.absolute().parents if Run(p).exists), None)
-    recorded = home.recorded() if home else {}
+    recorded = _recorded_above(path)
     config = manifest.get("config") or recorded.get("config") or {}
     return Subject(
         facts={
@@ -171,7 +176,27 @@ def of_file(
     )
 
 
+def _recorded_above(path: pathlib.Path) -> dict[str, Any]:
+    """config.json of the run that `path` lies in; {} where it lies in none.
+
+    Other programs have files of that name, too.
+    """
+    for parent in path.absolute().parents:
+        if Run(parent).exists:
+            with contextlib.suppress(UsageError):
+                recorded = Run(parent).recorded()
+                parts = (recorded.get(part) for part in ("config", "run", "data"))
+                if all(isinstance(part, dict) for part in parts):
+                    return recorded
+    return {}
+
+
 def _manifest(path: pathlib.Path) -> dict[str, Any]:
+    """What is said beside the file; {} where nothing of ours is.
+
+    Raises:
+        UsageError: it is said of another file.
+    """
     place = (
         path / "manifest.json" if path.is_dir() else path.with_name(path.name + ".json")
     )
@@ -179,7 +204,22 @@ def _manifest(path: pathlib.Path) -> dict[str, Any]:
         found = json.loads(place.read_bytes())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict) or not all(
+        isinstance(found.get(field, kind()), kind) for field, kind in MANIFEST.items()
+    ):
+        return {}
+    noted = found.get("files") or ({"": found} if "sha256" in found else {})
+    for name, part in noted.items():
+        if not isinstance(part, dict) or not _is(path / name, part.get("sha256")):
+            raise UsageError(
+                f"{place} is of another file than {path / name}; put its own beside "
+                "it, or remove it to have the file evaluated as a foreign one"
+            )
+    return found
+
+
+def _is(path: pathlib.Path, sha256: str | None) -> bool:
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
 
 
 def _sha256(path: pathlib.Path) -> str:

@@ -93,7 +93,8 @@ def _made_before(opened: "Source", name: str) -> Artifact | None:
     """The newest whole artifact of these weights, data and temperature."""
     if name == SAVED_MODEL:
         found = (opened.folder / SAVED_MODEL).glob("[0-9]*")
-        places = sorted(found, key=lambda p: int(p.name), reverse=True)
+        versions = [path for path in found if path.name.isdecimal()]
+        places = sorted(versions, key=lambda p: int(p.name), reverse=True)
     else:
         scheme, io = resolve(False, Scheme(name), None)
         places = [opened.folder / file_name(scheme, io)]

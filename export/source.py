@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -117,11 +116,12 @@ def open_source(values: flags.FlagValues) -> Source:
     run = runs.find(values.run_dir)
     with quiet.start_up():
         import trainer.datasets  # noqa: F401  registers our own data sets
+        from eval import report
         from eval import subject as subjects
 
         _stay_on_cpu()
         subject = subjects.of_run(run)
-        builder = _builder(subject, values)
+        builder = report.builder(subject, values)
         test = _test_split(builder)
         shape, classes = test.images.shape[1:], len(test.names)
         predictor = subject.open(shape, classes)
@@ -149,17 +149,6 @@ def _stay_on_cpu() -> None:
     if tf.config.list_physical_devices("GPU"):
         with contextlib.suppress(RuntimeError):  # devices are made: nothing to change
             tf.config.set_visible_devices([], "GPU")
-
-
-def _builder(subject: "Subject", values: flags.FlagValues):
-    from trainer import prepare
-
-    folder = values.data_dir or subject.data_dir
-    return prepare.ensure(
-        values.dataset or subject.dataset,
-        os.path.expanduser(folder) if folder else None,
-        say=lambda line: print(line, file=sys.stderr),
-    )
 
 
 def _test_split(builder: "tfds.core.DatasetBuilder") -> "Split":

@@ -46,6 +46,8 @@ RUN_FLAGS = {
     "stray word": ["report"],
     "unknown data set": ["--dataset=nosuchset"],
     "empty data set": ["--dataset="],
+    "empty data folder": ["--data_dir="],
+    "empty folder": ["--out_dir="],
     "both a run and a file": ["--model=model.tflite"],
     "folder below a file": ["--out_dir=/etc/hostname/report"],
     "folder that cannot be": ["--out_dir=/proc/report"],
@@ -162,3 +164,14 @@ def test_a_comparison_needs_two_things_that_are_there(refused, run, tmp_path):
     refused(str(run), str(run), "--out_dir=/proc/out", name="compare")
     small = eval_kit.tflite(tmp_path / "small.tflite", classes=3)
     refused(str(run), str(small), out, name="compare")
+
+
+def test_an_empty_run_is_not_the_newest_one(refused):
+    assert "--run_dir= is empty" in refused("--run_dir=")
+
+
+def test_a_manifest_of_another_file(refused, tmp_path, data_dir):
+    path = eval_kit.tflite(tmp_path / "net.tflite")
+    (tmp_path / "net.tflite.json").write_text(json.dumps({"sha256": "ab" * 32}))
+    words = (f"--model={path}", "--dataset=digits", f"--data_dir={data_dir}")
+    assert "is of another file than" in refused(*words)

@@ -185,6 +185,27 @@ def test_a_manifest_says_what_the_file_was_made_from(command, data_dir, tmp_path
     assert "not the test split that belongs" in (out / "report.html").read_text()
 
 
+def test_files_of_other_programs_around_a_model_are_no_run(command, data_dir, tmp_path):
+    (tmp_path / "m").mkdir()
+    path = eval_kit.tflite(tmp_path / "m" / "net.tflite")
+    words = (f"--model={path}", "--dataset=digits", f"--data_dir={data_dir}")
+    for content in ("[1, 2]", "// no JSON", '{"config": "prod", "run": 1, "data": []}'):
+        (tmp_path / "config.json").write_text(content)
+        assert command(*words).code == 0
+    (tmp_path / "m" / "net.tflite.json").write_text('{"config": 3, "labels": 5}')
+    assert command(*words).code == 0
+
+
+def test_the_report_of_a_served_version_is_beside_the_versions(
+    command, data_dir, tmp_path
+):
+    path = eval_kit.saved_model(tmp_path / "served" / "1", answer=tf.nn.softmax)
+    words = (f"--model={path}", "--dataset=digits", f"--data_dir={data_dir}")
+    assert command(*words).code == 0
+    assert (tmp_path / "served_1.report" / "report.json").exists()
+    assert [p.name for p in path.parent.iterdir()] == ["1"]
+
+
 def test_other_labels_than_the_manifests_are_refused(command, data_dir, tmp_path):
     path = eval_kit.tflite(tmp_path / "pets.tflite")
     pets = ["cat", "dog", *map(str, range(2, 10))]

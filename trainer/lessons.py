@@ -39,6 +39,10 @@ def check(run: Run, config: Config, run_config: RunConfig, data: Data) -> None:
         found = _teacher(config, run_config)
         teacher.check_data(found, data.recorded())
         _weights(found, config.teacher.weights_sha256)
+        try:
+            found.config()
+        except UsageError as error:
+            raise UsageError(f"--teacher={found.path}: {error}") from error
 
 
 def _teacher(config: Config, run_config: RunConfig) -> Run:

@@ -93,7 +93,9 @@ def find(run_dir: str | None, *, root: str = "runs") -> Run:
     Raises:
         UsageError: there is none.
     """
-    path = pathlib.Path(run_dir) if run_dir else pathlib.Path(root) / LATEST
+    if run_dir is not None and not run_dir.strip():
+        raise UsageError("--run_dir= is empty; name a run, or leave it out")
+    path = pathlib.Path(run_dir or pathlib.Path(root) / LATEST).expanduser()
     run = Run(path.resolve())
     if not run.exists:
         raise UsageError(
