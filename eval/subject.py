@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
+from eval import manifest as manifests
 from eval import predictors
 from eval.outputs import Output
 from eval.pixels import InputRange
@@ -197,9 +198,7 @@ def _manifest(path: pathlib.Path) -> dict[str, Any]:
     Raises:
         UsageError: it is said of another file.
     """
-    place = (
-        path / "manifest.json" if path.is_dir() else path.with_name(path.name + ".json")
-    )
+    place = manifests.place(path)
     try:
         found = json.loads(place.read_bytes())
     except (OSError, ValueError):
@@ -208,18 +207,16 @@ def _manifest(path: pathlib.Path) -> dict[str, Any]:
         isinstance(found.get(field, kind()), kind) for field, kind in MANIFEST.items()
     ):
         return {}
-    noted = found.get("files") or ({"": found} if "sha256" in found else {})
-    for name, part in noted.items():
-        if not isinstance(part, dict) or not _is(path / name, part.get("sha256")):
+    if not found.get("files") and "sha256" not in found:
+        return found  # it makes no claim to a file's bytes
+    for file, part in manifests.parts(path, found).items():
+        noted = part.get("sha256") if isinstance(part, dict) else None
+        if not file.is_file() or manifests.sha256(file) != noted:
             raise UsageError(
-                f"{place} is of another file than {path / name}; put its own beside "
+                f"{place} is of another file than {file}; put its own beside "
                 "it, or remove it to have the file evaluated as a foreign one"
             )
     return found
-
-
-def _is(path: pathlib.Path, sha256: str | None) -> bool:
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
 
 
 def _sha256(path: pathlib.Path) -> str:

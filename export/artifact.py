@@ -17,11 +17,11 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from eval import manifest as manifests
 from trainer import files
 from trainer.commandline import Failure, UsageError
 
 VERSION = 1
-MANIFEST = "manifest.json"  # inside a folder; beside a file: <file name>.json
 _PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy")
 
 
@@ -79,11 +79,11 @@ def publish_file(made: pathlib.Path, final: pathlib.Path, facts: Mapping) -> Art
     """Gives the file `made` its `final` name, replacing another, and its manifest."""
     manifest = {
         **_heading(final.name),
-        "sha256": _sha256(made),
+        "sha256": manifests.sha256(made),
         "bytes": made.stat().st_size,
         **facts,
     }
-    beside = manifest_path(final)
+    beside = manifests.place(final)
     prepared = made.with_name(beside.name)
     files.write_json(prepared, manifest)
     beside.unlink(missing_ok=True)  # it would be another file's
@@ -117,7 +117,7 @@ def _seal(made: pathlib.Path, name: str, facts: Mapping) -> dict[str, Any]:
     """Writes the manifest of the folder `made` into it."""
     parts = {
         str(path.relative_to(made)): {
-            "sha256": _sha256(path),
+            "sha256": manifests.sha256(path),
             "bytes": path.stat().st_size,
         }
         for path in sorted(made.rglob("*"))
@@ -130,21 +130,16 @@ def _seal(made: pathlib.Path, name: str, facts: Mapping) -> dict[str, Any]:
         "files": parts,
         **facts,
     }
-    files.write_json(made / MANIFEST, manifest)
+    files.write_json(made / manifests.FILE, manifest)
     return manifest
-
-
-def manifest_path(path: pathlib.Path) -> pathlib.Path:
-    """Where the manifest of an exported file or folder is."""
-    return path / MANIFEST if path.is_dir() else path.with_name(path.name + ".json")
 
 
 def read(path: pathlib.Path) -> Artifact | None:
     """The artifact at `path`, its bytes checked; None if there is no whole one."""
     try:
-        manifest = json.loads(manifest_path(path).read_bytes())
-        noted = manifest.get("files") or {"": manifest}
-        whole = all(_sha256(path / k) == part["sha256"] for k, part in noted.items())
+        manifest = json.loads(manifests.place(path).read_bytes())
+        noted = manifests.parts(path, manifest)
+        whole = all(manifests.sha256(k) == part["sha256"] for k, part in noted.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return Artifact(path, manifest) if whole else None
@@ -162,8 +157,3 @@ def _heading(name: str) -> dict[str, Any]:
 def _next_number(root: pathlib.Path) -> int:
     taken = [int(p.name) for p in root.iterdir() if p.name.isdecimal()]
     return max(taken, default=0) + 1
-
-
-def _sha256(path: pathlib.Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from eval import manifest
 from export import artifact
 from trainer import files
 from trainer.commandline import Failure, UsageError
@@ -86,6 +87,6 @@ def test_a_folder_that_cannot_be_made_is_wrong_usage(tmp_path):
 
 def test_manifests_are_plain_json(tmp_path):
     made = publish(tmp_path, b"model")
-    beside = artifact.manifest_path(made.path)
+    beside = manifest.place(made.path)
     assert beside.name == "model.tflite.json"
     assert json.loads(beside.read_text())["version"] == artifact.VERSION

@@ -1,0 +1,25 @@
+"""A manifest: what stands beside an exported file, or inside an exported folder."""
+
+import hashlib
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+FILE = "manifest.json"  # of a folder
+
+
+def place(path: pathlib.Path) -> pathlib.Path:
+    """Where the manifest of the file or folder `path` is."""
+    return path / FILE if path.is_dir() else path.with_name(path.name + ".json")
+
+
+def parts(path: pathlib.Path, manifest: Mapping[str, Any]) -> dict[pathlib.Path, Any]:
+    """What `manifest` notes of each file of `path`: of a file, of itself."""
+    noted = manifest.get("files") or {"": manifest}
+    return {path / name: part for name, part in noted.items()}
+
+
+def sha256(path: pathlib.Path) -> str:
+    """Of the bytes of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
