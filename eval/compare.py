@@ -7,7 +7,6 @@ Synopsis::
 """
 
 import pathlib
-import sys
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -66,18 +65,12 @@ def _entries(chosen: list["Subject"], values: flags.FlagValues) -> list["Entry"]
     return contest.enter(chosen, split, builder, EvalTta(values.eval_tta))
 
 
-def words_of(argv: list[str]) -> tuple[list[str], list[str]]:
-    """The words of `argv` that are no flags, and the rest with the program's name."""
-    words = [word for word in argv[1:] if not word.startswith("-")]
-    return words, [word for word in argv if word not in words]
-
-
 if __name__ == "__main__":
     _values = define(flags.FlagValues())
-    _words, sys.argv = words_of(sys.argv)
     commandline.run(
         "eval.compare",
         "Compares runs or model files A B ... on one test split.",
         _values,
-        lambda: main(_values, _words),
+        lambda words: main(_values, words),
+        words=True,
     )

@@ -13,13 +13,14 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from eval import manifest as manifests
 from trainer import files
-from trainer.commandline import Failure, UsageError
+from trainer.commandline import Failure, Stopped, UsageError
 
 VERSION = 1
 _PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy")
@@ -46,11 +47,12 @@ class Artifact:
 
 @contextlib.contextmanager
 def writing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A hidden folder inside `folder`, gone at the end whatever happens.
+    """A hidden folder inside `folder`, gone at the end, also when SIGTERM comes.
 
     Raises:
         UsageError: `folder` cannot be made or written.
         Failure: the disk is full or gone; nothing is left behind.
+        Stopped: by SIGTERM, with 143.
     """
     made = not folder.exists()
     try:
@@ -62,7 +64,8 @@ def writing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
             "folder that can be written"
         ) from error
     try:
-        yield hidden
+        with _ended_by_sigterm():
+            yield hidden
     except OSError as error:
         raise Failure(
             f"the export to {folder} could not be written: {error.strerror or error}; "
@@ -73,6 +76,20 @@ def writing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
         if made:
             with contextlib.suppress(OSError):
                 folder.rmdir()  # only if it is empty
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Lets SIGTERM raise Stopped, so that what stands in `finally` is done."""
+
+    def stop(_number: int, _frame: object) -> None:
+        raise Stopped("stopped by SIGTERM; nothing was kept", 128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def publish_file(made: pathlib.Path, final: pathlib.Path, facts: Mapping) -> Artifact:

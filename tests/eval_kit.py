@@ -114,14 +114,17 @@ def command(monkeypatch, capfd, name: str, *words: str, paint=False) -> Ended:
     monkeypatch.setattr(report, "start", lambda: None)  # devices are made once only
     module = {"report": report, "compare": compare}[name]
     values = module.define(flags.FlagValues())
-    argv = [f"eval.{name}", *words]
-    loose, argv = compare.words_of(argv) if name == "compare" else ([], argv)
-    monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.setattr(sys, "argv", [f"eval.{name}", *words])
     capfd.readouterr()
-    arguments = (values, loose) if name == "compare" else (values,)
     with contextlib.suppress(SystemExit):
         try:
-            commandline.run(name, "", values, lambda: module.main(*arguments))
+            commandline.run(
+                name,
+                "",
+                values,
+                lambda *found: module.main(values, *found),
+                words=name == "compare",
+            )
         except SystemExit as error:
             code = error.code
             raise

@@ -18,6 +18,7 @@ BAD = """
 --crop_pixels=-1
 --crop_pixels=9
 --crop_pixels=1.5
+--crop_pixels=2 --augment=flip
 --data_dir=
 --dataset=
 --debug=maybe
@@ -72,6 +73,7 @@ BAD = """
 --logical_devices=2
 --logical_devices=2 --strategy=one_device
 --model=vgg
+--nowhiten
 --model=CNN
 --model_width=0
 --model_width=nan
@@ -100,6 +102,7 @@ BAD = """
 --seed=2147483648
 --seed=x
 --small_part=0
+--small_part=0.25
 --small_part=1.5
 --small_part=nan
 --small_pixels=8

@@ -45,6 +45,14 @@ def test_two_runs(command, runs, tmp_path):
     assert "http" not in page.replace("http://www.w3.org", "")
 
 
+def test_flags_may_stand_between_words_and_apart_from_their_values(
+    command, runs, tmp_path
+):
+    run = str(runs[0].path)
+    ended, found = command(run, "--eval_tta", "none", run)
+    assert (ended.code, len(found["models"])) == (0, 2)
+
+
 def test_a_run_equals_itself(command, runs):
     _, found = command(str(runs[0].path), str(runs[0].path))
     (pair,) = found["pairs"]

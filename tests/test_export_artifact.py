@@ -2,13 +2,15 @@
 
 import errno
 import json
+import os
+import signal
 
 import pytest
 
 from eval import manifest
 from export import artifact
 from trainer import files
-from trainer.commandline import Failure, UsageError
+from trainer.commandline import Failure, Stopped, UsageError
 
 
 def publish(folder, content: bytes, **facts):
@@ -74,6 +76,19 @@ def test_a_failure_inside_leaves_what_was_there(tmp_path):
         raise Failure("gate")
     assert artifact.read(tmp_path / "model.tflite").manifest["good"]
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_sigterm_leaves_nothing_and_is_told_by_the_exit_code(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    with (
+        pytest.raises(Stopped, match="SIGTERM; nothing was kept") as stopped,
+        artifact.writing(tmp_path / "export") as hidden,
+    ):
+        (hidden / "model.tflite").write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert stopped.value.code == 143
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_folder_that_cannot_be_made_is_wrong_usage(tmp_path):

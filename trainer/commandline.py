@@ -66,34 +66,50 @@ def _describe(flag: flags.Flag) -> list[str]:
     return [f"  {name}", *(f"      {line}" for line in wrapped)]
 
 
-def parse(values: flags.FlagValues, argv: list[str]) -> None:
+def parse(
+    values: flags.FlagValues, argv: list[str], *, words: bool = False
+) -> list[str]:
     """Parses `argv` (program name first) into `values`.
+
+    Returns:
+        The words that are no flags, which may stand between flags, if `words`.
 
     Raises:
         UsageError: an unknown flag (with the nearest one), a bad value or a stray word.
     """
+    values.set_gnu_getopt(words)
     try:
         rest = values(argv)
     except (flags.Error, ValueError) as error:  # ValueError: --nodebug=3
         raise UsageError(" ".join(str(error).split())) from error
-    if len(rest) > 1:
+    if len(rest) > 1 and not words:
         raise UsageError(
             f"unexpected word {rest[1]!r}; flags are written --name=value, see --help"
         )
+    return rest[1:]
 
 
 def run(
-    name: str, summary: str, values: flags.FlagValues, main: Callable[[], int | None]
+    name: str,
+    summary: str,
+    values: flags.FlagValues,
+    main: Callable[..., int | None],
+    *,
+    words: bool = False,
 ) -> NoReturn:
-    """Parses sys.argv, calls `main`, exits with its code or the error's."""
+    """Parses sys.argv, calls `main`, exits with its code or the error's.
+
+    `main` is given the words that are no flags if the command has `words`; without
+    them a word is an error.
+    """
     argv = sys.argv
     try:
         if any(word in ("--help", "-help", "-h") for word in argv[1:]):
             print(help_text(name, summary, values))
             code = 0
         else:
-            parse(values, argv)
-            code = main() or 0
+            found = parse(values, argv, words=words)
+            code = (main(found) if words else main()) or 0
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

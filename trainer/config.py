@@ -51,6 +51,15 @@ class DataConfig:
             f"--flip={self.flip.value} needs an --augment that mirrors, got "
             f"--augment={self.augment.value}; leave --flip out",
         )
+        require(
+            self.crop_pixels == DataConfig.crop_pixels
+            or self.augment not in (Augment.NONE, Augment.FLIP),
+            f"--crop_pixels={self.crop_pixels} needs an --augment that crops, got "
+            f"--augment={self.augment.value}; leave --crop_pixels out",
+        )
+        self._check_small()
+
+    def _check_small(self) -> None:
         small = self.small_pixels
         require(
             small is None or small >= 16,
@@ -59,6 +68,10 @@ class DataConfig:
         require(
             0 < self.small_part <= 1,
             f"--small_part={self.small_part} must be above 0 and at most 1",
+        )
+        require(
+            small is not None or self.small_part == DataConfig.small_part,
+            f"--small_part={self.small_part} belongs to --small_pixels=N; add it",
         )
 
 
@@ -184,6 +197,11 @@ class Config:
             self.model.name != "speednet" or not self.model.dropout,
             f"--dropout={self.model.dropout} has no place in --model=speednet, which "
             "has no dropout; leave it out",
+        )
+        require(
+            self.model.whiten or self.model.name == "speednet",
+            f"--nowhiten has no place in --model={self.model.name}, which computes no "
+            "convolution; leave it out",
         )
         require(
             self.data.flip is Flip.RANDOM or self.teacher is None,
