@@ -69,8 +69,8 @@ if __name__ == "__main__":
     _values = define(flags.FlagValues())
     commandline.run(
         "eval.compare",
-        "Compares runs or model files A B ... on one test split.",
+        "Compares runs or model files with the first of them, on one test split.",
         _values,
         lambda words: main(_values, words),
-        words=True,
+        words="A B ...",
     )

@@ -7,6 +7,7 @@ last, so a model without one is not an artifact.
 import contextlib
 import dataclasses
 import datetime
+import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -23,6 +24,7 @@ from trainer import files
 from trainer.commandline import Failure, Stopped, UsageError
 
 VERSION = 1
+HIDDEN, LOCK = ".writing-", "lock"
 _PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy")
 
 
@@ -57,7 +59,7 @@ def writing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        hidden = pathlib.Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+        hidden, lock = _hidden(folder)
     except OSError as error:
         raise UsageError(
             f"the export cannot go to {folder}: {error.strerror}; the run must be in a "
@@ -73,9 +75,35 @@ def writing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
         ) from error
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
+        os.close(lock)
         if made:
             with contextlib.suppress(OSError):
                 folder.rmdir()  # only if it is empty
+
+
+def _hidden(folder: pathlib.Path) -> tuple[pathlib.Path, int]:
+    """A new folder in `folder` and its lock; those of killed processes are removed."""
+    for left in folder.glob(f"{HIDDEN}*/{LOCK}"):
+        with contextlib.suppress(OSError):  # somebody writes there
+            os.close(_locked(left))
+            shutil.rmtree(left.parent, ignore_errors=True)
+    hidden = pathlib.Path(tempfile.mkdtemp(prefix=HIDDEN, dir=folder))
+    return hidden, _locked(hidden / LOCK)
+
+
+def _locked(path: pathlib.Path) -> int:
+    """The open file `path`, locked; the lock goes with the process.
+
+    Raises:
+        BlockingIOError: another process has it.
+    """
+    lock = os.open(path, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
 
 
 @contextlib.contextmanager

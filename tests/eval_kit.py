@@ -123,7 +123,7 @@ def command(monkeypatch, capfd, name: str, *words: str, paint=False) -> Ended:
                 "",
                 values,
                 lambda *found: module.main(values, *found),
-                words=name == "compare",
+                words="A B ..." if name == "compare" else "",
             )
         except SystemExit as error:
             code = error.code

@@ -95,6 +95,7 @@ BAD = """
 --resume=perhaps
 --resume=must
 --run_dir=
+--run_dir=runs/\udcff
 --run_dir=gs://bucket/run
 --runs_root=
 --schedule=linear

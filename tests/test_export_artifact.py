@@ -91,6 +91,15 @@ def test_sigterm_leaves_nothing_and_is_told_by_the_exit_code(tmp_path):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_what_a_killed_export_left_is_swept_and_what_another_writes_is_not(tmp_path):
+    killed = tmp_path / f"{artifact.HIDDEN}killed"
+    killed.mkdir()
+    (killed / artifact.LOCK).touch()
+    with artifact.writing(tmp_path) as first, artifact.writing(tmp_path) as second:
+        assert sorted(tmp_path.iterdir()) == sorted([first, second])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_cannot_be_made_is_wrong_usage(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with (

@@ -44,9 +44,12 @@ class Stopped(BaseException):
         self.code = code
 
 
-def help_text(name: str, summary: str, values: flags.FlagValues) -> str:
+def help_text(
+    name: str, summary: str, values: flags.FlagValues, words: str = ""
+) -> str:
     """The flags of `values` under their headings, each with its default."""
-    lines = [summary, "", f"usage: python -m {name} [--flag=value ...]"]
+    called = " ".join(filter(None, [name, words, "[--flag=value ...]"]))
+    lines = [summary, "", f"usage: python -m {called}"]
     for heading, declared in values.flags_by_module_dict().items():
         lines += ["", f"{heading}:"]
         for flag in declared:
@@ -66,18 +69,20 @@ def _describe(flag: flags.Flag) -> list[str]:
     return [f"  {name}", *(f"      {line}" for line in wrapped)]
 
 
-def parse(
-    values: flags.FlagValues, argv: list[str], *, words: bool = False
-) -> list[str]:
+def parse(values: flags.FlagValues, argv: list[str], words: str = "") -> list[str]:
     """Parses `argv` (program name first) into `values`.
 
     Returns:
         The words that are no flags, which may stand between flags, if `words`.
 
     Raises:
-        UsageError: an unknown flag (with the nearest one), a bad value or a stray word.
+        UsageError: an unknown flag (with the nearest one), a bad value, a stray word,
+            or bytes that are no UTF-8, which no file that tells of them could hold.
     """
-    values.set_gnu_getopt(words)
+    for word in argv:
+        if any("\ud800" <= char <= "\udfff" for char in word):
+            raise UsageError(f"{ascii(word)} is not UTF-8; rename what it names")
+    values.set_gnu_getopt(bool(words))
     try:
         rest = values(argv)
     except (flags.Error, ValueError) as error:  # ValueError: --nodebug=3
@@ -94,21 +99,20 @@ def run(
     summary: str,
     values: flags.FlagValues,
     main: Callable[..., int | None],
-    *,
-    words: bool = False,
+    words: str = "",
 ) -> NoReturn:
     """Parses sys.argv, calls `main`, exits with its code or the error's.
 
-    `main` is given the words that are no flags if the command has `words`; without
-    them a word is an error.
+    A command with `words`, which --help shows, gives its `main` those that are no
+    flags; without it a word is an error.
     """
     argv = sys.argv
     try:
         if any(word in ("--help", "-help", "-h") for word in argv[1:]):
-            print(help_text(name, summary, values))
+            print(help_text(name, summary, values, words))
             code = 0
         else:
-            found = parse(values, argv, words=words)
+            found = parse(values, argv, words)
             code = (main(found) if words else main()) or 0
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has seen enough
