@@ -124,6 +124,6 @@ def open_file(
         return Predictor(str(path), tflite.TfliteModel(path, given), output)
     found = "is something else" if path.exists() else "does not exist"
     raise UsageError(
-        f"--model={path} {found}; it must be a .tflite file or a SavedModel directory"
-        " (one with saved_model.pb)"
+        f"{path} {found}; what is evaluated is a run, a .tflite file or a SavedModel"
+        " directory (one with saved_model.pb)"
     )

@@ -9,7 +9,7 @@ import tensorflow as tf
 from eval import pixels
 from eval.pixels import Pixels
 from eval.progress import Tick
-from trainer.commandline import UsageError
+from trainer.commandline import UsageError, first_line
 
 _BATCH = 256
 
@@ -34,9 +34,8 @@ class SavedModel:
         try:
             self._loaded = tf.saved_model.load(str(path))
         except Exception as error:  # whatever a damaged or foreign file makes it raise
-            line = (str(error).strip().splitlines() or ["no reason given"])[0]
             raise UsageError(
-                f"{path} is no SavedModel that TensorFlow can load: {line[:120]}"
+                f"{path} is no SavedModel that TensorFlow can load: {first_line(error)}"
             ) from error
         name, self._call = _image_signature(self._loaded.signatures, path)
         ((self._key, spec),) = self._call.structured_input_signature[1].items()

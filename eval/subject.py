@@ -125,7 +125,7 @@ def _finish(run: Run) -> tuple[int | None, str]:
 
 
 def _checkpoint(run: Run, step: int) -> checkpoints.Checkpoint:
-    path = run.checkpoints / f"step-{step:08d}"
+    path = checkpoints.folder(run.checkpoints, step)
     try:
         return checkpoints.read(path)
     except FileNotFoundError as error:

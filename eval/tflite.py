@@ -10,7 +10,7 @@ from ai_edge_litert import interpreter as litert
 from eval import pixels, tflite_metadata
 from eval.pixels import Pixels
 from eval.progress import Tick
-from trainer.commandline import UsageError
+from trainer.commandline import UsageError, first_line
 
 _SLICE = 64  # images a thread takes at once
 
@@ -59,10 +59,9 @@ class TfliteModel:
             made = litert.Interpreter(model_content=self._content, num_threads=1)
             made.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            line = str(error).strip().splitlines()[0]
             raise UsageError(
                 f"{self._path} is damaged or no .tflite model that LiteRT can run:"
-                f" {line[:120]}"
+                f" {first_line(error)}"
             ) from error
         return made
 

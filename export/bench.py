@@ -69,9 +69,10 @@ def _row(opened: "Source", name: str, drop: float) -> dict[str, Any]:
 def _checkpoint(opened: "Source") -> dict[str, Any]:
     from eval import scores
     from export import parity
+    from trainer import checkpoints
 
     test = parity.compare(opened.exam, opened.exam.reference, scores.SMALLEST)
-    path = opened.run.checkpoints / f"step-{opened.subject.facts['step']:08d}"
+    path = checkpoints.folder(opened.run.checkpoints, opened.subject.facts["step"])
     size = sum(file.stat().st_size for file in path.iterdir())
     return {"path": str(opened.run.path), "file": path.name, "bytes": size, **test}
 

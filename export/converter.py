@@ -16,7 +16,7 @@ from export.representative import Representative
 from export.scheme import CALIBRATED, Io, Scheme
 from export.serving import Network
 from trainer import quiet
-from trainer.commandline import Failure
+from trainer.commandline import Failure, first_line
 
 _TYPES = {
     Io.UINT8: tf.uint8,
@@ -55,9 +55,8 @@ def convert(
         try:
             content = converter.convert()
         except Exception as error:  # the converter has no exception of its own
-            line = (str(error).strip().splitlines() or ["no reason given"])[0]
             raise Failure(
-                f"conversion to {scheme.value} failed: {line[:300]}"
+                f"conversion to {scheme.value} failed: {first_line(error)}"
             ) from error
     check(content, scheme, io)
     return content

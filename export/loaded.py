@@ -58,7 +58,7 @@ def _checkpoint(tf: Any, path: pathlib.Path) -> Ask:
     evaluator = Evaluator(
         run.config().model, image_shape=shape, num_classes=len(data["labels"])
     )
-    found = checkpoints.read(run.checkpoints / f"step-{step:08d}")
+    found = checkpoints.read(checkpoints.folder(run.checkpoints, step))
     evaluator.load(state.shipped(found.arrays))
     call = tf.function(Network(evaluator.model, 1.0).probabilities, autograph=False)
     image = tf.zeros((1, *shape), tf.uint8)

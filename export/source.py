@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
     from eval.calibration import Calibration
-    from eval.predictors import Predictor
     from eval.subject import Subject
     from export.parity import Exam
     from export.serving import Network
@@ -64,7 +63,6 @@ class Source:
         network: its weights as functions from pixels to probabilities.
         builder: of its data set.
         exam: what exported files are asked.
-        predictor: the checkpoint's probabilities, at temperature 1.
         calibration: the run's temperature, or why there is none.
     """
 
@@ -73,7 +71,6 @@ class Source:
     network: "Network"
     builder: "tfds.core.DatasetBuilder"
     exam: "Exam"
-    predictor: "Predictor"
     calibration: "Calibration"
     data_sha256: str  # of the test split
 
@@ -116,14 +113,15 @@ def open_source(values: flags.FlagValues) -> Source:
     run = runs.find(values.run_dir)
     with quiet.start_up():
         import trainer.datasets  # noqa: F401  registers our own data sets
-        from eval import report
+        from eval import evaluation, report
         from eval import subject as subjects
 
         _stay_on_cpu()
         subject = subjects.of_run(run)
-        builder = report.builder(subject, values)
-        test = _test_split(builder)
-        shape, classes = test.images.shape[1:], len(test.names)
+    builder = report.builder(subject, values)  # tells of a preparation
+    test = evaluation.split_of(builder, "test")
+    shape, classes = test.images.shape[1:], len(test.names)
+    with quiet.start_up():
         predictor = subject.open(shape, classes)
     if subject.trained_on.get("test") not in (None, test.sha256):
         where = builder.data_dir
@@ -136,7 +134,6 @@ def open_source(values: flags.FlagValues) -> Source:
         network=_network(subject, run, shape, classes, temperature),
         builder=builder,
         exam=_exam(test, predictor, temperature, values.verify_sample),
-        predictor=predictor,
         calibration=calibration,
         data_sha256=test.sha256,
     )
@@ -149,12 +146,6 @@ def _stay_on_cpu() -> None:
     if tf.config.list_physical_devices("GPU"):
         with contextlib.suppress(RuntimeError):  # devices are made: nothing to change
             tf.config.set_visible_devices([], "GPU")
-
-
-def _test_split(builder: "tfds.core.DatasetBuilder") -> "Split":
-    from trainer import datasets
-
-    return datasets.load(builder, "test")
 
 
 def _calibration(run, subject, predictor, builder, wanted: bool) -> "Calibration":
@@ -177,7 +168,7 @@ def _network(subject, run, shape, classes: int, temperature: float) -> "Network"
     from trainer.evaluation import Evaluator
 
     step = subject.facts["step"]
-    checkpoint = checkpoints.read(run.checkpoints / f"step-{step:08d}")
+    checkpoint = checkpoints.read(checkpoints.folder(run.checkpoints, step))
     evaluator = Evaluator(run.config().model, image_shape=shape, num_classes=classes)
     evaluator.load(state.shipped(checkpoint.arrays))
     return Network(evaluator.model, temperature)

@@ -77,6 +77,11 @@ def order(values: flags.FlagValues) -> Order:
             f"--calibration_images={values.calibration_images} must be at least 1"
         )
     scheme, io = resolve(values.quantize, scheme, io)
+    if scheme not in CALIBRATED and values.calibration_images != IMAGES:
+        raise UsageError(
+            f"--calibration_images={values.calibration_images} has no place in "
+            f"--scheme={scheme.value}, which needs none; leave it out"
+        )
     return Order(scheme, io, values.max_accuracy_drop, values.calibration_images)
 
 

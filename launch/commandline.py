@@ -14,6 +14,7 @@ from absl import flags
 
 FAILED = 1
 WRONG_USAGE = 2  # exit codes; after 2 nothing was written
+INTERRUPTED = 130
 
 _HELP = {"--help", "-help", "-h", "-?", "--helpfull", "--helpshort"}
 _WIDTH = 88
@@ -38,8 +39,7 @@ def run(
       define: declares the command's flags.
       command: called with the parsed flags and what stands after `--`.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    own, after = _split(arguments)
+    own, after = _split(list(sys.argv[1:] if arguments is None else arguments))
     values = flags.FlagValues()
     define(values)
     name = doc.partition(":")[0]
@@ -60,6 +60,9 @@ def run(
     except BrokenPipeError:  # `| head`; Python flushes once more on its way out
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except KeyboardInterrupt:
+        print(f"{name}: stopped by SIGINT", file=sys.stderr)
+        return INTERRUPTED
     except (UsageError, flags.Error) as error:
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         return WRONG_USAGE

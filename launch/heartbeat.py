@@ -1,7 +1,7 @@
 """The trainer's sign of progress, read from outside.
 
 The trainer replaces the file named by TRAINER_HEARTBEAT_FILE whenever it gets on:
-{"step": 1200, "phase": "start|compile|train|evaluate|save|done", "time": unix seconds}.
+{"step": 1200, "phase": "train", "time": unix seconds}, phases as in trainer/heartbeat.
 """
 
 import dataclasses

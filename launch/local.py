@@ -8,8 +8,8 @@ from the last checkpoint. Signals are passed on; the exit code is the job's.
 """
 
 import dataclasses
+import datetime
 import sys
-import time
 from collections.abc import Sequence
 
 from absl import flags
@@ -65,9 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _supervise(values: flags.FlagValues, trainer_flags: list[str]) -> int:
-    now = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    now = datetime.datetime.now(datetime.UTC)
+    time = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}"
     training = Training.read(
-        trainer_flags, default_run_dir=local_run_dir(trainer_flags, time=now)
+        trainer_flags, default_run_dir=local_run_dir(trainer_flags, time=time)
     )
     path = run_dir.absolute(training.run_dir)
     plan = Plan(

@@ -4,7 +4,7 @@ import contextlib
 import pathlib
 import time
 
-RUN_MARK = "config.json"  # the trainer's first file: from then on it is a run
+RUN_MARK = "config.json"  # the trainer wrote it: from then on it is a run
 
 MAX_KEPT_BYTES = 1 << 20
 

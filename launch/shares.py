@@ -63,11 +63,17 @@ def _visible_gpus() -> list[str]:
         return names[: ends[0]] if ends else names
     if shutil.which("nvidia-smi") is None:
         return []
-    listing = subprocess.run(
-        ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
-        capture_output=True,
-        text=True,
-        timeout=_NVIDIA_SMI_SECS,
-        check=False,
-    )
+    try:
+        listing = subprocess.run(
+            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=_NVIDIA_SMI_SECS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UsageError(
+            f"nvidia-smi did not answer within {_NVIDIA_SMI_SECS} s; mend the driver, "
+            "or name the GPUs in CUDA_VISIBLE_DEVICES (empty: none)"
+        ) from error
     return listing.stdout.split() if listing.returncode == 0 else []

@@ -83,6 +83,20 @@ def scheduled(arguments: Sequence[str], *, default_run_dir: str) -> Training:
     return Training.read(arguments, default_run_dir=default_run_dir)
 
 
+def worker_arguments(arguments: Sequence[str]) -> list[str]:
+    """The trainer's arguments for one worker of a job.
+
+    Raises:
+      UsageError: another strategy, or no --run_dir.
+    """
+    if _known(arguments).run_dir is None:
+        raise UsageError(
+            "--run_dir is missing after `--`: all workers, and all restarts, have to "
+            "go on in one directory; name it"
+        )
+    return list(Training.read(arguments, default_run_dir="").arguments)
+
+
 def check_restartable(arguments: Sequence[str]) -> None:
     """Raises UsageError if the same command would refuse to go on with its own run."""
     if _known(arguments).resume == "never":
@@ -93,7 +107,10 @@ def check_restartable(arguments: Sequence[str]) -> None:
 
 
 def local_run_dir(arguments: Sequence[str], *, time: str) -> str:
-    """The trainer's default name for a run: <runs_root>/<time>-<model>-<dataset>."""
+    """The trainer's default name for a run: <runs_root>/<time>-<model>-<dataset>.
+
+    `time` is to the millisecond, so that the jobs of a sweep do not meet in one folder.
+    """
     given = _known(arguments)
     dataset = re.sub("[/:]", "-", given.dataset or "cifar10")
     name = f"{time}-{given.model or 'cnn'}-{dataset}"

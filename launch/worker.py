@@ -65,13 +65,14 @@ def _become(values, trainer_flags, environment, execute) -> int:
     if values.print_config:
         print(environment["TF_CONFIG"])
         return 0
+    arguments = training.worker_arguments(trainer_flags)
     _end_on_signals()
     try:
         ports.meet(cluster, limit_secs=values.peers_secs)
     except ports.PeersError as error:
         print(f"launch.worker: {error}", file=sys.stderr)
         return LOST_PEER
-    command = [sys.executable, "-m", training.MODULE, *trainer_flags]
+    command = [sys.executable, "-m", training.MODULE, *arguments]
     execute(sys.executable, command, environment)
     return LOST_PEER
 

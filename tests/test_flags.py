@@ -1,6 +1,7 @@
 """Flags: a frozen list, groups, hints, and every bad value named before TensorFlow."""
 
 import pathlib
+import subprocess
 import sys
 import time
 
@@ -113,6 +114,7 @@ def test_flags_txt_gives_the_same_config_again(tmp_path):
     commandline.parse(values, ["trainer.main", *words])
     file = tmp_path / "flags.txt"
     file.write_text(flags.flag_file(values))
+    assert "resume" not in file.read_text()  # `never` would refuse the run it names
     assert read(f"--flagfile={file}")[0] == flags.read(values)[0]
 
 
@@ -121,6 +123,18 @@ def test_config_survives_json():
     assert Config.from_json(config.to_json()) == config
     with pytest.raises(ValueError, match="not a config"):
         Config.from_json(config.to_json() | {"colour": "blue"})
+
+
+def test_ctrl_c_is_told_although_start_up_is_quiet():
+    program = (
+        "from absl import flags\nfrom trainer import commandline, quiet\n"
+        "def main():\n    with quiet.start_up():\n        raise KeyboardInterrupt\n"
+        "commandline.run('x', '', flags.FlagValues(), main)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (130, "x: stopped by SIGINT\n")
 
 
 def test_help_lists_every_flag_under_a_heading_and_exits_0():
@@ -139,8 +153,6 @@ def test_wrong_usage_is_found_without_tensorflow(tmp_path):
         "try: commandline.run('trainer.main', '', flags.define(), main.main)\n"
         "finally: print([m for m in ('tensorflow', 'keras') if m in sys.modules])\n"
     )
-    import subprocess
-
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
     )

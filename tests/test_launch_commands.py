@@ -141,6 +141,22 @@ def test_a_worker_that_could_not_be_restarted_is_not_started(capsys, tmp_path):
     assert "leave it out" in capsys.readouterr().err
 
 
+def test_a_worker_adds_its_strategy_and_wants_a_run_directory(capsys):
+    job = {"LAUNCH_JOB": "a", "LAUNCH_WORKERS": "1", "LAUNCH_PORT": "2222"}
+    environment = {**job, "JOB_COMPLETION_INDEX": "0"}
+    started = []
+
+    def execute(program, command, _environment):
+        started.append(command)
+
+    assert worker.main(["--", "--epochs=3"], environment, execute) == 2
+    assert "--run_dir is missing" in capsys.readouterr().err
+    words = ["--", "--epochs=3", "--run_dir=/runs/a"]
+    worker.main(words, environment, execute)
+    (command,) = started
+    assert command[2:] == ["trainer.main", *words[1:], "--strategy=multi_worker"]
+
+
 def test_a_flag_file_of_other_bytes_is_wrong_usage(capsys, tmp_path):
     path = tmp_path / "a.flags"
     path.write_bytes(b"--data_dir=/\xff\n")

@@ -19,6 +19,22 @@ def begin(path, config=None) -> Run:
     return Run(path)
 
 
+def test_a_name_that_no_disk_can_hold_is_wrong_usage(tmp_path):
+    long = tmp_path / ("a" * 300)
+    with pytest.raises(UsageError, match="no run in"):
+        runs.find(str(long))
+    runs.admit(Run(long), Config(), RunConfig())  # making it fails, with the reason
+
+
+def test_a_finished_run_need_not_be_writable(tmp_path, monkeypatch):
+    run = begin(tmp_path / "a")
+    monkeypatch.setattr(runs.os, "access", lambda *_: False)
+    with pytest.raises(UsageError, match="no right to write"):
+        runs.admit(run, Config(), RunConfig())
+    (run.path / "result.json").write_text("{}")
+    runs.admit(run, Config(), RunConfig())
+
+
 def test_the_link_follows_the_newest_run(tmp_path):
     for name in ("a", "b"):
         runs.make_latest(begin(tmp_path / name))

@@ -76,9 +76,14 @@ def test_it_is_sent_seldom_but_always_at_the_end(server, monkeypatch):
 
 def test_a_server_that_is_gone_disturbs_nobody(monkeypatch):
     monkeypatch.setenv(trainjob.URL, "http://127.0.0.1:9/status")
+    asked = []
+    monkeypatch.setattr(
+        threading, "excepthook", lambda error: asked.append(error.exc_value)
+    )
     report = action([0.0] * 3)
     report(TrainState(None, None, step=1), OUTCOME)
     report._sender.join()
+    assert asked == []  # what a thread raises is seen nowhere else
 
 
 def test_it_is_off_without_its_environment(monkeypatch):

@@ -268,7 +268,6 @@ class StopWhenAsked:
     """
 
     request: StopRequest
-    plan: Plan
     run: Run
     alone: bool
     save: Save | None  # the chief's

@@ -25,7 +25,7 @@ def make(job: "Job") -> tuple[list[Action], actions.Validate | None]:
     finite = actions.RefuseNonFinite(job.config, job.plan, job.run)
     alone, beat = job.cluster.workers == 1, actions.Beat(job.heartbeat)
     if not job.cluster.chief:
-        stop = actions.StopWhenAsked(job.request, job.plan, job.run, alone, None)
+        stop = actions.StopWhenAsked(job.request, job.run, alone, None)
         return [finite, beat, stop], None
     say = job.progress.say
     events = summaries.Summaries(job.run.tensorboard, job.lease.attempt, say)
@@ -38,7 +38,7 @@ def make(job: "Job") -> tuple[list[Action], actions.Validate | None]:
     log = actions.Log(job.plan, job.clock, job.config, lines, events, since)
     validate = _validate(job, lines, events) if len(job.data.held_out) else None
     save = _save(job, [lines.sync, events.sync])
-    stop = actions.StopWhenAsked(job.request, job.plan, job.run, alone, save)
+    stop = actions.StopWhenAsked(job.request, job.run, alone, save)
     acting: list[Action] = [finite, beat, report, log]
     acting += [validate] if validate else []
     acting += [save, stop]

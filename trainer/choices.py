@@ -12,7 +12,7 @@ class Strategy(enum.Enum):
 
 
 class Augment(enum.Enum):
-    """What is done to the training images; each includes the one before."""
+    """What is done to the training images; each but CROP includes the one before."""
 
     NONE = "none"
     FLIP = "flip"

@@ -126,7 +126,8 @@ def run(
         _explain(name, str(error), values)
     except Exception as error:  # noqa: BLE001  an error of ours: one line, not a page
         code = FAILED
-        _explain(name, f"{type(error).__name__}: {_first_line(error)}", values)
+        told = f"{type(error).__name__}: {first_line(error)} (--debug shows where)"
+        _explain(name, told, values)
     sys.exit(code)
 
 
@@ -143,6 +144,7 @@ def _explain(name: str, message: str, values: flags.FlagValues) -> None:
     print(f"{name}: {message}", file=sys.stderr)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What a library's error says, without the pages that may follow."""
     lines = str(error).strip().splitlines()
-    return f"{lines[0] if lines else ''} (--debug shows where)"
+    return lines[0][:300] if lines else type(error).__name__

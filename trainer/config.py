@@ -92,11 +92,30 @@ class ModelConfig:
             self.dropout is None or 0 <= self.dropout < 1,
             f"--dropout={self.dropout} must be at least 0 and below 1",
         )
+        self._check_own()
+
+    def _check_own(self) -> None:
+        """What one network has and another has not."""
+        require(
+            self.name != "speednet" or not self.dropout,
+            f"--dropout={self.dropout} has no place in --model=speednet, which "
+            "has no dropout; leave it out",
+        )
+        require(
+            not (self.sync_batch_norm and self.name == "cnn"),
+            "--sync_batch_norm has no place in --model=cnn, which normalises nothing; "
+            "leave it out",
+        )
+        require(
+            self.whiten or self.name == "speednet",
+            f"--nowhiten has no place in --model={self.name}, which computes no "
+            "convolution; leave it out",
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimConfig:
-    """How weights move. Rates are per global batch; None means off."""
+    """How weights move. Rates are per global batch; None means off, or what is said."""
 
     name: OptimizerName = OptimizerName.ADAMW
     momentum: float | None = None  # None: SGD's 0.9, Muon's 0.6
@@ -104,7 +123,7 @@ class OptimConfig:
     bias_rate_factor: float = 1.0  # how much faster biases and offsets move
     learning_rate: float = 0.002  # the highest of the schedule
     schedule: Schedule = Schedule.COSINE
-    warmup_epochs: float | None = None  # None: one, or a tenth of the steps if fewer
+    warmup_epochs: float | None = None  # None: one, or a part of the steps if fewer
     weight_decay: float = 0.05  # times the rate; Muon decays all, others kernels
     label_smoothing: float = 0.0
     clip_norm: float | None = None  # of the reduced gradient
@@ -116,6 +135,12 @@ class OptimConfig:
             clip_norm=self.clip_norm,
             other_learning_rate=self.other_learning_rate,
             bias_rate_factor=self.bias_rate_factor,
+        )
+        require(
+            self.name is OptimizerName.MUON
+            or self.other_learning_rate == OptimConfig.other_learning_rate,
+            f"--other_learning_rate={self.other_learning_rate} belongs to "
+            "--optimizer=muon; leave it out",
         )
         for name in ("warmup_epochs", "weight_decay"):
             value = getattr(self, name)
@@ -192,16 +217,6 @@ class Config:
             not (self.data.small_pixels and self.model.sync_batch_norm),
             "--small_pixels cannot be combined with --sync_batch_norm: replicas cannot "
             "exchange numbers inside the choice of a size; leave one out",
-        )
-        require(
-            self.model.name != "speednet" or not self.model.dropout,
-            f"--dropout={self.model.dropout} has no place in --model=speednet, which "
-            "has no dropout; leave it out",
-        )
-        require(
-            self.model.whiten or self.model.name == "speednet",
-            f"--nowhiten has no place in --model={self.model.name}, which computes no "
-            "convolution; leave it out",
         )
         require(
             self.data.flip is Flip.RANDOM or self.teacher is None,

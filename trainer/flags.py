@@ -138,10 +138,13 @@ def _profile_steps(text: str | None) -> tuple[int, int] | None:
 
 
 def flag_file(values: flags.FlagValues = VALUES) -> str:
-    """The flags of this run as text that --flagfile reads, without its directory."""
-    lines = []
+    """The flags of this run as text that --flagfile reads.
+
+    Without its directory, and without those that are meant for one start.
+    """
+    lines, left_out = [], ("run_dir", "dry_run", "resume")
     for declared in values.flags_by_module_dict().values():
         for flag in declared:
-            if flag.value is not None and flag.name not in ("run_dir", "dry_run"):
+            if flag.value is not None and flag.name not in left_out:
                 lines.append(flag.serialize())
     return "\n".join(lines) + "\n"

@@ -1,15 +1,12 @@
 """Forecast: what a training will take, told before it starts."""
 
-import contextlib
 import dataclasses
-import math
-import pathlib
 import typing
 
 import keras
 import numpy as np
-import psutil
 
+from trainer import memory
 from trainer.choices import OptimizerName, Precision
 from trainer.cluster import Cluster
 from trainer.config import Config
@@ -58,7 +55,7 @@ class Forecast:
     def lines(self, job: "Job") -> list[str]:
         """The plan, and a warning where memory may not do."""
         config, plan, data = job.config, job.plan, job.data
-        free = min(psutil.virtual_memory().available, _container_limit())
+        free = memory.free_bytes()
         lines = [
             f"{config.model.name}: {self.parameters:,} parameters, "
             f"{config.precision.value}, {job.cluster.replicas} replica(s) on "
@@ -76,11 +73,3 @@ class Forecast:
             lines.append("warning: memory may not do; lower --global_batch")
         lines.append(f"run directory: {job.run.path}")
         return lines
-
-
-def _container_limit() -> float:
-    """Bytes that a container may have, as cgroup v2 or v1 says; inf without a limit."""
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        with contextlib.suppress(OSError, ValueError):  # ValueError: "max"
-            return int(pathlib.Path("/sys/fs/cgroup", name).read_text())
-    return math.inf

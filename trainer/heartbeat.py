@@ -5,6 +5,7 @@ notices a peer that is alive but stuck. So each worker leaves a sign at every ph
 a thread ends the process with exit code 175 when the signs stop.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -17,6 +18,8 @@ from trainer.commandline import Stopped
 VARIABLE = "TRAINER_HEARTBEAT_FILE"
 LOST = 175  # a peer or the storage: restart the whole group
 COMPILE_SECS = 600.0
+CHIEF = 0
+WAITED_FOR = ("evaluate", "save")  # what a chief does while its peers wait for it
 UNHURRIED = ("compile", "restore")  # the chief may wait for the last owner's lease
 MEET_HANGS = 4  # times hang_secs until the last peer has to be there
 
@@ -36,6 +39,7 @@ class Heartbeat:
         self._folder = folder if workers > 1 else None
         self._worker, self._workers, self._hang_secs = worker, workers, hang_secs
         self._step, self._phase, self._at = 0, "start", time.monotonic()
+        self._made = False  # the folder: never again, a run may have been moved away
         if workers > 1:
             threading.Thread(target=self._watch, daemon=True).start()
 
@@ -49,7 +53,9 @@ class Heartbeat:
         if asked := os.environ.get(VARIABLE):
             _replace(pathlib.Path(asked), sign)
         if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            if not self._made:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._made = True
             _replace(self._folder / f"{self._worker}.json", sign)
 
     def meet(self) -> None:
@@ -114,12 +120,21 @@ class Heartbeat:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    def _chief_is_busy(self) -> bool:
+        """Whether this worker has reason to wait: a validation may take minutes."""
+        if self._worker == CHIEF or not self.sees(CHIEF):
+            return False
+        sign = self._sign(CHIEF)
+        return sign is not None and sign["phase"] in WAITED_FOR
+
     def _watch(self) -> None:
         while True:
             time.sleep(0.5)
             limit = COMPILE_SECS if self._phase in UNHURRIED else self._hang_secs
             quiet = time.monotonic() - self._at
-            if self._phase not in ("start", "done") and quiet > limit:
+            if quiet > limit / 2 and self._chief_is_busy():
+                self.beat(self._phase)
+            elif self._phase not in ("start", "done") and quiet > limit:
                 print(
                     f"trainer.main: worker {self._worker} made no progress in phase "
                     f"{self._phase}, step {self._step}, for {quiet:.0f} s; waiting "
@@ -132,9 +147,11 @@ class Heartbeat:
 
 def _replace(path: pathlib.Path, sign: dict) -> None:
     """A sign that cannot be left must not end the training."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    mine = f"{os.getpid()}-{threading.get_ident()}"
+    beside = path.with_name(f".{path.name}.{mine}")
     try:
         beside.write_text(json.dumps(sign))
         beside.replace(path)
     except OSError:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()

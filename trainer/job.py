@@ -181,12 +181,14 @@ def _say_plan(job: Job) -> None:
 def _check_space(job: Job) -> None:
     """Raises UsageError unless the checkpoints to keep fit on the disk."""
     each = sum(v.numpy().nbytes for v in job.state.variables().values())
-    need = each * (job.run_config.keep_checkpoints + 1)
+    kept = job.run_config.keep_checkpoints
+    have = len(checkpoints.listed(job.run.checkpoints))
+    need = each * max(1, kept + 1 - have)
     parent = next(p for p in (job.run.path, *job.run.path.parents) if p.exists())
     free = shutil.disk_usage(parent).free
     if need > free:
         raise UsageError(
-            f"{job.run_config.keep_checkpoints} checkpoints need {need:,} bytes, "
+            f"{kept} checkpoints need {need:,} bytes more, "
             f"{parent} has {free:,} free; lower --keep_checkpoints or free some"
         )
 

@@ -18,7 +18,7 @@ from trainer.commandline import Stopped, UsageError
 from trainer.config import Config
 from trainer.data import Data
 from trainer.evaluation import BATCH, Evaluator
-from trainer.heartbeat import LOST
+from trainer.heartbeat import CHIEF, LOST
 from trainer.progress import duration
 from trainer.run_config import RunConfig
 from trainer.runs import Run
@@ -29,7 +29,6 @@ if typing.TYPE_CHECKING:
     from trainer.job import Job
 
 FOLDER = "teacher"  # in the student's run directory
-CHIEF = 0
 POLL_SECS = 0.2
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from absl import flags
 
 from trainer import commandline, quiet
-from trainer.commandline import UsageError
+from trainer.commandline import UsageError, first_line
 
 if typing.TYPE_CHECKING:
     import tensorflow_datasets as tfds
@@ -80,9 +80,9 @@ def _prepare(builder: "tfds.core.DatasetBuilder") -> None:
         with contextlib.redirect_stdout(sys.stderr):
             builder.download_and_prepare(download_config=config)
     except (AssertionError, OSError, ValueError, RuntimeError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UsageError(
-            f"--dataset={builder.name} could not be prepared in {folder}: {first[:300]}"
+            f"--dataset={builder.name} could not be prepared in {folder}: "
+            f"{first_line(error)}"
         ) from error
 
 

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from trainer.commandline import Stopped, UsageError
+from trainer.commandline import UsageError
 
 
 @contextlib.contextmanager
@@ -27,19 +27,13 @@ def start_up() -> Iterator[None]:
         os.dup2(hidden.fileno(), 2)
         try:
             yield
-        except (Stopped, UsageError):
-            _restore(kept)
+        except UsageError:
             raise
         except Exception:
-            _restore(kept)
             hidden.seek(0)
-            os.write(2, hidden.read())
+            os.write(kept, hidden.read())
             raise
-        else:
-            _restore(kept)
-
-
-def _restore(kept: int) -> None:
-    sys.stderr.flush()
-    os.dup2(kept, 2)
-    os.close(kept)
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -185,6 +185,8 @@ def _define(values: flags.FlagValues) -> flags.FlagValues:
 
 def main(values: flags.FlagValues) -> None:
     """Replays --run_dir and says what was confirmed."""
+    if values.data_dir == "":
+        raise UsageError("--data_dir= is empty; name a folder, or leave it out")
     run = runs.find(values.run_dir)
     try:
         print(recheck(run, values.data_dir and os.path.expanduser(values.data_dir)))

@@ -48,7 +48,7 @@ class Run:
     @property
     def exists(self) -> bool:
         """Whether a training was started here."""
-        return (self.path / "config.json").is_file()
+        return os.path.isfile(self.path / "config.json")  # no error if out of reach
 
     def recorded(self) -> dict[str, Any]:
         """config.json: {"config": ..., "run": ..., "data": ...}."""
@@ -69,7 +69,7 @@ class Run:
 
     def result(self) -> dict[str, Any] | None:
         """result.json of a finished run, else None."""
-        if not (self.path / "result.json").is_file():
+        if not os.path.isfile(self.path / "result.json"):
             return None
         return self._json("result.json")
 
@@ -125,7 +125,8 @@ def admit(run: Run, config: Config, run_config: RunConfig) -> None:
     Raises:
         UsageError: --resume forbids it, another Config was used, or no right to write.
     """
-    check_writable(run.path)
+    if run.result() is None:  # a finished one is only told of
+        check_writable(run.path)
     _check_layout(run)
     if not run.exists:
         if run_config.resume is Resume.MUST:
@@ -151,14 +152,14 @@ def admit(run: Run, config: Config, run_config: RunConfig) -> None:
 
 def check_writable(path: pathlib.Path) -> None:
     """Raises UsageError unless a run can be made or continued in `path`."""
-    if path.is_dir() and not Run(path).exists and not _just_begun(path):
+    if os.path.isdir(path) and not Run(path).exists and not _just_begun(path):
         raise UsageError(
             f"--run_dir={path} is not empty and not a run; name another directory"
         )
     parent = path
     while not os.path.lexists(parent):
         parent = parent.parent
-    if not parent.is_dir():
+    if not os.path.isdir(parent):
         raise UsageError(
             f"the run cannot go to {path}: {parent} is a file; name another directory"
         )
@@ -173,11 +174,11 @@ def _check_layout(run: Run) -> None:
     """Raises UsageError where a name of the run is taken by another kind of thing."""
     wrong = None
     for path in (run.checkpoints, run.tensorboard, run.path / "workers"):
-        if os.path.lexists(path) and not path.is_dir():
-            kind = "a dangling link" if not path.exists() else "a file"
+        if os.path.lexists(path) and not os.path.isdir(path):
+            kind = "a dangling link" if not os.path.exists(path) else "a file"
             wrong = f"{path} is {kind} and should be a directory"
     for path in (run.metrics, run.path / "result.json", run.path / "environment.json"):
-        if path.is_dir():
+        if os.path.isdir(path):
             wrong = f"{path} is a directory and should be a file"
     if wrong:
         raise UsageError(f"{wrong}; move it away, or name another --run_dir")

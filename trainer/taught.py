@@ -5,9 +5,9 @@ the very view that the student sees.
 """
 
 import numpy as np
-import psutil
 import tensorflow as tf
 
+from trainer import memory
 from trainer.cluster import Cluster
 from trainer.commandline import UsageError
 from trainer.config import Config
@@ -74,7 +74,7 @@ def images(config: Config, data: Data, cluster: Cluster) -> Images:
     count, classes = len(data.train.labels), len(data.train.names)
     need = 2 * Views.of(config.data).count * count * classes
     need *= 2 + len(cluster.local_devices)
-    free = psutil.virtual_memory().available
+    free = memory.free_bytes()
     if need > free:
         raise UsageError(
             f"the teacher's answers for {Views.of(config.data).count} views of {count} "

@@ -4,11 +4,11 @@ import dataclasses
 import hashlib
 
 import numpy as np
-import psutil
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from trainer.commandline import UsageError
+from trainer import memory
+from trainer.commandline import UsageError, first_line
 
 BATCH = 500  # examples fetched from TFDS at a time
 
@@ -49,7 +49,7 @@ def locate(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
     except Exception as error:  # noqa: BLE001  JSON, protobuf, import, file errors
         raise UsageError(
             f"--dataset={name} in --data_dir={data_dir} cannot be opened: "
-            f"{_first_line(error)}"
+            f"{first_line(error)}"
         ) from error
 
 
@@ -72,7 +72,7 @@ def load(builder: tfds.core.DatasetBuilder, which: str) -> Split:
             raise
         raise UsageError(
             f"split {split} of {builder.info.full_name} in {builder.data_dir} cannot "
-            f"be read: {_first_line(error)};\nprepare it again in an empty --data_dir"
+            f"be read: {first_line(error)};\nprepare it again in an empty --data_dir"
         ) from error
 
 
@@ -161,7 +161,7 @@ def _of_one_size(source: tf.data.Dataset, builder) -> tf.data.Dataset:
 
 def _room(shape: tuple[int, ...], builder: tfds.core.DatasetBuilder) -> np.ndarray:
     """An empty uint8 array, if there is memory for it and a copy on the device."""
-    need, free = 2 * int(np.prod(shape)), psutil.virtual_memory().available
+    need, free = 2 * int(np.prod(shape)), memory.free_bytes()
     if need > free:
         raise UsageError(
             f"--dataset={builder.name} needs {need:,} bytes in memory, twice its "
@@ -176,8 +176,3 @@ def _sha256(ids: list[str], images: np.ndarray, labels: np.ndarray) -> str:
     digest.update(images)
     digest.update(labels.astype("<i4"))
     return digest.hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
