@@ -92,25 +92,6 @@ class ModelConfig:
             self.dropout is None or 0 <= self.dropout < 1,
             f"--dropout={self.dropout} must be at least 0 and below 1",
         )
-        self._check_own()
-
-    def _check_own(self) -> None:
-        """What one network has and another has not."""
-        require(
-            self.name != "speednet" or not self.dropout,
-            f"--dropout={self.dropout} has no place in --model=speednet, which "
-            "has no dropout; leave it out",
-        )
-        require(
-            not (self.sync_batch_norm and self.name == "cnn"),
-            "--sync_batch_norm has no place in --model=cnn, which normalises nothing; "
-            "leave it out",
-        )
-        require(
-            self.whiten or self.name == "speednet",
-            f"--nowhiten has no place in --model={self.name}, which computes no "
-            "convolution; leave it out",
-        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -190,6 +171,7 @@ class Config:
             f"--seed={self.seed} must be at least 0 and below 2147483648",
         )
         self._check_pairs()
+        self._check_model()
         require(
             self.train_steps is not None
             or (self.optim.warmup_epochs or 0) < self.epochs,
@@ -222,6 +204,25 @@ class Config:
             self.data.flip is Flip.RANDOM or self.teacher is None,
             "--flip=alternating cannot be combined with --teacher, whose answers are "
             "found by the views that are drawn; leave one out",
+        )
+
+    def _check_model(self) -> None:
+        """What one network has and another has not."""
+        model = self.model
+        require(
+            model.name != "speednet" or not model.dropout,
+            f"--dropout={model.dropout} has no place in --model=speednet, which "
+            "has no dropout; leave it out",
+        )
+        require(
+            not (model.sync_batch_norm and model.name == "cnn"),
+            "--sync_batch_norm has no place in --model=cnn, which normalises nothing; "
+            "leave it out",
+        )
+        require(
+            model.whiten or model.name == "speednet",
+            f"--nowhiten has no place in --model={model.name}, which computes no "
+            "convolution; leave it out",
         )
 
     def _check_shards(self) -> None:
