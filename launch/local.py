@@ -51,8 +51,8 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_float(
         "hang_secs",
         300.0,
-        "A worker is stuck after so many seconds without any progress; compiling "
-        "and evaluating are single steps here.",
+        "A worker is stuck after so many seconds without any progress; compiling is "
+        "one step here.",
         lower_bound=1.0,
         flag_values=values,
         module_name="Faults",
