@@ -85,6 +85,10 @@ def _parse(values: flags.FlagValues, own: list[str]) -> None:
     """Parses in place; absl adds "Did you mean" to the name of an unknown flag."""
     try:
         rest = values(["", *own])[1:]
+    except flags.UnrecognizedFlagError as error:
+        raise UsageError(
+            f"{error}; the trainer's flags come after a `--` that stands alone"
+        ) from error
     except ValueError as error:  # of --nodebug=3
         raise UsageError(str(error)) from error
     if rest:

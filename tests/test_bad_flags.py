@@ -127,6 +127,7 @@ BAD = """
 --teacher_weight=1.1
 --teacher_weight=nan
 --teacher_weight=0.5
+--teacher_weight=0 --teacher=.
 --threads=0
 --threads=100000
 --train_steps=0

@@ -125,10 +125,14 @@ def test_config_survives_json():
         Config.from_json(config.to_json() | {"colour": "blue"})
 
 
-def test_ctrl_c_is_told_although_start_up_is_quiet():
+@pytest.mark.parametrize(
+    "raised", ["KeyboardInterrupt", "ImportError from KeyboardInterrupt()"]
+)
+def test_ctrl_c_is_told_although_start_up_is_quiet(raised):
+    """Also where a native module was just being imported."""
     program = (
         "from absl import flags\nfrom trainer import commandline, quiet\n"
-        "def main():\n    with quiet.start_up():\n        raise KeyboardInterrupt\n"
+        f"def main():\n    with quiet.start_up():\n        raise {raised}\n"
         "commandline.run('x', '', flags.FlagValues(), main)"
     )
     done = subprocess.run(

@@ -49,6 +49,7 @@ BAD = [
     ["local", "--", "--run_dir=/dev/null/x"],
     ["local", "--", "--run_dir=" + "a" * 300],
     ["local", "--", "--", "--epochs=3"],
+    ["local", "--", "--run_dir=/\udcff"],
     ["worker"],
     ["worker", "--peers_secs=0"],
     ["worker", "--print_config=maybe"],
@@ -121,6 +122,11 @@ def test_a_typo_is_answered_with_the_flag_that_was_meant(capsys):
 
 def test_a_trainer_s_flag_before_the_dashes_is_explained(capsys):
     assert local.main(["digits"]) == 2
+    assert "after a `--`" in capsys.readouterr().err
+
+
+def test_a_flag_of_the_trainer_is_told_where_it_belongs(capsys):
+    assert local.main(["--run_dir=runs/a"]) == 2
     assert "after a `--`" in capsys.readouterr().err
 
 

@@ -23,7 +23,8 @@ def test_a_name_that_no_disk_can_hold_is_wrong_usage(tmp_path):
     long = tmp_path / ("a" * 300)
     with pytest.raises(UsageError, match="no run in"):
         runs.find(str(long))
-    runs.admit(Run(long), Config(), RunConfig())  # making it fails, with the reason
+    with pytest.raises(UsageError, match="File name too long; name another"):
+        runs.admit(Run(long), Config(), RunConfig())
 
 
 def test_a_finished_run_need_not_be_writable(tmp_path, monkeypatch):

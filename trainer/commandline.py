@@ -118,23 +118,27 @@ def run(
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FAILED
-    except KeyboardInterrupt:
-        code = INTERRUPTED
-        _explain(name, "stopped by SIGINT", values)
-    except (UsageError, Failure, Stopped) as error:
-        code = _exit_code(error)
-        _explain(name, str(error), values)
-    except Exception as error:  # noqa: BLE001  an error of ours: one line, not a page
-        code = FAILED
-        told = f"{type(error).__name__}: {first_line(error)} (--debug shows where)"
-        _explain(name, told, values)
+    except (KeyboardInterrupt, Stopped, Exception) as error:  # noqa: BLE001
+        code, message = _verdict(error)
+        _explain(name, message, values)
     sys.exit(code)
 
 
-def _exit_code(error: Exception) -> int:
+def _verdict(error: BaseException) -> tuple[int, str]:
+    """Exit code and what to say: a line of ours, not a page of Python's."""
+    behind = error.__cause__ or error.__context__
+    if isinstance(error, ImportError) and isinstance(
+        behind, KeyboardInterrupt | Stopped
+    ):
+        error = behind  # a native module was just being imported
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, "stopped by SIGINT"
     if isinstance(error, Stopped):
-        return error.code
-    return WRONG_USAGE if isinstance(error, UsageError) else FAILED
+        return error.code, str(error)
+    if isinstance(error, UsageError | Failure):
+        return WRONG_USAGE if isinstance(error, UsageError) else FAILED, str(error)
+    named = f"{type(error).__name__}: {first_line(error)}"
+    return FAILED, f"{named} (--debug shows where)"
 
 
 def _explain(name: str, message: str, values: flags.FlagValues) -> None:

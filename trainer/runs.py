@@ -152,6 +152,14 @@ def admit(run: Run, config: Config, run_config: RunConfig) -> None:
 
 def check_writable(path: pathlib.Path) -> None:
     """Raises UsageError unless a run can be made or continued in `path`."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass  # what stands in the way is found below
+    except OSError as error:  # too long a name, a circle of links
+        raise UsageError(
+            f"the run cannot go to {path}: {error.strerror}; name another directory"
+        ) from error
     if os.path.isdir(path) and not Run(path).exists and not _just_begun(path):
         raise UsageError(
             f"--run_dir={path} is not empty and not a run; name another directory"

@@ -32,6 +32,10 @@ def asked(values: flags.FlagValues) -> TeacherConfig | None:
         return None
     if not values.teacher:
         raise ValueError("--teacher='' must name the directory of a finished run")
+    if values.teacher_weight == 0:
+        raise ValueError(
+            "--teacher_weight=0 leaves nothing to the teacher; leave --teacher out"
+        )
     path = os.path.realpath(os.path.expanduser(values.teacher))
     if values.run_dir and path == os.path.realpath(os.path.expanduser(values.run_dir)):
         raise ValueError(f"--teacher={path} is also --run_dir; name another --run_dir")
