@@ -89,8 +89,7 @@ def split(values: flags.FlagValues) -> "datasets.Split":
     """The training split of the data set asked for."""
     from trainer import datasets, prepare
 
-    folder = os.path.expanduser(values.data_dir) if values.data_dir else None
-    builder = prepare.ensure(values.dataset, folder, say=_say)
+    builder = prepare.ensure(values.dataset, values.data_dir, say=_say)
     return datasets.load(builder, "train")
 
 

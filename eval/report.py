@@ -195,10 +195,7 @@ def builder(chosen: "Subject", values: flags.FlagValues):
     name = chosen.dataset if values.dataset is None else values.dataset
     if not name:
         raise UsageError("--dataset= is empty; name a TFDS data set, e.g. cifar10")
-    if values.data_dir == "":
-        raise UsageError("--data_dir= is empty; name a folder, or leave it out")
-    folder = values.data_dir or chosen.data_dir
-    folder = os.path.expanduser(folder) if folder else None
+    folder = chosen.data_dir if values.data_dir is None else values.data_dir
     return prepare.ensure(name, folder, say=lambda line: print(line, file=sys.stderr))
 
 

@@ -65,8 +65,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _supervise(values: flags.FlagValues, trainer_flags: list[str]) -> int:
-    for flag in trainer_flags:
-        commandline.check_text(flag)
     now = datetime.datetime.now(datetime.UTC)
     time = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}"
     training = Training.read(

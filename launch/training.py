@@ -38,8 +38,10 @@ class Training:
         """Completes `arguments`, also those inside a --flagfile.
 
         Raises:
-          UsageError: another strategy, no run directory, or no grace.
+          UsageError: another strategy, no run directory, no grace, or no UTF-8.
         """
+        for argument in arguments:
+            check_text(argument)
         given = _known(arguments)
         if given.strategy not in (None, "multi_worker"):
             raise UsageError(
@@ -48,7 +50,10 @@ class Training:
             )
         run_dir = given.run_dir if given.run_dir is not None else default_run_dir
         if not run_dir:
-            raise UsageError("--run_dir is empty; name the run's directory")
+            raise UsageError(
+                "--run_dir is missing or empty after `--`; name the run's directory, "
+                "one for all workers and restarts"
+            )
         complete = [*arguments]
         for text in (f"--run_dir={run_dir}", "--strategy=multi_worker"):
             if text not in complete:
@@ -75,26 +80,10 @@ def scheduled(arguments: Sequence[str], *, default_run_dir: str) -> Training:
     """A Training whose command is printed, and started again as it is.
 
     Raises:
-      UsageError: as of Training.read; text that is not UTF-8; --resume=never.
+      UsageError: as of Training.read; --resume=never.
     """
-    for argument in arguments:
-        check_text(argument)
     check_restartable(arguments)
     return Training.read(arguments, default_run_dir=default_run_dir)
-
-
-def worker_arguments(arguments: Sequence[str]) -> list[str]:
-    """The trainer's arguments for one worker of a job.
-
-    Raises:
-      UsageError: another strategy, or no --run_dir.
-    """
-    if _known(arguments).run_dir is None:
-        raise UsageError(
-            "--run_dir is missing after `--`: all workers, and all restarts, have to "
-            "go on in one directory; name it"
-        )
-    return list(Training.read(arguments, default_run_dir="").arguments)
 
 
 def check_restartable(arguments: Sequence[str]) -> None:

@@ -65,7 +65,7 @@ def _become(values, trainer_flags, environment, execute) -> int:
     if values.print_config:
         print(environment["TF_CONFIG"])
         return 0
-    arguments = training.worker_arguments(trainer_flags)
+    arguments = training.Training.read(trainer_flags, default_run_dir="").arguments
     _end_on_signals()
     try:
         ports.meet(cluster, limit_secs=values.peers_secs)

@@ -32,7 +32,7 @@ BAD = """
 --elastic_shards=1.5
 --elastic_shards=512
 --elastic_shards=3
---elastic_shards=4 --sync_batch_norm --model=resnet8
+--elastic_shards=4 --sync_batch_norm
 --elastic_shards=4 --nodeterministic
 --dropout=0.2 --model=speednet
 --ema_decay=1
@@ -109,14 +109,14 @@ BAD = """
 --small_part=nan
 --small_pixels=8
 --small_pixels=half
---small_pixels=24 --sync_batch_norm --model=resnet8
+--small_pixels=24 --sync_batch_norm
 --steps_per_call=0
 --strategy=horovod
 --strategy=multi_worker
 --strategy
 --sync_batch_norm=1.0
 --sync_batch_norm --model=cnn
---jit_compile --nodeterministic --sync_batch_norm --model=resnet8
+--jit_compile --nodeterministic --sync_batch_norm
 --teacher=
 --teacher=/no/such/run
 --teacher=gs://bucket/run

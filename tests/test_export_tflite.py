@@ -175,6 +175,7 @@ def test_uncalibrated_says_so():
         ["--scheme=int16x8", "--io=int8"],
         ["--verify_sample=0"],
         ["--max_accuracy_drop=2"],
+        ["--calibration_images=0"],
         ["--quantize", "--calibration_images=0"],
         ["--calibration_images=10"],
         ["--run_dir=nowhere"],

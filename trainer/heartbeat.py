@@ -19,7 +19,7 @@ VARIABLE = "TRAINER_HEARTBEAT_FILE"
 LOST = 175  # a peer or the storage: restart the whole group
 COMPILE_SECS = 600.0
 CHIEF = 0
-WAITED_FOR = ("evaluate", "save")  # what a chief does while its peers wait for it
+WAITED_FOR = ("compile", "teach", "evaluate", "save")  # the chief's, while peers wait
 UNHURRIED = ("compile", "restore")  # the chief may wait for the last owner's lease
 MEET_HANGS = 4  # times hang_secs until the last peer has to be there
 
@@ -86,11 +86,6 @@ class Heartbeat:
             time.sleep(0.2 if coming else 0)
         self.beat("connect")
 
-    def sees(self, worker: int) -> bool:
-        """Whether that peer left a sign within the last `hang_secs`."""
-        sign = self._sign(worker)
-        return sign is not None and time.time() - sign["time"] < self._hang_secs
-
     def _peers(self) -> list[int]:
         return [n for n in range(self._workers) if n != self._worker]
 
@@ -122,10 +117,10 @@ class Heartbeat:
 
     def _chief_is_busy(self) -> bool:
         """Whether this worker has reason to wait: a validation may take minutes."""
-        if self._worker == CHIEF or not self.sees(CHIEF):
+        sign = self._sign(CHIEF) if self._worker != CHIEF else None
+        if sign is None or sign.get("phase") not in WAITED_FOR:
             return False
-        sign = self._sign(CHIEF)
-        return sign is not None and sign["phase"] in WAITED_FOR
+        return time.time() - sign["time"] < self._hang_secs
 
     def _watch(self) -> None:
         while True:

@@ -18,7 +18,7 @@ from trainer.commandline import Stopped, UsageError
 from trainer.config import Config
 from trainer.data import Data
 from trainer.evaluation import BATCH, Evaluator
-from trainer.heartbeat import CHIEF, LOST
+from trainer.heartbeat import LOST
 from trainer.progress import duration
 from trainer.run_config import RunConfig
 from trainer.runs import Run
@@ -178,11 +178,10 @@ def _precision(config: Config) -> str:
 
 
 def _wait(job: "Job", answers: Answers) -> None:
-    """Reads what the chief writes; gives signs only while the chief does."""
+    """Reads what the chief writes; the heartbeat waits as long as the chief does."""
+    job.heartbeat.beat("teach", job.state.step)
     answers.load(damaged=lambda _: None)
     while answers.missing:
-        if job.heartbeat.sees(CHIEF):
-            job.heartbeat.beat("teach", job.state.step)
         time.sleep(POLL_SECS)
         answers.load(damaged=lambda _: None)
 

@@ -7,7 +7,6 @@ Synopsis::
 
 import contextlib
 import fcntl
-import os
 import pathlib
 import queue
 import shutil
@@ -156,8 +155,9 @@ def main(values: flags.FlagValues) -> None:
     """Prepares --dataset and says where it is."""
     with quiet.start_up():
         import trainer.datasets  # noqa: F401
-    data_dir = values.data_dir and os.path.expanduser(values.data_dir)
-    builder = ensure(values.dataset, data_dir, say=lambda m: print(m, file=sys.stderr))
+    builder = ensure(
+        values.dataset, values.data_dir, say=lambda m: print(m, file=sys.stderr)
+    )
     counts = {name: split.num_examples for name, split in builder.info.splits.items()}
     print(f"{builder.info.full_name} is prepared in {builder.data_dir}: {counts}")
 

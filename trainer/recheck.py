@@ -10,7 +10,6 @@ not, or this machine is another kind than the one that trained.
 
 import contextlib
 import dataclasses
-import os
 import typing
 from collections.abc import Iterator
 
@@ -106,7 +105,7 @@ def _placed(run: runs.Run, last: "Checkpoint", data_dir: str | None) -> RunConfi
         strategy=strategy,
         logical_devices=place["replicas"] if split else None,
         threads=place["environment"]["threads"],
-        data_dir=data_dir or recorded["data_dir"],
+        data_dir=recorded["data_dir"] if data_dir is None else data_dir,
         teacher=recorded.get("teacher"),
         run_dir=str(run.path),
         dry_run=True,
@@ -185,11 +184,9 @@ def _define(values: flags.FlagValues) -> flags.FlagValues:
 
 def main(values: flags.FlagValues) -> None:
     """Replays --run_dir and says what was confirmed."""
-    if values.data_dir == "":
-        raise UsageError("--data_dir= is empty; name a folder, or leave it out")
     run = runs.find(values.run_dir)
     try:
-        print(recheck(run, values.data_dir and os.path.expanduser(values.data_dir)))
+        print(recheck(run, values.data_dir))
     except ValueError as error:
         raise UsageError(str(error)) from error
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 
 import numpy as np
 import tensorflow as tf
@@ -36,8 +37,12 @@ def locate(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
     """The builder of `name`, prepared or not; no network is touched.
 
     Raises:
-        UsageError: there is no such data set, or its files are damaged.
+        UsageError: there is no such data set, its files are damaged, or `data_dir` is
+            empty.
     """
+    if data_dir == "":
+        raise UsageError("--data_dir= is empty; name a folder, or leave it out")
+    data_dir = data_dir and os.path.expanduser(data_dir)
     try:
         return tfds.builder(name, data_dir=data_dir, try_gcs=False)
     except tfds.core.DatasetNotFoundError as error:
