@@ -16,6 +16,7 @@ class CheckpointModel:
     Attributes:
         shape: (H, W, C) of an image.
         classes: how many.
+        network: the Keras model, uint8 pixels to logits.
         step: 0, its answers are floats.
     """
 
@@ -37,6 +38,7 @@ class CheckpointModel:
         self._evaluator = evaluation.Evaluator(
             config.model, image_shape=shape, num_classes=classes
         )
+        self.network = self._evaluator.model
         try:
             self._evaluator.load(weights)
         except ValueError as error:

@@ -31,6 +31,7 @@ class Predictor:
 
     Attributes:
         name: how it is called in a report.
+        model: what gives the answers.
         output: what its answers are; AUTO until the first call has seen them.
         given: whether the caller's word, not the automatic rule, decided that.
         tta: the views of an image that its answers are the mean over.
@@ -47,25 +48,25 @@ class Predictor:
         self.output = output
         self.tta = tta
         self.given = output is not Output.AUTO
-        self._model = model
+        self.model = model
 
     @property
     def floor(self) -> float:
         """The probability below which one reads as 0."""
-        return outputs.floor(self.output, self._model.step)
+        return outputs.floor(self.output, self.model.step)
 
     def averaging(self, tta: EvalTta) -> "Predictor":
         """The same model; its answers are means over the views of `tta`."""
-        return Predictor(self.name, self._model, self.output, tta)
+        return Predictor(self.name, self.model, self.output, tta)
 
     def check(self, shape: tuple[int, ...], classes: int) -> None:
         """Raises UsageError unless it classifies images of `shape` into `classes`."""
-        own = self._model.shape
+        own = self.model.shape
         fits = all(a in (None, b) for a, b in zip(own, shape, strict=True))
-        if not fits or self._model.classes not in (None, classes):
+        if not fits or self.model.classes not in (None, classes):
             raise UsageError(
                 f"{self.name} takes images {_product(own)} and knows"
-                f" {self._model.classes} classes; the data set has {_product(shape)}"
+                f" {self.model.classes} classes; the data set has {_product(shape)}"
                 f" and {classes} (--dataset names another)"
             )
 
@@ -92,13 +93,13 @@ class Predictor:
         return outputs.probabilities(averaged, Output.LOGITS, step=0)
 
     def _raw(self, images: np.ndarray, tick: Tick) -> np.ndarray:
-        raw = self._model(images, tick)
+        raw = self.model(images, tick)
         if self.output is Output.AUTO:
-            self.output = outputs.kind(raw, self._model.step)
+            self.output = outputs.kind(raw, self.model.step)
         return raw
 
     def _probabilities(self, raw: np.ndarray) -> np.ndarray:
-        return outputs.probabilities(raw, self.output, self._model.step)
+        return outputs.probabilities(raw, self.output, self.model.step)
 
 
 def _product(shape: tuple[int | None, ...]) -> str:

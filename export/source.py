@@ -115,6 +115,7 @@ def open_source(values: flags.FlagValues) -> Source:
         import trainer.datasets  # noqa: F401  registers our own data sets
         from eval import evaluation, report
         from eval import subject as subjects
+        from export.serving import Network
 
         _stay_on_cpu()
         subject = subjects.of_run(run)
@@ -131,7 +132,7 @@ def open_source(values: flags.FlagValues) -> Source:
     return Source(
         run=run,
         subject=subject,
-        network=_network(subject, run, shape, classes, temperature),
+        network=Network(predictor.model.network, temperature),
         builder=builder,
         exam=_exam(test, predictor, temperature, values.verify_sample),
         calibration=calibration,
@@ -160,18 +161,6 @@ def _calibration(run, subject, predictor, builder, wanted: bool) -> "Calibration
         predictor,
         lambda: datasets.load(builder, "train"),
     )
-
-
-def _network(subject, run, shape, classes: int, temperature: float) -> "Network":
-    from export.serving import Network
-    from trainer import checkpoints, state
-    from trainer.evaluation import Evaluator
-
-    step = subject.facts["step"]
-    checkpoint = checkpoints.read(checkpoints.folder(run.checkpoints, step))
-    evaluator = Evaluator(run.config().model, image_shape=shape, num_classes=classes)
-    evaluator.load(state.shipped(checkpoint.arrays))
-    return Network(evaluator.model, temperature)
 
 
 def _exam(test: "Split", predictor, temperature: float, sample: int | None) -> "Exam":
