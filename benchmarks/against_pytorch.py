@@ -20,12 +20,12 @@ from trainer import commandline
 from trainer.commandline import UsageError
 
 VALUES = flags.FlagValues()
-# Ours -> PyTorch's, in benchmarks/torch_nets.py. The first is the same network; others
-# are compared by what they do, train on CIFAR-10, image for image.
+# Ours -> activation -> PyTorch's, in benchmarks/torch_nets.py. The first is the same
+# network; others are compared by what they do, train on CIFAR-10, image for image.
 TWINS = {
-    "cnn": ("cnn",),
-    "resnet8": ("resnet8",),
-    "speednet": ("speednet", "airbench94"),
+    "cnn": {"relu": ("cnn",)},
+    "resnet8": {"relu": ("resnet8",)},
+    "speednet": {"relu": ("speednet",), "gelu": ("speednet gelu", "airbench94")},
 }
 TORCH = "torch==2.13.0"
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
@@ -55,29 +55,36 @@ def compare(name: str, ours: side.Side, theirs: side.Side, threads: int) -> list
     """A row for each network that our `name` is compared with."""
     common = {"batch": VALUES.batch, "threads": threads}
     asked = {}
-    for short, policy in PRECISIONS.items():
-        spec = {"name": name, "precision": policy, **common}
-        asked[f"ours {short}"] = (ours, spec)
-        for twin in TWINS[name]:
-            spec = {"name": twin, "precision": short, **common}
-            asked[f"{twin} {short}"] = (theirs, spec)
+    for activation, twins in TWINS[name].items():
+        own = {"name": name, "activation": activation, **common}
+        for short, policy in PRECISIONS.items():
+            asked[f"{activation} {short}"] = (ours, {**own, "precision": policy})
+            for twin in twins:
+                spec = {"name": twin, "precision": short, **common}
+                asked[f"{twin} {short}"] = (theirs, spec)
     sides = {
         label: lambda at=at, spec=spec: at.speed(VALUES.steps, **spec)
         for label, (at, spec) in asked.items()
     }
     measured = rounds.interleaved(sides, VALUES.rounds)
-    return [row(name, twin, measured) for twin in TWINS[name]]
+    return [
+        row(name, activation, twin, measured)
+        for activation, twins in TWINS[name].items()
+        for twin in twins
+    ]
 
 
-def row(name: str, twin: str, measured: dict[str, list[float]]) -> dict:
+def row(
+    name: str, activation: str, twin: str, measured: dict[str, list[float]]
+) -> dict:
     """The medians, and ours in bfloat16 by the better of PyTorch's."""
     middle = rounds.medians(measured)
     best = max((f"{twin} {short}" for short in PRECISIONS), key=middle.get)
-    found = {"ours": name, "PyTorch": twin}
+    found = {"ours": f"{name} {activation}", "PyTorch": twin}
     for short in PRECISIONS:
-        found[f"ours {short}"] = middle[f"ours {short}"]
+        found[f"ours {short}"] = middle[f"{activation} {short}"]
         found[f"PyTorch {short}"] = middle[f"{twin} {short}"]
-    found["ours / best"] = rounds.ratio(measured, "ours bfloat16", best)
+    found["ours / best"] = rounds.ratio(measured, f"{activation} bfloat16", best)
     return found
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from benchmarks import noise, side
 from trainer import cluster, models, optim
-from trainer.choices import OptimizerName, Precision
+from trainer.choices import Activation, OptimizerName, Precision
 from trainer.config import Config, ModelConfig, OptimConfig
 from trainer.models import address, layers
 
@@ -72,11 +72,13 @@ class Bare:
             variable.assign(variable.value * momentum + value * (1 - momentum))
 
 
-def make(*, name: str, precision: str, batch: int, threads: int) -> Bare:
+def make(
+    *, name: str, precision: str, batch: int, threads: int, activation: str = "relu"
+) -> Bare:
     """Our `name` on noise shaped as CIFAR-10, learnt by SGD with Nesterov momentum."""
     cluster.set_threads(threads)
     settings = Config(
-        model=ModelConfig(name=name),
+        model=ModelConfig(name=name, activation=Activation(activation)),
         optim=OptimConfig(name=OptimizerName.SGD, learning_rate=0.01, weight_decay=0),
         global_batch=batch,
         precision=Precision(precision),

@@ -80,15 +80,17 @@ class Scaled(nn.Module):
         return x * self.factor
 
 
-def airbench94(activation: type[nn.Module] = nn.GELU) -> nn.Module:
+def airbench94(
+    activation: type[nn.Module] = nn.GELU, first: type[nn.Module] | None = None
+) -> nn.Module:
     """The network of airbench94 (Jordan 2024, arXiv:2404.00498, section 3).
 
-    The whitening convolution has frozen weights and a bias that learns. 1,975,096
-    parameters.
+    The whitening convolution has frozen weights and a bias that learns; `first` is the
+    activation after it, if another. 1,975,096 parameters.
     """
     whiten = nn.Conv2d(3, 24, 2)
     whiten.weight.requires_grad_(False)
-    parts: list[nn.Module] = [whiten, activation()]
+    parts: list[nn.Module] = [whiten, (first or activation)()]
     channels = 24
     for width in (64, 256, 256):
         parts += [
@@ -110,10 +112,16 @@ def speednet() -> nn.Module:
     return airbench94(nn.ReLU)
 
 
+def speednet_gelu() -> nn.Module:
+    """The same with what our GELU is computed as; a gain costs nothing here either."""
+    return airbench94(nn.SiLU, first=nn.ReLU)
+
+
 NETS = {
     "cnn": cnn,
     "resnet8": resnet8,
     "speednet": speednet,
+    "speednet gelu": speednet_gelu,
     "airbench94": airbench94,
 }
 

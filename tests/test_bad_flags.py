@@ -74,6 +74,8 @@ BAD = """
 --logical_devices=2 --strategy=one_device
 --model=vgg
 --nowhiten
+--activation=gelu
+--activation=tanh --model=speednet
 --model=CNN
 --model_width=0
 --model_width=nan

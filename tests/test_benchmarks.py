@@ -62,13 +62,15 @@ def test_checkpoint_cost_is_measured_in_the_trainer(data_dir):
     assert row["share"] == pytest.approx(row["save s"] / (45 + row["save s"]), rel=1e-3)
 
 
-@pytest.mark.parametrize("name", TWINS)
-def test_a_twin_in_pytorch_has_as_many_parameters(name):
+@pytest.mark.parametrize(
+    ("name", "twins"), [(name, t) for name, a in TWINS.items() for t in a.values()]
+)
+def test_a_twin_in_pytorch_has_as_many_parameters(name, twins):
     pytest.importorskip("torch", reason="PyTorch is installed by those who compare")
     from benchmarks import torch_nets
 
     ours = models.build(ModelConfig(name=name), image_shape=(32, 32, 3), num_classes=10)
-    theirs = torch_nets.NETS[TWINS[name][0]]()
+    theirs = torch_nets.NETS[twins[0]]()
     assert torch_nets.parameters(theirs) == ours.count_params()
 
 

@@ -15,6 +15,7 @@ from trainer.commandline import UsageError
 from trainer.config import Config
 
 FLAGS = [
+    "activation",
     "augment",
     "bias_rate_factor",
     "checkpoint_every_steps",

@@ -14,14 +14,16 @@ from tests.test_resume import SAME, interrupt
 from tests.test_steps import IMAGES, LABELS, without_gpu_kernel
 from trainer import models, network, optim, plan
 from trainer.augment import AlternatingFlip, shrink
-from trainer.choices import Augment, Flip, OptimizerName, Precision
+from trainer.choices import Activation, Augment, Flip, OptimizerName, Precision
 from trainer.config import Config, DataConfig, ModelConfig, OptimConfig
 from trainer.models.layers import Dirac
+from trainer.models.speednet import GELU_SLOPE
 from trainer.models.whitening import FLOOR, filters
 from trainer.run_config import RunConfig
 
 TRICKS = [
     "--model=speednet",
+    "--activation=gelu",
     "--optimizer=muon",
     "--learning_rate=0.05",
     "--bias_rate_factor=4",
@@ -37,7 +39,7 @@ GENERATOR = np.random.default_rng(0)
 
 def speednet_step(cluster, precision: Precision):
     settings = Config(
-        model=ModelConfig(name="speednet", width=0.25),
+        model=ModelConfig(name="speednet", width=0.25, activation=Activation.GELU),
         data=DataConfig(flip=Flip.ALTERNATING, small_pixels=16, augment=Augment.FLIP),
         optim=OptimConfig(name=OptimizerName.MUON, learning_rate=0.2),
         global_batch=32,
@@ -92,6 +94,24 @@ def test_speednet_shows_training_images_to_its_whitening_only_when_asked():
         models.adapt(model, pixels)
         assert np.array_equal(layer.kernel.numpy(), before) != whiten
         assert len(layer.trainable_weights) == (0 if whiten else 2)
+
+
+def test_gelu_is_silu_of_a_gain_that_the_end_takes_out():
+    body = models.build(
+        ModelConfig(name="speednet", width=0.25, activation=Activation.GELU),
+        image_shape=(32, 32, 3),
+        num_classes=10,
+    ).get_layer("body")
+    layer = body.get_layer("group1_a_norm")
+    layer.beta.assign(GENERATOR.normal(0, 3, layer.beta.shape))
+    inner = [body.get_layer(f"group1_a_{part}").output for part in ("norm", "silu")]
+    x = GENERATOR.normal(size=(2, 32, 32, 3)).astype(np.float32)
+    norm, bent = (y.numpy() / GELU_SLOPE for y in keras.Model(body.input, inner)(x))
+    assert norm.min() < -1 and norm.max() > 1
+    exact = keras.activations.gelu(norm, approximate=False)
+    np.testing.assert_allclose(bent, exact, atol=0.021)  # the approximation's error
+    scale = body.get_layer("classes_scale").factor
+    assert scale * GELU_SLOPE == pytest.approx(1 / 9)
 
 
 def test_dirac_kernels_pass_their_input_on():
@@ -187,7 +207,9 @@ def test_a_signal_among_the_small_images_and_a_resume_do_not_change_a_bit(
         assert whole[key] == cut[key]
 
 
-@pytest.mark.parametrize("words", [["--model=cnn"], ["--small_pixels=32"]])
+@pytest.mark.parametrize(
+    "words", [["--model=cnn", "--activation=relu"], ["--small_pixels=32"]]
+)
 def test_small_images_need_a_network_for_them(data_dir, tmp_path, words):
     done = train(data_dir, tmp_path / "run", *TRICKS, *words)
     assert done.returncode == 2

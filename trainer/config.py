@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 from trainer.choices import (
+    Activation,
     Augment,
     Flip,
     OptimizerName,
@@ -84,6 +85,7 @@ class ModelConfig:
     dropout: float | None = None
     sync_batch_norm: bool = False
     whiten: bool = True  # speednet's first convolution is computed, not trained
+    activation: Activation = Activation.RELU  # speednet's, after normalisations
 
     def __post_init__(self) -> None:
         positive(model_width=self.width)
@@ -219,11 +221,13 @@ class Config:
             "--sync_batch_norm has no place in --model=cnn, which normalises nothing; "
             "leave it out",
         )
-        require(
-            model.whiten or model.name == "speednet",
-            f"--nowhiten has no place in --model={model.name}, which computes no "
-            "convolution; leave it out",
-        )
+        gelu = model.activation is Activation.GELU
+        for flag, given in {"nowhiten": not model.whiten, "activation": gelu}.items():
+            require(
+                not given or model.name == "speednet",
+                f"--{flag} belongs to --model=speednet, got --model={model.name}; "
+                "leave it out",
+            )
 
     def _check_shards(self) -> None:
         count, batch = self.elastic_shards, self.global_batch
@@ -258,6 +262,8 @@ class Config:
             data["augment"] = Augment(data["augment"])
             if "flip" in data:  # runs before it had been thought of have none
                 data["flip"] = Flip(data["flip"])
+            if "activation" in model:  # nor this
+                model["activation"] = Activation(model["activation"])
             optim["name"] = OptimizerName(optim["name"])
             optim["schedule"] = Schedule(optim["schedule"])
             rest["precision"] = Precision(rest["precision"])

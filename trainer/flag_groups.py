@@ -78,6 +78,7 @@ def _model(values: flags.FlagValues) -> None:
         "Batch statistics over all replicas instead of each its own.",
     )
     model.switch("whiten", default.whiten, "speednet: computes its first convolution.")
+    model.choice("activation", default.activation, "speednet: after normalisations.")
 
 
 def _optimizer(values: flags.FlagValues) -> None:

@@ -63,6 +63,7 @@ def _config(values: flags.FlagValues) -> cfg.Config:
             dropout=values.dropout,
             sync_batch_norm=values.sync_batch_norm,
             whiten=values.whiten,
+            activation=choices.Activation(values.activation),
         ),
         optim=_optim(values),
         teacher=teacher.asked(values),

@@ -68,7 +68,8 @@ class BatchNorm(keras.layers.Layer):
     Args:
         momentum: of the moving statistics.
         epsilon: added to the variance.
-        scale: whether gamma is trained; False: it is 1.
+        scale: whether gamma is trained; False: it stays `gain`.
+        gain: gamma at first.
         synchronized: normalises with the statistics of the global batch.
     """
 
@@ -78,15 +79,16 @@ class BatchNorm(keras.layers.Layer):
         momentum: float = 0.99,
         epsilon: float = 1e-3,
         scale: bool = True,
+        gain: float = 1.0,
         synchronized: bool = False,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        self.momentum, self.epsilon, self.scale = momentum, epsilon, scale
-        self.synchronized = synchronized
+        self.momentum, self.epsilon = momentum, epsilon
+        self.scale, self.gain, self.synchronized = scale, gain, synchronized
 
     def build(self, shape: tuple) -> None:
-        def weight(name: str, initial: str, trainable: bool) -> keras.Variable:
+        def weight(name: str, initial, trainable: bool) -> keras.Variable:
             return self.add_weight(
                 shape=(shape[-1],),
                 name=name,
@@ -95,7 +97,8 @@ class BatchNorm(keras.layers.Layer):
                 autocast=False,
             )
 
-        self.gamma = weight("gamma", "ones", self.scale)
+        gain = keras.initializers.Constant(self.gain)
+        self.gamma = weight("gamma", gain, self.scale)
         self.beta = weight("beta", "zeros", True)
         self.moving_mean = weight("moving_mean", "zeros", False)
         self.moving_variance = weight("moving_variance", "ones", False)
@@ -171,6 +174,7 @@ class BatchNorm(keras.layers.Layer):
             "momentum": self.momentum,
             "epsilon": self.epsilon,
             "scale": self.scale,
+            "gain": self.gain,
             "synchronized": self.synchronized,
         }
 
