@@ -59,7 +59,8 @@ def compare(name: str, ours: side.Side, theirs: side.Side, threads: int) -> list
         own = {"name": name, "activation": activation, **common}
         for short, policy in PRECISIONS.items():
             asked[f"{activation} {short}"] = (ours, {**own, "precision": policy})
-            for twin in twins:
+        for twin in twins:
+            for short in PRECISIONS:
                 spec = {"name": twin, "precision": short, **common}
                 asked[f"{twin} {short}"] = (theirs, spec)
     sides = {

@@ -9,7 +9,7 @@ import numpy as np
 
 from eval import evaluation, gallery, page, scores, significance
 from eval.subject import Subject
-from trainer import config, files
+from trainer import files, nested
 from trainer.choices import EvalTta
 from trainer.datasets import Split
 
@@ -150,7 +150,7 @@ def _config_differences(first: Entry, second: Entry) -> list[str] | None:
     if None in runs:
         return None
     ours, theirs = (run.config().to_json() for run in runs)
-    return config.differences(ours, theirs)
+    return nested.differences(ours, theirs)
 
 
 def files_of(found: dict[str, Any], split: Split) -> dict[str, bytes]:

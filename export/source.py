@@ -132,6 +132,7 @@ def open_source(values: flags.FlagValues) -> Source:
     return Source(
         run=run,
         subject=subject,
+        # A run's model is a CheckpointModel: what is exported is what was asked.
         network=Network(predictor.model.network, temperature),
         builder=builder,
         exam=_exam(test, predictor, temperature, values.verify_sample),

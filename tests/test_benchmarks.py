@@ -7,6 +7,7 @@ import pytest
 from benchmarks.against_pytorch import TWINS
 from tests.conftest import ROOT, command
 from trainer import models
+from trainer.choices import Activation
 from trainer.config import ModelConfig
 
 COMMANDS = sorted(
@@ -63,14 +64,16 @@ def test_checkpoint_cost_is_measured_in_the_trainer(data_dir):
 
 
 @pytest.mark.parametrize(
-    ("name", "twins"), [(name, t) for name, a in TWINS.items() for t in a.values()]
+    ("name", "activation", "twin"),
+    [(n, a, t) for n, of in TWINS.items() for a, all_ in of.items() for t in all_],
 )
-def test_a_twin_in_pytorch_has_as_many_parameters(name, twins):
+def test_a_twin_in_pytorch_has_as_many_parameters(name, activation, twin):
     pytest.importorskip("torch", reason="PyTorch is installed by those who compare")
     from benchmarks import torch_nets
 
-    ours = models.build(ModelConfig(name=name), image_shape=(32, 32, 3), num_classes=10)
-    theirs = torch_nets.NETS[twins[0]]()
+    config = ModelConfig(name=name, activation=Activation(activation))
+    ours = models.build(config, image_shape=(32, 32, 3), num_classes=10)
+    theirs = torch_nets.NETS[twin]()
     assert torch_nets.parameters(theirs) == ours.count_params()
 
 

@@ -103,3 +103,8 @@ def test_unknown_names_are_refused(tmp_path, name):
     with pytest.raises(UsageError, match="--dataset="):
         datasets.locate(name, str(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_folder_s_name_is_refused():
+    with pytest.raises(UsageError, match="--data_dir= is empty"):
+        datasets.locate("digits", "")

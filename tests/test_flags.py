@@ -122,6 +122,12 @@ def test_flags_txt_gives_the_same_config_again(tmp_path):
 def test_config_survives_json():
     config, _ = read("--optimizer=sgd", "--momentum=0.8", "--schedule=triangle")
     assert Config.from_json(config.to_json()) == config
+    bent, _ = read("--model=speednet", "--activation=gelu")
+    assert Config.from_json(bent.to_json()) == bent
+    older = config.to_json()  # than what it does not name
+    assert "activation" not in older["model"]
+    del older["data"]["flip"]
+    assert Config.from_json(older) == config
     with pytest.raises(ValueError, match="not a config"):
         Config.from_json(config.to_json() | {"colour": "blue"})
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.conftest import ROOT
-from trainer.heartbeat import LOST, Heartbeat
+from trainer.heartbeat import LOST, WAITED_FOR, Heartbeat
 
 WAITING = """
 import pathlib, sys, time
@@ -20,12 +20,12 @@ time.sleep(60)
 
 
 @pytest.mark.parametrize(
-    ("phase", "left_alone"), [("evaluate", True), ("train", False)]
+    ("phase", "left_alone"), [*((p, True) for p in WAITED_FOR), ("train", False)]
 )
-def test_a_worker_waits_for_a_chief_that_validates(tmp_path, phase, left_alone):
+def test_a_worker_waits_for_a_chief_that_is_busy(tmp_path, phase, left_alone):
     command = [sys.executable, "-c", WAITING, str(tmp_path)]
     worker = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    end = time.monotonic() + 4
+    end = time.monotonic() + 3
     while time.monotonic() < end and worker.poll() is None:
         sign = {"step": 5, "phase": phase, "time": time.time()}
         (tmp_path / "new").write_text(json.dumps(sign))

@@ -157,6 +157,8 @@ def test_a_worker_adds_its_strategy_and_wants_a_run_directory(capsys):
 
     assert worker.main(["--", "--epochs=3"], environment, execute) == 2
     assert "--run_dir is missing" in capsys.readouterr().err
+    assert worker.main(["--", "--run_dir=/\udcff"], environment, execute) == 2
+    assert "not UTF-8" in capsys.readouterr().err
     words = ["--", "--epochs=3", "--run_dir=/runs/a"]
     worker.main(words, environment, execute)
     (command,) = started

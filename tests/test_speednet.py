@@ -102,7 +102,11 @@ def test_gelu_is_silu_of_a_gain_that_the_end_takes_out():
         image_shape=(32, 32, 3),
         num_classes=10,
     ).get_layer("body")
-    layer = body.get_layer("group1_a_norm")
+    norms = [layer for layer in body.layers if layer.name.endswith("_norm")]
+    for norm in norms:
+        np.testing.assert_allclose(norm.gamma, GELU_SLOPE)
+        assert [weight.name for weight in norm.trainable_weights] == ["beta"]
+    layer = norms[0]
     layer.beta.assign(GENERATOR.normal(0, 3, layer.beta.shape))
     inner = [body.get_layer(f"group1_a_{part}").output for part in ("norm", "silu")]
     x = GENERATOR.normal(size=(2, 32, 32, 3)).astype(np.float32)

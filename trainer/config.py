@@ -5,7 +5,6 @@ refused when its Config differs.
 """
 
 import dataclasses
-import enum
 import math
 from typing import Any
 
@@ -18,6 +17,7 @@ from trainer.choices import (
     Schedule,
 )
 from trainer.limits import positive, require
+from trainer.nested import plain
 from trainer.teaching import TeacherConfig
 
 
@@ -244,8 +244,14 @@ class Config:
         require(self.deterministic, f"{text} out")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain nested dictionaries, enums as their values."""
-        return plain(dataclasses.asdict(self))
+        """Plain nested dictionaries, enums as their values.
+
+        ReLU is not named: runs from before there was a choice go on and are rechecked.
+        """
+        fields = plain(dataclasses.asdict(self))
+        if self.model.activation is Activation.RELU:
+            del fields["model"]["activation"]
+        return fields
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "Config":
@@ -262,7 +268,7 @@ class Config:
             data["augment"] = Augment(data["augment"])
             if "flip" in data:  # runs before it had been thought of have none
                 data["flip"] = Flip(data["flip"])
-            if "activation" in model:  # nor this
+            if "activation" in model:
                 model["activation"] = Activation(model["activation"])
             optim["name"] = OptimizerName(optim["name"])
             optim["schedule"] = Schedule(optim["schedule"])
@@ -277,24 +283,3 @@ class Config:
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a config of this version: {error}") from error
-
-
-def plain(value: Any) -> Any:
-    """Nested dictionaries with every enum replaced by its value."""
-    if isinstance(value, dict):
-        return {name: plain(item) for name, item in value.items()}
-    return value.value if isinstance(value, enum.Enum) else value
-
-
-def differences(
-    ours: dict[str, Any], theirs: dict[str, Any], path: str = ""
-) -> list[str]:
-    """The fields in which two nested dictionaries differ, as 'a.b: 1 != 2'."""
-    found = []
-    for name in sorted(ours.keys() | theirs.keys()):
-        mine, other = ours.get(name), theirs.get(name)
-        if isinstance(mine, dict) and isinstance(other, dict):
-            found += differences(mine, other, f"{path}{name}.")
-        elif mine != other:
-            found.append(f"{path}{name}: {mine!r} != {other!r}")
-    return found

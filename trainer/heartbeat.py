@@ -19,7 +19,8 @@ VARIABLE = "TRAINER_HEARTBEAT_FILE"
 LOST = 175  # a peer or the storage: restart the whole group
 COMPILE_SECS = 600.0
 CHIEF = 0
-WAITED_FOR = ("compile", "teach", "evaluate", "save")  # the chief's, while peers wait
+# What a chief does while its peers wait for it.
+WAITED_FOR = ("restore", "compile", "teach", "evaluate", "save")
 UNHURRIED = ("compile", "restore")  # the chief may wait for the last owner's lease
 MEET_HANGS = 4  # times hang_secs until the last peer has to be there
 
@@ -116,7 +117,7 @@ class Heartbeat:
             return None
 
     def _chief_is_busy(self) -> bool:
-        """Whether this worker has reason to wait: a validation may take minutes."""
+        """Whether this worker has reason to wait: the chief may take minutes."""
         sign = self._sign(CHIEF) if self._worker != CHIEF else None
         if sign is None or sign.get("phase") not in WAITED_FOR:
             return False

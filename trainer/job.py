@@ -34,11 +34,12 @@ from trainer import (
 )
 from trainer.clock import Clock, Pace
 from trainer.commandline import UsageError
-from trainer.config import Config, plain
+from trainer.config import Config
 from trainer.evaluation import Evaluator, Scores, score
 from trainer.forecast import Forecast
 from trainer.heartbeat import Heartbeat
 from trainer.images import Images
+from trainer.nested import plain
 from trainer.progress import Progress, duration
 from trainer.run_config import RunConfig
 from trainer.runs import Run

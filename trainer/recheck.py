@@ -18,7 +18,7 @@ from absl import flags
 from trainer import commandline, quiet, runs, signals
 from trainer.choices import Strategy
 from trainer.commandline import Failure, UsageError
-from trainer.config import differences
+from trainer.nested import differences
 from trainer.run_config import RunConfig
 
 if typing.TYPE_CHECKING:

@@ -9,8 +9,8 @@ from trainer import checkpoints, environment
 from trainer.choices import Resume
 from trainer.cluster import Cluster
 from trainer.commandline import Stopped, UsageError
-from trainer.config import differences
 from trainer.heartbeat import LOST
+from trainer.nested import differences
 
 if typing.TYPE_CHECKING:
     from trainer.job import Job

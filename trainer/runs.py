@@ -18,7 +18,8 @@ from typing import Any
 from trainer import files
 from trainer.choices import EvalTta, Resume
 from trainer.commandline import UsageError
-from trainer.config import Config, differences
+from trainer.config import Config
+from trainer.nested import differences
 from trainer.run_config import RunConfig
 
 LATEST = "latest"
