@@ -1,6 +1,7 @@
 """speednet and its tricks: whitening, Muon, small images, alternating flips."""
 
 import json
+import re
 import signal
 import types
 
@@ -219,3 +220,10 @@ def test_small_images_need_a_network_for_them(data_dir, tmp_path, words):
     assert done.returncode == 2
     assert "--small_pixels" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_times_small_images_and_whole_ones(data_dir, tmp_path):
+    done = train(data_dir, tmp_path / "run", *TRICKS, "--dry_run", check=True)
+    found = re.search(r"takes ([\d.]+) s, later ([\d.]+) s .*all about", done.stdout)
+    assert float(found[1]) > 0
+    assert float(found[2]) > 0

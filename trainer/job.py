@@ -149,13 +149,16 @@ def _heartbeat(run: Run, run_config: RunConfig) -> Heartbeat:
 
 
 def _rehearse(job: Job) -> None:
-    """--dry_run: one step, its time, the plan; nothing is written."""
+    """--dry_run: steps, their time, the plan; nothing is written."""
     _check_space(job)
-    call = next(job.calls(Pace(1)))
-    job.trainer(call.step, call.rows, call.rates)
-    start = time.monotonic()
-    outcome = job.trainer(call.step, call.rows, call.rates)
-    step_secs = time.monotonic() - start
+    call, small = next(job.calls(Pace(1))), job.plan.small_steps
+    counts = {0: small, small: job.plan.total_steps - small}  # by their first step
+    secs = {}
+    for step in (step for step, count in counts.items() if count):
+        job.trainer(step, call.rows, call.rates)
+        start = time.monotonic()
+        outcome = job.trainer(step, call.rows, call.rates)
+        secs[step] = time.monotonic() - start
     _say_plan(job)
     count = flops.training(
         job.config, job.plan, job.data.image_shape, len(job.data.train.names)
@@ -167,8 +170,10 @@ def _rehearse(job: Job) -> None:
     if job.config.teacher is not None:
         job.progress.say("the teacher is not asked: in this step it answers zeros")
     print(
-        f"a step takes {step_secs:.3f} s (loss {outcome.metrics[0, 0]:.4f}), all about "
-        f"{duration(step_secs * job.plan.total_steps)}; nothing was written"
+        f"a step takes {' s, later '.join(f'{each:.3f}' for each in secs.values())} s "
+        f"(loss {outcome.metrics[0, 0]:.4f}), all about "
+        f"{duration(sum(counts[step] * each for step, each in secs.items()))}; "
+        "nothing was written"
     )
 
 
