@@ -227,3 +227,12 @@ def test_a_dry_run_times_small_images_and_whole_ones(data_dir, tmp_path):
     found = re.search(r"takes ([\d.]+) s, later ([\d.]+) s .*all about", done.stdout)
     assert float(found[1]) > 0
     assert float(found[2]) > 0
+
+
+def test_a_resume_with_another_activation_is_refused_by_name(data_dir, tmp_path):
+    bent = train(data_dir, tmp_path / "run", *TRICKS, "--train_steps=6", check=True)
+    assert "weights" in bent.stdout
+    words = ["--train_steps=6", "--activation=relu"]
+    done = train(data_dir, tmp_path / "run", *TRICKS, *words)
+    assert done.returncode == 2
+    assert "model.activation: 'gelu' != 'relu'" in done.stderr

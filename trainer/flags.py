@@ -122,7 +122,7 @@ def _directory(name: str, value: str | None) -> str | None:
     if value is None:
         return None
     if value == "" or "\0" in value:
-        raise ValueError(f"--{name}={value!r} must name a directory")
+        raise ValueError(f"--{name}={value!r} must name a directory, or be left out")
     remote = "://" in value
     if remote and name != "data_dir":  # TFDS reads buckets, runs are plain files
         raise ValueError(f"--{name}={value} must be a folder of this machine")

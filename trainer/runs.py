@@ -19,7 +19,7 @@ from trainer import files
 from trainer.choices import EvalTta, Resume
 from trainer.commandline import UsageError
 from trainer.config import Config
-from trainer.nested import differences
+from trainer.nested import differences, plain
 from trainer.run_config import RunConfig
 
 LATEST = "latest"
@@ -140,9 +140,9 @@ def admit(run: Run, config: Config, run_config: RunConfig) -> None:
         raise UsageError(
             f"--resume=never, but {run.path} holds a run; name another --run_dir"
         )
-    theirs, ours = run.recorded().get("config"), config.to_json()
-    if not isinstance(theirs, dict):
+    if not isinstance(run.recorded().get("config"), dict):
         raise UsageError(f"{run.path / 'config.json'} holds no config; it is damaged")
+    theirs, ours = (plain(dataclasses.asdict(each)) for each in (run.config(), config))
     if found := differences(theirs, ours):
         named = "; ".join(found)[:500]
         raise UsageError(
