@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tests import test_steps
 from tests.eval_kit import softmax
+from tests.test_gpu_kernels import without_gpu_kernel
 from trainer import data, datasets, distillation, network, plan
 from trainer.choices import Augment, Precision
 from trainer.config import Config, DataConfig, ModelConfig
@@ -81,7 +82,7 @@ def test_any_number_of_replicas_is_taught_the_same_in_float64(replicas):
     _, losses, _ = run(replicas(1), settings)
     _, shared, trainer = run(replicas(2), settings)
     np.testing.assert_allclose(shared, losses, rtol=0, atol=1e-9)
-    assert not test_steps.without_gpu_kernel(trainer.graph)
+    assert not without_gpu_kernel(trainer.graph)
     _, alone, _ = run(replicas(1), config(precision=Precision.FLOAT64))
     assert np.abs(alone - losses).max() > 0.1
 

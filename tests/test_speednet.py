@@ -11,8 +11,9 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import result, train
+from tests.test_gpu_kernels import without_gpu_kernel
 from tests.test_resume import SAME, interrupt
-from tests.test_steps import IMAGES, LABELS, without_gpu_kernel
+from tests.test_steps import IMAGES, LABELS
 from trainer import models, network, optim, plan
 from trainer.augment import AlternatingFlip, shrink
 from trainer.choices import Activation, Augment, Flip, OptimizerName, Precision
