@@ -65,7 +65,7 @@ def test_the_builtin_eval_is_not_shadowed():
 def test_files_and_functions_are_small():
     for path in [*SOURCES, *(ROOT / "benchmarks").glob("*.py")]:
         text = path.read_text()
-        assert len(text.splitlines()) <= 300, path
+        assert len(text.splitlines()) <= 500, path  # a concept a file, not a noun
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef):
                 size = node.end_lineno - node.lineno + 1
