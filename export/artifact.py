@@ -97,7 +97,7 @@ def _locked(path: pathlib.Path) -> int:
     Raises:
         BlockingIOError: another process has it.
     """
-    lock = os.open(path, os.O_RDWR | os.O_CREAT)
+    lock = files.open_regular(path, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -1,7 +1,10 @@
 """The log files of a job: one a worker, all attempts after each other."""
 
 import contextlib
+import errno
+import os
 import pathlib
+import stat
 import time
 
 RUN_MARK = "config.json"  # the trainer wrote it: from then on it is a run
@@ -29,6 +32,15 @@ class Log:
             return
         with contextlib.suppress(OSError):  # a storage that is lost may come back
             self.path.parent.mkdir(exist_ok=True)
-            with self.path.open("ab") as file:
+            with open(self.path, "ab", opener=_open_regular) as file:
                 file.write(self._kept)
             self._kept = b""
+
+
+def _open_regular(path: str, flags: int) -> int:
+    """Opens no link, and no pipe that would wait: others may write in that folder."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", path)
+    return descriptor

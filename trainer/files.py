@@ -1,23 +1,95 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and files whose content is not ours.
 
+A run directory or a data folder may be a place where others write: nothing is opened
+for writing through a link that somebody left there, and nothing is read that is larger
+than what we would have written.
+"""
+
+import errno
 import json
 import os
 import pathlib
+import stat
 from typing import Any
+
+JSON_BYTES = 16 << 20  # 22,000 classes have 1 MB; parsed, 16 MiB are below 1 GB
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
     """Writes beside `path`, flushes to disk and renames."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(beside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        write_new(beside, content, durable=True)
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
     sync_directory(path.parent)
+
+
+def write_new(path: pathlib.Path, content: bytes, *, durable: bool = False) -> None:
+    """Writes a file of its own at `path`, whatever had that name; a link is removed."""
+    path.unlink(missing_ok=True)
+    descriptor = open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
+
+
+def open_regular(path: pathlib.Path, flags: int) -> int:
+    """The open file at `path`, made if `flags` say so; the caller truncates.
+
+    Raises:
+        OSError: also if a link, a pipe or a device is there.
+    """
+    try:
+        # Not blocking: a pipe would wait for whoever reads it.
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise _odd(path) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _odd(path)
+    return descriptor
+
+
+def _odd(path: pathlib.Path) -> OSError:
+    text = "a link or no regular file; remove it"
+    return OSError(errno.EINVAL, text, str(path))
+
+
+def read_bytes(path: pathlib.Path, limit: int) -> bytes:
+    """The content of a regular file of at most `limit` bytes; links are followed.
+
+    Raises:
+        OSError: also if it is larger, or no regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        text = f"it has more than the {limit:,} bytes that it may have"
+        raise OSError(errno.EFBIG, text, str(path))
+    return content
+
+
+def read_json(path: pathlib.Path) -> Any:
+    """What the JSON file at `path` holds.
+
+    Raises:
+        OSError: it is not there, or larger than JSON_BYTES.
+        ValueError: it is no JSON.
+    """
+    content = read_bytes(path, JSON_BYTES)
+    try:
+        return json.loads(content)
+    except RecursionError as error:
+        raise ValueError(f"{path} is nested too deeply") from error
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:

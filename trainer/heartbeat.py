@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 
+from trainer import files
 from trainer.commandline import Stopped
 
 VARIABLE = "TRAINER_HEARTBEAT_FILE"
@@ -111,7 +112,7 @@ class Heartbeat:
 
     def _sign(self, worker: int) -> dict | None:
         try:
-            sign = json.loads((self._folder / f"{worker}.json").read_bytes())
+            sign = files.read_json(self._folder / f"{worker}.json")
             return {"time": float(sign["time"]), **sign}
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -146,7 +147,7 @@ def _replace(path: pathlib.Path, sign: dict) -> None:
     mine = f"{os.getpid()}-{threading.get_ident()}"
     beside = path.with_name(f".{path.name}.{mine}")
     try:
-        beside.write_text(json.dumps(sign))
+        files.write_new(beside, json.dumps(sign).encode())
         beside.replace(path)
     except OSError:
         with contextlib.suppress(OSError):

@@ -16,6 +16,7 @@ from trainer import (
     cluster,
     data,
     environment,
+    files,
     flags,
     flops,
     lessons,
@@ -231,7 +232,7 @@ def _record(job: Job, *, resumed: bool) -> None:
     summaries.keep_until(run.tensorboard, step, job.progress.say)
     metrics.keep_until(run.metrics, step, job.progress.say)
     if not resumed:
-        (run.path / "flags.txt").write_text(flags.flag_file())
+        files.write_bytes(run.path / "flags.txt", flags.flag_file().encode())
         run.write("environment.json", job.environment)
         recorded = {
             "version": 1,

@@ -4,6 +4,8 @@ import os
 import pathlib
 from collections.abc import Callable
 
+from trainer import files
+
 
 class Journal:
     """Appends records to the file at `path`.
@@ -14,7 +16,7 @@ class Journal:
 
     def __init__(self, path: pathlib.Path, say: Callable[[str], None]) -> None:
         self._path, self._say = path, say
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._file = files.open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._end = os.fstat(self._file).st_size
         self._waiting: list[bytes] = []
         self._failing = False

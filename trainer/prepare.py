@@ -7,6 +7,7 @@ Synopsis::
 
 import contextlib
 import fcntl
+import os
 import pathlib
 import queue
 import shutil
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterator
 
 from absl import flags
 
-from trainer import commandline, quiet
+from trainer import commandline, files, quiet
 from trainer.commandline import UsageError, first_line
 
 if typing.TYPE_CHECKING:
@@ -93,13 +94,14 @@ def _turn(
     root = pathlib.Path(builder._data_dir_root)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        lock = open(root / f".{builder.name}.preparing", "w")  # noqa: SIM115
+        path = root / f".{builder.name}.preparing"
+        lock = files.open_regular(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise UsageError(
             f"--dataset={builder.name} is not prepared and --data_dir={root} cannot be "
-            f"written: {error.strerror}; name another --data_dir"
+            f"written: {error.filename}: {error.strerror};\nname another --data_dir"
         ) from error
-    with lock:
+    with open(lock, "rb"):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -189,6 +189,10 @@ def _check_layout(run: Run) -> None:
     for path in (run.metrics, run.path / "result.json", run.path / "environment.json"):
         if os.path.isdir(path):
             wrong = f"{path} is a directory and should be a file"
+        elif os.path.exists(path) and not os.path.isfile(path):
+            wrong = f"{path} is a pipe or a device and should be a file"
+    if os.path.islink(run.metrics):  # appending would write what it points at
+        wrong = f"{run.metrics} is a link and should be a file"
     if wrong:
         raise UsageError(f"{wrong}; move it away, or name another --run_dir")
 

@@ -6,7 +6,6 @@ validation/confusion; the graph; hparams.
 """
 
 import io
-import os
 import pathlib
 import socket
 import struct
@@ -102,18 +101,13 @@ def keep_until(
     is removed too: whoever continues a run will write it.
     """
     for path in sorted(directory.glob("events.out.tfevents.*")):
-        kept = _events_until(path, step, say) if step else []
+        own = path.is_file() and not path.is_symlink()
+        kept = _events_until(path, step, say) if step and own else []
         if not any(event.HasField("summary") for event in kept):
             path.unlink()
             continue
-        beside = path.with_name(f".{path.name}")
-        with tf.io.TFRecordWriter(str(beside)) as writer:
-            for event in kept:
-                writer.write(event.SerializeToString())
-        with open(beside, "rb") as written:
-            os.fsync(written.fileno())
-        beside.replace(path)
-        files.sync_directory(directory)
+        records = [_record(event.SerializeToString()) for event in kept]
+        files.write_bytes(path, b"".join(records))
 
 
 def _events_until(
