@@ -6,11 +6,12 @@ FlagValues of its own, under headings that stand in for module names.
 """
 
 import math
-import os
 import sys
 from collections.abc import Callable, Sequence
 
 from absl import flags
+
+from launch import streams
 
 FAILED = 1
 WRONG_USAGE = 2  # exit codes; after 2 nothing was written
@@ -31,6 +32,8 @@ def run(
     define: Callable[[flags.FlagValues], None],
     command: Command,
     arguments: Sequence[str] | None = None,
+    *,
+    prints: bool = True,
 ) -> int:
     """Parses `arguments` (default: the process'), runs `command`; its exit code.
 
@@ -38,28 +41,39 @@ def run(
       doc: the command's module docstring; its first line starts with `name: `.
       define: declares the command's flags.
       command: called with the parsed flags and what stands after `--`.
+      prints: whether stdout is what the command is for; if not, its loss changes no
+        exit code.
     """
-    own, after = _split(list(sys.argv[1:] if arguments is None else arguments))
+    name = doc.partition(":")[0]
+    with streams.lasting() as out:
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        prints = prints or bool(_HELP.intersection(_split(words)[0]))
+        if prints:  # a manifest is UTF-8, whatever the terminal takes
+            streams.encode(out)
+        code = _code(doc, define, command, words)
+        out.flush()
+        if out.lost and not out.left:
+            print(f"{name}: stdout took no more: {out.lost}", file=sys.stderr)
+            code = code or (FAILED if prints else 0)
+    return code
+
+
+def _code(doc: str, define, command: Command, words: list[str]) -> int:
+    own, after = _split(words)
     values = flags.FlagValues()
     define(values)
     name = doc.partition(":")[0]
     try:
         if _HELP.intersection(own):
             print(_help(doc, values))
-            code = 0
-        else:
-            _parse(values, own)
-            if "--" in after:
-                raise UsageError(
-                    "a second `--` stands among the trainer's flags; leave it out, "
-                    "one alone ends this command's flags"
-                )
-            code = command(values, after)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # `| head`; Python flushes once more on its way out
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+            return 0
+        _parse(values, own)
+        if "--" in after:
+            raise UsageError(
+                "a second `--` stands among the trainer's flags; leave it out, "
+                "one alone ends this command's flags"
+            )
+        return command(values, after)
     except KeyboardInterrupt:
         print(f"{name}: stopped by SIGINT", file=sys.stderr)
         return INTERRUPTED

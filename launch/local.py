@@ -61,7 +61,7 @@ def define(values: flags.FlagValues) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The job's exit code."""
-    return commandline.run(__doc__, define, _supervise, arguments)
+    return commandline.run(__doc__, define, _supervise, arguments, prints=False)
 
 
 def _supervise(values: flags.FlagValues, trainer_flags: list[str]) -> int:

@@ -12,7 +12,6 @@ absl's own ``--help`` exits 1 and shows the main module's flags only, and its ba
 exit 1; here ``--help`` exits 0 and wrong usage exits 2 with at most two lines.
 """
 
-import os
 import sys
 import textwrap
 import traceback
@@ -20,6 +19,8 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from absl import app, flags
+
+from trainer import streams
 
 UsageError = app.UsageError  # wrong usage, config or input: nothing was written
 
@@ -103,24 +104,28 @@ def run(
 ) -> NoReturn:
     """Parses sys.argv, calls `main`, exits with its code or the error's.
 
+    Whether its words could be read changes no code: what is done is done.
+
     A command with `words`, which --help shows, gives its `main` those that are no
     flags; without it a word is an error.
     """
     argv = sys.argv
-    try:
-        if any(word in ("--help", "-help", "-h") for word in argv[1:]):
-            print(help_text(name, summary, values, words))
-            code = 0
-        else:
-            found = parse(values, argv, words)
-            code = (main(found) if words else main()) or 0
-        sys.stdout.flush()
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = FAILED
-    except (KeyboardInterrupt, Stopped, Exception) as error:  # noqa: BLE001
-        code, message = _verdict(error)
-        _explain(name, message, values)
+    with streams.lasting() as out:
+        asked = any(word in ("--help", "-help", "-h") for word in argv[1:])
+        try:
+            if asked:
+                print(help_text(name, summary, values, words))
+                code = 0
+            else:
+                found = parse(values, argv, words)
+                code = (main(found) if words else main()) or 0
+        except (KeyboardInterrupt, Stopped, Exception) as error:  # noqa: BLE001
+            code, message = _verdict(error)
+            _explain(name, message, values)
+        out.flush()
+        if out.lost and not out.left:
+            print(f"{name}: stdout took no more: {out.lost}", file=sys.stderr)
+            code = code or (FAILED if asked else 0)
     sys.exit(code)
 
 
