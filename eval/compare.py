@@ -62,7 +62,8 @@ def _entries(chosen: list["Subject"], values: flags.FlagValues) -> list["Entry"]
 
     builder = report.builder(chosen[0], values)
     split = evaluation.split_of(builder, "test")
-    return contest.enter(chosen, split, builder, EvalTta(values.eval_tta))
+    tta = EvalTta(values.eval_tta)
+    return contest.enter(chosen, split, builder, tta, say=report.tell)
 
 
 if __name__ == "__main__":

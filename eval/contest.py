@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,13 +51,17 @@ def enter(
     split: Split,
     builder: "tfds.core.DatasetBuilder",
     tta: EvalTta = EvalTta.NONE,
+    *,
+    say: Callable[[list[str]], None],
 ) -> list[Entry]:
     """Evaluates each subject on `split`, a test split of `builder`, in the same way.
 
     All are opened before the first is evaluated, so that one which does not fit is
-    found before anything is written.
+    found before anything is written; `say` hears what must be known of their data.
     """
     predictors = [evaluation.opened(subject, split, tta) for subject in subjects]
+    for subject in subjects:
+        say(evaluation.remarks(subject, split, builder.info.full_name))
     return [
         _entry(evaluation.evaluate(subject, predictor, split, builder))
         for subject, predictor in zip(subjects, predictors, strict=True)
@@ -84,7 +88,7 @@ def build(entries: Sequence[Entry]) -> dict[str, Any]:
         "created": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC",
         "data": {
             "dataset": first.dataset,
-            "split": "test",
+            "split": split.split,
             "images": len(split.labels),
             "classes": list(split.names),
             "sha256": split.sha256,
@@ -106,7 +110,11 @@ def _row(entry: Entry) -> dict[str, Any]:
         scores.ties(given),
     )
     named = dict(zip(_NAMES, values, strict=True))
-    how = {"calibration": entry.state, "eval_tta": entry.tta.value}
+    how = {
+        "calibration": entry.state,
+        "eval_tta": entry.tta.value,
+        "remarks": evaluation.remarks(entry.subject, entry.split, entry.dataset),
+    }
     return entry.subject.facts | how | named
 
 

@@ -35,6 +35,7 @@ def build(
             "output": evaluation.predictor.output.value,
             "output_was_given": evaluation.predictor.given,
         },
+        "remarks": evaluation.remarks,
         "eval_tta": evaluation.predictor.tta.value,
         "data": _data(evaluation),
         "calibration": {
@@ -59,7 +60,7 @@ def _data(evaluation: Evaluation) -> dict[str, Any]:
     own = noted.get("test")
     return {
         "dataset": evaluation.dataset,
-        "split": "test",
+        "split": split.split,
         "images": len(split.labels),
         "classes": list(split.names),
         "sha256": split.sha256,

@@ -11,9 +11,8 @@ from eval.calibration import Calibration
 from eval.predictors import Predictor
 from eval.progress import Tick
 from eval.subject import Subject
-from trainer import datasets, quiet, tta
+from trainer import classes, datasets, quiet, tta
 from trainer.choices import EvalTta
-from trainer.commandline import UsageError
 from trainer.datasets import Split
 
 if TYPE_CHECKING:
@@ -39,6 +38,11 @@ class Evaluation:
     calibration: Calibration
     probabilities: np.ndarray
     floor: float
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader must know of the data before the figures."""
+        return remarks(self.subject, self.split, self.dataset)
 
     @property
     def softened(self) -> np.ndarray:
@@ -81,16 +85,40 @@ def opened(
     Raises:
         UsageError: it does not classify such images.
     """
-    labels = subject.manifest.get("labels")
-    if labels and list(labels) != list(split.names):
-        raise UsageError(
-            f"{subject.name} has the classes {', '.join(map(str, labels[:5]))}, ...;"
-            f" the data set {', '.join(split.names[:5])}, ...; --dataset names another"
+    own, shape = subject.classes, split.images.shape[1:]
+    classes.check_shape(subject.image_shape, shape, subject.name)
+    places = None if own is None else classes.order(own, split.names, subject.name)
+    predictor = subject.open(shape, len(split.names))
+    predictor.check(shape, len(split.names))
+    return predictor.ordered(places).averaging(eval_tta)
+
+
+def remarks(subject: Subject, split: Split, dataset: str) -> list[str]:
+    """A line each for classes in another order and for data not the model's own."""
+    found = [classes.remark(subject.classes, split.names, subject.name)]
+    own = subject.trained_on.get("test")
+    if own not in (None, split.sha256):
+        found.append(
+            f"{dataset}, {split.split}, is not the test split that belongs to the"
+            f" training data of {subject.name}: {split.sha256[:12]} here,"
+            f" {own[:12]} there"
         )
-    shape, classes = split.images.shape[1:], len(split.names)
-    predictor = subject.open(shape, classes)
-    predictor.check(shape, classes)
-    return predictor.averaging(eval_tta)
+    elif own is None and subject.dataset is None:
+        found.append(
+            f"{subject.name} does not say what it was trained on: it is asked about"
+            f" {dataset}, {split.split}"
+        )
+    elif own is None and not _named(subject.dataset, dataset):
+        found.append(
+            f"{subject.name} was trained on {subject.dataset}: it is asked about"
+            f" {dataset}, {split.split}"
+        )
+    return [line for line in found if line]
+
+
+def _named(name: str, full_name: str) -> bool:
+    """Whether a data set's full name, with version, is that of `name`."""
+    return f"{full_name}/".startswith(f"{name.split(':')[0]}/")
 
 
 def evaluate(
@@ -105,7 +133,7 @@ def evaluate(
         ValueError: an answer is not finite or no probability.
     """
     answers = len(split.images) * tta.count(predictor.tta)
-    with progress.bar(answers, "test images") as tick:
+    with progress.bar(answers, f"{split.split} images") as tick:
         probabilities = predictor(split.images, tick)
     scores.check(probabilities, split.labels)
     return Evaluation(

@@ -35,6 +35,8 @@ class Predictor:
         output: what its answers are; AUTO until the first call has seen them.
         given: whether the caller's word, not the automatic rule, decided that.
         tta: the views of an image that its answers are the mean over.
+        places: of the data set's classes among the model's; None where they are the
+            same.
     """
 
     def __init__(
@@ -43,10 +45,12 @@ class Predictor:
         model: Model,
         output: Output = Output.AUTO,
         tta: EvalTta = EvalTta.NONE,
+        places: np.ndarray | None = None,
     ) -> None:
         self.name = name
         self.output = output
         self.tta = tta
+        self.places = places
         self.given = output is not Output.AUTO
         self.model = model
 
@@ -57,7 +61,11 @@ class Predictor:
 
     def averaging(self, tta: EvalTta) -> "Predictor":
         """The same model; its answers are means over the views of `tta`."""
-        return Predictor(self.name, self.model, self.output, tta)
+        return Predictor(self.name, self.model, self.output, tta, self.places)
+
+    def ordered(self, places: np.ndarray | None) -> "Predictor":
+        """The same model; its answers are in the order of the data set's classes."""
+        return Predictor(self.name, self.model, self.output, self.tta, places)
 
     def check(self, shape: tuple[int, ...], classes: int) -> None:
         """Raises UsageError unless it classifies images of `shape` into `classes`."""
@@ -96,7 +104,13 @@ class Predictor:
         raw = self.model(images, tick)
         if self.output is Output.AUTO:
             self.output = outputs.kind(raw, self.model.step)
-        return raw
+        if self.places is None:
+            return raw
+        if raw.shape[1] != len(self.places):
+            raise ValueError(
+                f"it answers {raw.shape[1]} classes where {len(self.places)} are named"
+            )
+        return raw[:, self.places]
 
     def _probabilities(self, raw: np.ndarray) -> np.ndarray:
         return outputs.probabilities(raw, self.output, self.model.step)

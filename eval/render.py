@@ -114,12 +114,7 @@ def _notes(report: Mapping[str, Any]) -> list[str]:
             "views of each image. No exported file does that by itself; what ships has "
             "the scores of a report without --eval_tta."
         )
-    if report["data"]["same_as_trained"] is False:
-        notes.append(
-            "This is not the test split that belongs to the training data: "
-            f"{report['data']['sha256'][:12]} here, "
-            f"{report['data']['trained_on']['test'][:12]} there."
-        )
+    notes += [f"{line}." for line in report["remarks"]]
     notes += _noted(report, tta)
     if report["calibration"]["state"] == "uncalibrated":
         notes.append(report["calibration"]["why"])

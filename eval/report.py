@@ -153,7 +153,7 @@ def main(values: flags.FlagValues) -> None:
     low, high = report["scores"]["accuracy_interval"]
     print(
         f"{chosen.name}: {report['scores']['accuracy']:.2%} of"
-        f" {report['scores']['images']:,} test images{tta.words}"
+        f" {report['scores']['images']:,} {report['data']['split']} images{tta.words}"
         f" (95 %: {low:.2%} to {high:.2%}),"
         f" NLL {best['nll']:.4f}, ECE {best['ece']:.2%},"
         f" {report['calibration']['state']}\n{out / render.PAGE}"
@@ -192,11 +192,17 @@ def builder(chosen: "Subject", values: flags.FlagValues):
     """The prepared data set that the flags name, or else the subject's own."""
     from trainer import prepare
 
-    name = chosen.dataset if values.dataset is None else values.dataset
+    name = chosen.dataset or "cifar10" if values.dataset is None else values.dataset
     if not name:
         raise UsageError("--dataset= is empty; name a TFDS data set, e.g. cifar10")
     folder = chosen.data_dir if values.data_dir is None else values.data_dir
     return prepare.ensure(name, folder, say=lambda line: print(line, file=sys.stderr))
+
+
+def tell(remarks: list[str]) -> None:
+    """Says on the terminal what must be known before the numbers."""
+    for line in remarks:
+        print(line, file=sys.stderr, flush=True)
 
 
 def _evaluation(chosen: "Subject", values: flags.FlagValues) -> "Evaluation":
@@ -205,6 +211,7 @@ def _evaluation(chosen: "Subject", values: flags.FlagValues) -> "Evaluation":
     source = builder(chosen, values)
     split = evaluation.split_of(source, "test")
     predictor = evaluation.opened(chosen, split, EvalTta(values.eval_tta))
+    tell(evaluation.remarks(chosen, split, source.info.full_name))
     return evaluation.evaluate(chosen, predictor, split, source)
 
 

@@ -29,8 +29,10 @@ class Subject:
 
     Attributes:
         facts: name, kind, path, sha256 and step, as report.json shows them.
-        dataset, data_dir: what it was trained on, as far as that is known.
+        dataset, data_dir: what it was trained on; None where that is unknown.
         trained_on: SHA-256 of those splits by name, {} if unknown.
+        classes: their names in the order of its answers, None if unknown.
+        image_shape: (H, W, C) that it was trained on, None if unknown.
         run: the run of a checkpoint, else None.
         final: whether it is the end of a finished run.
         manifest: what stands beside an exported file, {} if nothing.
@@ -38,9 +40,11 @@ class Subject:
     """
 
     facts: dict[str, Any]
-    dataset: str
+    dataset: str | None
     data_dir: str | None
     trained_on: dict[str, str]
+    classes: tuple[str, ...] | None
+    image_shape: tuple[int, ...] | None
     run: Run | None
     final: bool
     manifest: dict[str, Any]
@@ -85,7 +89,7 @@ def of_run(run: Run, step: int | None = None) -> Subject:
         },
         dataset=config.data.dataset,
         data_dir=recorded.get("run", {}).get("data_dir"),
-        trained_on=_hashes(recorded.get("data", {}).get("sha256")),
+        **_learnt(run, recorded),
         run=run,
         final=wanted == last,
         manifest={},
@@ -143,6 +147,29 @@ def _steps(run: Run) -> str:
     return ", ".join(str(int(name)) for name in sorted(found)) or "none"
 
 
+def _learnt(run: Run, recorded: dict[str, Any]) -> dict[str, Any]:
+    """What config.json says of the data that was learnt from."""
+    data = recorded.get("data", {})
+    if not isinstance(data, dict):
+        where = run.path / "config.json"
+        raise UsageError(f"{where} is damaged: its data is no object")
+    return {
+        "trained_on": _hashes(data.get("sha256")),
+        "classes": _tuple(data.get("labels")),
+        "image_shape": _tuple(data.get("image_shape")),
+    }
+
+
+def _tuple(noted: Any) -> tuple | None:
+    return tuple(noted) if isinstance(noted, list) and noted else None
+
+
+def _dataset(config: dict[str, Any]) -> str | None:
+    data = config.get("data")
+    name = data.get("dataset") if isinstance(data, dict) else None
+    return name if isinstance(name, str) else None
+
+
 def _hashes(noted: Any) -> dict[str, str]:
     return noted if isinstance(noted, dict) else {}
 
@@ -167,9 +194,11 @@ def of_file(
             "sha256": _sha256(path),
             "step": manifest.get("step"),
         },
-        dataset=config.get("data", {}).get("dataset", "cifar10"),
+        dataset=_dataset(config),
         data_dir=recorded.get("run", {}).get("data_dir"),
         trained_on=_hashes(manifest.get("data_sha256")),
+        classes=_tuple(manifest.get("labels")),
+        image_shape=None,  # the file itself says what it takes
         run=None,
         final=False,
         manifest=manifest,

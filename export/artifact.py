@@ -40,9 +40,10 @@ class Artifact:
         test, size = self.manifest["test"], self.manifest["bytes"]
         low, high = test["accuracy_interval"]
         share = "a sample of " if test["sampled"] else ""
+        split = test.get("split", "test")
         return (
             f"{self.path}\n{size:,} bytes; {test['accuracy']:.2%} (95 %: {low:.2%} to "
-            f"{high:.2%}) of {share}{test['images']:,} test images, {test['flips']} "
+            f"{high:.2%}) of {share}{test['images']:,} {split} images, {test['flips']} "
             f"unlike the checkpoint; NLL {test['nll']:.4f}, ECE {test['ece']:.2%}"
         )
 

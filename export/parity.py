@@ -27,6 +27,7 @@ class Exam:
         reference: the checkpoint's probabilities float64 [N, K], at the temperature
             that the file has inside.
         sampled: whether these are fewer than all test images.
+        split: which one of the data set they are of.
     """
 
     images: np.ndarray
@@ -34,6 +35,7 @@ class Exam:
     names: tuple[str, ...]
     reference: np.ndarray
     sampled: bool
+    split: str = "test"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +101,7 @@ def compare(exam: Exam, answers: np.ndarray, floor: float) -> dict[str, Any]:
     flips = int((scores.predictions(answers) != scores.predictions(reference)).sum())
     return {
         "images": len(labels),
+        "split": exam.split,
         "sampled": exam.sampled,
         **_quality(answers, labels, floor),
         "accuracy_drop": int(theirs.sum() - right.sum()) / len(labels),

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,18 +71,22 @@ class Source:
     builder: "tfds.core.DatasetBuilder"
     exam: "Exam"
     calibration: "Calibration"
-    data_sha256: str  # of the test split
+    test: "Split"  # with the run's own names and numbers of classes
 
     @property
     def folder(self):
         """Where exports of the run go."""
         return self.run.path / "export"
 
-    def train(self) -> "Split":
-        """The training split."""
-        from trainer import datasets
+    @property
+    def data(self) -> str:
+        """Name and version of the data set that the run learnt from."""
+        noted = self.run.recorded().get("data", {}).get("name")
+        return noted or self.builder.info.full_name
 
-        return datasets.load(self.builder, "train")
+    def train(self) -> "Split":
+        """The training split, with the run's own names and numbers of classes."""
+        return _split(self.builder, "train", self.subject)
 
     def facts(self) -> dict[str, Any]:
         """What every manifest of this run says."""
@@ -93,10 +96,12 @@ class Source:
             "step": self.subject.facts["step"],
             "config": self.run.config().to_json(),
             "weights_sha256": self.subject.facts["sha256"],
-            "data": self.builder.info.full_name,
+            "data": self.data,
             "data_sha256": self.subject.trained_on,
-            "test_sha256": self.data_sha256,
-            "labels": list(self.exam.names),
+            "test_data": self.builder.info.full_name,
+            "test_split": self.test.split,
+            "test_sha256": self.test.sha256,
+            "labels": list(self.test.names),
             "image_shape": [height, width, channels],
             "temperature": self.calibration.temperature or "uncalibrated",
             "temperature_source": self.calibration.why,
@@ -116,17 +121,16 @@ def open_source(values: flags.FlagValues) -> Source:
         from eval import evaluation, report
         from eval import subject as subjects
         from export.serving import Network
+        from trainer import classes
 
         _stay_on_cpu()
         subject = subjects.of_run(run)
     builder = report.builder(subject, values)  # tells of a preparation
-    test = evaluation.split_of(builder, "test")
-    shape, classes = test.images.shape[1:], len(test.names)
+    plain = evaluation.split_of(builder, "test")
+    test = classes.relabelled(plain, subject.classes, subject.name)
     with quiet.start_up():
-        predictor = subject.open(shape, classes)
-    if subject.trained_on.get("test") not in (None, test.sha256):
-        where = builder.data_dir
-        print(f"not the run's own test split: {where}; noted", file=sys.stderr)
+        predictor = evaluation.opened(subject, test)
+    report.tell(evaluation.remarks(subject, plain, builder.info.full_name))
     calibration = _calibration(run, subject, predictor, builder, values.calibrate)
     temperature = calibration.temperature or 1.0
     return Source(
@@ -137,8 +141,17 @@ def open_source(values: flags.FlagValues) -> Source:
         builder=builder,
         exam=_exam(test, predictor, temperature, values.verify_sample),
         calibration=calibration,
-        data_sha256=test.sha256,
+        test=test,
     )
+
+
+def _split(builder, which: str, subject: "Subject") -> "Split":
+    """Split `which`, its classes named and numbered as `subject` has them."""
+    from eval import evaluation
+    from trainer import classes
+
+    split = evaluation.split_of(builder, which)
+    return classes.relabelled(split, subject.classes, subject.name)
 
 
 def _stay_on_cpu() -> None:
@@ -152,7 +165,6 @@ def _stay_on_cpu() -> None:
 
 def _calibration(run, subject, predictor, builder, wanted: bool) -> "Calibration":
     from eval import calibration
-    from trainer import datasets
 
     if not wanted:
         return calibration.none("Exported with --nocalibrate.")
@@ -160,7 +172,7 @@ def _calibration(run, subject, predictor, builder, wanted: bool) -> "Calibration
         run,
         subject.facts["sha256"],
         predictor,
-        lambda: datasets.load(builder, "train"),
+        lambda: _split(builder, "train", subject),
     )
 
 
@@ -177,4 +189,5 @@ def _exam(test: "Split", predictor, temperature: float, sample: int | None) -> "
     with progress.bar(kept, "checkpoint") as tick:
         answers = predictor(images, tick)
     reference = scaling.soften(answers, temperature)
-    return Exam(images, test.labels[rows], test.names, reference, kept < count)
+    labels, sampled = test.labels[rows], kept < count
+    return Exam(images, labels, test.names, reference, sampled, test.split)

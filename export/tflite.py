@@ -134,7 +134,7 @@ def description(opened: "Source", wanted: Order) -> "Description":
 
     config = opened.run.config()
     text = (
-        f"{config.model.name} trained on {opened.builder.info.full_name}, "
+        f"{config.model.name} trained on {opened.data}, "
         f"{wanted.scheme.value}; weights {opened.subject.facts['sha256'][:12]}"
     )
     shape = opened.network.image_shape

@@ -36,7 +36,9 @@ def make_run(path: pathlib.Path, data: pathlib.Path, *, seed: int = 0, held=0.1)
     checkpoints.write(run.checkpoints, trained.arrays(), facts)
     hashes = {name: split.sha256 for name, split in splits.items()}
     kept = {"config": settings.to_json(), "run": {"data_dir": str(data)}}
-    run.write("config.json", kept | {"data": {"sha256": hashes}})
+    named = {"name": "digits/1.0.0", "labels": list("0123456789")}
+    told = {**named, "image_shape": [32, 32, 3], "sha256": hashes}
+    run.write("config.json", kept | {"data": told})
     run.write("environment.json", {"python": "3.11"})
     run.write(
         "result.json",

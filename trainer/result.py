@@ -59,6 +59,7 @@ def describe(job: "Job", validation: Scores | None, test: Scores) -> dict[str, A
         "test_accuracy_interval": list(test.interval),
         "test_loss": test.loss,
         "test_images": test.total,
+        "test_split": job.data.test.split,
         **{name: facts[name] for name in HASHES},
         "data": job.data.name,
         "data_sha256": job.data.recorded()["sha256"],

@@ -235,11 +235,13 @@ def closing(run: Run, result: dict[str, Any]) -> str:
 def _closing(run: Run, result: dict[str, Any]) -> str:
     low, high = result["test_accuracy_interval"]
     tta = EvalTta(result.get("eval_tta", "none"))  # runs before it was one have none
+    used = result.get("test_split", "test")
+    split = "" if used == "test" else f", its {used} split"
     where, parent = shlex.quote(str(run.path)), shlex.quote(str(run.path.parent))
     return (
         f"test accuracy {result['test_accuracy']:.2%}{tta.words} (95 % interval "
         f"{low:.2%} to {high:.2%}) on all {result['test_images']:,} images of "
-        f"{result['data']}\n"
+        f"{result['data']}{split}\n"
         f"{result['steps']:,} steps, {result['images_per_second']:,.0f} images/s, "
         f"weights {result['weights_sha256'][:12]}, run {run.path}\n"
         f"next: tensorboard --logdir {parent}\n"

@@ -24,6 +24,7 @@ class Split:
         ids: the data set's own "id", or else TFDS's (file and position).
         names: of the classes, by label.
         sha256: over ids, pixels and labels in order.
+        split: which one it is of the data set.
     """
 
     images: np.ndarray
@@ -31,6 +32,7 @@ class Split:
     ids: tuple[str, ...]
     names: tuple[str, ...]
     sha256: str
+    split: str = ""
 
 
 def locate(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
@@ -148,7 +150,8 @@ def _decode(
         raise ValueError(
             f"labels {labels.min()}..{labels.max()} of {len(names)} classes"
         )
-    return Split(images, labels, tuple(ids), names, _sha256(ids, images, labels))
+    sha256 = _sha256(ids, images, labels)
+    return Split(images, labels, tuple(ids), names, sha256, split)
 
 
 def _of_one_size(source: tf.data.Dataset, builder) -> tf.data.Dataset:
