@@ -10,6 +10,8 @@ from PIL import Image
 
 from eval import scores
 
+SIDE = 192  # pixels of an image on a page, twice as many as it has on a plain screen
+
 
 def mistakes(probabilities: np.ndarray, labels: np.ndarray, limit: int) -> np.ndarray:
     """Rows of wrong answers, the surest first: int64, at most `limit`."""
@@ -69,8 +71,13 @@ def entries(
 
 
 def data_uri(image: np.ndarray) -> str:
-    """`image` uint8 [H, W, C] as a PNG in a URI; not 3 channels: the first."""
-    pixels = image if image.shape[2] == 3 else image[:, :, 0]
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    """`image` uint8 [H, W, C] as a PNG in a URI; not 3 channels: the first.
+
+    One that is larger than it is shown becomes a JPEG of some ten kilobytes.
+    """
+    shown = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
+    kind, buffer = "png" if max(shown.size) <= SIDE // 2 else "jpeg", io.BytesIO()
+    shown.thumbnail((SIDE, SIDE))
+    shown.save(buffer, kind)
+    packed = base64.b64encode(buffer.getvalue()).decode()
+    return f"data:image/{kind};base64,{packed}"

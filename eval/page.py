@@ -5,10 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
-from matplotlib.figure import Figure
 
-from eval import plots
+from trainer import pictures
 
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
@@ -23,14 +21,9 @@ def render(template: str, **values: Any) -> bytes:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        percent=percent, number=number, span=span, flat=flat, words=words
+        percent=percent, number=number, span=span, flat=flat, words=words, name=name
     )
     return environment.get_template(template).render(values).encode()
-
-
-def pictures(figures: Mapping[str, tuple[Figure, str]]) -> dict[str, Markup]:
-    """Each figure, given with its description, as inline SVG."""
-    return {k: Markup(plots.svg(figure, text)) for k, (figure, text) in figures.items()}
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -52,6 +45,11 @@ def span(ends: Sequence[float], digits: int = 1) -> str:
 def words(name: str) -> str:
     """'learning_rate' as 'learning rate'."""
     return name.replace("_", " ")
+
+
+def name(text: str) -> str:
+    """The name of a class in one line of at most 60 characters."""
+    return pictures.short(text, 60) or "(blank)"
 
 
 def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:

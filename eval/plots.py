@@ -10,14 +10,16 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-import matplotlib
 import numpy as np
 import seaborn
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from trainer import pictures
+
 BLUE, ORANGE, GREY = "#2b8ac6", "#e0791a", "#8a8a8a"
 INK = "#010203"  # never used otherwise, so that it can be replaced
+POINTS = 400  # of a curve that are drawn
 _WIDTH_INCHES = 4.8  # 460 px: letters stay readable on a telephone
 STYLE = {
     "font.size": 9,
@@ -44,25 +46,9 @@ def _axes(height: float, rows: int = 1, **options: Any) -> tuple[Figure, Any]:
 def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Figure:
     """Share of each label's images that went to each class; counts in the cells."""
     counts = np.asarray(matrix)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    small = len(names) <= 12
     figure, axes = _axes(4.2)
-    seaborn.heatmap(
-        shares,
-        ax=axes,
-        cmap="cividis",
-        vmin=0,
-        vmax=1,
-        annot=counts if small else False,
-        fmt="d",
-        annot_kws={"size": 7},
-        xticklabels=names if len(names) <= 30 else "auto",
-        yticklabels=names if len(names) <= 30 else "auto",
-        cbar=not small,
-    )
-    axes.set(xlabel="predicted", ylabel="label")
-    axes.tick_params(axis="x", rotation=45 if small else 90)
-    axes.tick_params(axis="y", rotation=0)
+    labels = pictures.lettering(names).labels
+    pictures.confusion(axes, counts, labels, numbers=len(names) <= 12)
     return figure
 
 
@@ -93,8 +79,8 @@ def reliability(tables: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     return figure
 
 
-def per_class(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Recall and precision of each class with their 95 % intervals."""
+def per_class(rows: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> Figure:
+    """Recall and precision of each class, called as in `labels`, with intervals."""
     figure, axes = _axes(max(1.2 + 0.32 * len(rows), 2.5))
     places = np.arange(len(rows))
     for name, colour, marker, shift in (
@@ -114,7 +100,7 @@ def per_class(rows: Sequence[Mapping[str, Any]]) -> Figure:
             label=name,
             clip_on=False,
         )
-    axes.set_yticks(places, [row["name"] for row in rows])
+    axes.set_yticks(places, labels)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -126,7 +112,7 @@ def risk_coverage(risks: np.ndarray) -> Figure:
     """Error rate of the most confident share of the images, for every share."""
     figure, axes = _axes(2.8)
     coverage = np.arange(1, len(risks) + 1) / len(risks)
-    shown = np.unique(np.linspace(0, len(risks) - 1, 400).astype(int))
+    shown = np.unique(np.linspace(0, len(risks) - 1, POINTS).astype(int))
     axes.plot(coverage[shown], risks[shown], color=BLUE)
     axes.set(xlim=(0, 1), ylim=(0, None), xlabel="share answered", ylabel="error rate")
     for axis in (axes.xaxis, axes.yaxis):
@@ -137,7 +123,8 @@ def risk_coverage(risks: np.ndarray) -> Figure:
 def curves(series: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     """Training curves. `series` maps a panel (such as loss) to curves by name.
 
-    Each curve is a pair of equally long lists, (steps, values).
+    Each curve is a pair of equally long lists, (steps, values); of each
+    POINTS are drawn.
     """
     figure, panels = _axes(0.6 + 1.9 * len(series), rows=len(series), squeeze=False)
     for (title, lines), axes in zip(series.items(), panels[:, 0], strict=True):
@@ -145,7 +132,9 @@ def curves(series: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
             lines.items(), (BLUE, ORANGE, INK, GREY), strict=False
         ):
             mark = "o" if len(steps) <= 30 else None
-            axes.plot(steps, values, color=colour, label=name, marker=mark, ms=3)
+            shown = np.unique(np.linspace(0, len(steps) - 1, POINTS).astype(int))
+            xs, ys = np.asarray(steps)[shown], np.asarray(values)[shown]
+            axes.plot(xs, ys, color=colour, label=name, marker=mark, ms=3)
         axes.set_ylabel(title)
         if len(lines) > 1:
             axes.legend()
@@ -198,6 +187,6 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def style() -> Any:
-    """The context in which the figures above are to be made and saved."""
-    return matplotlib.rc_context(STYLE)
+def style(names: Sequence[str] = ()) -> Any:
+    """The context in which the figures above are made and saved, of classes `names`."""
+    return pictures.drawing(pictures.lettering(names).families, **STYLE)

@@ -1,45 +1,77 @@
 """A report as files: the page, its pictures, report.json and predictions.npz."""
 
+import functools
 import pathlib
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from eval import document, gallery, page, plots, scores
 from eval.evaluation import PREDICTIONS, Evaluation
-from trainer import files
+from trainer import files, pictures
 from trainer import tta as augmentation
 from trainer.choices import EvalTta
 from trainer.commandline import Failure
 
 PAGE, DATA = "report.html", "report.json"
+LISTED = 50  # classes with a row and bars of their own
+MISSING = Markup("<p>This picture could not be drawn.</p>")
 
 
-def files_of(report: Mapping[str, Any], evaluation: Evaluation) -> dict[str, bytes]:
-    """Every file of a report by its name in the folder; report.json is last."""
-    with plots.style():
-        figures = _figures(report, evaluation)
-        for figure, _ in figures.values():
-            plots.settle(figure)
-        content = {
-            f"figures/{name}.png": plots.png(figure)
-            for name, (figure, _) in figures.items()
-        }
-        pictures = page.pictures(figures)
+def files_of(
+    report: Mapping[str, Any],
+    evaluation: Evaluation,
+    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+) -> dict[str, bytes]:
+    """Every file of a report by its name in the folder; report.json is last.
+
+    A picture that cannot be drawn is left out and `say` is told.
+    """
+    names = report["data"]["classes"]
+    content, shown = {}, {}
+    with plots.style(names):
+        for name, (draw, text) in _figures(report, evaluation).items():
+            made = pictures.attempt(
+                functools.partial(_saved, draw, text), f"the picture {name}", say
+            )
+            shown[name] = MISSING if made is None else made[0]
+            if made is not None:
+                content[f"figures/{name}.png"] = made[1]
     content[PREDICTIONS] = evaluation.packed()
     content[PAGE] = page.render(
         "report.html.j2",
         report=report,
-        pictures=pictures,
+        pictures=shown,
         images=_images(report, evaluation),
         notes=_notes(report),
         tta=EvalTta(report["eval_tta"]),
         how=_how(report),
         evaluated=_evaluated(report),
+        classes=_listed(report["scores"]["per_class"]),
+        unnamed=pictures.lettering(names).unnamed,
     )
     content[DATA] = files.json_bytes(report)
     return content
+
+
+def _saved(draw: Callable[[], Figure], text: str) -> tuple[Markup, bytes]:
+    """A figure, described by `text`, as inline SVG and as PNG."""
+    figure = draw()
+    plots.settle(figure)
+    png = plots.png(figure)
+    return Markup(plots.svg(figure, text)), png
+
+
+def _listed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of `per_class` with their "id"; of more than LISTED those of least F1."""
+    numbered = [row | {"id": number} for number, row in enumerate(rows)]
+    if len(rows) <= LISTED:
+        return numbered
+    tested = [row for row in numbered if row["support"]]
+    return sorted(tested, key=lambda row: row["f1"])[:LISTED]
 
 
 def write(folder: pathlib.Path, content: Mapping[str, bytes]) -> None:
@@ -59,28 +91,30 @@ def write(folder: pathlib.Path, content: Mapping[str, bytes]) -> None:
 
 def _figures(
     report: Mapping[str, Any], evaluation: Evaluation
-) -> dict[str, tuple[Figure, str]]:
-    """Each picture and what it shows, in words for those who do not see it."""
+) -> dict[str, tuple[Callable[[], Figure], str]]:
+    """How to draw each picture, and what it shows, for those who do not see it."""
     found, names = report["scores"], report["data"]["classes"]
     tables = {_how(report): found["reliability"]}
     if report["calibrated"]:
         tables["calibrated"] = report["calibrated"]["reliability"]
     risks = scores.risks(evaluation.softened, evaluation.split.labels)
+    rows, letters = _listed(found["per_class"]), pictures.lettering(names)
+    labels = [letters.labels[row["id"]] for row in rows]
     figures = {
         "per_class": (
-            plots.per_class(found["per_class"]),
+            functools.partial(plots.per_class, rows, labels),
             "Recall and precision of each class with intervals",
         ),
         "confusion": (
-            plots.confusion(found["confusion"], names),
+            functools.partial(plots.confusion, found["confusion"], names),
             "Confusion matrix, labels down and predictions across",
         ),
         "reliability": (
-            plots.reliability(tables),
+            functools.partial(plots.reliability, tables),
             "Accuracy against confidence, and a histogram of confidence",
         ),
         "risk_coverage": (
-            plots.risk_coverage(risks),
+            functools.partial(plots.risk_coverage, risks),
             "Error rate against the share of images answered",
         ),
     }
@@ -89,10 +123,11 @@ def _figures(
             name: [row["accuracy"] for row in rows]
             for name, rows in report["robustness"]["types"].items()
         }
-        figure = plots.robustness(types, found["accuracy"])
-        figures["robustness"] = (figure, "Accuracy by corruption and severity")
+        draw = functools.partial(plots.robustness, types, found["accuracy"])
+        figures["robustness"] = (draw, "Accuracy by corruption and severity")
     if curves := document.curves(evaluation.subject.run):
-        figures["curves"] = (plots.curves(curves), "Training curves over steps")
+        draw = functools.partial(plots.curves, curves)
+        figures["curves"] = (draw, "Training curves over steps")
     return figures
 
 

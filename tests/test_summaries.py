@@ -3,7 +3,6 @@
 import io
 import json
 
-import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -70,15 +69,6 @@ def test_step_0_starts_anew(tmp_path):
     writer.sync()
     summaries.keep_until(tmp_path, 0)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_pictures_are_pixels():
-    images = np.zeros((5, 8, 8, 1), np.uint8)
-    grid = summaries.grid(images, list("abcde"), columns=3)
-    assert grid.dtype == np.uint8
-    assert grid.ndim == 3
-    heat = summaries.confusion_picture(np.eye(3, dtype=int) * 7, ("x", "y", "z"))
-    assert heat.std() > 10
 
 
 def test_lines_of_metrics_are_cut_at_the_step(tmp_path):

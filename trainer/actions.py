@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from trainer import checkpoints, optim, summaries
+from trainer import checkpoints, optim, pictures
 from trainer.clock import Clock
 from trainer.commandline import Failure, Stopped
 from trainer.config import Config
@@ -141,8 +141,7 @@ class Validate:
         self.summaries.scalars(state.step, tagged)
         if self._picture_due(state.step):
             with self.clock.phase("evaluate"):
-                drawn = summaries.confusion_picture(self.scores.confusion, self.names)
-                self.summaries.picture(state.step, "validation/confusion", drawn)
+                self._draw(state.step, self.scores.confusion)
         self.progress.say(
             f"epoch {epoch:.4g}: validation accuracy {self.scores.accuracy:.4f}, "
             f"loss {self.scores.loss:.4f}{tta.words}"
@@ -156,6 +155,14 @@ class Validate:
             self.heartbeat.beat("evaluate", state.step)
 
         return score(self.evaluator.logits(self.images, beat), self.labels)
+
+    def _draw(self, step: int, confusion: np.ndarray) -> None:
+        def draw() -> np.ndarray:
+            return pictures.confusion_picture(confusion, self.names)
+
+        what = "the picture validation/confusion"
+        if (drawn := pictures.attempt(draw, what, self.progress.say)) is not None:
+            self.summaries.picture(step, "validation/confusion", drawn)
 
     def _picture_due(self, step: int) -> bool:
         every = self.plan.evaluate

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from trainer import actions, environment, metrics, summaries, trainjob
+from trainer import actions, environment, metrics, pictures, summaries, trainjob
 from trainer.clock import Pace
 from trainer.loop import Action
 from trainer.profile import Profile
@@ -100,5 +100,10 @@ def _introduce(job: "Job", events: summaries.Summaries) -> None:
     rows = next(job.calls(Pace(1))).rows[0][:PICTURED]
     varied = job.trainer.augmented(rows).astype(np.uint8)
     split = job.data.train
-    titles = [split.names[split.labels[row]] for row in rows]
-    events.picture(0, "train/augmented", summaries.grid(varied, titles))
+
+    def grid() -> np.ndarray:
+        return pictures.grid(varied, split.labels[rows], split.names)
+
+    what = "the picture train/augmented"
+    if (drawn := pictures.attempt(grid, what, job.progress.say)) is not None:
+        events.picture(0, "train/augmented", drawn)

@@ -5,7 +5,6 @@ validation/{loss,accuracy}, test/{loss,accuracy}; pictures train/augmented and
 validation/confusion; the graph; hparams.
 """
 
-import io
 import pathlib
 import socket
 import struct
@@ -13,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import matplotlib
 import numpy as np
 import tensorflow as tf
 from google.protobuf import message
@@ -26,7 +24,6 @@ from tensorboard.plugins.scalar import summary_v2 as scalars
 from trainer import files
 from trainer.journal import Journal
 
-matplotlib.use("Agg")
 FINAL = "test/"  # tags of what is written after the last step
 
 
@@ -129,45 +126,3 @@ def _events_until(
     if foreign:
         say(f"dropped {foreign} records of {path}: they hold no event")
     return kept
-
-
-def grid(images: np.ndarray, titles: list[str], columns: int = 8) -> np.ndarray:
-    """Pictures [N, H, W, C] with a title above each, as one uint8 [H, W, 3]."""
-    from matplotlib import figure
-
-    rows = -(-len(images) // columns)
-    drawn = figure.Figure(figsize=(columns * 1.1, rows * 1.3), layout="tight")
-    axes = np.atleast_1d(drawn.subplots(rows, columns, squeeze=False)).ravel()
-    for axis in axes:
-        axis.set_axis_off()
-    for axis, image, title in zip(axes, images, titles, strict=False):
-        axis.imshow(np.squeeze(image), cmap="gray", interpolation="nearest")
-        axis.set_title(title, fontsize=7)
-    return _pixels(drawn)
-
-
-def confusion_picture(confusion: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
-    """A heat map of counts [K, K], true classes down, answers across."""
-    import seaborn
-    from matplotlib import figure
-
-    size = 3 + 0.4 * min(len(names), 40)
-    drawn = figure.Figure(figsize=(size + 1, size), layout="tight")
-    axis = drawn.subplots()
-    seaborn.heatmap(
-        confusion,
-        ax=axis,
-        annot=len(names) <= 20,
-        fmt="d",
-        cmap="cividis",
-        xticklabels=names,
-        yticklabels=names,
-    )
-    axis.set(xlabel="answer", ylabel="true class")
-    return _pixels(drawn)
-
-
-def _pixels(drawn) -> np.ndarray:
-    packed = io.BytesIO()
-    drawn.savefig(packed, format="png", dpi=110)
-    return tf.io.decode_png(packed.getvalue(), 3).numpy()

@@ -1,0 +1,230 @@
+"""Pictures for TensorBoard and reports: names as plain text, sizes that are bounded.
+
+A class name is data: it may hold `$`, which matplotlib reads as mathematics, letters
+that no font of the machine has, or hundreds of characters; and there may be thousands.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import functools
+import io
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import matplotlib
+import numpy as np
+from matplotlib import font_manager, ft2font
+from matplotlib.figure import Figure
+
+matplotlib.use("Agg")
+FAMILY = "DejaVu Sans"  # comes with matplotlib
+CELLS = 20  # classes whose confusions are written as numbers
+NAMED = 40  # classes whose names fit at an axis
+POOLED = 100  # cells at each side of a picture of more confusions
+WORST = 15  # pairs listed beside a picture without numbers
+LONGEST = 24  # characters of a name in a picture
+Picture = TypeVar("Picture")
+
+
+@dataclasses.dataclass(frozen=True)
+class Lettering:
+    """What stands in pictures for class names.
+
+    Attributes:
+        labels: for each name something readable, no two alike.
+        families: fonts that have the letters.
+        unnamed: how many have their class id instead.
+    """
+
+    labels: tuple[str, ...]
+    families: tuple[str, ...] = (FAMILY,)
+    unnamed: int = 0
+
+
+def lettering(names: Sequence[str], longest: int = LONGEST) -> Lettering:
+    """The Lettering of class `names`; where no font has the letters, "class 3"."""
+    texts = [short(name, longest) for name in names]
+    wanted = {ord(char) for text in texts for char in text} - _letters(_bundled())
+    families, had = _families(frozenset(wanted)) if wanted else ((FAMILY,), set())
+    missing = wanted - had
+    drawn = [bool(t) and missing.isdisjoint(map(ord, t)) for t in texts]
+    labels = [t if drawn[n] else f"class {n}" for n, t in enumerate(texts)]
+    count = collections.Counter(labels)
+    labels = [t if count[t] == 1 else f"{n}: {t}" for n, t in enumerate(labels)]
+    return Lettering(tuple(labels), families, drawn.count(False))
+
+
+def short(name: str, longest: int) -> str:
+    """`name` in one line of at most `longest` characters, "" if nothing is visible.
+
+    Characters that steer the direction or the terminal are left out.
+    """
+    steering = ("Cc", "Cf", "Cs")
+    spaced = " ".join(name.split())
+    text = "".join(c for c in spaced if unicodedata.category(c) not in steering).strip()
+    if len(text) <= longest:
+        return text
+    tail = (longest - 1) // 3
+    return f"{text[: longest - 1 - tail]}…{text[-tail:]}"
+
+
+def _bundled() -> str:
+    return font_manager.findfont(FAMILY)
+
+
+@functools.cache
+def _letters(path: str) -> frozenset[int]:
+    """Code points that the outline font at `path` can draw."""
+    try:
+        font = ft2font.FT2Font(path)
+        return frozenset(font.get_charmap()) if font.scalable else frozenset()
+    except (OSError, RuntimeError, ValueError):
+        return frozenset()
+
+
+@functools.cache
+def _families(wanted: frozenset[int]) -> tuple[tuple[str, ...], frozenset[int]]:
+    """Fonts of this machine that have the `wanted` code points, and which they have."""
+    entries = {}
+    for entry in font_manager.fontManager.ttflist:
+        if entry.name not in entries or (entry.style, entry.weight) == ("normal", 400):
+            entries[entry.name] = entry.fname
+    likely = sorted(entries, key=lambda name: "CJK" not in name and "Noto" not in name)
+    chosen, left = [FAMILY], set(wanted)
+    for name in likely:
+        if not left:
+            break
+        if "Last Resort" not in name and (found := left & _letters(entries[name])):
+            chosen.append(name)
+            left -= found
+    return tuple(chosen), wanted - left
+
+
+@contextlib.contextmanager
+def drawing(families: Sequence[str] = (FAMILY,), **style: Any) -> Iterator[None]:
+    """In it figures are made and saved: no text is mathematics, nothing is warned."""
+    settings = {"text.parse_math": False, "font.family": list(families), **style}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def attempt(
+    draw: Callable[[], Picture], what: str, say: Callable[[str], None]
+) -> Picture | None:
+    """What `draw` gives; None where it fails, and `say` is told: it is only a picture.
+
+    Also when memory runs out.
+    """
+    try:
+        return draw()
+    except Exception as error:  # noqa: BLE001  matplotlib raises all kinds
+        reason = " ".join(str(error).split())[:200]
+        say(f"{what} could not be drawn: {type(error).__name__}: {reason}")
+        return None
+
+
+def grid(
+    images: np.ndarray, classes: np.ndarray, names: Sequence[str], columns: int = 8
+) -> np.ndarray:
+    """Images [N, H, W, C] with their class above each, as one uint8 [H, W, 3]."""
+    rows = -(-len(images) // columns)
+    letters = lettering(names, longest=14)
+    with drawing(letters.families):
+        drawn = Figure(figsize=(columns * 1.1, rows * 1.3), layout="tight")
+        axes = np.atleast_1d(drawn.subplots(rows, columns, squeeze=False)).ravel()
+        for axis in axes:
+            axis.set_axis_off()
+        for axis, image, label in zip(axes, images, classes, strict=False):
+            axis.imshow(np.squeeze(image), cmap="gray", interpolation="nearest")
+            axis.set_title(letters.labels[label], fontsize=7)
+        return _pixels(drawn)
+
+
+def confusion_picture(counts: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """A heat map of counts [K, K] as uint8 [H, W, 3] of at most 1,400 x 1,300 pixels.
+
+    Beside one without numbers stand the commonest confusions.
+    """
+    letters = lettering(names)
+    numbers = len(names) <= CELLS
+    with drawing(letters.families):
+        if numbers:
+            size = 3 + 0.4 * len(names)
+            drawn = Figure(figsize=(size + 1, size), layout="constrained")
+            axis = drawn.subplots()
+        else:
+            drawn = Figure(figsize=(12, 8), layout="constrained")
+            axis, beside = drawn.subplots(1, 2, width_ratios=[3, 1])
+            beside.set_axis_off()
+            listed = _listed(counts, letters.labels)
+            beside.text(0, 1, listed, va="top", fontsize=8).set_in_layout(False)
+        confusion(axis, counts, letters.labels, numbers=numbers)
+        return _pixels(drawn)
+
+
+def confusion(
+    axis: Any, counts: np.ndarray, labels: Sequence[str], *, numbers: bool
+) -> None:
+    """Draws the share of each class's images that got each answer; counts as `numbers`.
+
+    Of more than POOLED classes neighbours by id share a cell; of more than NAMED the
+    axes have ids instead of `labels`.
+    """
+    pooled, step = _pooled(counts)
+    shares = pooled / np.maximum(pooled.sum(axis=1, keepdims=True), 1)
+    if numbers:
+        _heat(axis, shares, counts, labels)
+    else:
+        ends = (-0.5, step * len(pooled) - 0.5)
+        extent = (*ends, *ends[::-1])
+        looks = {"cmap": "cividis", "vmin": 0, "vmax": 1, "interpolation": "none"}
+        shown = axis.imshow(shares, extent=extent, **looks)
+        axis.figure.colorbar(shown, ax=axis, shrink=0.8)
+    if not numbers and len(labels) <= NAMED:
+        axis.set_xticks(range(len(labels)), labels, rotation=90, fontsize=6)
+        axis.set_yticks(range(len(labels)), labels, fontsize=6)
+    unit = " (class id)" if len(labels) > NAMED else ""
+    cells = f"; a cell is {step} x {step} classes" if step > 1 else ""
+    axis.set(xlabel=f"answer{unit}{cells}", ylabel=f"true class{unit}")
+
+
+def _heat(axis, shares: np.ndarray, counts: np.ndarray, labels: Sequence[str]) -> None:
+    import seaborn
+
+    looks = {"cmap": "cividis", "vmin": 0, "vmax": 1, "cbar": False}
+    named = {"xticklabels": labels, "yticklabels": labels}
+    small = {"annot_kws": {"size": 7}, "fmt": "d"}
+    seaborn.heatmap(shares, ax=axis, annot=counts, **looks, **named, **small)
+    axis.tick_params(axis="x", rotation=90)
+    axis.tick_params(axis="y", rotation=0)
+
+
+def _pooled(counts: np.ndarray) -> tuple[np.ndarray, int]:
+    """Sums over blocks of as many classes as leave at most POOLED, and that many."""
+    step = -(-len(counts) // POOLED)
+    first = range(0, len(counts), step)
+    return np.add.reduceat(np.add.reduceat(counts, first, 0), first, 1), step
+
+
+def _listed(counts: np.ndarray, labels: Sequence[str]) -> str:
+    wrong = counts - np.diag(np.diag(counts))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:WORST]
+    pairs = zip(*np.unravel_index(order, wrong.shape), strict=True)
+    lines = [  # each from left to right, whatever its letters are
+        f"\u200e{wrong[pair]}  {labels[pair[0]]} \u200e→ {labels[pair[1]]}"
+        for pair in pairs
+        if wrong[pair]
+    ]
+    return "\n".join(["images, true class → answer", *lines])
+
+
+def _pixels(drawn: Figure) -> np.ndarray:
+    from PIL import Image
+
+    packed = io.BytesIO()
+    drawn.savefig(packed, format="png", dpi=110)
+    return np.asarray(Image.open(packed).convert("RGB"))
