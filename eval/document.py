@@ -14,6 +14,7 @@ from trainer.runs import Run
 
 VERSION = 1
 _PACKAGES = ("ai-edge-litert", "scikit-learn", "scipy", "pillow")
+_CURVES = ("loss", "accuracy", "learning_rate")
 GALLERY_IMAGES = 16  # of each kind
 
 
@@ -139,17 +140,22 @@ def _versions() -> dict[str, str]:
 def curves(run: Run | None) -> dict[str, dict[str, tuple[list, list]]]:
     """Panels of training curves from metrics.jsonl, {} if there is nothing to draw."""
     panels: dict[str, dict[str, tuple[list, list]]] = {}
-    text = run.metrics.read_text() if run and run.metrics.is_file() else ""
-    for line in text.splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue  # a line that is being written
-        for name in ("loss", "accuracy", "learning_rate"):
-            if entry.get(name) is not None:
-                panel = panels.setdefault(name, {})
+    if run is None or not run.metrics.is_file():
+        return panels
+    with open(run.metrics, "rb") as file:
+        for line in file:
+            try:
+                entry = json.loads(line)
                 curve = entry["split"] + EvalTta(entry.get("eval_tta", "none")).words
+                step = int(entry["step"])
+                points = {
+                    k: float(v) for k in _CURVES if (v := entry.get(k)) is not None
+                }
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue  # being written, or damaged: the rest is still to be seen
+            for name, value in points.items():
+                panel = panels.setdefault(name, {})
                 steps, values = panel.setdefault(curve, ([], []))
-                steps.append(entry["step"])
-                values.append(entry[name])
+                steps.append(step)
+                values.append(value)
     return panels

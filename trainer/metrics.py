@@ -44,15 +44,19 @@ def keep_until(
     """
     if not path.exists():
         return
-    kept, damaged = [], []
-    *whole, _torn = path.read_bytes().split(b"\n")
-    for number, line in enumerate(whole, 1):
-        at = _step(line)
-        if at is None:
-            damaged.append(number)
-        elif at <= step:
-            kept.append(line + b"\n")
-    files.write_bytes(path, b"".join(kept))
+    kept, damaged, at = [], [], 0
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            end, found = at + len(line), _step(line)
+            if not line.endswith(b"\n"):
+                break  # torn
+            if found is None:
+                damaged.append(number)
+            elif found <= step:
+                start = kept.pop()[0] if kept and kept[-1][1] == at else at
+                kept.append((start, end))
+            at = end
+    files.keep(path, kept)
     if damaged and step:
         say(f"dropped {len(damaged)} damaged of {path}, the first at line {damaged[0]}")
 

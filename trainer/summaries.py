@@ -7,7 +7,6 @@ validation/confusion; the graph; hparams.
 
 import pathlib
 import socket
-import struct
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,12 +15,11 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import message
 from tensorboard.compat.proto import event_pb2, summary_pb2
-from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from tensorboard.plugins.hparams import summary_v2 as hparams
 from tensorboard.plugins.image import metadata as images
 from tensorboard.plugins.scalar import summary_v2 as scalars
 
-from trainer import files
+from trainer import files, records
 from trainer.journal import Journal
 
 FINAL = "test/"  # tags of what is written after the last step
@@ -73,18 +71,7 @@ class Summaries:
 
     def _add(self, step: int, **what: Any) -> None:
         event = event_pb2.Event(step=step, wall_time=time.time(), **what)
-        self._journal.add(_record(event.SerializeToString()))
-
-
-def _record(content: bytes) -> bytes:
-    """`content` as TensorFlow's record files frame it."""
-    length = struct.pack("<Q", len(content))
-    parts = [length, _checksum(length), content, _checksum(content)]
-    return b"".join(parts)
-
-
-def _checksum(content: bytes) -> bytes:
-    return struct.pack("<I", masked_crc32c(content))
+        self._journal.add(records.framed(event.SerializeToString()))
 
 
 def keep_until(
@@ -92,37 +79,70 @@ def keep_until(
 ) -> None:
     """Removes what event files say of steps after `step`; a torn end goes too.
 
-    So do records that hold no event; `say` is told of those.
+    So does what is damaged or no event, and nothing else with it; `say` is told of it.
+    A file of which all is kept is not written again.
 
     With `step` 0 nothing is kept: the run starts anew. What comes after the last step
     is removed too: whoever continues a run will write it.
     """
+    for left in directory.glob(".events.out.tfevents.*"):  # TensorBoard would read it
+        left.unlink()
     for path in sorted(directory.glob("events.out.tfevents.*")):
-        own = path.is_file() and not path.is_symlink()
-        kept = _events_until(path, step, say) if step and own else []
-        if not any(event.HasField("summary") for event in kept):
+        kept = _Kept(path, step, say)
+        if step and path.is_file() and not path.is_symlink():
+            kept.read()
+        if not kept.summaries:
             path.unlink()
-            continue
-        records = [_record(event.SerializeToString()) for event in kept]
-        files.write_bytes(path, b"".join(records))
+            files.sync_directory(directory)
+        else:
+            files.keep(path, kept.ranges)
 
 
-def _events_until(
-    path: pathlib.Path, step: int, say: Callable[[str], None]
-) -> list[tf.compat.v1.Event]:
-    kept, foreign = [], 0
+class _Kept:
+    """Which bytes of an event file stay.
+
+    Attributes:
+        ranges: of bytes, ascending.
+        summaries: whether anything in them is to be seen.
+    """
+
+    def __init__(
+        self, path: pathlib.Path, step: int, say: Callable[[str], None]
+    ) -> None:
+        self._path, self._step, self._say = path, step, say
+        self.ranges: list[tuple[int, int]] = []
+        self.summaries = False
+
+    def read(self) -> None:
+        """Goes through the file once."""
+        damaged, size = 0, 0
+        for span in records.scan(self._path):
+            event = _event(span)
+            if event is not None:
+                self._take(span, event)
+            elif not span.torn:  # by a kill
+                damaged, size = damaged + 1, size + span.end - span.start
+        if damaged:
+            self._say(
+                f"dropped {size:,} bytes of {self._path}, in {damaged} places: they "
+                "are damaged or no event; what follows them is kept"
+            )
+
+    def _take(self, span: records.Span, event: event_pb2.Event) -> None:
+        tags = [value.tag for value in event.summary.value]
+        if event.step > self._step or any(tag.startswith(FINAL) for tag in tags):
+            return
+        self.summaries |= event.HasField("summary")
+        start = span.start
+        if self.ranges and self.ranges[-1][1] == start:
+            start = self.ranges.pop()[0]
+        self.ranges.append((start, span.end))
+
+
+def _event(span: records.Span) -> event_pb2.Event | None:
+    if span.content is None:
+        return None
     try:
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-            try:
-                event = tf.compat.v1.Event.FromString(record)
-            except message.DecodeError:
-                foreign += 1
-                continue
-            final = any(v.tag.startswith(FINAL) for v in event.summary.value)
-            if event.step <= step and not final:
-                kept.append(event)
-    except tf.errors.DataLossError:
-        pass  # written while the process was killed: what follows is lost
-    if foreign:
-        say(f"dropped {foreign} records of {path}: they hold no event")
-    return kept
+        return event_pb2.Event.FromString(span.content)
+    except message.DecodeError:
+        return None
