@@ -12,10 +12,7 @@ from collections.abc import Callable, Sequence
 from absl import flags
 
 from launch import streams
-
-FAILED = 1
-WRONG_USAGE = 2  # exit codes; after 2 nothing was written
-INTERRUPTED = 130
+from trainer.contract import FAILED, INTERRUPTED, WRONG_USAGE
 
 _HELP = {"--help", "-help", "-h", "-?", "--helpfull", "--helpshort"}
 _WIDTH = 88
@@ -28,7 +25,7 @@ class UsageError(Exception):
 
 
 def run(
-    doc: str,
+    usage: str,
     define: Callable[[flags.FlagValues], None],
     command: Command,
     arguments: Sequence[str] | None = None,
@@ -38,19 +35,20 @@ def run(
     """Parses `arguments` (default: the process'), runs `command`; its exit code.
 
     Args:
-      doc: the command's module docstring; its first line starts with `name: `.
+      usage: what --help starts with; its first line starts with `name: `. No
+        docstring, `python -OO` has none.
       define: declares the command's flags.
       command: called with the parsed flags and what stands after `--`.
       prints: whether stdout is what the command is for; if not, its loss changes no
         exit code.
     """
-    name = doc.partition(":")[0]
+    name = usage.partition(":")[0]
     with streams.lasting() as out:
         words = list(sys.argv[1:] if arguments is None else arguments)
         prints = prints or bool(_HELP.intersection(_split(words)[0]))
         if prints:  # a manifest is UTF-8, whatever the terminal takes
             streams.encode(out)
-        code = _code(doc, define, command, words)
+        code = _code(usage, define, command, words)
         out.flush()
         if out.lost and not out.left:
             print(f"{name}: stdout took no more: {out.lost}", file=sys.stderr)
@@ -58,14 +56,14 @@ def run(
     return code
 
 
-def _code(doc: str, define, command: Command, words: list[str]) -> int:
+def _code(usage: str, define, command: Command, words: list[str]) -> int:
     own, after = _split(words)
     values = flags.FlagValues()
     define(values)
-    name = doc.partition(":")[0]
+    name = usage.partition(":")[0]
     try:
         if _HELP.intersection(own):
-            print(_help(doc, values))
+            print(_help(usage, values))
             return 0
         _parse(values, own)
         if "--" in after:
@@ -116,8 +114,8 @@ def _parse(values: flags.FlagValues, own: list[str]) -> None:
             raise UsageError(f"--{name}={value} must be a finite number")
 
 
-def _help(doc: str, values: flags.FlagValues) -> str:
-    lines = [doc.strip()]
+def _help(usage: str, values: flags.FlagValues) -> str:
+    lines = [usage.strip()]
     for heading, members in values.flags_by_module_dict().items():
         lines += ["", f"{heading}:"]
         for flag in members:

@@ -1,6 +1,5 @@
 """What a scheduler's environment variables say, or a ValueError that names them."""
 
-import json
 import re
 from collections.abc import Mapping
 
@@ -31,20 +30,3 @@ def integer(environment: Environment, name: str, *, highest: int | None = None) 
     if highest is not None and int(value) > highest:
         raise ValueError(f"{name}={value} is more than {highest}")
     return int(value)
-
-
-def json_object(environment: Environment, name: str) -> dict:
-    """The JSON object in the variable `name`.
-
-    Raises:
-      ValueError: it is missing or something else.
-    """
-    try:
-        value = json.loads(text(environment, name))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{name} is not JSON: {error}") from error
-    except RecursionError:
-        raise ValueError(f"{name} is nested too deeply for JSON of a cluster") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"{name} is not a JSON object")
-    return value

@@ -10,6 +10,7 @@ from launch.console import Console
 from launch.signals import Signals
 from launch.verdict import End
 from launch.workers import Worker
+from trainer.contract import LOST
 
 TICK_SECS = 0.1
 SETTLE_SECS = 20.0  # TensorFlow notices a dead or stopped peer after about ten
@@ -59,7 +60,7 @@ class Group:
                 )
             ends = self._ends()
             self._show_stacks(ends)
-        finally:  # first of all: what follows may fail, e.g. on a closed terminal
+        finally:
             for worker in self._workers:
                 worker.kill()
             self._selector.close()
@@ -79,12 +80,12 @@ class Group:
     def _forward(self) -> None:
         """Passes received signals on; from the first on, the workers' time runs out."""
         for number in self._signals.take():
-            self._console.say(
-                f"{signal.Signals(number).name}: passed on to all workers"
-            )
             for worker in self._running():
                 worker.send(number)
             self._expect_end(self._patience_secs)
+            self._console.say(
+                f"{signal.Signals(number).name}: passed on to all workers"
+            )
 
     def _over(self) -> bool:
         """Whether those that still run need not be waited for."""
@@ -95,7 +96,7 @@ class Group:
             return False
         codes = {worker.code() for worker in self._left} - {0}
         if codes:
-            waits = codes == {verdict.LOST_PEER}
+            waits = codes == {LOST}
             self._expect_end(self._settle_secs if waits else self._patience_secs)
             return verdict.decided(self._ends())
         return self._hangs(now)
@@ -115,7 +116,7 @@ class Group:
 
     def _show_stacks(self, ends: Sequence[End]) -> None:
         """Unless one that left is to blame: Python shows where each thread is."""
-        if not self._running() or verdict.judge(ends).code != verdict.LOST_PEER:
+        if not self._running() or verdict.judge(ends).code != LOST:
             return
         for worker in self._running():
             worker.send(signal.SIGABRT)

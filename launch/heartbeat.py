@@ -8,8 +8,6 @@ import dataclasses
 import json
 import pathlib
 
-VARIABLE = "TRAINER_HEARTBEAT_FILE"
-
 
 @dataclasses.dataclass
 class Heartbeat:

@@ -10,8 +10,9 @@ import itertools
 import math
 import re
 
+from trainer.contract import MAX_HOST_CHARS
+
 MAX_HOSTS = 65_536  # SLURM's own limit for one node list
-MAX_HOST_CHARS = 253  # of a DNS name
 
 _ITEM = re.compile(r"(?:[^,\[\]\s]|\[[^\[\]\s]*\])+")
 _RANGE = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")

@@ -1,13 +1,4 @@
-"""launch.kubernetes: prints the manifests of a job for Kubernetes.
-
-    python -m launch.kubernetes --kind=jobset --name=NAME --image=IMAGE \\
-        --volume=CLAIM:/runs [flags] -- TRAINER FLAGS | kubectl apply -f -
-
-job: an Indexed Job with its headless service, on any cluster from version 1.29 on.
-jobset: needs JobSet; the whole group is started again, which TensorFlow needs anyway.
-trainjob: needs Kubeflow Trainer 2; a TensorFlow TrainingRuntime comes with it.
-tfjob: needs Kubeflow's former Training Operator.
-"""
+"""Prints the manifests of a job for Kubernetes."""
 
 import enum
 import sys
@@ -18,6 +9,17 @@ from absl import flags
 
 from launch import commandline, job, pod, yaml
 from launch.pod import Pod
+
+USAGE = """launch.kubernetes: prints the manifests of a job for Kubernetes.
+
+    python -m launch.kubernetes --kind=jobset --name=NAME --image=IMAGE \\
+        --volume=CLAIM:/runs [flags] -- TRAINER FLAGS | kubectl apply -f -
+
+job: an Indexed Job with its headless service, on any cluster from version 1.29 on.
+jobset: needs JobSet; the whole group is started again, which TensorFlow needs anyway.
+trainjob: needs Kubeflow Trainer 2; a TensorFlow TrainingRuntime comes with it.
+tfjob: needs Kubeflow's former Training Operator.
+"""
 
 ENDS_THE_JOB = [1, 2]  # exit codes that no restart mends
 
@@ -58,7 +60,7 @@ def define(values: flags.FlagValues) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the manifests."""
-    return commandline.run(__doc__, define, _print, arguments)
+    return commandline.run(USAGE, define, _print, arguments)
 
 
 def _print(values: flags.FlagValues, trainer_flags: list[str]) -> int:

@@ -1,11 +1,4 @@
-"""launch.local: one job of several workers on this machine, supervised.
-
-    python -m launch.local --workers=2 [flags] -- TRAINER FLAGS
-
-Prepares the data set, starts the workers with their own ports, cores and GPUs, and
-shows their output. When one dies or gets stuck, it is named and all are started again
-from the last checkpoint. Signals are passed on; the exit code is the job's.
-"""
+"""One job of several workers on this machine, supervised."""
 
 import dataclasses
 import datetime
@@ -17,6 +10,15 @@ from absl import flags
 from launch import commandline, run_dir, shares
 from launch.supervisor import Plan, Supervisor
 from launch.training import Training, local_run_dir
+
+USAGE = """launch.local: one job of several workers on this machine, supervised.
+
+    python -m launch.local --workers=2 [flags] -- TRAINER FLAGS
+
+Prepares the data set, starts the workers with their own ports, cores and GPUs, and
+shows their output. When one dies or gets stuck, it is named and all are started again
+from the last checkpoint. Signals are passed on; the exit code is the job's.
+"""
 
 MAX_WORKERS = 64
 
@@ -61,7 +63,7 @@ def define(values: flags.FlagValues) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The job's exit code."""
-    return commandline.run(__doc__, define, _supervise, arguments, prints=False)
+    return commandline.run(USAGE, define, _supervise, arguments, prints=False)
 
 
 def _supervise(values: flags.FlagValues, trainer_flags: list[str]) -> int:

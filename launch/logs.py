@@ -22,15 +22,17 @@ class Log:
     def __init__(self, run_dir: str, name: str, attempt: int) -> None:
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self._mark = pathlib.Path(run_dir) / RUN_MARK
+        self.begun = False  # the trainer made the run
         self._kept = f"--- attempt {attempt}, {started}\n".encode()
         self.path = self._mark.with_name("logs") / f"{name}.log"
 
     def write(self, chunk: bytes) -> None:
         """Appends, or keeps what cannot be appended yet."""
         self._kept = (self._kept + chunk)[-MAX_KEPT_BYTES:]
-        if not self._mark.exists():
-            return
         with contextlib.suppress(OSError):  # a storage that is lost may come back
+            if not self.begun:
+                self._mark.stat()
+                self.begun = True
             self.path.parent.mkdir(exist_ok=True)
             with open(self.path, "ab", opener=_open_regular) as file:
                 file.write(self._kept)

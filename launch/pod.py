@@ -5,13 +5,16 @@ import math
 
 from absl import flags
 
-from launch import heartbeat, job
+from launch import job
 from launch.commandline import UsageError
+from launch.expansion import literal
 from launch.job import Job
 from launch.training import Training, scheduled
+from trainer.contract import HEARTBEAT_VARIABLE
 
 END_MARGIN_SECS = 30  # on top of the trainer's grace: its way out, and the kubelet's
 HEARTBEAT = "/tmp/heartbeat.json"
+PROBE_SECS = 60
 
 _CLAIM_AND_PATH = (r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", r"/[^\s:,]*[^\s:,/]")
 
@@ -60,14 +63,14 @@ class Pod:
         }
 
     def _container(self, name: str, variables: list[dict], mounts: list[dict]) -> dict:
-        environment = {**self.job.environment, heartbeat.VARIABLE: HEARTBEAT}
+        environment = {**self.job.environment, HEARTBEAT_VARIABLE: HEARTBEAT}
         return {
             "name": name,
             "image": self.job.image,
             "command": list(job.COMMAND),
-            "args": [_literal(argument) for argument in self.training.arguments],
+            "args": [literal(argument) for argument in self.training.arguments],
             "env": [
-                {"name": key, "value": _literal(value)}
+                {"name": key, "value": literal(value)}
                 for key, value in environment.items()
             ]
             + variables,
@@ -78,14 +81,18 @@ class Pod:
         }
 
     def _probe(self) -> dict:
-        """Fails when the heartbeat is old; not before there is one."""
-        minutes = math.ceil(self.hang_secs / 60)
-        old = f'test -z "$(find {HEARTBEAT} -mmin +{minutes} 2>/dev/null)"'
+        """Fails while the heartbeat is what it was a minute ago, if there is one.
+
+        The kubelet counts the minutes: a clock that is set never looks like a hang.
+        """
+        seen = f"{HEARTBEAT}.seen"
+        same = f"cmp -s {HEARTBEAT} {seen}"
+        changed = f"test ! -e {HEARTBEAT} || {{ ! {same} && cp {HEARTBEAT} {seen}; }}"
         return {
-            "exec": {"command": ["sh", "-c", old]},
-            "periodSeconds": 60,
+            "exec": {"command": ["sh", "-c", literal(changed)]},
+            "periodSeconds": PROBE_SECS,
             "timeoutSeconds": 10,
-            "failureThreshold": 1,
+            "failureThreshold": math.ceil(self.hang_secs / PROBE_SECS),
         }
 
 
@@ -158,8 +165,3 @@ def read(values: flags.FlagValues, trainer_flags: list[str]) -> Pod:
         port=values.port,
         hang_secs=values.hang_secs,
     )
-
-
-def _literal(text: str) -> str:
-    """Kubernetes would put variables in the place of $(NAME)."""
-    return text.replace("$(", "$$(")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from launch.commandline import UsageError
-from launch.tf_config import Cluster
+from trainer.contract import Cluster
 
 RETRY_SECS = 0.2
 _CANDIDATES = range(20_000, 32_768)  # Linux' ephemeral ports start at 32,768

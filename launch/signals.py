@@ -2,6 +2,8 @@
 
 import signal
 
+from trainer.contract import stops
+
 
 class Signals:
     """While entered, signals are kept; `received` is the first one, None before it."""
@@ -12,7 +14,7 @@ class Signals:
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> "Signals":
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
+        for number in stops():
             self._before[number] = signal.signal(number, self._keep)
         return self
 
@@ -26,7 +28,5 @@ class Signals:
         return taken
 
     def _keep(self, number: int, _: object) -> None:
-        # The trainer saves on SIGTERM; a closed terminal asks for the same.
-        number = signal.SIGTERM if number == signal.SIGHUP else number
         self.received = self.received or number
         self._pending.append(number)

@@ -1,11 +1,4 @@
-"""launch.slurm: prints a batch script for SLURM.
-
-    python -m launch.slurm --name=NAME --workers=4 --time=8:00:00 \\
-        --setup='source .venv/bin/activate' [flags] -- TRAINER FLAGS | sbatch
-
-One worker a node. Before the time is up SLURM sends SIGUSR1: the workers save, and the
-job is queued again. A lost peer or a death by a signal starts all workers again.
-"""
+"""Prints a batch script for SLURM."""
 
 import pathlib
 import re
@@ -19,6 +12,15 @@ from absl import flags
 from launch import commandline, job
 from launch.job import Job
 from launch.training import Training, scheduled
+
+USAGE = """launch.slurm: prints a batch script for SLURM.
+
+    python -m launch.slurm --name=NAME --workers=4 --time=8:00:00 \\
+        --setup='source .venv/bin/activate' [flags] -- TRAINER FLAGS | sbatch
+
+One worker a node. Before the time is up SLURM sends SIGUSR1: the workers save, and the
+job is queued again. A lost peer or a death by a signal starts all workers again.
+"""
 
 LEFT_BEHIND_SECS = 1_800  # the chief may still evaluate when the others are done
 SAVE_MARGIN_SECS = 60  # on top of the trainer's grace; SLURM looks once in a while
@@ -56,7 +58,7 @@ def define(values: flags.FlagValues) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the script."""
-    return commandline.run(__doc__, define, _print, arguments)
+    return commandline.run(USAGE, define, _print, arguments)
 
 
 def _print(values: flags.FlagValues, trainer_flags: list[str]) -> int:

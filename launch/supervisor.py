@@ -2,25 +2,25 @@
 
 import dataclasses
 import os
-import pathlib
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from launch import heartbeat, ports, training, verdict
+from launch import logs, ports, scratch, training, verdict
 from launch.console import Console
 from launch.group import SETTLE_SECS, Group
 from launch.heartbeat import Heartbeat
 from launch.logs import Log
 from launch.signals import Signals
-from launch.tf_config import Cluster
 from launch.training import Training
 from launch.verdict import Verdict
 from launch.workers import Worker
+from trainer.contract import FAILED, HEARTBEAT_VARIABLE, LOST, WRONG_USAGE, Cluster
 
 USAGE_LINES = 2  # as many as the trainer needs to explain wrong usage
+STORAGE_SECS = 600.0  # until a storage that is away is given up
 _FIRST_BACKOFF_SECS, _LONGEST_BACKOFF_SECS = 1.0, 60.0
+_WAITING_LINE_SECS = 5.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,7 @@ class Plan:
     hang_secs: float = 300.0
     settle_secs: float = SETTLE_SECS
     first_backoff_secs: float = _FIRST_BACKOFF_SECS
+    storage_secs: float = STORAGE_SECS
     train: tuple[str, ...] = (sys.executable, "-m", training.MODULE)
     prepare: tuple[str, ...] | None = (sys.executable, "-m", training.PREPARE_MODULE)
 
@@ -55,17 +56,19 @@ class Supervisor:
 
     def run(self) -> int:
         """Prepares the data set, then starts groups until one may not be restarted."""
-        with self._signals, tempfile.TemporaryDirectory(prefix="launch-") as scratch:
-            self._scratch = pathlib.Path(scratch)
-            code = self._prepare() if self._plan.prepare else 0
-            return code or self._train()
+        with self._signals, scratch.directory() as self._scratch:
+            try:
+                prepare = self._plan.prepare
+                code = self._prepare(prepare) if prepare else 0
+                return code or self._train()
+            finally:
+                self._console.close()
 
-    def _prepare(self) -> int:
-        assert self._plan.prepare is not None
+    def _prepare(self, command: Sequence[str]) -> int:
         arguments = self._plan.training.prepare_arguments
         cores = sorted({core for share in self._plan.cores for core in share})
         worker = self._start(
-            [*self._plan.prepare, *arguments],
+            [*command, *arguments],
             name="prepare",
             index=0,
             restarts=0,
@@ -83,6 +86,9 @@ class Supervisor:
             shown = f"{restarts}/{self._plan.max_restarts}"
             workers = self._start_workers(restarts)
             end = self._attempt(workers, self._plan.hang_secs, shown)
+            begun = any(worker.log.begun for worker in workers)
+            if begun and end.code == WRONG_USAGE and not self._within_reach():
+                end = dataclasses.replace(end, code=LOST, restart=True)
             if end.code:
                 self._explain(end, workers, "worker")
             if not end.restart or self._signals.received is not None:
@@ -90,7 +96,7 @@ class Supervisor:
             if restarts == self._plan.max_restarts:
                 self._console.say(f"gave up after {restarts} restarts")
                 return end.code
-            if not self._back_off(restarts):
+            if not self._back_off(restarts) or (begun and not self._reach_run()):
                 return self._exit_code(end)
             restarts += 1
 
@@ -153,7 +159,7 @@ class Supervisor:
             environment={
                 **os.environ,
                 **variables,
-                heartbeat.VARIABLE: str(beat),
+                HEARTBEAT_VARIABLE: str(beat),
                 "PYTHONFAULTHANDLER": "1",  # SIGABRT shows where a stuck worker is
                 "PYTHONUNBUFFERED": "1",
             },
@@ -170,12 +176,12 @@ class Supervisor:
             return
         culprit = workers[end.culprit]
         lines = [*culprit.last_lines]
-        if end.code == verdict.WRONG_USAGE:
+        if end.code == WRONG_USAGE:
             for line in lines[-USAGE_LINES:]:
                 self._console.repeat(line)
             return
         name = kind if kind == "prepare" else f"{kind}-{end.culprit}"
-        where = f" of {culprit.log.path}" if culprit.log.path.exists() else ""
+        where = f" of {culprit.log.path}" if os.path.exists(culprit.log.path) else ""
         self._console.say(f"{name} {end.reason}; the last lines{where}:")
         for line in lines:
             self._console.repeat(f"  {line}")
@@ -192,9 +198,34 @@ class Supervisor:
             time.sleep(min(0.1, secs))
         return self._signals.received is None
 
+    def _within_reach(self) -> bool:
+        """Whether the storage shows the run, which was there before."""
+        return os.path.isfile(os.path.join(self._plan.training.run_dir, logs.RUN_MARK))
+
+    def _reach_run(self) -> bool:
+        """Waits for a storage that is away; False when it does not come back.
+
+        A worker that starts meanwhile would take its directory for a wrong one.
+        """
+        end = self._clock() + self._plan.storage_secs
+        path, next_words = self._plan.training.run_dir, self._clock()
+        while not self._within_reach() and self._signals.received is None:
+            now = self._clock()
+            if now >= end:
+                self._console.say(f"gave up: {path} is away")
+                return False
+            if now >= next_words:
+                next_words = now + _WAITING_LINE_SECS
+                self._console.say(
+                    f"waiting up to {end - now:.0f} s for {path}, "
+                    "which cannot be reached"
+                )
+            time.sleep(0.1)
+        return self._signals.received is None
+
     def _exit_code(self, end: Verdict) -> int:
         """The job's: after a signal to the launcher at least that signal's."""
         received = self._signals.received
-        if received is None or end.code in (0, verdict.FAILED, verdict.WRONG_USAGE):
+        if received is None or end.code in (0, FAILED, WRONG_USAGE):
             return end.code
         return 128 + received

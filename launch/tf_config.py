@@ -9,57 +9,18 @@ before node2, Kubernetes' cannot know the task's index. One pure function a plat
 variable that starts with LAUNCH_ was written into the manifest by our renderers.
 """
 
-import collections
-import dataclasses
 import enum
-import json
 import re
 from collections.abc import Callable
 
 from launch import hostlist
-from launch.environment import Environment, integer, json_object, text
+from launch.environment import Environment, integer, text
+from trainer.contract import MAX_HOST_CHARS, TF_CONFIG, Cluster, read_cluster
 
 SLURM_FIRST_PORT = 16_384  # below Linux' ephemeral ports, which start at 32,768
 SLURM_PORTS_PER_JOB = 16
 SLURM_PORT_BLOCKS = 1_024
 MAX_WORKERS = hostlist.MAX_HOSTS
-
-_HOST = re.compile(rf"[A-Za-z0-9_.:%\[\]-]{{1,{hostlist.MAX_HOST_CHARS}}}")
-_PORT = re.compile(r"[0-9]{1,5}")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Cluster:
-    """The workers of one job, `host:port` in task order, and this process' index.
-
-    Worker 0 is the chief; there are no other kinds of task.
-    """
-
-    workers: tuple[str, ...]
-    index: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.index < len(self.workers):
-            raise ValueError(
-                f"index {self.index} is not one of {len(self.workers)} workers (from 0)"
-            )
-        if len(set(self.workers)) != len(self.workers):
-            ((shared, _),) = collections.Counter(self.workers).most_common(1)
-            raise ValueError(f"two workers share an address: {shared}")
-        for worker in self.workers:
-            host, _, port = worker.rpartition(":")
-            known = _HOST.fullmatch(host) and _PORT.fullmatch(port)
-            if not known or not 0 < int(port) < 65_536:
-                raise ValueError(f"{worker!r} is not host:port with a port to 65535")
-
-    def to_json(self) -> str:
-        """The value of TF_CONFIG."""
-        return json.dumps(
-            {
-                "cluster": {"worker": list(self.workers)},
-                "task": {"type": "worker", "index": self.index},
-            }
-        )
 
 
 class Platform(enum.Enum):
@@ -76,7 +37,7 @@ class Platform(enum.Enum):
 # In this order: Vertex sets TF_CONFIG too, and TrainJob and JobSet are Indexed Jobs.
 MARKS = {
     Platform.VERTEX: "CLUSTER_SPEC",
-    Platform.TFJOB: "TF_CONFIG",
+    Platform.TFJOB: TF_CONFIG,
     Platform.TRAINJOB: "PET_NODE_RANK",
     Platform.JOBSET: "LAUNCH_JOBSET",
     Platform.INDEXED_JOB: "JOB_COMPLETION_INDEX",
@@ -192,8 +153,8 @@ def tfjob(environment: Environment) -> Cluster:
 
     https://www.kubeflow.org/docs/components/trainer/legacy-v1/user-guides/tensorflow/
     """
-    given = json_object(environment, "TF_CONFIG")
-    return _ordered(given, ["chief", "master", "worker"])
+    kinds = ["chief", "master", "worker"]
+    return read_cluster(text(environment, TF_CONFIG), TF_CONFIG, kinds)
 
 
 def vertex(environment: Environment) -> Cluster:
@@ -201,8 +162,8 @@ def vertex(environment: Environment) -> Cluster:
 
     https://cloud.google.com/vertex-ai/docs/training/distributed-training
     """
-    given = json_object(environment, "CLUSTER_SPEC")
-    return _ordered(given, ["workerpool0", "workerpool1"])
+    kinds = ["workerpool0", "workerpool1"]
+    return read_cluster(text(environment, "CLUSTER_SPEC"), "CLUSTER_SPEC", kinds)
 
 
 _READERS: dict[Platform, Callable[[Environment], Cluster]] = {
@@ -216,8 +177,8 @@ _READERS: dict[Platform, Callable[[Environment], Cluster]] = {
 
 
 def _addresses(before: str, after: str, *, count: int, port: int) -> tuple[str, ...]:
-    if len(before) + len(after) > hostlist.MAX_HOST_CHARS:  # before it is multiplied
-        raise ValueError(f"a host name is longer than {hostlist.MAX_HOST_CHARS}")
+    if len(before) + len(after) > MAX_HOST_CHARS:  # before it is multiplied
+        raise ValueError(f"a host name is longer than {MAX_HOST_CHARS}")
     return tuple(f"{before}{index}{after}:{port}" for index in range(count))
 
 
@@ -229,38 +190,6 @@ def _numbered(environment: Environment, before: str, after: str) -> Cluster:
         workers=_addresses(before, after, count=count, port=port),
         index=integer(environment, "JOB_COMPLETION_INDEX"),
     )
-
-
-def _ordered(given: dict, kinds: list[str]) -> Cluster:
-    """One list of workers out of a cluster with several `kinds`, in their order."""
-    try:
-        members = {kind: _members(hosts) for kind, hosts in given["cluster"].items()}
-        task, index = given["task"]["type"], int(given["task"]["index"])
-        if not isinstance(task, str):
-            raise TypeError(task)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise ValueError("no cluster of lists, or no task type and index") from error
-    surplus = sorted(
-        kind for kind in {*members, task} - set(kinds) if kind == task or members[kind]
-    )
-    if surplus:
-        raise ValueError(
-            f"{', '.join(surplus)} cannot take part in synchronous training; "
-            f"only {', '.join(kinds)}"
-        )
-    before = kinds[: kinds.index(task)]
-    if not 0 <= index < len(members.get(task, [])):
-        raise ValueError(f"{task} {index} is not in the cluster")
-    return Cluster(
-        workers=tuple(host for kind in kinds for host in members.get(kind, [])),
-        index=index + sum(len(members.get(kind, [])) for kind in before),
-    )
-
-
-def _members(hosts: object) -> list[str]:
-    if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
-        raise TypeError(hosts)
-    return hosts
 
 
 def _tasks_per_node(spec: str) -> list[int]:

@@ -11,13 +11,10 @@ import dataclasses
 import signal
 from collections.abc import Sequence
 
-FAILED, WRONG_USAGE, LOST_PEER = 1, 2, 175
-INTERRUPTED, PREEMPTED, TERMINATED = 130, 138, 143  # 128 + SIGINT, SIGUSR1, SIGTERM
-_SAVED = {
-    INTERRUPTED: "after SIGINT",
-    PREEMPTED: "after SIGUSR1",
-    TERMINATED: "after SIGTERM",
-}
+from trainer import contract
+from trainer.contract import LOST, WRONG_USAGE
+
+_SAVED = {code: f"after {number.name}" for number, code in contract.STOPS.items()}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,9 +67,9 @@ def judge(ends: Sequence[End]) -> Verdict:
     for end in ends:
         if (verdict := _saved(end)) is not None:
             return verdict
-    if any(end.exit_code == LOST_PEER for end in ends):
+    if any(end.exit_code == LOST for end in ends):
         return Verdict(
-            code=LOST_PEER,
+            code=LOST,
             restart=True,
             culprit=None,
             reason="every worker lost a peer or the storage",
@@ -89,7 +86,7 @@ def decided(ends: Sequence[End]) -> bool:
 
 def _failed(end: End) -> Verdict | None:
     code = end.code
-    if code is None or code <= 0 or code == LOST_PEER or code in _SAVED:
+    if code is None or code <= 0 or code == LOST or code in _SAVED:
         return None
     reason = "wrong usage" if code == WRONG_USAGE else "would fail the same way again"
     return Verdict(
@@ -127,7 +124,7 @@ def _silent(running: Sequence[End]) -> Verdict:
         names = ", ".join(str(end.index) for end in suspects)
         state = f"workers {names} stopped getting on together at step {first.step}"
     return Verdict(
-        code=LOST_PEER,
+        code=LOST,
         restart=True,
         culprit=first.index if len(suspects) == 1 else None,
         reason=f"{state}, no progress for {first.silent_secs:.0f} s",
@@ -139,7 +136,7 @@ def _saved(end: End) -> Verdict | None:
         return None
     return Verdict(
         code=end.code,
-        restart=end.code != INTERRUPTED,
+        restart=end.code != contract.INTERRUPTED,
         culprit=end.index,
         reason=f"exited {end.code}: stopped {_SAVED[end.code]}",
     )

@@ -1,11 +1,4 @@
-"""launch.vertex: prints the body of a Vertex AI CustomJob.
-
-    python -m launch.vertex --name=NAME --image=IMAGE --nfs=SERVER:/EXPORT:NAME \\
-        --network=NETWORK [flags] -- TRAINER FLAGS > job.json
-
-Post it to projects/PROJECT/locations/REGION/customJobs. The run is kept on the NFS
-share: a bucket mounted as a directory cannot replace files at once, as checkpoints do.
-"""
+"""Prints the body of a Vertex AI CustomJob."""
 
 import json
 import sys
@@ -14,8 +7,18 @@ from collections.abc import Sequence
 from absl import flags
 
 from launch import commandline, job
+from launch.expansion import literal
 from launch.job import Job
 from launch.training import Training, scheduled
+
+USAGE = """launch.vertex: prints the body of a Vertex AI CustomJob.
+
+    python -m launch.vertex --name=NAME --image=IMAGE --nfs=SERVER:/EXPORT:NAME \\
+        --network=NETWORK [flags] -- TRAINER FLAGS > job.json
+
+Post it to projects/PROJECT/locations/REGION/customJobs. The run is kept on the NFS
+share: a bucket mounted as a directory cannot replace files at once, as checkpoints do.
+"""
 
 _NFS = (r"[A-Za-z0-9.-]+", r"/[^\s:]*", r"[A-Za-z0-9_-]+")
 _NETWORK = r"projects/[0-9]+/global/networks/[a-z]([-a-z0-9]*[a-z0-9])?"
@@ -47,7 +50,7 @@ def define(values: flags.FlagValues) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the body."""
-    return commandline.run(__doc__, define, _print, arguments)
+    return commandline.run(USAGE, define, _print, arguments)
 
 
 def _print(values: flags.FlagValues, trainer_flags: list[str]) -> int:
@@ -104,9 +107,9 @@ def _pool(values: flags.FlagValues, wanted: Job, training: Training) -> dict:
         "containerSpec": {
             "imageUri": wanted.image,
             "command": list(job.COMMAND),
-            "args": list(training.arguments),
+            "args": [literal(argument) for argument in training.arguments],
             "env": [
-                {"name": name, "value": value}
+                {"name": name, "value": literal(value)}
                 for name, value in wanted.environment.items()
             ],
         },

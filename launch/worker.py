@@ -1,12 +1,4 @@
-"""launch.worker: becomes trainer.main inside a scheduler's container or step.
-
-    python -m launch.worker [flags] -- TRAINER FLAGS
-
-Works out TF_CONFIG from the environment of SLURM, a Kubernetes Indexed Job, a JobSet,
-a TrainJob, a TFJob or Vertex AI, waits until all workers reach each other, then becomes
-the trainer: exit codes and signals are the trainer's. Exits 175 when a peer does not
-come, 2 when the environment does not fit.
-"""
+"""Becomes trainer.main inside a scheduler's container or step."""
 
 import os
 import signal
@@ -16,8 +8,17 @@ from collections.abc import Callable, Sequence
 from absl import flags
 
 from launch import commandline, ports, tf_config, training
+from trainer.contract import LOST, stops
 
-LOST_PEER = 175  # exit code: start the whole group again
+USAGE = """launch.worker: becomes trainer.main inside a scheduler's container or step.
+
+    python -m launch.worker [flags] -- TRAINER FLAGS
+
+Works out TF_CONFIG from the environment of SLURM, a Kubernetes Indexed Job, a JobSet,
+a TrainJob, a TFJob or Vertex AI, waits until all workers reach each other, then becomes
+the trainer: exit codes and signals are the trainer's. Exits 175 when a peer does not
+come, 2 when the environment does not fit.
+"""
 
 Exec = Callable[[str, list[str], dict[str, str]], object]
 
@@ -52,7 +53,7 @@ def main(
     def become(values: flags.FlagValues, trainer_flags: list[str]) -> int:
         return _become(values, trainer_flags, environment, execute)
 
-    return commandline.run(__doc__, define, become, arguments)
+    return commandline.run(USAGE, define, become, arguments)
 
 
 def _become(values, trainer_flags, environment, execute) -> int:
@@ -71,15 +72,15 @@ def _become(values, trainer_flags, environment, execute) -> int:
         ports.meet(cluster, limit_secs=values.peers_secs)
     except ports.PeersError as error:
         print(f"launch.worker: {error}", file=sys.stderr)
-        return LOST_PEER
+        return LOST
     command = [sys.executable, "-m", training.MODULE, *arguments]
     execute(sys.executable, command, environment)
-    return LOST_PEER
+    return LOST
 
 
 def _end_on_signals() -> None:
     """As a container's first process, Linux would ignore signals without a handler."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+    for number in stops():
         signal.signal(number, lambda received, _: os._exit(128 + received))
 
 

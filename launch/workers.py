@@ -7,6 +7,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
@@ -50,7 +51,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            # Safe: this process has no other threads.
+            # Safe: the only other threads write to the console, without a lock.
             preexec_fn=_in_child(cores, os.getpid()),
         )
         os.set_blocking(self.output.fileno(), False)
@@ -58,8 +59,7 @@ class Worker:
     @property
     def output(self) -> IO[bytes]:
         """The reading end of the worker's stdout and stderr."""
-        assert self._process.stdout is not None
-        return self._process.stdout
+        return typing.cast(IO[bytes], self._process.stdout)
 
     def code(self) -> int | None:
         """Exit code, -n after signal n, None while it runs."""

@@ -4,6 +4,7 @@ Workers meet over TCP at every step, the first one keeps a checkpoint in the run
 directory, signals stop all of them after a checkpoint (128 + n), a lost peer is 175.
 
     --steps=N --step_secs=S   how long
+    --lines=N                 printed at each step
     --fault=WORKER:STEP:WHAT  once: an exit code, `hang`, `mute` or `orphan`
 """
 
@@ -33,7 +34,7 @@ def main() -> int:
         fail(options, run_dir, index, 0)
     beat(0, "start")
     received: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(number, lambda got, _: received.append(got))
     try:
         peers = meet(index, workers)
@@ -53,6 +54,8 @@ def train(options, run_dir, index, peers, received) -> int:
         word = hashlib.sha256(f"{state['hash']}{step}".encode()).hexdigest()
         state = {"step": step, "hash": word}
         beat(step, "train")
+        for line in range(int(options.get("lines", "0"))):
+            print(f"step {step}, line {line}" + "." * 200, flush=True)
         if index == 0 and (stop or step % 5 == 0):
             replace(run_dir / "checkpoint.json", state)
         if stop:

@@ -3,6 +3,7 @@
 import ast
 import pathlib
 import subprocess
+import sys
 
 import pytest
 
@@ -12,7 +13,7 @@ ALLOWED = {
     "trainer": {"trainer"},
     "eval": {"trainer", "eval"},
     "export": {"trainer", "eval", "export"},
-    "launch": {"launch"},
+    "launch": {"launch", "trainer"},  # of it trainer.contract alone
 }
 SOURCES = sorted(p for name in ALLOWED for p in (ROOT / name).rglob("*.py"))
 TRACKED = [
@@ -23,13 +24,15 @@ TRACKED = [
 
 
 def imported(path: pathlib.Path) -> set[str]:
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            names.add(node.module)
-    return names
+    return set().union(*map(imported_by, ast.walk(ast.parse(path.read_text()))))
+
+
+def imported_by(node: ast.AST) -> set[str]:
+    if isinstance(node, ast.Import):
+        return {alias.name for alias in node.names}
+    if isinstance(node, ast.ImportFrom) and node.level == 0:
+        return {node.module}
+    return set()
 
 
 def test_packages_import_only_downwards():
@@ -38,6 +41,21 @@ def test_packages_import_only_downwards():
         ours = {name.split(".")[0] for name in imported(path)} & ALLOWED.keys()
         extra = ours - ALLOWED[package]
         assert not extra, f"{path} imports {sorted(extra)}"
+
+
+def test_launch_and_trainer_share_the_contract_alone():
+    """It is of the standard library, so that launch starts in an instant."""
+    for path in (ROOT / "launch").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "trainer":
+                assert {alias.name for alias in node.names} == {"contract"}, path
+            else:
+                names = imported_by(node)
+                ours = {name for name in names if name.split(".")[0] == "trainer"}
+                assert ours <= {"trainer.contract"}, path
+    for name in ("contract.py", "__init__.py"):
+        roots = {n.split(".")[0] for n in imported(ROOT / "trainer" / name)}
+        assert roots <= sys.stdlib_module_names
 
 
 def test_there_is_one_keras():

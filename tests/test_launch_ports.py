@@ -8,7 +8,7 @@ import time
 import pytest
 
 from launch import ports
-from launch.tf_config import Cluster
+from trainer.contract import Cluster
 
 
 def gather(count, *, absent=(), limit_secs=10.0, late_secs=0.0):

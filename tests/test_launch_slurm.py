@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -84,6 +85,7 @@ def test_directives():
         ([1], 1, 1, False),
         ([2], 2, 1, False),
         ([130], 130, 1, False),
+        ([129], 129, 1, True),
         ([138], 138, 1, True),
         ([143], 143, 1, True),
         ([175, 0], 0, 2, False),
@@ -138,6 +140,8 @@ def test_two_tasks_meet_and_become_the_trainer(tmp_path):
     trainer = tmp_path / "trainer"
     trainer.mkdir()
     (trainer / "__init__.py").touch()
+    (trainer / "check.py").touch()
+    shutil.copy(ROOT / "trainer" / "contract.py", trainer)
     (trainer / "main.py").write_text(
         "import os, sys, pathlib\n"
         "pathlib.Path(f'config{os.environ[\"SLURM_PROCID\"]}').write_text("

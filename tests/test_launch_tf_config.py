@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 
 from launch import hostlist, tf_config
-from launch.tf_config import Cluster
+from trainer.contract import Cluster
 
 JOB = {"LAUNCH_JOB": "cnn", "LAUNCH_WORKERS": "3", "LAUNCH_PORT": "2222"}
 INDEXED = {**JOB, "JOB_COMPLETION_INDEX": "1"}
@@ -155,30 +155,30 @@ BAD = [
     ({**SLURM, "SLURM_PROCID": "3"}, "index 3"),
     ({"TF_CONFIG": "{"}, "not JSON"),
     ({"TF_CONFIG": "[1]"}, "not a JSON object"),
-    ({"TF_CONFIG": "{}"}, "no cluster"),
+    ({"TF_CONFIG": "{}"}, "no object 'cluster'"),
     (
         {
             "TF_CONFIG": TFJOB["TF_CONFIG"].replace(
                 '"worker": [', '"ps": ["p:1"], "worker": ['
             )
         },
-        "ps cannot take part",
+        "'ps' cannot take part",
     ),
     ({"TF_CONFIG": TFJOB["TF_CONFIG"].replace('"index": 1', '"index": 2')}, "worker 2"),
     ({"TF_CONFIG": TFJOB["TF_CONFIG"].replace("worker-0", "worker-1")}, "share"),
     ({"CLUSTER_SPEC": VERTEX["CLUSTER_SPEC"].replace("pool1", "pool2")}, "workerpool2"),
-    ({"CLUSTER_SPEC": '{"cluster": {"workerpool0": 3}}'}, "no cluster"),
+    ({"CLUSTER_SPEC": '{"cluster": {"workerpool0": 3}}'}, "no list of host:port"),
     *[
         (
             {"TF_CONFIG": f'{{"cluster": {{"worker": {hosts}}}, "task": {task}}}'},
-            "no cluster",
+            said,
         )
-        for hosts, task in (
-            ("[1, 2]", '{"type": "worker", "index": 0}'),
-            ('[["a:1"]]', '{"type": "worker", "index": 0}'),
-            ('["a:1"]', '{"type": [], "index": 0}'),
-            ('["a:1"]', '{"type": null, "index": 0}'),
-            ('["a:1"]', '{"type": "worker", "index": 1e999}'),
+        for hosts, task, said in (
+            ("[1, 2]", '{"type": "worker", "index": 0}', "no list of host:port"),
+            ('[["a:1"]]', '{"type": "worker", "index": 0}', "no list of host:port"),
+            ('["a:1"]', '{"type": [], "index": 0}', "no task type, got []"),
+            ('["a:1"]', '{"type": null, "index": 0}', "no task type, got None"),
+            ('["a:1"]', '{"type": "worker", "index": 1e999}', "no task index, got inf"),
         )
     ],
     ({"TF_CONFIG": "[" * 100_000}, "nested too deeply"),

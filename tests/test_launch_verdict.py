@@ -21,6 +21,8 @@ def group(*codes, stopped=()):
         ((-9, -6), 137, True, 0),
         ((175, None), 175, True, 1),
         ((138, 138), 138, True, 0),
+        ((129, 129), 129, True, 0),
+        ((-1, None), 129, True, 0),
         ((143, 175), 143, True, 0),
         ((130, 130), 130, False, 0),
         ((-2, None), 130, False, 0),
@@ -42,8 +44,8 @@ def test_verdicts(codes, code, restart, culprit):
 def test_only_the_contract_s_codes_are_restarted():
     """A death by a signal is told from an exit by the sign that Popen gives it."""
     restarted = {code for code in range(256) if judge(group(code)).restart}
-    assert restarted == {138, 143, 175}
-    assert all(judge(group(-number)).restart for number in (6, 7, 9, 10, 11, 15))
+    assert restarted == {129, 138, 143, 175}
+    assert all(judge(group(-number)).restart for number in (1, 6, 7, 9, 10, 11, 15))
 
 
 def test_reasons_name_what_a_reader_can_act_on():

@@ -1,15 +1,16 @@
 """Cluster: the strategy, how many replicas there are, and who writes."""
 
 import dataclasses
-import json
 import os
 import typing
 
 import tensorflow as tf
 
+from trainer import contract
 from trainer.choices import Strategy
 from trainer.commandline import UsageError
 from trainer.config import Config
+from trainer.flags import task
 from trainer.run_config import RunConfig
 
 
@@ -100,30 +101,21 @@ def place(config: RunConfig) -> tuple[int, int]:
     """
     if config.strategy is not Strategy.MULTI_WORKER:
         return 0, 1
-    try:
-        described = json.loads(os.environ["TF_CONFIG"])
-        workers, task = described["cluster"]["worker"], described["task"]
-        index = int(task["index"])
-        if task["type"] != "worker" or not 0 <= index < len(workers):
-            raise ValueError(f"task {task['type']}:{index} of {len(workers)} workers")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(
-            f"TF_CONFIG does not describe a worker of a cluster: {error!r};\n"
-            'it has to be {"cluster": {"worker": ["host:port", ...]}, '
-            '"task": {"type": "worker", "index": 0}}'
-        ) from error
-    return index, len(workers)
+    described = task()
+    return described.index, len(described.workers)
 
 
 def _multi_worker(config: RunConfig) -> Cluster:
-    index, workers = place(config)
+    described = task()
+    # TensorFlow reads the variable itself: what we do not know of it is left out.
+    os.environ[contract.TF_CONFIG] = described.to_json()
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     return Cluster(
         strategy=strategy,
         replicas=strategy.num_replicas_in_sync,
         local_devices=tuple(strategy.extended.worker_devices),
-        worker=index,
-        workers=workers,
+        worker=described.index,
+        workers=len(described.workers),
     )
 
 

@@ -21,12 +21,9 @@ from typing import NoReturn
 from absl import app, flags
 
 from trainer import streams
+from trainer.contract import FAILED, INTERRUPTED, WRONG_USAGE
 
 UsageError = app.UsageError  # wrong usage, config or input: nothing was written
-
-WRONG_USAGE = 2
-FAILED = 1
-INTERRUPTED = 130
 
 
 class Failure(Exception):
@@ -34,7 +31,7 @@ class Failure(Exception):
 
 
 class Stopped(BaseException):
-    """The work ended early on purpose; `code` is the exit code (130, 138, 143, 175).
+    """The work ended early on purpose; `code` is one of `contract`'s exit codes.
 
     A signal may raise it anywhere: like KeyboardInterrupt it is no Exception, so that
     whoever handles the errors of a library lets it through.

@@ -5,7 +5,7 @@ import re
 
 from absl import flags
 
-from trainer import choices, flag_groups, teacher
+from trainer import choices, contract, flag_groups, teacher
 from trainer import config as cfg
 from trainer.commandline import UsageError
 from trainer.run_config import RunConfig
@@ -35,15 +35,30 @@ def read(values: flags.FlagValues = VALUES) -> tuple[cfg.Config, RunConfig]:
             f"--profile_steps ends at step {last}, after --train_steps="
             f"{config.train_steps}; let it end before"
         )
-    if (
-        run_config.strategy is choices.Strategy.MULTI_WORKER
-        and "TF_CONFIG" not in os.environ
-    ):
+    if run_config.strategy is choices.Strategy.MULTI_WORKER:
+        task()
+    return config, run_config
+
+
+def task() -> contract.Cluster:
+    """The workers of this job and which of them this process is, as TF_CONFIG says.
+
+    Raises:
+        UsageError: TF_CONFIG is missing, or does not describe a worker.
+    """
+    text = os.environ.get(contract.TF_CONFIG)
+    if text is None:
         raise UsageError(
             "--strategy=multi_worker reads its cluster from TF_CONFIG, which is not "
             "set;\nstart it through python -m launch.local or launch.worker"
         )
-    return config, run_config
+    try:
+        return contract.read_cluster(text, contract.TF_CONFIG, ["worker"])
+    except ValueError as error:
+        raise UsageError(
+            f"TF_CONFIG does not describe a worker of a cluster: {error}; start it "
+            "through python -m launch.local or launch.worker"
+        ) from error
 
 
 def _config(values: flags.FlagValues) -> cfg.Config:

@@ -15,9 +15,9 @@ import time
 
 from trainer import files
 from trainer.commandline import Stopped
+from trainer.contract import HEARTBEAT_VARIABLE as VARIABLE
+from trainer.contract import LOST
 
-VARIABLE = "TRAINER_HEARTBEAT_FILE"
-LOST = 175  # a peer or the storage: restart the whole group
 COMPILE_SECS = 600.0
 CHIEF = 0
 # What a chief does while its peers wait for it.

@@ -1,12 +1,11 @@
-"""Asks for a stop instead of dying: SIGTERM, SIGINT and SIGUSR1."""
+"""Asks for a stop instead of dying: SIGTERM, SIGINT, SIGUSR1 and SIGHUP."""
 
 import os
 import signal
 import threading
 
+from trainer import contract
 from trainer.commandline import Stopped
-
-CODES = {signal.SIGINT: 130, signal.SIGUSR1: 138, signal.SIGTERM: 143}
 
 
 class StopRequest:
@@ -31,7 +30,7 @@ class StopRequest:
 
         TensorFlow takes SIGTERM when a cluster is made: call it again after that.
         """
-        for number in CODES:
+        for number in contract.stops():
             signal.signal(number, self._receive)
         if self._heard is None:
             self._heard, told = os.pipe()
@@ -66,12 +65,12 @@ class StopRequest:
         first = None
         while heard := os.read(self._heard, 1):
             number = heard[0]
-            if number not in CODES:
+            if number not in contract.STOPS:
                 continue
             if first is not None:
-                os._exit(CODES[signal.Signals(first)])
+                os._exit(contract.STOPS[signal.Signals(first)])
             first = number
-            code = CODES[signal.Signals(number)]
+            code = contract.STOPS[signal.Signals(number)]
             timer = threading.Timer(self._grace_secs, os._exit, [code])
             timer.daemon = True
             timer.start()
@@ -80,4 +79,4 @@ class StopRequest:
 def stopped(number: int, state: str) -> Stopped:
     """The exception that ends the process with the signal's exit code."""
     name = signal.Signals(number)
-    return Stopped(f"stopped by {name.name} {state}", CODES[name])
+    return Stopped(f"stopped by {name.name} {state}", contract.STOPS[name])

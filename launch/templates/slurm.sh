@@ -1,8 +1,8 @@
 #!/bin/bash
 $directives
 
-# srun's exit code is the highest of its tasks': 175 is a lost peer or storage, 138 and
-# 143 are saved and stopped by a signal, above 128 are deaths by a signal.
+# srun's exit code is the highest of its tasks': 175 is a lost peer or storage; 129, 138
+# and 143 are saved and stopped by a signal; above 128 are deaths by a signal.
 $setup
 restarts=0
 while true; do
@@ -11,7 +11,7 @@ while true; do
     $srun || code=$$?
   case $$code in
     0 | 1 | 2 | 130) exit "$$code" ;;
-    138 | 143)
+    129 | 138 | 143)
       # Not after scancel: then the job is no longer running.
       case "$$(scontrol show job "$$SLURM_JOB_ID" --oneliner)" in
         *JobState=RUNNING*) scontrol requeue "$$SLURM_JOB_ID" ;;

@@ -10,8 +10,8 @@ import pytest
 
 from tests.faults import jobs
 from trainer import checkpoints
+from trainer.contract import STOPS
 from trainer.heartbeat import VARIABLE
-from trainer.signals import CODES
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 GRACE_SECS = 30
@@ -22,10 +22,12 @@ CASES = [
     ("start", signal.SIGINT),
     ("import", signal.SIGTERM),
     ("import", signal.SIGUSR1),
+    ("import", signal.SIGHUP),
     ("compile", signal.SIGTERM),
     ("compile", signal.SIGUSR1),
     ("train", signal.SIGINT),
     ("train", signal.SIGUSR1),
+    ("train", signal.SIGHUP),
     ("evaluate", signal.SIGTERM),
     ("save", signal.SIGTERM),
     ("save", signal.SIGINT),
@@ -65,9 +67,9 @@ def test_the_code_is_right_and_in_time(data_dir, tmp_path, monkeypatch, when, nu
     took = time.monotonic() - sent
     counts["signals"] += 1
     counts["late"] += took > GRACE_SECS + 1
-    counts["wrong codes"] += code != CODES[number]
+    counts["wrong codes"] += code != STOPS[number]
     print(f"\n{number.name} in {when}: {code} after {took:.1f} s; {counts}")
-    assert code == CODES[number], said
+    assert code == STOPS[number], said
     assert took <= GRACE_SECS + 1
     assert "Traceback" not in said
     if when in ("train", "evaluate", "save"):
