@@ -5,6 +5,8 @@ import json
 import os
 import pathlib
 import random
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -154,12 +156,19 @@ sys.exit(Supervisor(plan({run_dir!r}, *{arguments!r})).run())
 """
 
 
-def start(run_dir, *arguments):
-    """The supervisor as a process of its own, once a step is done."""
+def launcher(run_dir, *arguments):
+    """Its command line."""
     root = str(pathlib.Path(__file__).parents[1])
     code = LAUNCHER.format(paths=[root], run_dir=str(run_dir), arguments=arguments)
+    return [sys.executable, "-c", code]
+
+
+def start(run_dir, *arguments):
+    """The supervisor as a process of its own, once a step is done."""
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        launcher(run_dir, *arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     wait(lambda: (run_dir / "checkpoint.json").exists())
     return process
@@ -173,7 +182,8 @@ def wait(condition, secs=20.0):
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (10, 138)]
+    ("number", "code"),
+    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (10, 138), (signal.SIGHUP, 129)],
 )
 def test_signals_stop_the_job_after_a_checkpoint(tmp_path, number, code):
     run_dir = tmp_path / "run"
@@ -223,3 +233,92 @@ def worker(run_dir, index):
         if task in pathlib.Path(f"/proc/{pid}/environ").read_bytes()
     )
     return pid
+
+
+def test_whoever_reads_may_leave(tmp_path):
+    """`| head`: the job goes on, and its logs have what was not shown."""
+    run_dir = tmp_path / "run"
+    command = shlex.join(launcher(run_dir, "--steps=9", "--lines=50"))
+    text = f"({command}; echo $? > {tmp_path}/code) 2>&1 | head -1"
+    subprocess.run(["bash", "-c", text], check=True, timeout=60)
+    wait((tmp_path / "code").exists)
+    wait(lambda: (tmp_path / "code").read_text() == "0\n")
+    assert final(run_dir) == expected(9)
+    assert "step 9, line 49" in (run_dir / "logs" / "worker-1.log").read_text()
+
+
+def test_whoever_reads_may_stop_reading(tmp_path):
+    """Ctrl-S, a pager: far more than a pipe holds, and nobody takes it."""
+    run_dir = tmp_path / "run"
+    command = launcher(run_dir, "--steps=9", "--lines=200")
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert process.wait(timeout=60) == 0
+    assert final(run_dir) == expected(9)
+    process.communicate()
+
+
+def test_a_closed_terminal_stops_the_job_after_a_checkpoint(tmp_path):
+    """The kernel sends SIGHUP, and every write to the terminal fails."""
+    run_dir = tmp_path / "run"
+    pid, terminal = os.forkpty()
+    if pid == 0:
+        command = launcher(run_dir, "--steps=10000", "--lines=1")
+        os.execv(command[0], command)
+    wait((run_dir / "checkpoint.json").exists)
+    os.close(terminal)
+    wait(lambda: os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 129
+    assert not processes(str(run_dir))
+    step = json.loads((run_dir / "checkpoint.json").read_text())["step"]
+    assert Supervisor(plan(run_dir, f"--steps={step + 3}")).run() == 0
+    assert final(run_dir) == expected(step + 3)
+
+
+def test_nohup_outlives_its_terminal(tmp_path):
+    run_dir = tmp_path / "run"
+    command = ["nohup", *launcher(run_dir, "--steps=40")]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    wait((run_dir / "checkpoint.json").exists)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=30) == 0
+    assert final(run_dir) == expected(40)
+
+
+# Root may read what has no permissions, unless it gives that up.
+OBEYS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs util-linux")
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_storage_that_comes_back_is_waited_for(tmp_path, lost):
+    """Out of reach while workers train, and also while they have to start again."""
+    folder = tmp_path / "mount"
+    run_dir = folder / "run"
+    run_dir.mkdir(parents=True)
+    command = launcher(run_dir, "--steps=100000", "--lines=1")
+    process = subprocess.Popen(
+        [*(OBEYS if os.geteuid() == 0 else []), *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    wait((run_dir / "checkpoint.json").exists)
+    ids = [worker(run_dir, index) for index in range(2)]
+    folder.chmod(0)
+    if lost:
+        os.kill(ids[1], signal.SIGKILL)
+    time.sleep(2.5)
+    assert process.poll() is None
+    folder.chmod(0o755)
+    if lost:
+        wait(lambda: len(processes(f"--run_dir={run_dir}")) == 2)
+    else:
+        assert [worker(run_dir, index) for index in range(2)] == ids
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate(timeout=30)[0].decode()
+    assert process.returncode == 143, output
+    assert "Traceback" not in output
+    assert ("cannot be reached" in output) == lost
