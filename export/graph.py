@@ -61,6 +61,15 @@ class Graph:
                 found.append((kernel.Shape(0), count))
         return found
 
+    def min_runtime_version(self) -> str | None:
+        """The oldest runtime that the converter noted; None if it noted none."""
+        for index in range(self._model.MetadataLength()):
+            entry = self._model.Metadata(index)
+            if entry.Name() == b"min_runtime_version":
+                noted = self._model.Buffers(entry.Buffer()).DataAsNumpy()
+                return noted.tobytes().rstrip(b"\0").decode() or None
+        return None
+
     def _operators(self):
         for index in range(self._subgraph.OperatorsLength()):
             operator = self._subgraph.Operators(index)

@@ -67,7 +67,19 @@ def write(content: bytes, description: Description, labels: Sequence[str]) -> by
     entry.name, entry.buffer = _NAME, len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or []), entry]
-    return _with_file(_packed(model), LABELS, "\n".join(labels) + "\n")
+    lines = (one_line(label) for label in labels)
+    return _with_file(_packed(model), LABELS, "\n".join(lines) + "\n")
+
+
+def one_line(label: str) -> str:
+    """`label` with what ends a line or a C string, anywhere, as a Python escape.
+
+    Python alone splits lines at eleven characters, U+2028 among them; a NUL ends a C
+    string. The manifest has every label as it is.
+    """
+    ends = "\0\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029"
+    coded = (ascii(char)[1:-1] if char in ends else char for char in label)
+    return "".join(coded)
 
 
 def aligned(content: bytes) -> bytes:

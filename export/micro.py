@@ -129,6 +129,8 @@ def _test(opened: "Source", model: "MicroModel", other: "Predictor") -> dict[str
 def _constants(
     opened: "Source", model: "MicroModel", facts: dict[str, Any]
 ) -> Constants:
+    from export import metadata
+
     weights = facts["weights_sha256"][:12]
     return Constants(
         comment=f"{facts['scheme']} network, weights {weights}; see manifest.json",
@@ -137,7 +139,7 @@ def _constants(
         input=model.input,
         output=model.output,
         arena_bytes=model.arena_bytes,
-        labels=opened.exam.names,
+        labels=[metadata.one_line(label) for label in opened.exam.names],
     )
 
 

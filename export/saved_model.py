@@ -17,8 +17,6 @@ from export.artifact import Artifact
 from trainer import commandline, quiet
 
 if TYPE_CHECKING:
-    import tensorflow as tf
-
     from export.serving import Network
     from export.source import Source
 
@@ -51,6 +49,8 @@ def write(network: "Network", names: tuple[str, ...], folder: pathlib.Path) -> N
     """Saves `network` with its two signatures; `names` are those of the classes."""
     import tensorflow as tf
 
+    from export import encoded
+
     module = tf.Module()
     module.weights = network.weights
     module.labels = tf.constant(names)
@@ -63,10 +63,10 @@ def write(network: "Network", names: tuple[str, ...], folder: pathlib.Path) -> N
 
     shape = network.image_shape
     images = tf.TensorSpec([None, *shape], tf.uint8, "images")
-    encoded = tf.TensorSpec([None], tf.string, "encoded")
+    files = tf.TensorSpec([None], tf.string, "encoded")
     serve = tf.function(answer, [images], autograph=False)
     serve_encoded = tf.function(
-        lambda encoded: answer(decode(encoded, shape)), [encoded], autograph=False
+        lambda files: answer(encoded.decode(files, shape)), [files], autograph=False
     )
     signatures = {
         "serving_default": serve.get_concrete_function(),
@@ -76,25 +76,6 @@ def write(network: "Network", names: tuple[str, ...], folder: pathlib.Path) -> N
         tf.saved_model.save(module, str(folder), signatures)
     except tf.errors.OpError as error:  # TensorFlow's wrapping of what the disk said
         raise OSError(error.message.rsplit("; ", 1)[-1]) from error
-
-
-def decode(encoded: "tf.Tensor", shape: tuple[int, int, int]) -> "tf.Tensor":
-    """Pixels uint8 [N, H, W, C] of PNG or JPEG files of any size, bytes [N].
-
-    Resized by triangle filters as wide as the reduction; an image of the right size
-    comes through unchanged.
-    """
-    import tensorflow as tf
-
-    height, width, channels = shape
-
-    def one(content: tf.Tensor) -> tf.Tensor:
-        image = tf.io.decode_image(content, channels, expand_animations=False)
-        image.set_shape([None, None, channels])
-        resized = tf.image.resize(image, [height, width], antialias=True)
-        return tf.saturate_cast(tf.round(resized), tf.uint8)
-
-    return tf.map_fn(one, encoded, fn_output_signature=tf.TensorSpec(shape, tf.uint8))
 
 
 def _warm(opened: "Source") -> dict[str, dict[str, Any]]:

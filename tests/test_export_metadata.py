@@ -76,3 +76,18 @@ def test_a_reader_of_metadata_finds_the_normalisation(raw, scheme, io):
     raw_pixels = io is Io.UINT8 and scheme is not Scheme.INT8
     expected = ([0.0], [1.0]) if raw_pixels else ([128.0], [128.0])
     assert (found.mean, found.std) == expected
+
+
+@pytest.mark.parametrize(
+    "char",
+    [chr(n) for n in range(0x3000) if len(f"a{chr(n)}b".splitlines()) > 1] + ["\0"],
+)
+def test_a_label_stays_one_line_whatever_is_in_it(char):
+    line = metadata.one_line(f"a{char}b")
+    assert line.splitlines() == [line] and "\0" not in line
+    assert line.encode().decode("unicode_escape") == f"a{char}b"
+
+
+def test_labels_without_such_characters_stay_as_they_are():
+    for label in ("cat", "été", "a\\b", "日本"):
+        assert metadata.one_line(label) == label

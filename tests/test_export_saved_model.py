@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, ImageOps
 
-from export import artifact, saved_model, warmup
+from export import artifact, encoded, saved_model, warmup
 from tests import export_kit
 
 # A stranger's program: TensorFlow and a folder.
@@ -55,7 +55,7 @@ def test_no_answer_differs_from_the_checkpoint(made):
     assert artifact.read(made.path).manifest == made.manifest
 
 
-def encoded(image: np.ndarray, size: tuple[int, int], kind: str) -> bytes:
+def coded(image: np.ndarray, size: tuple[int, int], kind: str) -> bytes:
     buffer = io.BytesIO()
     resized = Image.fromarray(image).resize(size, Image.Resampling.NEAREST)
     resized.save(buffer, kind, quality=100)
@@ -64,7 +64,7 @@ def encoded(image: np.ndarray, size: tuple[int, int], kind: str) -> bytes:
 
 def test_encoded_images_of_the_right_size_are_taken_as_they_are(signatures):
     images = export_kit.opened().exam.images[:20]
-    files = [encoded(image, (32, 32), "PNG") for image in images]
+    files = [coded(image, (32, 32), "PNG") for image in images]
     ours = signatures["serve_encoded"](encoded=tf.constant(files))
     theirs = signatures["serving_default"](images=tf.constant(images))
     np.testing.assert_array_equal(ours["probabilities"], theirs["probabilities"])
@@ -75,10 +75,67 @@ def test_encoded_images_of_the_right_size_are_taken_as_they_are(signatures):
 def test_encoded_images_of_any_size_are_resized(signatures, kind):
     images = export_kit.opened().exam.images[:60]
     sizes = [(64, 64), (96, 128), (33, 200)]
-    files = [encoded(image, sizes[n % 3], kind) for n, image in enumerate(images)]
+    files = [coded(image, sizes[n % 3], kind) for n, image in enumerate(images)]
     ours = signatures["serve_encoded"](encoded=tf.constant(files))
     theirs = signatures["serving_default"](images=tf.constant(images))
     assert np.mean(ours["class_id"].numpy() == theirs["class_id"].numpy()) > 0.9
+
+
+NOISE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+
+
+def turned(kind: str, number: int | None, endian: str = "<") -> bytes:
+    """NOISE as a file whose EXIF says orientation `number`, among other things."""
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif.endian = endian
+    exif[0x010F] = "the maker of a camera"
+    if number is not None:
+        exif[0x0112] = number
+    Image.fromarray(NOISE).save(buffer, kind, exif=exif)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_files_are_decoded_and_turned_as_pillow_does(kind):
+    for number in (None, *range(10)):
+        for endian in "<>":
+            file = turned(kind, number, endian)
+            upright = ImageOps.exif_transpose(Image.open(io.BytesIO(file)))
+            shape = (upright.height, upright.width, 3)
+            (ours,) = encoded.decode(tf.constant([file]), shape).numpy()
+            np.testing.assert_array_equal(ours, np.asarray(upright), f"{number}")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_damaged_orientation_is_no_error(kind):
+    file, rng = turned(kind, 6), np.random.default_rng(0)
+    spec = [tf.TensorSpec([], tf.string)]
+    read = tf.function(encoded.orientation, spec, autograph=False)
+    for cut in range(0, len(file), 97):
+        assert 1 <= read(file[:cut]).numpy() <= 8
+    for _ in range(200):
+        damaged = bytearray(file)
+        for place in rng.integers(0, 150, 4):
+            damaged[place] = rng.integers(256)
+        assert 1 <= read(bytes(damaged)).numpy() <= 8
+
+
+def test_no_file_keeps_the_search_for_an_orientation_busy():
+    """A PNG of chunks without content, and a JPEG of nothing but filling bytes."""
+    chunk = b"\0\0\0\0aaaa\0\0\0\0"
+    for file in (b"\x89PNG\r\n\x1a\n" + 10**5 * chunk, b"\xff\xd8" + b"\xff" * 10**6):
+        assert encoded.orientation(tf.constant(file)).numpy() == 1
+
+
+def test_an_empty_batch_gets_an_empty_answer(signatures):
+    empty = {
+        "serving_default": {"images": tf.zeros((0, 32, 32, 3), tf.uint8)},
+        "serve_encoded": {"encoded": tf.constant([], tf.string)},
+    }
+    for name, inputs in empty.items():
+        answer = signatures[name](**inputs)
+        assert answer["probabilities"].shape == (0, 10)
+        assert answer["class_id"].shape == answer["label"].shape == (0,)
 
 
 def test_warm_up_holds_one_request_a_signature(made):

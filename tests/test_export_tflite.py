@@ -100,6 +100,14 @@ def test_the_quantised_input_is_the_pixel(made):
     assert (ends["input_scale"], ends["input_zero_point"]) == (1 / 128, 128)
 
 
+def test_the_oldest_runtime_is_noted(made):
+    """As seen: tflite-runtime 2.14 loads all of these but the dynamic one."""
+    noted = {s: made[s].manifest["min_runtime_version"] for s in Scheme}
+    assert noted.pop(Scheme.DYNAMIC) == "2.17.0"
+    assert noted[Scheme.INT16X8] == "2.3.0"
+    assert all(int(v.split(".")[1]) <= 15 for v in noted.values())
+
+
 def test_int8_is_integer_only_and_per_channel(made):
     graph = Graph(made[Scheme.INT8].path.read_bytes())
     operators = graph.operators()
