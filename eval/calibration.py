@@ -7,7 +7,6 @@ fits again: the exported model, the report and every comparison use this one num
 import dataclasses
 import enum
 import hashlib
-import json
 import pathlib
 import sys
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from eval import scores, temperature
-from trainer import sampler
+from trainer import files, sampler
 from trainer.commandline import UsageError
 from trainer.datasets.split import Split
 from trainer.runs import Run
@@ -114,7 +113,7 @@ def _fit(
 def _read(run: Run, weights_sha256: str) -> Calibration:
     path = run.path / FILE
     try:
-        noted = json.loads(path.read_bytes())
+        noted = files.read_json(path)
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
     return _calibration(run, noted, weights_sha256)

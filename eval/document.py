@@ -3,18 +3,21 @@
 import datetime
 import importlib.metadata
 import json
+import math
 import pathlib
 from typing import Any
 
 from eval import gallery, robustness, scores, summary
 from eval.evaluation import Evaluation
-from trainer import tta
+from trainer import files, tta
 from trainer.choices import EvalTta
 from trainer.runs import Run
 
 VERSION = 1
 _PACKAGES = ("ai-edge-litert", "scikit-learn", "scipy", "pillow")
 _CURVES = ("loss", "accuracy", "learning_rate")
+_NO_POINT = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+_TESTED = ("accuracy", "accuracy_interval", "nll", "ece", "agreement")
 GALLERY_IMAGES = 16  # of each kind
 
 
@@ -106,7 +109,7 @@ def _run(run: Run | None) -> dict[str, Any] | None:
 
 def _json(path: pathlib.Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
+        return files.read_json(path)
     except (OSError, ValueError):
         return None
 
@@ -120,17 +123,31 @@ def exports(run: Run | None) -> list[dict[str, Any]]:
         *folder.glob("*.tflite.json"),
         *folder.glob("saved_model/*/manifest.json"),
     ]
-    names = ("accuracy", "accuracy_interval", "nll", "ece", "agreement")
     found = []
     for place in sorted(places):
-        tested = (_json(place) or {}).get("test")
-        if isinstance(tested, dict) and all(name in tested for name in names):
+        manifest = _json(place)
+        tested = manifest.get("test") if isinstance(manifest, dict) else None
+        if _measured(tested):
             own = (
                 place.parent if place.name == "manifest.json" else place.with_suffix("")
             )
             file = str(own.relative_to(folder))
-            found.append({"file": file, **{name: tested[name] for name in names}})
+            found.append({"file": file, **{name: tested[name] for name in _TESTED}})
     return found
+
+
+def _measured(tested: Any) -> bool:
+    """Whether `tested` has all that is shown of an export, as finite numbers."""
+    if not isinstance(tested, dict):
+        return False
+    interval = tested.get("accuracy_interval")
+    if not isinstance(interval, list) or len(interval) != 2:
+        return False
+    single = [tested.get(name) for name in _TESTED if name != "accuracy_interval"]
+    return all(
+        type(value) in (int, float) and math.isfinite(value)
+        for value in (*single, *interval)
+    )
 
 
 def _versions() -> dict[str, str]:
@@ -151,7 +168,7 @@ def curves(run: Run | None) -> dict[str, dict[str, tuple[list, list]]]:
                 points = {
                     k: float(v) for k in _CURVES if (v := entry.get(k)) is not None
                 }
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except _NO_POINT:
                 continue  # being written, or damaged: the rest is still to be seen
             for name, value in points.items():
                 panel = panels.setdefault(name, {})

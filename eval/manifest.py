@@ -14,8 +14,19 @@ def place(path: pathlib.Path) -> pathlib.Path:
 
 
 def parts(path: pathlib.Path, manifest: Mapping[str, Any]) -> dict[pathlib.Path, Any]:
-    """What `manifest` notes of each file of `path`: of a file, of itself."""
+    """What `manifest` notes of each file of `path`: of a file, of itself.
+
+    Raises:
+        ValueError: it names a file elsewhere, or not all that `path` has.
+    """
     noted = manifest.get("files") or {"": manifest}
+    for name in noted:
+        if pathlib.PurePath(name).is_absolute() or ".." in pathlib.PurePath(name).parts:
+            raise ValueError(f"it names {name!r:.99}, which is not in {path}")
+    if path.is_dir():
+        there = {str(p.relative_to(path)) for p in path.rglob("*") if p.is_file()}
+        if extra := sorted(there - noted.keys() - {FILE}):
+            raise ValueError(f"{extra[0]!r:.99} is there, too")
     return {path / name: part for name, part in noted.items()}
 
 

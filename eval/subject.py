@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import json
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +13,7 @@ from eval import predictors
 from eval.outputs import Output
 from eval.pixels import InputRange
 from eval.predictors import Predictor
-from trainer import checkpoints, runs
+from trainer import checkpoints, files, runs
 from trainer.commandline import UsageError
 from trainer.config import Config
 from trainer.runs import Run
@@ -73,7 +72,7 @@ def of_run(run: Run, step: int | None = None) -> Subject:
     wanted = last if step is None else step
     recorded, config = run.recorded(), run.config()
     checkpoint = _checkpoint(run, wanted)
-    own = checkpoint.facts["weights_sha256"]
+    own = checkpoint.weights_sha256
     if wanted == last and own != shipped_sha256:
         raise UsageError(
             f"{checkpoint.path} has weights {own[:12]}, but {run.path / 'result.json'}"
@@ -229,7 +228,7 @@ def _manifest(path: pathlib.Path) -> dict[str, Any]:
     """
     place = manifests.place(path)
     try:
-        found = json.loads(place.read_bytes())
+        found = files.read_json(place)
     except (OSError, ValueError):
         return {}
     if not isinstance(found, dict) or not all(
@@ -238,14 +237,22 @@ def _manifest(path: pathlib.Path) -> dict[str, Any]:
         return {}
     if not found.get("files") and "sha256" not in found:
         return found  # it makes no claim to a file's bytes
-    for file, part in manifests.parts(path, found).items():
+    try:
+        parts = manifests.parts(path, found)
+    except ValueError as error:
+        raise _unfit(place, path, f" ({error})") from error
+    for file, part in parts.items():
         noted = part.get("sha256") if isinstance(part, dict) else None
         if not file.is_file() or manifests.sha256(file) != noted:
-            raise UsageError(
-                f"{place} is of another file than {file}; put its own beside "
-                "it, or remove it to have the file evaluated as a foreign one"
-            )
+            raise _unfit(place, file)
     return found
+
+
+def _unfit(place: pathlib.Path, file: pathlib.Path, why: str = "") -> UsageError:
+    return UsageError(
+        f"{place} is of another file than {file}{why}; put its own beside it, or "
+        "remove it to have the file evaluated as a foreign one"
+    )
 
 
 def _sha256(path: pathlib.Path) -> str:

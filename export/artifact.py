@@ -183,7 +183,7 @@ def _seal(made: pathlib.Path, name: str, facts: Mapping) -> dict[str, Any]:
 def read(path: pathlib.Path) -> Artifact | None:
     """The artifact at `path`, its bytes checked; None if there is no whole one."""
     try:
-        manifest = json.loads(manifests.place(path).read_bytes())
+        manifest = files.read_json(manifests.place(path))
         noted = manifests.parts(path, manifest)
         whole = all(manifests.sha256(k) == part["sha256"] for k, part in noted.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -1,10 +1,12 @@
 """Answers on disk are those that were computed, or they are computed again."""
 
+import hashlib
 import json
 
 import numpy as np
 import pytest
 
+from tests import forge
 from tests.eval_kit import softmax
 from trainer.answers import MANIFEST, Answers
 
@@ -107,3 +109,26 @@ def test_answers_that_are_not_finite_are_refused(tmp_path, wrong):
     with pytest.raises(ValueError, match="finite"):
         kept(tmp_path).add(0, logits, write=True)
     assert loaded(tmp_path)[0].missing == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        forge.header("(20, 5)", "<f4") + bytes(400),
+        forge.header("(20, 5)", "|O") + bytes(800),
+        forge.header(f"({10**15}, 5)", "<f2") + bytes(200),
+        forge.header("(20, 5)", "<f2") + bytes(2**20),
+        b"no array",
+    ],
+    ids=["float32", "objects", "shape", "longer", "text"],
+)
+def test_a_view_that_was_sealed_again_is_named(tmp_path, content):
+    kept(tmp_path)
+    (tmp_path / "view-001.npy").write_bytes(content)
+    manifest = json.loads((tmp_path / MANIFEST).read_text())
+    described = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    manifest["files"]["view-001.npy"] = described
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    read, said = loaded(tmp_path)
+    assert (read.missing, len(said)) == ([1], 1)
+    assert "view-001.npy is not used" in said[0]

@@ -4,12 +4,17 @@ import json
 import os
 import random
 import shutil
+import struct
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
 
-from trainer import checkpoints
+from tests import forge
+from trainer import checkpoints, memory, weights
 from trainer.checkpoints import Damaged
+from trainer.commandline import UsageError
 
 ARRAYS = {
     "model/a/kernel": np.arange(12, dtype=np.float32).reshape(3, 4),
@@ -188,3 +193,107 @@ def test_one_of_other_facts_is_damage(tmp_path):
     assert checkpoints.read(path, expected={"colour": "blue"}).step == 3
     with pytest.raises(Damaged, match="another run: colour differs"):
         checkpoints.read(path, expected={"colour": "red"})
+
+
+def compressed_zeros(content):
+    zeros = forge.header("(64000000,)") + bytes(256_000_000)
+    return forge.member(content, "model/x.npy", zeros, zipfile.ZIP_DEFLATED)
+
+
+def stored(name, data):
+    return lambda content: forge.member(content, name, data, zipfile.ZIP_STORED)
+
+
+def twice_in_the_directory(content):
+    """Two members that share the bytes of one, as bombs of stored data do."""
+    end = content.rindex(b"PK\5\6")
+    start = int.from_bytes(content[end + 16 : end + 20], "little")
+    entry = content[start:end].replace(b"model/a/kernel.npy", b"model/b/kernel.npy")
+    both = content[:end] + entry + content[end:]
+    at = end + len(entry)
+    sizes = struct.pack("<HHI", 4, 4, 2 * (end - start))
+    return both[: at + 8] + sizes + both[at + 16 :]
+
+
+FORGED = {
+    "compressed": (compressed_zeros, "compressed"),
+    "too large a shape": (stored("x.npy", forge.header(f"({10**15},)")), "needs"),
+    "a negative shape": (stored("x.npy", forge.header("(-4, -1)")), "not ours"),
+    "an endless shape": (stored("x.npy", forge.header("(0, " + "9" * 40 + ")")), "."),
+    "objects": (stored("x.npy", forge.header("(1,)", "|O") + bytes(8)), "not ours"),
+    "text": (stored("x.npy", forge.header("(1,)", "<U2") + bytes(8)), "not ours"),
+    "no array": (stored("x.txt", b"hello"), "no array"),
+    "no header": (stored("x.npy", b"hello"), "."),
+    "a nested header": (stored("x.npy", forge.header("(" * 99 + "," + ")" * 99)), "."),
+    "no zip": (lambda content: b"PK" * 99, "no archive"),
+    "nothing": (lambda content: b"", "no archive"),
+    "twice": (
+        twice_in_the_directory,
+        "two arrays|the file|overlap|do not fit|Overlapped",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FORGED)
+def test_a_forged_archive_is_damage_and_takes_no_memory(tmp_path, what):
+    change, reason = FORGED[what]
+    path = write(tmp_path, 2)
+    content = change((path / checkpoints.VARIABLES).read_bytes())
+    forge.reseal(path, content)
+    tracemalloc.start()
+    with pytest.raises(Damaged, match=reason) as caught:
+        checkpoints.read(path)
+    assert tracemalloc.get_traced_memory()[1] < 10 * len(content) + 2**20
+    tracemalloc.stop()
+    assert "\n" not in str(caught.value)
+
+
+WEIGHTS = {"model/a": np.float32([1, 2, 3]), "ema/a": np.float32([1, 2, 4])}
+
+
+@pytest.mark.parametrize("claim", ["weights_sha256", "raw_weights_sha256"])
+@pytest.mark.parametrize("edited", ["claim", "model/a", "ema/a"])
+def test_edited_weights_are_found_and_both_hashes_named(tmp_path, claim, edited):
+    own = {
+        "weights_sha256": weights.weights_sha256(weights.shipped(WEIGHTS)),
+        "raw_weights_sha256": weights.weights_sha256(weights.raw(WEIGHTS)),
+    }
+    path = checkpoints.write(tmp_path, WEIGHTS, {"step": 1, claim: own[claim]})
+    assert checkpoints.read(path).weights_sha256 == own["weights_sha256"]
+    if edited == "claim":
+        forge.reseal(path, **{claim: "ab" * 32})
+    else:
+        changed = WEIGHTS | {edited: np.float32([1, 2, 5])}
+        forge.reseal(path, forge.packed(changed))
+    if (claim, edited) in {
+        ("weights_sha256", "model/a"),
+        ("raw_weights_sha256", "ema/a"),
+    }:
+        assert checkpoints.read(path).arrays  # of the other hash
+        return
+    named = "abababababab" if edited == "claim" else own[claim][:12]
+    with pytest.raises(Damaged, match=f"says {claim} {named}, .* holds [0-9a-f]{{12}}"):
+        checkpoints.read(path)
+
+
+def test_one_larger_than_the_free_memory_is_no_damage(tmp_path, monkeypatch):
+    write(tmp_path, 1)
+    monkeypatch.setattr(memory, "free_bytes", lambda: 1000)
+    with pytest.raises(UsageError, match=r"bytes of memory, 1,000 are free"):
+        newest(tmp_path)
+
+
+@pytest.mark.parametrize("size", [0, 5, 1 << 40])
+def test_variables_of_another_size_are_not_read(tmp_path, size):
+    path = write(tmp_path, 1)
+    os.truncate(path / checkpoints.VARIABLES, size)
+    with pytest.raises(Damaged, match=f"has {size} of "):
+        checkpoints.read(path)
+
+
+@pytest.mark.parametrize("step", [1.0, True, "1", None])
+def test_a_step_is_a_whole_number(tmp_path, step):
+    path = write(tmp_path, 1)
+    forge.reseal(path, step=step)
+    with pytest.raises(Damaged, match="step"):
+        checkpoints.read(path)

@@ -8,7 +8,11 @@ import pytest
 import tensorflow as tf
 
 from eval import calibration
-from tests import eval_kit
+from export import source
+from tests import eval_kit, export_kit, forge
+from trainer import checkpoints, lessons, models, optim, state
+from trainer.commandline import UsageError
+from trainer.runs import Run
 
 DEFECTS = {
     "config is no JSON": ("config.json", b"{"),
@@ -95,6 +99,55 @@ def test_a_checkpoint_of_other_weights_than_the_result(run, refused):
     result = json.loads((run / "result.json").read_text())
     (run / "result.json").write_text(json.dumps(result | {"weights_sha256": "00"}))
     refused(f"--run_dir={run}")
+
+
+def edited(run: pathlib.Path) -> None:
+    """18 of its weights are others, sealed again."""
+    found = checkpoints.read(checkpoints.folder(run / "checkpoints", eval_kit.STEP))
+    name = next(name for name, a in found.arrays.items() if a.size >= 18)
+    array = found.arrays[name].copy()
+    array.flat[:18] += 1
+    forge.reseal(found.path, forge.packed(found.arrays | {name: array}))
+
+
+def test_edited_weights_that_were_sealed_again(refused, run, tmp_path):
+    edited(run)
+    for name, words in {
+        "report": [f"--run_dir={run}"],
+        "compare": [str(run), str(run), f"--out_dir={tmp_path / 'out'}"],
+    }.items():
+        assert "says weights_sha256" in refused(*words, name=name)
+    with pytest.raises(UsageError, match="says weights_sha256 .* holds"):
+        source.open_source(export_kit.parsed(source.define, f"--run_dir={run}"))
+    own = Run(run).result()["weights_sha256"]
+    with pytest.raises(UsageError, match="no good checkpoint with the weights"):
+        lessons._weights(Run(run), own)
+
+
+CONTRADICTIONS = {
+    "no sums": {"sums": None},
+    "other sums": {"sums": {"totals": ["0x0p+0"], "count": 1}},
+    "infinite images": {"train_images": "many"},
+    "no rows": {"rows_sha256": "ab"},
+}
+
+
+@pytest.mark.parametrize("what", CONTRADICTIONS)
+def test_a_manifest_that_is_no_state(what, template):
+    config, found = (
+        Run(template).config(),
+        checkpoints.newest(Run(template).checkpoints, skipped=print),
+    )
+    model = models.build(config.model, image_shape=(32, 32, 3), num_classes=10)
+    held = state.TrainState(model, optim.build(config, model.trainable_variables))
+    with pytest.raises(ValueError, match="its manifest is not one of ours"):
+        held.load(found.arrays, found.facts | CONTRADICTIONS[what])
+    name = next(iter(found.arrays))
+    with pytest.raises(ValueError, match=f"{name} is .'float64'"):
+        held.load(found.arrays | {name: np.float64(found.arrays[name])}, found.facts)
+    assert held.step == 0
+    held.load(found.arrays, found.facts)
+    assert held.step == eval_kit.STEP
 
 
 def two_inputs(path: pathlib.Path) -> pathlib.Path:

@@ -5,11 +5,12 @@ import shutil
 
 import pytest
 
+from tests import forge
 from tests.conftest import command, train
 from tests.eval_kit import tree
 from trainer import checkpoints, runs
 from trainer import recheck as recheck_module
-from trainer.commandline import UsageError
+from trainer.commandline import Failure, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -45,19 +46,27 @@ def test_a_run_is_confirmed_and_nothing_is_written(run):
 @pytest.mark.slow
 def test_other_hashes_and_other_machines_are_named(run):
     good = checkpoints.read(checkpoints.folder(run / "checkpoints", 24)).facts
-    rewritten(run, 24, weights_sha256="0" * 64)
+    rewritten(run, 24, rows_sha256="0" * 64)
     done = recheck(run)
     assert done.returncode == 1
-    assert "weights_sha256" in done.stderr
+    assert "rows_sha256" in done.stderr
     assert "19 to 24" in done.stderr
     place = json.loads(json.dumps(good["place"]))
     place["environment"]["packages"]["tensorflow"] = "1.15"
-    rewritten(run, 24, weights_sha256=good["weights_sha256"], place=place)
+    rewritten(run, 24, rows_sha256=good["rows_sha256"], place=place)
     done = recheck(run)
     assert done.returncode == 1
     assert "tensorflow: '1.15' != " in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2
-    rewritten(run, 24, weights_sha256=good["weights_sha256"], place=good["place"])
+    rewritten(run, 24, place=good["place"])
+
+
+def test_a_claim_of_other_weights_is_named(run, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(run, path)
+    forge.reseal(path / "checkpoints" / "step-00000024", weights_sha256="0" * 64)
+    with pytest.raises(Failure, match="step-00000024: .* weights_sha256 000000000000"):
+        recheck_module._kept(runs.Run(path))
 
 
 @pytest.mark.slow

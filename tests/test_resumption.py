@@ -7,6 +7,7 @@ import pytest
 from tests.conftest import result, train
 from tests.test_multi_worker import finish, start_in
 from trainer import checkpoints
+from trainer.weights import raw, shipped, weights_sha256
 
 WORDS = ["--checkpoint_every_steps=6", "--validation_fraction=0"]
 
@@ -42,7 +43,10 @@ def test_another_content_of_the_same_step_ends_all(data_dir, places):
     path = checkpoints.folder(places[1] / "checkpoints", 18)
     found = checkpoints.read(path)
     arrays = {name: array * 2 for name, array in found.arrays.items()}
-    facts = dict(found.facts)
+    facts = found.facts | {
+        "weights_sha256": weights_sha256(shipped(arrays)),
+        "raw_weights_sha256": weights_sha256(raw(arrays)),
+    }
     del facts["files"], facts["manifest_sha256"]
     checkpoints.write(path.parent, arrays, facts)
     done = resume(data_dir, places)

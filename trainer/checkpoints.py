@@ -15,13 +15,15 @@ import os
 import pathlib
 import re
 import shutil
-import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from trainer import files
+from trainer import arrays as packing
+from trainer import files, memory
+from trainer.commandline import UsageError
+from trainer.weights import raw, shipped, weights_sha256
 
 VERSION = 1
 MANIFEST, VARIABLES = "manifest.json", "variables.npz"
@@ -32,14 +34,25 @@ class Damaged(ValueError):
     """A checkpoint that is incomplete, altered or not one of ours."""
 
 
+class OtherWeights(Damaged):
+    """A manifest that claims other weights than the variables beside it are."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A verified checkpoint: its step, all variables by name, and its manifest."""
+    """A verified checkpoint.
+
+    Attributes:
+        arrays: all variables by name.
+        facts: its manifest.
+        weights_sha256: of the weights that are shipped, computed from `arrays`.
+    """
 
     path: pathlib.Path
     step: int
     arrays: Mapping[str, np.ndarray]
     facts: Mapping[str, Any]
+    weights_sha256: str
 
 
 def write(
@@ -96,6 +109,7 @@ def read(
     Raises:
         Damaged: with the reason; also if it says something else than `expected`.
         FileNotFoundError: there is nothing of that name.
+        UsageError: it is whole, but larger than the memory that is free.
     """
     found = _read(path)
     for name, value in (expected or {}).items():
@@ -110,29 +124,59 @@ def _read(path: pathlib.Path) -> Checkpoint:
     if not path.is_dir():
         raise Damaged("it is no folder")
     try:
-        facts = json.loads((path / MANIFEST).read_bytes())
+        facts = files.read_json(path / MANIFEST)
         if facts["manifest_sha256"] != _own_hash(facts):
             raise Damaged(f"{MANIFEST} was altered")
         if facts["version"] != VERSION:
             raise Damaged(f"version {facts['version']}, this code reads {VERSION}")
         match = _NAME.fullmatch(path.name)
-        if match is None or int(match[1]) != facts["step"]:
+        step = facts["step"]
+        if match is None or type(step) is not int or int(match[1]) != step:
             raise Damaged(f"the folder's name does not fit its step {facts['step']}")
-        content = (path / VARIABLES).read_bytes()
-        noted = facts["files"][VARIABLES]
-        if len(content) != noted["bytes"]:
-            raise Damaged(f"{VARIABLES} has {len(content)} of {noted['bytes']} bytes")
-        if _sha256(content) != noted["sha256"]:
-            raise Damaged(f"{VARIABLES} was altered")
-        with np.load(io.BytesIO(content), allow_pickle=False) as packed:
-            arrays = {name: packed[name] for name in packed.files}
+        arrays = packing.npz(_content(path / VARIABLES, facts["files"][VARIABLES]))
     except OSError as error:
         raise Damaged(f"{error.strerror or error}: {error.filename}") from error
-    except (KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise Damaged(f"{MANIFEST} is not one of ours: {error}") from error
     except ValueError as error:
         raise error if isinstance(error, Damaged) else Damaged(str(error)) from error
-    return Checkpoint(path=path, step=facts["step"], arrays=arrays, facts=facts)
+    return Checkpoint(
+        path=path,
+        step=step,
+        arrays=arrays,
+        facts=facts,
+        weights_sha256=_check_weights(arrays, facts),
+    )
+
+
+def _content(path: pathlib.Path, noted: Mapping[str, Any]) -> bytes:
+    """The bytes of the variables, those that the manifest notes."""
+    size = os.stat(path).st_size
+    if size != noted["bytes"]:
+        raise Damaged(f"{VARIABLES} has {size} of {noted['bytes']} bytes")
+    if 2 * size > (free := memory.free_bytes()):
+        raise UsageError(
+            f"{path} needs {2 * size:,} bytes of memory, {free:,} are free"
+        )
+    content = files.read_bytes(path, size)
+    if _sha256(content) != noted["sha256"]:
+        raise Damaged(f"{VARIABLES} was altered")
+    return content
+
+
+def _check_weights(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> str:
+    """The hash of what is shipped; a manifest must not claim other weights."""
+    own = {
+        "weights_sha256": weights_sha256(shipped(arrays)),
+        "raw_weights_sha256": weights_sha256(raw(arrays)),
+    }
+    for name, computed in own.items():
+        if (noted := facts.get(name, computed)) != computed:
+            raise OtherWeights(
+                f"{MANIFEST} says {name} {str(noted)[:12]}, {VARIABLES} holds "
+                f"{computed[:12]}"
+            )
+    return own["weights_sha256"]
 
 
 def listed(directory: pathlib.Path) -> list[pathlib.Path]:

@@ -7,6 +7,7 @@ than what we would have written.
 
 import errno
 import json
+import math
 import os
 import pathlib
 import stat
@@ -71,13 +72,13 @@ def read_bytes(path: pathlib.Path, limit: int) -> bytes:
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "it is no regular file", str(path))
-        content = file.read(limit + 1)
-    if len(content) > limit:
-        text = f"it has more than the {limit:,} bytes that it may have"
-        raise OSError(errno.EFBIG, text, str(path))
-    return content
+        if found.st_size > limit:
+            text = f"it has {found.st_size:,} bytes, more than the {limit:,} it may"
+            raise OSError(errno.EFBIG, text, str(path))
+        return file.read(found.st_size)
 
 
 def read_json(path: pathlib.Path) -> Any:
@@ -89,9 +90,18 @@ def read_json(path: pathlib.Path) -> Any:
     """
     content = read_bytes(path, JSON_BYTES)
     try:
-        return json.loads(content)
+        found = json.loads(content, parse_constant=_finite, parse_float=_finite)
+        if b"\\ud" in content.lower():  # half a character cannot be written again
+            json.dumps(found, ensure_ascii=False).encode()
     except RecursionError as error:
-        raise ValueError(f"{path} is nested too deeply") from error
+        raise ValueError("it is nested too deeply") from error
+    return found
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text:.99} is no number of JSON")
+    return value
 
 
 def keep(path: pathlib.Path, ranges: Sequence[tuple[int, int]]) -> None:

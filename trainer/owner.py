@@ -27,7 +27,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from trainer import process
+from trainer import files, process
 from trainer.commandline import Stopped, UsageError
 from trainer.heartbeat import LOST
 
@@ -263,7 +263,7 @@ def _claim(
 def read(path: pathlib.Path) -> Holder | None:
     """Who is named in `path`; None without the file, pid 0 if nobody readable is."""
     try:
-        content = path.read_bytes()
+        content = files.read_bytes(path, files.JSON_BYTES)
     except FileNotFoundError:
         return None
     try:
@@ -274,7 +274,7 @@ def read(path: pathlib.Path) -> Holder | None:
             if type(values[field.name]) is not field.type:
                 raise TypeError(field.name)
         return Holder(**values)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return Holder(
             host="an unknown host",
             boot_id="",

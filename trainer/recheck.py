@@ -64,6 +64,8 @@ def _kept(run: runs.Run) -> "list[Checkpoint]":
             if "place" not in found.facts:
                 raise checkpoints.Damaged("it does not say where it was made")
             kept.append(found)
+        except checkpoints.OtherWeights as error:
+            raise Failure(f"{path}: {error}") from error
         except (checkpoints.Damaged, FileNotFoundError) as error:
             print(f"skipped checkpoint {path}: {error}")
     if not kept:

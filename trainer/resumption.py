@@ -68,7 +68,12 @@ def _choose(job: "Job") -> None:
         expected={"config": job.config.to_json(), "data": job.data.recorded()},
     )
     if checkpoint is not None:
-        job.state.load(checkpoint.arrays, checkpoint.facts)
+        try:
+            job.state.load(checkpoint.arrays, checkpoint.facts)
+        except ValueError as error:
+            raise UsageError(
+                f"{checkpoint.path} is not of this run: {error}; remove it"
+            ) from error
         job.progress.say(f"resumed {job.run.path} after step {checkpoint.step}")
     elif job.run_config.resume is Resume.MUST:
         raise UsageError(
@@ -107,10 +112,9 @@ def _follow(job: "Job", step: int) -> None:
     path = checkpoints.folder(job.run.checkpoints, step)
     try:
         checkpoint = checkpoints.read(path)
-    except (checkpoints.Damaged, FileNotFoundError) as error:
+        job.state.load(checkpoint.arrays, checkpoint.facts)
+    except (ValueError, FileNotFoundError) as error:  # Damaged is a ValueError
         job.progress.say(f"worker {job.cluster.worker} cannot restore {path}: {error}")
-        return
-    job.state.load(checkpoint.arrays, checkpoint.facts)
 
 
 def _named(held: np.ndarray) -> str:

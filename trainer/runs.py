@@ -9,7 +9,6 @@ Synopsis::
 import contextlib
 import dataclasses
 import datetime
-import json
 import os
 import pathlib
 import shlex
@@ -80,7 +79,7 @@ class Run:
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
-            found = json.loads((self.path / name).read_bytes())
+            found = files.read_json(self.path / name)
         except (OSError, ValueError) as error:
             raise UsageError(f"{self.path / name} cannot be read: {error}") from error
         if not isinstance(found, dict):

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from trainer.steps import METRICS, Outcome
+from trainer.weights import raw, shipped, weights_sha256
 
 
 @dataclasses.dataclass
@@ -92,17 +93,23 @@ class TrainState:
         if odd := variables.keys() ^ arrays.keys():
             raise ValueError(f"variables differ, among them {sorted(odd)[0]}")
         for name, variable in variables.items():
-            if tuple(variable.shape) != arrays[name].shape:
-                raise ValueError(
-                    f"{name} is {arrays[name].shape}, expected {tuple(variable.shape)}"
-                )
+            held = (str(arrays[name].dtype), arrays[name].shape)
+            wanted = (keras.backend.standardize_dtype(variable.dtype), variable.shape)
+            if held != (wanted[0], tuple(wanted[1])):
+                raise ValueError(f"{name} is {held}, expected {wanted}")
+        try:
+            rows_digest = bytes.fromhex(facts["rows_sha256"])
+            totals = [float.fromhex(total) for total in facts["sums"]["totals"]]
+            sums = Sums(np.array(totals), int(facts["sums"]["count"]))
+            seconds, images = float(facts["train_seconds"]), int(facts["train_images"])
+            if len(totals) != len(METRICS) or len(rows_digest) != len(self.rows_digest):
+                raise ValueError("its sums or its rows_sha256 have another length")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"its manifest is not one of ours: {error}") from error
         for name, variable in variables.items():
             variable.assign(arrays[name])
-        self.step = facts["step"]
-        self.rows_digest = bytes.fromhex(facts["rows_sha256"])
-        totals = [float.fromhex(total) for total in facts["sums"]["totals"]]
-        self.sums = Sums(np.array(totals), facts["sums"]["count"])
-        self.seconds, self.images = facts["train_seconds"], facts["train_images"]
+        self.step, self.rows_digest, self.sums = facts["step"], rows_digest, sums
+        self.seconds, self.images = seconds, images
 
     def facts(self, arrays: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]:
         """What a checkpoint's manifest says of the state; `arrays` spare reading it."""
@@ -125,23 +132,3 @@ class TrainState:
 def _averages(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     return inner._model_variables_moving_average if inner.use_ema else []
-
-
-def raw(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The model's own variables by path, in model order."""
-    prefix = "model/"
-    return {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
-
-
-def shipped(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The weights that are evaluated and shipped: averages where there are any."""
-    return {path: arrays.get(f"ema/{path}", own) for path, own in raw(arrays).items()}
-
-
-def weights_sha256(weights: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 over path, dtype, shape and bytes of each weight, in order."""
-    digest = hashlib.sha256()
-    for path, array in weights.items():
-        digest.update(f"{path}\0{array.dtype.str}\0{array.shape}\0".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()

@@ -1,0 +1,88 @@
+"""Arrays read from files that may come from elsewhere, as NumPy writes them.
+
+No pickle, no compression, and no more bytes than the file itself has: a compressed
+member of 6 MB can unpack 6 GB, and a header can claim any shape.
+"""
+
+import io
+import math
+import struct
+import zipfile
+
+import numpy as np
+
+_KINDS = "biuf"  # of numbers: whatever NumPy calls another kind is not ours
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+_DAMAGE = (
+    zipfile.BadZipFile,
+    struct.error,
+    NotImplementedError,
+    RuntimeError,  # encrypted; a subclass of it: nested too deeply
+    OverflowError,
+    EOFError,
+    MemoryError,
+    SyntaxError,
+)
+
+
+def npz(content: bytes) -> dict[str, np.ndarray]:
+    """The arrays that `np.savez` put into `content`, by name.
+
+    Raises:
+        ValueError: it is not such a file, with the reason.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as packed:
+            members = packed.infolist()
+            _check(members, len(content))
+            return {m.filename[: -len(".npy")]: npy(packed.read(m)) for m in members}
+    except _DAMAGE as error:
+        raise ValueError(f"no archive of arrays: {error}") from error
+
+
+def _check(members: list[zipfile.ZipInfo], size: int) -> None:
+    names = [member.filename for member in members]
+    if len(set(names)) != len(names):
+        raise ValueError("two arrays have one name")
+    for member in members:
+        stored = member.compress_type == zipfile.ZIP_STORED
+        if not stored or member.compress_size != member.file_size:
+            raise ValueError(
+                f"{member.filename!r:.99} is compressed to {member.compress_size:,} "
+                f"from {member.file_size:,} bytes; ours never are"
+            )
+        if not member.filename.endswith(".npy"):
+            raise ValueError(f"{member.filename!r:.99} is no array")
+    if (total := sum(member.file_size for member in members)) > size:
+        raise ValueError(f"its arrays have {total:,} bytes, the file {size:,}")
+
+
+def npy(content: bytes) -> np.ndarray:
+    """The array of numbers that `np.save` put into `content`.
+
+    Raises:
+        ValueError: it is none, or has more or fewer bytes than its header says.
+    """
+    file = io.BytesIO(content)
+    try:
+        version = np.lib.format.read_magic(file)
+        if version not in _HEADERS:
+            raise ValueError(f"version {version} of the .npy format is not ours")
+        shape, by_columns, dtype = _HEADERS[version](file)
+        if dtype.kind not in _KINDS or min(shape, default=0) < 0:
+            raise ValueError(
+                f"an array of {dtype} {shape} is not ours".replace("\n", "")
+            )
+        start, need = file.tell(), dtype.itemsize * math.prod(shape)
+        if start + need != len(content):
+            raise ValueError(
+                f"an array of {dtype} {shape} needs {need:,} bytes, "
+                f"{len(content) - start:,} are there"
+            )
+        flat = np.frombuffer(content, dtype, offset=start)
+        return flat.reshape(shape, order="F" if by_columns else "C").copy(order="K")
+    except _DAMAGE as error:
+        raise ValueError(f"no array: {error}") from error
