@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from eval import engine
 from eval.progress import Tick
 from trainer import evaluation
 from trainer.commandline import UsageError
@@ -18,9 +19,10 @@ class CheckpointModel:
         classes: how many.
         network: the Keras model, uint8 pixels to logits.
         step: 0, its answers are floats.
+        engine: what computes them.
     """
 
-    step = 0.0
+    step, notes = 0.0, ()
 
     def __init__(
         self,
@@ -35,6 +37,7 @@ class CheckpointModel:
             UsageError: they are not of this network for such images and classes.
         """
         self.shape, self.classes = shape, classes
+        self.engine = engine.tensorflow()
         self._evaluator = evaluation.Evaluator(
             config.model, image_shape=shape, num_classes=classes
         )

@@ -37,14 +37,20 @@ def main(values: flags.FlagValues, words: list[str]) -> None:
             f"two or more runs or model files are needed, got {len(words)};"
             " python -m eval.compare A B"
         )
+    report.check_reading(values)
     out = pathlib.Path(values.out_dir).expanduser()
     report.check_folder(out)
     report.start()
     from eval import contest, render, subject
 
-    span = report.input_range(values)
+    how = report.reading(values)
     with quiet.start_up():
-        chosen = [subject.find(word, values.output, span) for word in words]
+        chosen = [subject.find(word, values.output, **how) for word in words]
+    if values.kernels and all(one.facts["kind"] != "tflite" for one in chosen):
+        raise UsageError(
+            f"--kernels={values.kernels} is for .tflite files, and none is compared"
+        )
+    chosen = subject.distinct(chosen)
     try:
         entries = _entries(chosen, values)
         found = contest.build(entries)

@@ -31,6 +31,8 @@ class Entry:
     dataset: str
     state: str
     tta: EvalTta
+    engine: dict[str, Any]
+    remarks: list[str]
     probabilities: np.ndarray
     floor: float
 
@@ -60,8 +62,8 @@ def enter(
     found before anything is written; `say` hears what must be known of their data.
     """
     predictors = [evaluation.opened(subject, split, tta) for subject in subjects]
-    for subject in subjects:
-        say(evaluation.remarks(subject, split, builder.info.full_name))
+    for subject, predictor in zip(subjects, predictors, strict=True):
+        say(evaluation.remarks(subject, predictor, split, builder.info.full_name))
     return [
         _entry(evaluation.evaluate(subject, predictor, split, builder))
         for subject, predictor in zip(subjects, predictors, strict=True)
@@ -75,6 +77,8 @@ def _entry(done: evaluation.Evaluation) -> Entry:
         dataset=done.dataset,
         state=done.calibration.state.value,
         tta=done.predictor.tta,
+        engine=dict(done.predictor.model.engine),
+        remarks=done.remarks,
         probabilities=done.softened,
         floor=done.floor,
     )
@@ -113,7 +117,8 @@ def _row(entry: Entry) -> dict[str, Any]:
     how = {
         "calibration": entry.state,
         "eval_tta": entry.tta.value,
-        "remarks": evaluation.remarks(entry.subject, entry.split, entry.dataset),
+        "engine": entry.engine,
+        "remarks": entry.remarks,
     }
     return entry.subject.facts | how | named
 

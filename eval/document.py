@@ -39,6 +39,7 @@ def build(
             "output": evaluation.predictor.output.value,
             "output_was_given": evaluation.predictor.given,
         },
+        "engine": dict(evaluation.predictor.model.engine),
         "remarks": evaluation.remarks,
         "eval_tta": evaluation.predictor.tta.value,
         "data": _data(evaluation),

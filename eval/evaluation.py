@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eval import calibration, progress, scores, temperature
+from eval import calibration, input_ranges, progress, scores, temperature
 from eval.calibration import Calibration
 from eval.predictors import Predictor
 from eval.progress import Tick
@@ -42,7 +42,7 @@ class Evaluation:
     @property
     def remarks(self) -> list[str]:
         """What a reader must know of the data before the figures."""
-        return remarks(self.subject, self.split, self.dataset)
+        return remarks(self.subject, self.predictor, self.split, self.dataset)
 
     @property
     def softened(self) -> np.ndarray:
@@ -90,11 +90,16 @@ def opened(
     places = None if own is None else classes.order(own, split.names, subject.name)
     predictor = subject.open(shape, len(split.names))
     predictor.check(shape, len(split.names))
-    return predictor.ordered(places).averaging(eval_tta)
+    predictor = predictor.ordered(places)
+    if getattr(predictor.model, "real", False):
+        predictor.notes += input_ranges.suggestion(predictor, split)
+    return predictor.averaging(eval_tta)
 
 
-def remarks(subject: Subject, split: Split, dataset: str) -> list[str]:
-    """A line each for classes in another order and for data not the model's own."""
+def remarks(
+    subject: Subject, predictor: Predictor, split: Split, dataset: str
+) -> list[str]:
+    """Lines on classes in another order, data not the model's own, doubtful inputs."""
     found = [classes.remark(subject.classes, split.names, subject.name)]
     own = subject.trained_on.get("test")
     if own not in (None, split.sha256):
@@ -113,7 +118,7 @@ def remarks(subject: Subject, split: Split, dataset: str) -> list[str]:
             f"{subject.name} was trained on {subject.dataset}: it is asked about"
             f" {dataset}, {split.split}"
         )
-    return [line for line in found if line]
+    return [line for line in found if line] + predictor.notes
 
 
 def _named(name: str, full_name: str) -> bool:

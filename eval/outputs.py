@@ -14,6 +14,18 @@ class Output(enum.Enum):
     AUTO = "auto"  # probabilities if every row could be some, else logits
     LOGITS = "logits"
     PROBABILITIES = "probabilities"
+    SIGMOIDS = "sigmoids"  # of each class by itself; a row adds up to anything
+
+
+# What the last operator of a file says, in TFLite's name and TensorFlow's.
+LAST = {
+    "SOFTMAX": Output.PROBABILITIES,
+    "Softmax": Output.PROBABILITIES,
+    "LOGISTIC": Output.SIGMOIDS,
+    "Sigmoid": Output.SIGMOIDS,
+    "LOG_SOFTMAX": Output.LOGITS,
+    "LogSoftmax": Output.LOGITS,
+}
 
 
 def kind(raw: np.ndarray, step: float) -> Output:
@@ -31,7 +43,8 @@ def kind(raw: np.ndarray, step: float) -> Output:
 def probabilities(raw: np.ndarray, output: Output, step: float) -> np.ndarray:
     """Answers [N, C] as float64 probabilities; given ones are not normalised again.
 
-    `output` says which they are: LOGITS or PROBABILITIES.
+    `output` says which they are: LOGITS, PROBABILITIES or SIGMOIDS. The latter are
+    divided by their sum, as an image has one class; a row of zeros favours none.
 
     Raises:
         ValueError: a value is not finite, or not a probability where one was promised.
@@ -50,10 +63,15 @@ def probabilities(raw: np.ndarray, output: Output, step: float) -> np.ndarray:
             f"the model gives values from {raw.min():.4g} to {raw.max():.4g}, which are"
             " not probabilities; try --output=logits"
         )
-    return np.clip(raw.astype(np.float64), 0, 1)
+    given = np.clip(raw.astype(np.float64), 0, 1)
+    if output is Output.SIGMOIDS:
+        total = given.sum(axis=1, keepdims=True)
+        shares = given / np.where(total > 0, total, 1)
+        return np.where(total > 0, shares, 1 / given.shape[1])
+    return given
 
 
 def floor(output: Output, step: float) -> float:
     """The probability below which one reads as 0: half a step of a quantised output."""
-    quantised = output is Output.PROBABILITIES and step > 0
+    quantised = output is not Output.LOGITS and step > 0
     return step / 2 if quantised else scores.SMALLEST

@@ -6,6 +6,7 @@ from typing import Any
 
 import jinja2
 
+from eval import engine
 from trainer import pictures
 
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
@@ -21,7 +22,13 @@ def render(template: str, **values: Any) -> bytes:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        percent=percent, number=number, span=span, flat=flat, words=words, name=name
+        percent=percent,
+        number=number,
+        span=span,
+        flat=flat,
+        words=words,
+        name=name,
+        engine=engine.words,
     )
     return environment.get_template(template).render(values).encode()
 

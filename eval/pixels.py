@@ -5,6 +5,8 @@ import enum
 
 import numpy as np
 
+from trainer.commandline import UsageError
+
 
 class InputRange(enum.Enum):
     """The real numbers that pixels 0 and 255 stand for in a model file's input."""
@@ -14,12 +16,32 @@ class InputRange(enum.Enum):
     SIGNED = "-1:1"
 
 
+class InputScaling(enum.Enum):
+    """How an 8-bit input takes pixels."""
+
+    PIXELS = "pixels"  # as they are (int8: minus 128)
+    FILE = "file"  # in the scale and zero point of the file
+
+
 @dataclasses.dataclass(frozen=True)
 class Pixels:
     """The input is (pixel - mean) / std; a list has one value a channel."""
 
     mean: float | list[float] = 0.0
     std: float | list[float] = 1.0
+
+    def __str__(self) -> str:
+        mean, std = (np.unique(value).tolist() for value in (self.mean, self.std))
+        mean, std = (
+            f"{values[0]:g}" if len(values) == 1 else str(values)
+            for values in (mean, std)
+        )
+        return f"(pixel - {mean}) / {std}"
+
+    def same(self, other: "Pixels") -> bool:
+        """Whether both mean the same numbers."""
+        pairs = ((self.mean, other.mean), (self.std, other.std))
+        return all(np.allclose(one, two, rtol=1e-4, atol=1e-4) for one, two in pairs)
 
     @classmethod
     def of(cls, span: InputRange) -> "Pixels":
@@ -55,6 +77,62 @@ def encode(
     real = (pixels or Pixels()).real(images)
     steps = np.rint(real / scale) + zero_point if scale else np.rint(real)
     return np.clip(steps, limits.min, limits.max).astype(dtype)
+
+
+_RAMP = np.repeat(np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1), 3, axis=3)
+
+
+def eight_bits(
+    dtype: np.dtype,
+    quantization: tuple[float, int],
+    said: Pixels | None,
+    scaling: InputScaling | None,
+    who: str,
+) -> tuple[Pixels | None, list[str]]:
+    """How pixels become an 8-bit input (None: as they are), and a line if it matters.
+
+    Where the scale and zero point of the file are not those of the pixel itself, its
+    metadata (`said`), or else the range that they cover, tell the real numbers meant.
+
+    Raises:
+        UsageError: metadata and scale contradict each other and `scaling` is None.
+    """
+    real = said or _covered(dtype, quantization)
+    if real is None or not quantization[0] or np.size(real.mean) not in (1, 3):
+        return None, []
+    taken = encode(_RAMP, dtype, quantization, real).astype(int)
+    plain = encode(_RAMP, dtype, quantization, None).astype(int)
+    off = int(np.abs(taken - plain).max())
+    if off <= 1:  # rounding
+        return None, []
+    named = f"scale {quantization[0]:.4g} and zero point {quantization[1]}"
+    if len(np.unique(taken)) < 64 and scaling is None:
+        raise UsageError(
+            f"{who}: its metadata says that its input is {real}, but {named} of its"
+            " 8-bit input leave little of that;\n--input_scaling=pixels gives it the"
+            " pixel itself, --input_range other numbers"
+        )
+    as_file = scaling is not InputScaling.PIXELS
+    how = f"{real} in that scale" if as_file else "the pixel itself"
+    other = (InputScaling.PIXELS if as_file else InputScaling.FILE).value
+    line = (
+        f"{who}: an input of {named} is up to {off} steps off the pixel itself; it is"
+        f" given {how} (--input_scaling={other} is the other reading)"
+    )
+    return (real if as_file else None), [line]
+
+
+def _covered(dtype: np.dtype, quantization: tuple[float, int]) -> Pixels | None:
+    """The InputRange nearest to what an 8-bit tensor can hold, if one is near."""
+    limits, (scale, zero_point) = np.iinfo(dtype), quantization
+    ends = [scale * (end - zero_point) for end in (limits.min, limits.max)]
+
+    def far(span: InputRange) -> float:
+        low, high = (float(end) for end in span.value.split(":"))
+        return (abs(ends[0] - low) + abs(ends[1] - high)) / (high - low)
+
+    nearest = min(InputRange, key=far)
+    return Pixels.of(nearest) if far(nearest) < 0.5 else None
 
 
 def dequantize(raw: np.ndarray, quantization: tuple[float, int]) -> np.ndarray:

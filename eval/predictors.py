@@ -1,13 +1,16 @@
 """Predictor: uint8 images to probabilities, for a checkpoint, SavedModel or .tflite."""
 
+import copy
 import pathlib
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 from eval import outputs, progress
+from eval.engine import Kernels
 from eval.outputs import Output
-from eval.pixels import InputRange, Pixels
+from eval.pixels import InputRange, InputScaling, Pixels
 from eval.progress import Tick
 from trainer import tta as augmentation
 from trainer.choices import EvalTta
@@ -20,6 +23,8 @@ class Model(Protocol):
     shape: tuple[int | None, ...]
     classes: int | None
     step: float
+    engine: Mapping[str, Any]
+    notes: Sequence[str]
 
     def __call__(self, images: np.ndarray, tick: Tick) -> np.ndarray:
         """Answers for `images` uint8 [N, H, W, C]: [N, classes]."""
@@ -33,10 +38,12 @@ class Predictor:
         name: how it is called in a report.
         model: what gives the answers.
         output: what its answers are; AUTO until the first call has seen them.
-        given: whether the caller's word, not the automatic rule, decided that.
+        given: whether the caller's word or the file, not the rule of looking at every
+            answer, decided that.
         tta: the views of an image that its answers are the mean over.
         places: of the data set's classes among the model's; None where they are the
             same.
+        notes: lines that a reader of the answers must know.
     """
 
     def __init__(
@@ -53,6 +60,7 @@ class Predictor:
         self.places = places
         self.given = output is not Output.AUTO
         self.model = model
+        self.notes = [*model.notes]
 
     @property
     def floor(self) -> float:
@@ -61,15 +69,29 @@ class Predictor:
 
     def averaging(self, tta: EvalTta) -> "Predictor":
         """The same model; its answers are means over the views of `tta`."""
-        return Predictor(self.name, self.model, self.output, tta, self.places)
+        return self._but(tta=tta)
 
     def ordered(self, places: np.ndarray | None) -> "Predictor":
         """The same model; its answers are in the order of the data set's classes."""
-        return Predictor(self.name, self.model, self.output, self.tta, places)
+        return self._but(places=places)
+
+    def reading(self, span: InputRange) -> "Predictor":
+        """The same file; its input is read as `span`. Its model's `real` is true."""
+        return self._but(model=self.model.reading(Pixels.of(span)))
+
+    def _but(self, **changed: Any) -> "Predictor":
+        other = copy.copy(self)
+        vars(other).update(changed, notes=[*self.notes])
+        return other
 
     def check(self, shape: tuple[int, ...], classes: int) -> None:
         """Raises UsageError unless it classifies images of `shape` into `classes`."""
         own = self.model.shape
+        if self.model.classes is not None and self.model.classes < 2:
+            raise UsageError(
+                f"{self.name} answers {self.model.classes} number for an image; a"
+                " classifier answers one for each class"
+            )
         fits = all(a in (None, b) for a, b in zip(own, shape, strict=True))
         if not fits or self.model.classes not in (None, classes):
             raise UsageError(
@@ -121,24 +143,71 @@ def _product(shape: tuple[int | None, ...]) -> str:
 
 
 def open_file(
-    path: pathlib.Path, output: Output, span: InputRange | None = None
+    path: pathlib.Path,
+    output: Output,
+    span: InputRange | None = None,
+    *,
+    said: Mapping[str, Any] | None = None,
+    scaling: InputScaling | None = None,
+    kernels: Kernels | None = None,
 ) -> Predictor:
     """The Predictor of a `.tflite` file or a SavedModel directory.
+
+    Every model file is opened here and nowhere else.
+
+    Args:
+        output, span, scaling: how answers and pixels are to be read; what they leave
+            open, the file's last operator and `said` decide.
+        said: what is said of the file, inside it or by its manifest.
+        kernels: of a `.tflite`; None: XNNPACK's.
 
     Raises:
         UsageError: there is none, or it is damaged or no image classifier.
     """
-    given = Pixels.of(span) if span else None
+    given, said = Pixels.of(span) if span else None, said or {}
     if path.is_dir() and (path / "saved_model.pb").is_file():
         from eval import saved_model
 
-        return Predictor(str(path), saved_model.SavedModel(path, given), output)
-    if path.is_file() and path.suffix == ".tflite":
+        _only_tflite(path, kernels=kernels, input_scaling=scaling)
+        model: Model = saved_model.SavedModel(path, given)
+    elif path.is_file() and path.suffix == ".tflite":
         from eval import tflite
 
-        return Predictor(str(path), tflite.TfliteModel(path, given), output)
-    found = "is something else" if path.exists() else "does not exist"
-    raise UsageError(
-        f"{path} {found}; what is evaluated is a run, a .tflite file or a SavedModel"
-        " directory (one with saved_model.pb)"
-    )
+        noted, chosen = _noted(said), kernels or Kernels.XNNPACK
+        model = tflite.TfliteModel(path, given, noted, scaling, chosen)
+    else:
+        found = "is something else" if path.exists() else "does not exist"
+        raise UsageError(
+            f"{path} {found}; what is evaluated is a run, a .tflite file or a"
+            " SavedModel directory (one with saved_model.pb)"
+        )
+    return _understood(Predictor(str(path), model, output), said)
+
+
+def _only_tflite(path: pathlib.Path, **flags: Kernels | InputScaling | None) -> None:
+    for name, value in flags.items():
+        if value is not None:
+            raise UsageError(
+                f"--{name}={value.value} is for .tflite files, {path} is a SavedModel"
+            )
+
+
+def _understood(predictor: Predictor, said: Mapping[str, Any]) -> Predictor:
+    """`predictor`, its output known from the file or its manifest if not given."""
+    says = predictor.model.says
+    if says is None and "weights_sha256" in said:  # every export of ours gives them
+        says = Output.PROBABILITIES
+    if not predictor.given and says is not None:
+        predictor.output, predictor.given = says, True
+    elif says not in (None, predictor.output, Output.AUTO) and predictor.given:
+        predictor.notes.append(
+            f"{predictor.name} is read as giving {predictor.output.value}, its last"
+            f" operator gives {says.value}"
+        )
+    return predictor
+
+
+def _noted(said: Mapping[str, Any]) -> Pixels | None:
+    """What a manifest of ours says of a file's float or int16 input."""
+    real = said.get("io", {}).get("input_is") == "(pixel - 128) / 128"
+    return Pixels(mean=128.0, std=128.0) if real else None

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from eval import document, gallery, page, plots, scores
+from eval import document, engine, gallery, page, plots, scores
 from eval.evaluation import PREDICTIONS, Evaluation
 from trainer import files, pictures
 from trainer import tta as augmentation
@@ -177,7 +177,9 @@ def _noted(report: Mapping[str, Any], tta: EvalTta) -> list[str]:
 def _evaluated(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     model, data = report["model"], report["data"]
     rule = (
-        "as given" if model["output_was_given"] else "found by looking at every answer"
+        "as given, or as its last operator or manifest says"
+        if model["output_was_given"]
+        else "found by looking at every answer"
     )
     answers = None if model["kind"] == "checkpoint" else f"{model['output']} ({rule})"
     trained = data["trained_on"] or {}
@@ -186,6 +188,7 @@ def _evaluated(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("model SHA-256", model["sha256"]),
         ("step", model["step"]),
         ("answers", answers),
+        ("computed by", engine.words(report["engine"])),
         ("test-time augmentation", report["eval_tta"]),
         ("data", f"{data['dataset']}, {data['split']}: {data['images']:,} images"),
         ("data SHA-256", data["sha256"]),

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from eval import engine
+from eval.engine import Kernels
 from eval.outputs import Output
-from eval.pixels import InputRange
+from eval.pixels import InputRange, InputScaling
 from trainer import commandline, quiet, runs
 from trainer.choices import EvalTta
 from trainer.commandline import Failure, UsageError
@@ -77,6 +79,20 @@ def define_reading(values: flags.FlagValues) -> None:
         " 8-bit integer inputs take the pixel.",
         **where,
     )
+    flags.DEFINE_enum(
+        "input_scaling",
+        None,
+        [scaling.value for scaling in InputScaling],
+        "How an 8-bit input takes pixels: as they are, or in the scale of the file;"
+        " off: what the file says.",
+        **where,
+    )
+    define_kernels(values)
+    _define_data(values)
+
+
+def _define_data(values: flags.FlagValues) -> None:
+    where = {"flag_values": values, "module_name": "Model files and data"}
     flags.DEFINE_string(
         "dataset", None, "TFDS data set; off: the model's own, else cifar10.", **where
     )
@@ -91,6 +107,19 @@ def define_reading(values: flags.FlagValues) -> None:
     )
 
 
+def define_kernels(values: flags.FlagValues) -> None:
+    """Declares which kernels a .tflite is run with, for every command that runs one."""
+    flags.DEFINE_enum(
+        "kernels",
+        None,
+        [kernels.value for kernels in Kernels],
+        "LiteRT's for a .tflite: its default delegate (xnnpack), its own, or the"
+        " reference, as on microcontrollers; they round differently; off: xnnpack.",
+        flag_values=values,
+        module_name="Model files and data",
+    )
+
+
 def check(values: flags.FlagValues) -> None:
     """Raises UsageError for flags that contradict each other or are out of range."""
     if values.model is not None:
@@ -100,8 +129,12 @@ def check(values: flags.FlagValues) -> None:
                     f"--{name}={values[name].value} and --model={values.model} name two"
                     " things to evaluate; give one"
                 )
-    elif values.output is not Output.AUTO or values.input_range is not None:
-        raise UsageError("--output and --input_range are for --model=FILE only")
+    elif values.output is not Output.AUTO or any(reading(values).values()):
+        raise UsageError(
+            "--output, --input_range, --input_scaling and --kernels are for"
+            " --model=FILE only"
+        )
+    check_reading(values)
     step, sample = values.checkpoint, values.corruption_sample
     if step is not None and not 0 <= step < LARGEST_STEP:
         raise UsageError(f"--checkpoint={step} must be a step, 0 or more")
@@ -111,9 +144,29 @@ def check(values: flags.FlagValues) -> None:
         raise UsageError(f"--corruption_sample={sample} needs --corruptions")
 
 
-def input_range(values: flags.FlagValues) -> InputRange | None:
-    """--input_range as an enum."""
-    return InputRange(values.input_range) if values.input_range else None
+def check_reading(values: flags.FlagValues) -> None:
+    """Raises UsageError for two readings of one input."""
+    if values.input_range is not None and values.input_scaling is not None:
+        raise UsageError(
+            f"--input_range={values.input_range} and"
+            f" --input_scaling={values.input_scaling} both say how pixels are taken;"
+            " give one"
+        )
+
+
+def reading(values: flags.FlagValues) -> dict[str, Any]:
+    """How flags say that model files are to be read: arguments of `of_file`."""
+    kinds = {"input_range": InputRange, "input_scaling": InputScaling}
+    kinds["kernels"] = Kernels
+    found = {
+        k: kind(values[k].value) if values[k].value else None
+        for k, kind in kinds.items()
+    }
+    found["span"], found["scaling"] = (
+        found.pop("input_range"),
+        found.pop("input_scaling"),
+    )
+    return found
 
 
 def check_folder(path: pathlib.Path) -> None:
@@ -156,7 +209,8 @@ def main(values: flags.FlagValues) -> None:
         f" {report['scores']['images']:,} {report['data']['split']} images{tta.words}"
         f" (95 %: {low:.2%} to {high:.2%}),"
         f" NLL {best['nll']:.4f}, ECE {best['ece']:.2%},"
-        f" {report['calibration']['state']}\n{out / render.PAGE}"
+        f" {report['calibration']['state']}; {engine.words(report['engine'])}\n"
+        f"{out / render.PAGE}"
     )
 
 
@@ -181,7 +235,7 @@ def _subject(values: flags.FlagValues) -> tuple["Subject", pathlib.Path]:
     path = pathlib.Path(values.model).expanduser()
     start()
     with quiet.start_up():
-        chosen = subject.of_file(path, values.output, input_range(values))
+        chosen = subject.of_file(path, values.output, **reading(values))
     if path.absolute().name.isdecimal():  # a version among those that are served
         path = path.absolute()
         path = path.parent.with_name(f"{path.parent.name}_{path.name}")
@@ -211,7 +265,7 @@ def _evaluation(chosen: "Subject", values: flags.FlagValues) -> "Evaluation":
     source = builder(chosen, values)
     split = evaluation.split_of(source, "test")
     predictor = evaluation.opened(chosen, split, EvalTta(values.eval_tta))
-    tell(evaluation.remarks(chosen, split, source.info.full_name))
+    tell(evaluation.remarks(chosen, predictor, split, source.info.full_name))
     return evaluation.evaluate(chosen, predictor, split, source)
 
 

@@ -1,15 +1,18 @@
 """Any SavedModel directory with a signature that takes images."""
 
+import copy
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from eval import pixels
+from eval import engine, outputs, pixels, saved_graph
+from eval.outputs import Output
 from eval.pixels import Pixels
 from eval.progress import Tick
-from trainer.commandline import UsageError, first_line
+from trainer.commandline import Failure, UsageError, first_line
 
 _BATCH = 256
 
@@ -21,9 +24,12 @@ class SavedModel:
         shape: (H, W, C) of an image; None where the signature leaves it open.
         classes: width of the answer; None where the signature leaves it open.
         step: 0, its answers are floats.
+        says: what its last operator makes the answers, None if that is unclear.
+        engine: what computes them.
+        real: whether its input is a real number, whose range can be mistaken.
     """
 
-    step = 0.0
+    step, notes = 0.0, ()
 
     def __init__(self, path: pathlib.Path, given: Pixels | None = None) -> None:
         """Loads `path`; `given` says which real numbers a float input expects.
@@ -35,8 +41,11 @@ class SavedModel:
             self._loaded = tf.saved_model.load(str(path))
         except Exception as error:  # whatever a damaged or foreign file makes it raise
             raise UsageError(
-                f"{path} is no SavedModel that TensorFlow can load: {first_line(error)}"
+                f"{path} is no SavedModel that TensorFlow can load:"
+                f" {_reason(error)};\nsave it again, with its variables and without"
+                " operators or classes of its own"
             ) from error
+        self._path = path
         name, self._call = _image_signature(self._loaded.signatures, path)
         ((self._key, spec),) = self._call.structured_input_signature[1].items()
         self._dtype, self._pixels = spec.dtype.as_numpy_dtype, given
@@ -44,16 +53,44 @@ class SavedModel:
         self._batch = spec.shape[0] or _BATCH
         self._output = _answer(self._call.structured_outputs, f"{path} ({name})")
         self.classes = self._call.structured_outputs[self._output].shape[1]
+        self.real = np.dtype(self._dtype).kind == "f"
+        self.says = _says(self._call, self._output)
+        self.engine = engine.tensorflow()
+
+    def reading(self, given: Pixels) -> "SavedModel":
+        """The same model; pixels become its input as `given` says."""
+        other = copy.copy(self)
+        other._pixels = given
+        return other
 
     def __call__(self, images: np.ndarray, tick: Tick) -> np.ndarray:
         """Answers for `images` uint8 [N, H, W, C]: float64 [N, classes]."""
         rows = []
         for block, used in blocks(images, self._batch):
             taken = pixels.encode(block, self._dtype, (0.0, 0), self._pixels)
-            answer = self._call(**{self._key: tf.constant(taken)})[self._output]
+            try:
+                answer = self._call(**{self._key: tf.constant(taken)})[self._output]
+            except Exception as error:  # whatever a foreign graph makes it raise
+                raise Failure(
+                    f"{self._path}: TensorFlow cannot run it on images"
+                    f" {images.shape[1:]}: {_reason(error)}"
+                ) from error
             rows.append(answer.numpy()[:used].astype(np.float64))
             tick(used)
         return np.concatenate(rows)
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in words rather than in names of Python's."""
+    spoken = isinstance(error, OSError | ValueError | tf.errors.OpError)
+    return first_line(error) if spoken else "it is damaged or of another version"
+
+
+def _says(call: Any, output: str) -> Output | None:
+    try:
+        return outputs.LAST.get(saved_graph.last_operator(call, output))
+    except (KeyError, ValueError, IndexError, AttributeError):
+        return None  # its graph is built otherwise
 
 
 def blocks(images: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
@@ -68,7 +105,8 @@ def _image_signature(signatures, path: pathlib.Path):
     """The signature that takes one batch of images; serving_default comes first."""
     for name in sorted(signatures, key=lambda name: (name != "serving_default", name)):
         inputs = list(signatures[name].structured_input_signature[1].values())
-        alone = len(inputs) == 1 and inputs[0].dtype != tf.string
+        numbers = [i.dtype.is_floating or i.dtype.is_integer for i in inputs]
+        alone = numbers == [True]
         if alone and inputs[0].shape.rank == 4:
             return name, signatures[name]
     raise UsageError(

@@ -5,11 +5,11 @@ import dataclasses
 import functools
 import hashlib
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from eval import enclosed, predictors
 from eval import manifest as manifests
-from eval import predictors
 from eval.outputs import Output
 from eval.pixels import InputRange
 from eval.predictors import Predictor
@@ -17,9 +17,6 @@ from trainer import checkpoints, files, runs
 from trainer.commandline import UsageError
 from trainer.config import Config
 from trainer.runs import Run
-
-# Fields of a manifest that are asked for, and what they are in ours.
-MANIFEST = {"config": dict, "labels": list, "data_sha256": dict, "files": dict}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +31,7 @@ class Subject:
         image_shape: (H, W, C) that it was trained on, None if unknown.
         run: the run of a checkpoint, else None.
         final: whether it is the end of a finished run.
-        manifest: what stands beside an exported file, {} if nothing.
+        manifest: what is said of a file, inside it and beside it, {} if nothing.
         open: makes the Predictor for images of a shape and a number of classes.
     """
 
@@ -174,15 +171,24 @@ def _hashes(noted: Any) -> dict[str, str]:
 
 
 def of_file(
-    path: pathlib.Path, output: Output = Output.AUTO, span: InputRange | None = None
+    path: pathlib.Path,
+    output: Output = Output.AUTO,
+    span: InputRange | None = None,
+    **how: Any,
 ) -> Subject:
     """A `.tflite` file or SavedModel directory, also one not made here.
 
+    What it says of itself inside counts as what its manifest says; `how` are the other
+    choices of predictors.open_file.
+
     Raises:
-        UsageError: there is none, or it is damaged or no image classifier.
+        UsageError: there is none, it is damaged or no image classifier, or what is said
+            of it contradicts itself.
     """
-    predictor = predictors.open_file(path, output, span)
-    manifest = _manifest(path)
+    manifest = enclosed.said(path, _manifest(path))
+    predictor = predictors.open_file(path, output, span, said=manifest, **how)
+    labels = _tuple(manifest.get("labels"))
+    _check_width(path, labels, predictor.model.classes)
     recorded = _recorded_above(path)
     config = manifest.get("config") or recorded.get("config") or {}
     return Subject(
@@ -196,13 +202,21 @@ def of_file(
         dataset=_dataset(config),
         data_dir=recorded.get("run", {}).get("data_dir"),
         trained_on=_hashes(manifest.get("data_sha256")),
-        classes=_tuple(manifest.get("labels")),
+        classes=labels,
         image_shape=None,  # the file itself says what it takes
         run=None,
         final=False,
         manifest=manifest,
         open=lambda shape, classes: predictor,
     )
+
+
+def _check_width(path: pathlib.Path, labels: tuple | None, width: int | None) -> None:
+    if labels and width not in (None, len(labels)):
+        raise UsageError(
+            f"{path} answers {width} classes, and {len(labels)} are named inside it or"
+            " by its manifest; one of them is of another file"
+        )
 
 
 def _recorded_above(path: pathlib.Path) -> dict[str, Any]:
@@ -231,9 +245,7 @@ def _manifest(path: pathlib.Path) -> dict[str, Any]:
         found = files.read_json(place)
     except (OSError, ValueError):
         return {}
-    if not isinstance(found, dict) or not all(
-        isinstance(found.get(field, kind()), kind) for field, kind in MANIFEST.items()
-    ):
+    if not enclosed.sound(found):
         return {}
     if not found.get("files") and "sha256" not in found:
         return found  # it makes no claim to a file's bytes
@@ -266,9 +278,36 @@ def _sha256(path: pathlib.Path) -> str:
     return digest.hexdigest()
 
 
-def find(word: str, output: Output, span: InputRange | None) -> Subject:
+def distinct(subjects: Sequence[Subject]) -> list[Subject]:
+    """`subjects` under names that differ: as much of their paths as that takes.
+
+    The same thing named twice is numbered.
+    """
+    paths = [
+        one.run.path if one.run else pathlib.Path(one.facts["path"]).absolute()
+        for one in subjects
+    ]
+    names = [one.name for one in subjects]
+    for parts in range(2, max(len(path.parts) for path in paths) + 1):
+        alike = {name for name in names if names.count(name) > 1}
+        names = [
+            "/".join(path.parts[-parts:]).replace("//", "/") if name in alike else name
+            for name, path in zip(names, paths, strict=True)
+        ]
+    counted = [f"{n} ({names[:i].count(n) + 1})" for i, n in enumerate(names)]
+    chosen = [
+        numbered if names.count(name) > 1 else name
+        for name, numbered in zip(names, counted, strict=True)
+    ]
+    return [
+        dataclasses.replace(one, facts=one.facts | {"name": name})
+        for one, name in zip(subjects, chosen, strict=True)
+    ]
+
+
+def find(word: str, output: Output, span: InputRange | None, **how: Any) -> Subject:
     """What a word on the command line means: a run directory or a model file."""
     path = pathlib.Path(word).expanduser()
     if Run(path).exists:
         return of_run(runs.find(str(path)))
-    return of_file(path, output, span)
+    return of_file(path, output, span, **how)

@@ -1,67 +1,140 @@
 """Any `.tflite` image classifier through LiteRT, one image at a time on every core."""
 
 import concurrent.futures
-import os
+import copy
 import pathlib
+import struct
 
 import numpy as np
 from ai_edge_litert import interpreter as litert
 
-from eval import pixels, tflite_metadata
-from eval.pixels import Pixels
+from eval import engine, outputs, pixels, tflite_metadata
+from eval.engine import Kernels
+from eval.graph import Graph
+from eval.outputs import Output
+from eval.pixels import InputScaling, Pixels
 from eval.progress import Tick
-from trainer.commandline import UsageError, first_line
+from trainer.commandline import Failure, UsageError, first_line
 
 _SLICE = 64  # images a thread takes at once
+RESOLVERS = {
+    Kernels.XNNPACK: litert.OpResolverType.AUTO,
+    Kernels.BUILTIN: litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    Kernels.REFERENCE: litert.OpResolverType.BUILTIN_REF,
+}
 
 
 class TfliteModel:
     """Raw answers of a `.tflite` file; its own quantisation is undone.
 
     Attributes:
-        shape: (H, W, C) of an image.
-        classes: width of the answer.
+        shape: (H, W, C) of an image; None where the file leaves a side open.
+        classes: width of the answer; None where the file leaves it open.
         step: smallest difference between two answers; 0 for a float output.
+        says: what its last operator makes the answers, None if that is unclear.
+        engine: what computes them.
+        notes: lines that a reader of the answers must know.
+        real: whether its input is a real number, whose range can be mistaken.
     """
 
-    def __init__(self, path: pathlib.Path, given: Pixels | None = None) -> None:
-        """Opens `path`; `given` overrides what the file's metadata says of its input.
+    def __init__(
+        self,
+        path: pathlib.Path,
+        given: Pixels | None = None,
+        noted: Pixels | None = None,
+        scaling: InputScaling | None = None,
+        kernels: Kernels = Kernels.XNNPACK,
+    ) -> None:
+        """Opens `path`.
+
+        Args:
+            given: overrides what is said of its input in its metadata, or `noted`, by
+                its manifest.
+            scaling: how an 8-bit input takes pixels; None: as the file says.
 
         Raises:
             UsageError: the file is damaged or not an image classifier.
         """
-        self._content = path.read_bytes()
-        self._path = path
+        self._content, self._path, self._kernels = _read(path), path, kernels
         first = self._interpreter()
         ins, outs = first.get_input_details(), first.get_output_details()
         self._input, self._output = (
             _only(ins, path, "input"),
             _only(outs, path, "output"),
         )
-        shape = self._input["shape"].tolist()
+        self._measure()
+        operators = [found["op_name"] for found in first._get_ops_details()]
+        self.engine = engine.litert(kernels, operators)
+        last, self.step = _answer(self._content, self._output)
+        self.says: Output | None = outputs.LAST.get(last)
+        self._pixels, self.notes = self._reading(given, noted, scaling)
+
+    def _measure(self) -> None:
+        """Sets `shape`, `classes` and the batch from the file's signature."""
+        shape = _signature(self._input)
         batched = len(shape) == 4
         self.shape = tuple(shape[1:] if batched else shape)
-        self._batch = shape[0] if batched else 1
+        self._batch = int(self._input["shape"][0]) if batched else 1
+        self._open = None in self.shape
         answer = self._output["shape"].tolist()
         if len(self.shape) != 3 or int(np.prod(answer)) % self._batch:
             raise UsageError(
-                f"{path}: input {shape} and output {answer} are not those of an image"
-                " classifier; images are [N, H, W, C] or [H, W, C]"
+                f"{self._path}: input {self._input['shape'].tolist()} and output"
+                f" {answer} are not those of an image classifier; images are"
+                " [N, H, W, C] or [H, W, C]"
             )
         self.classes = int(np.prod(answer)) // self._batch
-        self.step = float(self._output["quantization"][0])
-        float_input = np.dtype(self._input["dtype"]).itemsize > 1
-        found = tflite_metadata.normalization(self._content) if float_input else None
-        self._pixels = given or found
+        if self._open and None in (sides := _signature(self._output)[1:]):
+            self.classes = None if sides else self.classes
 
-    def _interpreter(self) -> litert.Interpreter:
+    def _reading(
+        self, given: Pixels | None, noted: Pixels | None, scaling: InputScaling | None
+    ) -> tuple[Pixels | None, list[str]]:
+        """How pixels become the input, and what is to be said of that."""
+        found = tflite_metadata.normalization(self._content)
+        dtype = np.dtype(self._input["dtype"])
+        self.real = dtype.itemsize > 1
+        if self.real:
+            if scaling is not None:
+                raise UsageError(
+                    f"--input_scaling={scaling.value} is for 8-bit inputs, {self._path}"
+                    f" takes {dtype}; see --input_range"
+                )
+            if found and noted and not found.same(noted):
+                raise UsageError(
+                    f"{self._path} says in its metadata that its input is {found}, its"
+                    f" manifest {noted};\n--input_range says which numbers it takes"
+                )
+            return given or found or noted, []
+        if given is not None:
+            return given, []
+        return pixels.eight_bits(
+            dtype, self._input["quantization"], found, scaling, str(self._path)
+        )
+
+    def reading(self, given: Pixels) -> "TfliteModel":
+        """The same file; pixels become its input as `given` says."""
+        other = copy.copy(self)
+        other._pixels = given
+        return other
+
+    def _interpreter(self, shape: tuple[int, ...] | None = None) -> litert.Interpreter:
+        """A new interpreter, for images of `shape` where the file leaves that open."""
         try:
-            made = litert.Interpreter(model_content=self._content, num_threads=1)
+            made = litert.Interpreter(
+                model_content=self._content,
+                num_threads=1,
+                experimental_op_resolver_type=RESOLVERS[self._kernels],
+            )
+            if shape is not None:
+                batch = [self._batch] if len(self._input["shape"]) == 4 else []
+                made.resize_tensor_input(self._input["index"], [*batch, *shape])
             made.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
+        except Exception as error:  # whatever a damaged or foreign file makes it raise
+            wanted = "" if shape is None else f" on images {shape}"
             raise UsageError(
-                f"{self._path} is damaged or no .tflite model that LiteRT can run:"
-                f" {first_line(error)}"
+                f"{self._path} is damaged or no .tflite model that LiteRT can run"
+                f"{wanted}: {first_line(error)}"
             ) from error
         return made
 
@@ -69,8 +142,9 @@ class TfliteModel:
         """Answers for `images` uint8 [N, H, W, C]: float64 [N, classes]."""
         size = max(_SLICE // self._batch, 1) * self._batch
         starts = range(0, len(images), size)
-        workers = min(len(os.sched_getaffinity(0)), len(starts))
-        spare = [self._interpreter() for _ in range(workers)]
+        workers = min(engine.cores(), len(starts))
+        shape = images.shape[1:] if self._open else None
+        spare = [self._interpreter(shape) for _ in range(workers)]
 
         def work(start: int) -> np.ndarray:
             own = spare.pop()  # list.pop and append are atomic
@@ -91,18 +165,51 @@ class TfliteModel:
         )
         short = -len(taken) % self._batch
         taken = np.concatenate([taken, np.zeros_like(taken[:1]).repeat(short, 0)])
+        whole = own.get_input_details()[0]["shape"]
         rows = []
         for start in range(0, len(taken), self._batch):
-            block = taken[start : start + self._batch].reshape(detail["shape"])
-            own.set_tensor(detail["index"], block)
-            own.invoke()
-            rows.append(own.get_tensor(self._output["index"]))
-        raw = np.concatenate(rows, axis=None).reshape(-1, self.classes)[: len(images)]
+            own.set_tensor(
+                detail["index"], taken[start : start + self._batch].reshape(whole)
+            )
+            try:
+                own.invoke()
+            except RuntimeError as error:
+                raise Failure(
+                    f"{self._path}: LiteRT cannot run it: {first_line(error)}"
+                ) from error
+            rows.append(own.get_tensor(self._output["index"]).reshape(self._batch, -1))
         tick(len(images))
+        raw = np.concatenate(rows)[: len(images)]
         return pixels.dequantize(raw, self._output["quantization"])
+
+
+def _read(path: pathlib.Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _only(details: list[dict], path: pathlib.Path, what: str) -> dict:
     if len(details) != 1:
         raise UsageError(f"{path} has {len(details)} {what}s; a classifier has 1")
+    dtype = np.dtype(details[0]["dtype"])
+    if dtype.kind not in "fiu":
+        raise UsageError(f"{path} has an {what} of {dtype}; a classifier's are numbers")
     return details[0]
+
+
+def _signature(detail: dict) -> list[int | None]:
+    """The shape of a tensor, None for a side that is left open."""
+    said = detail["shape_signature"].tolist() or detail["shape"].tolist()
+    return [None if side < 0 else side for side in said]
+
+
+def _answer(content: bytes, output: dict) -> tuple[str, float]:
+    """The last operator, and the quantisation step of its numbers."""
+    step = float(output["quantization"][0])
+    try:
+        last, behind = Graph(content).answer()
+    except (IndexError, ValueError, TypeError, struct.error, AttributeError):
+        return "", step  # LiteRT reads it otherwise than Python does
+    return last, step or behind

@@ -19,6 +19,8 @@ _NAME = b"TFLITE_METADATA"
 _SUBGRAPHS, _INPUTS, _PROCESS_UNITS = 3, 2, 4  # ModelMetadata, SubGraph-, Tensor-
 _UNIT_TYPE, _UNIT, _NORMALIZATION = 0, 1, 1  # ProcessUnit's union and its first member
 _MEAN, _STD = 0, 1
+_OUTPUTS, _FILES = 3, 6  # SubGraph-, TensorMetadata
+_FILE_TYPE, _AXIS_LABELS = 2, 2  # AssociatedFile's type, and the one of labels
 
 
 def normalization(content: bytes) -> Pixels | None:
@@ -35,6 +37,24 @@ def normalization(content: bytes) -> Pixels | None:
         return Pixels(mean=mean, std=std) if mean and std else None
     except (IndexError, ValueError, TypeError, struct.error):
         return None  # metadata describes; a file with damaged ones still runs
+
+
+def labels_file(content: bytes) -> str | None:
+    """The file inside a `.tflite` that names the classes of its output, if it says."""
+    try:
+        table = _metadata(content)
+        for position in (_SUBGRAPHS, _OUTPUTS):
+            table = table and _child(table, position)
+        offset = table and table.Offset(4 + 2 * _FILES)
+        for place in range(table.VectorLen(offset) if offset else 0):
+            start = table.Vector(offset) + 4 * place
+            file = Table(table.Bytes, table.Indirect(start))
+            name = file.Offset(4)
+            if name and _byte(file, _FILE_TYPE) == _AXIS_LABELS:
+                return file.String(file.Pos + name).decode()
+    except (IndexError, ValueError, TypeError, struct.error):
+        pass  # as above
+    return None
 
 
 def _metadata(content: bytes) -> Table | None:

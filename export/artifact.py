@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from eval import engine
 from eval import manifest as manifests
 from trainer import files
 from trainer.commandline import Failure, Stopped, UsageError
@@ -40,11 +41,13 @@ class Artifact:
         test, size = self.manifest["test"], self.manifest["bytes"]
         low, high = test["accuracy_interval"]
         share = "a sample of " if test["sampled"] else ""
+        computed = f"; {engine.words(test['engine'])}" if "engine" in test else ""
         split = test.get("split", "test")
         return (
             f"{self.path}\n{size:,} bytes; {test['accuracy']:.2%} (95 %: {low:.2%} to "
             f"{high:.2%}) of {share}{test['images']:,} {split} images, {test['flips']} "
             f"unlike the checkpoint; NLL {test['nll']:.4f}, ECE {test['ece']:.2%}"
+            f"{computed}"
         )
 
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from eval import report
+from eval.engine import Kernels
 from export import artifact, saved_model, source, tflite
 from export.artifact import Artifact
 from export.scheme import Scheme, file_name, resolve
@@ -42,15 +44,25 @@ _COLUMNS = (
     ("memory MB", "{memory:.1f}"),
     ("1 thread: p50 p90 p99 ms", "{one}"),
     ("all threads", "{every}"),
+    ("engine", "{computed}"),
 )
 
 
-def rows(opened: "Source", drop: float) -> list[dict[str, Any]]:
+def define(values: flags.FlagValues) -> flags.FlagValues:
+    """Declares the flags on `values`; tests pass a fresh FlagValues."""
+    report.define_kernels(values)
+    return source.define(values)
+
+
+def rows(
+    opened: "Source", drop: float, kernels: Kernels = Kernels.XNNPACK
+) -> list[dict[str, Any]]:
     """A row a format, in the order of FORMATS; one that failed says why."""
-    made = [_row(opened, name, drop) for name in FORMATS]
+    made = [_row(opened, name, drop, kernels) for name in FORMATS]
     sound = [row for row in made if "failed" not in row]
     for threads, key in ((1, "one_thread"), (_cores(), "all_threads")):
-        taken = _child("export.latency", str(threads), *(row["path"] for row in sound))
+        paths = [row["path"] for row in sound]
+        taken = _child("export.latency", str(threads), kernels.value, *paths)
         for row in sound:
             row[key] = {"threads": threads, **taken[row["path"]]}
     for row in sound:
@@ -58,40 +70,46 @@ def rows(opened: "Source", drop: float) -> list[dict[str, Any]]:
     return made
 
 
-def _row(opened: "Source", name: str, drop: float) -> dict[str, Any]:
+def _row(opened: "Source", name: str, drop: float, kernels: Kernels) -> dict[str, Any]:
     try:
-        facts = _checkpoint(opened) if name == CHECKPOINT else _file(opened, name, drop)
-        return {"format": name, **facts, **_child("export.footprint", facts["path"])}
+        if name == CHECKPOINT:
+            facts = _checkpoint(opened)
+        else:
+            facts = _file(opened, name, drop, kernels)
+        needs = _child("export.footprint", facts["path"], kernels.value)
+        return {"format": name, **facts, **needs}
     except (Failure, OSError, ValueError) as error:
         return {"format": name, "failed": " ".join(str(error).split())}
 
 
 def _checkpoint(opened: "Source") -> dict[str, Any]:
-    from eval import scores
+    from eval import engine, scores
     from export import parity
     from trainer import checkpoints
 
     test = parity.compare(opened.exam, opened.exam.reference, scores.SMALLEST)
     path = checkpoints.folder(opened.run.checkpoints, opened.subject.facts["step"])
     size = sum(file.stat().st_size for file in path.iterdir())
-    return {"path": str(opened.run.path), "file": path.name, "bytes": size, **test}
+    facts = {"file": path.name, "bytes": size, "engine": engine.tensorflow()}
+    return {"path": str(opened.run.path), **facts, **test}
 
 
-def _file(opened: "Source", name: str, drop: float) -> dict[str, Any]:
-    made = _made_before(opened, name)
+def _file(opened: "Source", name: str, drop: float, kernels: Kernels) -> dict[str, Any]:
+    made = _made_before(opened, name, kernels)
     if made is None and name == SAVED_MODEL:
         made = saved_model.export(opened)
     elif made is None:
         scheme, io = resolve(False, Scheme(name), None)
-        made = tflite.export(opened, tflite.Order(scheme, io, drop))
+        made = tflite.export(opened, tflite.Order(scheme, io, drop, kernels=kernels))
     manifest = made.manifest
     kept = ("file", "bytes", "operators", "multiply_accumulates")
     facts = {key: manifest[key] for key in kept if key in manifest}
     return {"path": str(made.path), **facts, **manifest["test"]}
 
 
-def _made_before(opened: "Source", name: str) -> Artifact | None:
-    """The newest whole artifact of these weights, data and temperature."""
+def _made_before(opened: "Source", name: str, kernels: Kernels) -> Artifact | None:
+    """The newest whole artifact of these weights, data, temperature and kernels."""
+    computed = {SAVED_MODEL: None}.get(name, kernels.value)
     if name == SAVED_MODEL:
         found = (opened.folder / SAVED_MODEL).glob("[0-9]*")
         versions = [path for path in found if path.name.isdecimal()]
@@ -103,8 +121,10 @@ def _made_before(opened: "Source", name: str) -> Artifact | None:
     same = ("weights_sha256", "test_sha256", "temperature")
     for made in map(artifact.read, places):
         if made and all(made.manifest.get(key) == facts[key] for key in same):
-            asked = made.manifest["test"]["images"]
-            return made if asked == len(opened.exam.labels) else None
+            test = made.manifest["test"]
+            same_engine = test.get("engine", {}).get("kernels") == computed
+            asked = test["images"] == len(opened.exam.labels)
+            return made if asked and same_engine else None
     return None
 
 
@@ -152,7 +172,15 @@ def _cells(row: dict[str, Any]) -> list[str]:
         short: " ".join(f"{row[key][f'p{q}_ms']:.3f}" for q in (50, 90, 99))
         for short, key in (("one", "one_thread"), ("every", "all_threads"))
     }
-    more = {"low": low, "high": high, "memory": row["peak_memory_bytes"] / 1e6}
+    ran = row["engine"]
+    parts = [ran["name"], ran.get("kernels"), ran["delegate"]]
+    named = " ".join(dict.fromkeys(p.lower() for p in parts if p))
+    more = {
+        "computed": named,
+        "low": low,
+        "high": high,
+        "memory": row["peak_memory_bytes"] / 1e6,
+    }
     return [pattern.format(**row, **more, **latency) for _, pattern in _COLUMNS]
 
 
@@ -173,7 +201,7 @@ def verdict(found: list[dict[str, Any]], limit: float) -> None:
 def main(values: flags.FlagValues) -> None:
     """Measures every format, prints the table and writes bench.json."""
     opened = source.open_source(values)
-    found = rows(opened, values.max_accuracy_drop)
+    found = rows(opened, values.max_accuracy_drop, tflite.kernels(values))
     from trainer import environment
 
     document = {
@@ -191,7 +219,7 @@ def main(values: flags.FlagValues) -> None:
 
 
 if __name__ == "__main__":
-    _values = source.define(flags.FlagValues())
+    _values = define(flags.FlagValues())
     commandline.run(
         "export.bench",
         "Measures every format of a run side by side.",

@@ -11,7 +11,7 @@ import warnings
 
 import tensorflow as tf
 
-from export.graph import Graph
+from eval.graph import Graph
 from export.representative import Representative
 from export.scheme import CALIBRATED, Io, Scheme
 from export.serving import Network

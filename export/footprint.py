@@ -15,9 +15,9 @@ import time
 from export import loaded
 
 
-def measure(path: pathlib.Path) -> dict[str, float]:
+def measure(path: pathlib.Path, kernels: str = "xnnpack") -> dict[str, float]:
     """{"load_ms", "peak_memory_bytes"} of the model at `path`, in this process."""
-    load = loaded.opener(path, threads=1)
+    load = loaded.opener(path, 1, kernels)
     before, start = _peak_bytes(), time.perf_counter()
     ask = load()
     took = time.perf_counter() - start
@@ -32,4 +32,4 @@ def _peak_bytes() -> int:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(pathlib.Path(sys.argv[1]))))
+    print(json.dumps(measure(pathlib.Path(sys.argv[1]), *sys.argv[2:])))

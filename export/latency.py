@@ -1,6 +1,6 @@
 """How long one image takes, each model in turn, so that all meet the same machine.
 
-python -m export.latency 1 model_int8.tflite model_float32.tflite  # 1 thread: JSON
+python -m export.latency 1 xnnpack model_int8.tflite model_float32.tflite  # 1 thread
 """
 
 import json
@@ -42,11 +42,13 @@ def _quantiles(values: list[float]) -> dict[str, float]:
     return {f"p{q}_ms": float(v) for q, v in zip(QUANTILES, found, strict=True)}
 
 
-def main(threads: int, paths: list[str]) -> None:
+def main(threads: int, kernels: str, paths: list[str]) -> None:
     """Prints the latency of every model, by path."""
-    asks = {path: loaded.opener(pathlib.Path(path), threads)() for path in paths}
+    asks = {
+        path: loaded.opener(pathlib.Path(path), threads, kernels)() for path in paths
+    }
     print(json.dumps(interleaved(asks)))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3:])

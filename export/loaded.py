@@ -9,15 +9,17 @@ import numpy as np
 Ask = Callable[[], Any]  # runs the model on one constant image
 
 
-def opener(path: pathlib.Path, threads: int) -> Callable[[], Ask]:
+def opener(
+    path: pathlib.Path, threads: int, kernels: str = "xnnpack"
+) -> Callable[[], Ask]:
     """Imports what the model at `path` needs; the function returned loads it.
 
     `path` is a .tflite, a SavedModel or a run directory (its last checkpoint).
     """
     if path.suffix == ".tflite":
-        from ai_edge_litert import interpreter
+        from eval import tflite
 
-        return lambda: _tflite(interpreter, path, threads)
+        return lambda: _tflite(tflite, path, threads, kernels)
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -30,8 +32,12 @@ def opener(path: pathlib.Path, threads: int) -> Callable[[], Ask]:
     return lambda: _checkpoint(tf, path)
 
 
-def _tflite(interpreter: Any, path: pathlib.Path, threads: int) -> Ask:
-    own = interpreter.Interpreter(str(path), num_threads=threads)
+def _tflite(tflite: Any, path: pathlib.Path, threads: int, kernels: str) -> Ask:
+    own = tflite.litert.Interpreter(
+        str(path),
+        num_threads=threads,
+        experimental_op_resolver_type=tflite.RESOLVERS[tflite.Kernels(kernels)],
+    )
     own.allocate_tensors()
     detail = own.get_input_details()[0]
     own.set_tensor(detail["index"], np.zeros(detail["shape"], detail["dtype"]))

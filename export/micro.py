@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from eval import report
+from eval.engine import Kernels
 from export import artifact, c_source, source, tflite
 from export.artifact import Artifact
 from export.c_source import Constants
@@ -46,6 +48,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
         flag_values=values,
         module_name="Number format",
     )
+    report.define_kernels(values)
     return source.define(values)
 
 
@@ -54,7 +57,12 @@ def installed() -> bool:
     return importlib.util.find_spec("tflite_micro") is not None
 
 
-def export(opened: "Source", scheme: Scheme, max_accuracy_drop: float) -> Artifact:
+def export(
+    opened: "Source",
+    scheme: Scheme,
+    max_accuracy_drop: float,
+    kernels: Kernels = Kernels.XNNPACK,
+) -> Artifact:
     """Writes, verifies and names the C source.
 
     Raises:
@@ -62,7 +70,8 @@ def export(opened: "Source", scheme: Scheme, max_accuracy_drop: float) -> Artifa
     """
     from export import converter, metadata, parity
 
-    order = tflite.Order(scheme, ENDS[scheme], max_accuracy_drop)
+    ends = ENDS[scheme]
+    order = tflite.Order(scheme, ends, max_accuracy_drop, kernels=kernels)
     images = tflite.representative(opened, order)
     content = metadata.aligned(
         converter.convert(opened.network, scheme, order.io, images)
@@ -103,7 +112,7 @@ def _in_litert(
     path = hidden / "litert.tflite"
     described = tflite.description(opened, order)
     path.write_bytes(metadata.write(content, described, opened.exam.names))
-    return tflite.predictor(path)
+    return tflite.predictor(path, order.kernels)
 
 
 def _test(opened: "Source", model: "MicroModel", other: "Predictor") -> dict[str, Any]:
@@ -118,11 +127,13 @@ def _test(opened: "Source", model: "MicroModel", other: "Predictor") -> dict[str
     theirs = parity.ask(opened.exam, other, "LiteRT")
     flips = int((scores.predictions(answers) != scores.predictions(theirs)).sum())
     return parity.compare(opened.exam, answers, own.floor) | {
+        "engine": dict(model.engine),
         "litert": {
+            "engine": dict(other.model.engine),
             "agreement": 1 - flips / len(answers),
             "flips": flips,
             "largest_difference": float(abs(answers - theirs).max()),
-        }
+        },
     }
 
 
@@ -152,7 +163,8 @@ def main(values: flags.FlagValues) -> None:
             f"installed;\npip install {PACKAGE}"
         )
     opened = source.open_source(values)
-    made = export(opened, Scheme(values.scheme), values.max_accuracy_drop)
+    drop, kernels = values.max_accuracy_drop, tflite.kernels(values)
+    made = export(opened, Scheme(values.scheme), drop, kernels)
     test, arena_bytes = made.manifest["test"], made.manifest["arena_bytes"]
     print(made.sentence())
     beside = test["litert"]

@@ -4,6 +4,7 @@ Its interpreter keeps Python's lock while it runs, so threads would wait for eac
 """
 
 import concurrent.futures
+import importlib.metadata
 import multiprocessing
 import os
 import re
@@ -30,8 +31,11 @@ class MicroModel:
         classes: width of the answer.
         step: smallest difference between two answers; 0 for a float output.
         arena_bytes: what it runs in, the least that will do.
+        engine: what computes them.
         input, output: (scale, zero point); (0.0, 0) if not quantised.
     """
+
+    notes = ()
 
     def __init__(self, content: bytes) -> None:
         """Looks for the smallest arena.
@@ -40,6 +44,13 @@ class MicroModel:
             RuntimeError: it runs in none: an operator is not supported.
         """
         self._content = content
+        self.engine = {
+            "name": "TensorFlow Lite Micro",
+            "version": importlib.metadata.version("tflite-micro"),
+            "delegate": None,
+            "device": "CPU",
+            "threads": 1,
+        }
         with _processes(1) as pool:
             self.arena_bytes, source, sink = pool.submit(_inspect, content).result()
         self.shape = tuple(int(side) for side in source["shape"][1:])

@@ -75,7 +75,8 @@ class Gate:
 
 def measure(exam: Exam, predictor: Predictor, what: str) -> dict[str, Any]:
     """The "test" of a manifest: what `predictor` answers in `exam`, compared."""
-    return compare(exam, ask(exam, predictor, what), predictor.floor)
+    found = compare(exam, ask(exam, predictor, what), predictor.floor)
+    return found | {"engine": dict(predictor.model.engine)}
 
 
 def ask(exam: Exam, predictor: Predictor, what: str) -> np.ndarray:

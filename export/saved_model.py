@@ -93,7 +93,12 @@ def _facts() -> dict[str, Any]:
     return {
         "format": "saved_model",
         "scheme": "float32",
-        "io": {"input": "uint8", "output": "float32", "input_is": "pixel"},
+        "io": {
+            "input": "uint8",
+            "output": "float32",
+            "input_is": "pixel",
+            "output_is": "probabilities",
+        },
     }
 
 

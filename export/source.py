@@ -130,7 +130,7 @@ def open_source(values: flags.FlagValues) -> Source:
     test = classes.relabelled(plain, subject.classes, subject.name)
     with quiet.start_up():
         predictor = evaluation.opened(subject, test)
-    report.tell(evaluation.remarks(subject, plain, builder.info.full_name))
+    report.tell(evaluation.remarks(subject, predictor, plain, builder.info.full_name))
     calibration = _calibration(run, subject, predictor, builder, values.calibrate)
     temperature = calibration.temperature or 1.0
     return Source(

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from eval import report
+from eval.engine import Kernels
 from export import artifact, source
 from export.artifact import Artifact
 from export.representative import IMAGES, Representative
@@ -38,6 +40,7 @@ class Order:
     io: Io
     max_accuracy_drop: float = 0.01
     calibration_images: int = IMAGES
+    kernels: Kernels = Kernels.XNNPACK  # that it is verified with
 
 
 def define(values: flags.FlagValues) -> flags.FlagValues:
@@ -65,6 +68,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
         "Training images that set the ranges of int8 and int16x8.",
         **where,
     )
+    report.define_kernels(values)
     return source.define(values)
 
 
@@ -87,7 +91,13 @@ def order(values: flags.FlagValues) -> Order:
             f"--calibration_images={values.calibration_images} has no place in "
             f"--scheme={scheme.value}, which needs none; leave it out"
         )
-    return Order(scheme, io, values.max_accuracy_drop, values.calibration_images)
+    drop, images = values.max_accuracy_drop, values.calibration_images
+    return Order(scheme, io, drop, images, kernels(values))
+
+
+def kernels(values: flags.FlagValues) -> Kernels:
+    """--kernels as an enum, XNNPACK's if it is off."""
+    return Kernels(values.kernels or Kernels.XNNPACK.value)
 
 
 def export(opened: "Source", wanted: Order) -> Artifact:
@@ -105,7 +115,8 @@ def export(opened: "Source", wanted: Order) -> Artifact:
     with artifact.writing(opened.folder) as hidden:
         made = hidden / final.name
         files.write_bytes(made, described)
-        test = parity.measure(opened.exam, predictor(made), made.name)
+        asked = predictor(made, wanted.kernels)
+        test = parity.measure(opened.exam, asked, made.name)
         parity.Gate.of(wanted.scheme, wanted.max_accuracy_drop).check(test)
         facts = opened.facts() | describe(raw, wanted, images)
         # Appended after the model: the bytes that were measured are those that ship.
@@ -124,13 +135,13 @@ def representative(opened: "Source", wanted: Order) -> Representative | None:
     )
 
 
-def predictor(path: pathlib.Path) -> "Predictor":
+def predictor(path: pathlib.Path, kernels: Kernels) -> "Predictor":
     """The .tflite at `path` in LiteRT."""
     from eval import predictors
     from eval.outputs import Output
 
     with quiet.start_up():  # LiteRT says once that it has made its delegate
-        return predictors.open_file(path, Output.PROBABILITIES)
+        return predictors.open_file(path, Output.PROBABILITIES, kernels=kernels)
 
 
 def description(opened: "Source", wanted: Order) -> "Description":
@@ -150,13 +161,14 @@ def describe(
     raw: bytes, wanted: Order, images: Representative | None
 ) -> dict[str, Any]:
     """What a manifest says of the model `raw`, still without metadata."""
-    from export.graph import Graph
+    from eval.graph import Graph
 
     graph = Graph(raw)
     ends = {"input": wanted.io.value, "output": wanted.io.value}
     if wanted.scheme not in CALIBRATED:
         ends["output"] = Io.FLOAT32.value
     pixel = {Io.UINT8: "pixel", Io.INT8: "pixel - 128"}
+    ends["output_is"] = "probabilities"
     ends["input_is"] = pixel.get(wanted.io, "(pixel - 128) / 128")
     ends["input_scale"], ends["input_zero_point"] = graph.input_quantization()
     return {

@@ -10,8 +10,8 @@ import pytest
 from absl import flags
 
 from eval import tflite_metadata
+from eval.graph import Graph
 from export import artifact, converter, metadata, tflite
-from export.graph import Graph
 from export.representative import Representative
 from export.scheme import ENDS, Io, Scheme, resolve
 from tests import conftest, export_kit

@@ -31,9 +31,9 @@ def order(own: Sequence[str], data: Sequence[str], who: str) -> np.ndarray | Non
     missing = [name for name in data if name not in own]
     if unlike or missing or len(set(own)) != len(own) or len(own) != len(data):
         raise UsageError(
-            f"{who} knows {len(own)} classes, {_short(unlike or own)}; the data set has"
-            f" {len(data)}, {_short(missing or data)};\n--dataset=NAME must name one of"
-            " the same classes"
+            f"{who} has the classes {_short(unlike or own)} ({len(own)} in all); the"
+            f" data set has {_short(missing or data)} ({len(data)} in all);\n"
+            "--dataset=NAME must name one of the same classes"
         )
     return np.array([own.index(name) for name in data])
 

@@ -15,6 +15,10 @@ _NAMES = {
 }
 
 
+# What passes numbers on as they are, but for their type or shape.
+_CARRIERS = ("DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE", "CAST", "EXPAND_DIMS")
+
+
 class Graph:
     """The one subgraph of a converted classifier."""
 
@@ -50,6 +54,32 @@ class Graph:
             return 0.0, 0
         return float(found.Scale(0)), int(found.ZeroPoint(0))
 
+    def answer(self) -> tuple[str, float]:
+        """The operator whose numbers are the answer, and their quantisation step.
+
+        Behind a DEQUANTIZE the numbers have its input's step; "" and 0 for none.
+        """
+        made = {
+            operator.Outputs(place): (name, operator)
+            for name, operator in self._operators()
+            for place in range(operator.OutputsLength())
+        }
+        index = self._subgraph.Outputs(0)
+        step = self._scale(index)
+        for _ in range(len(made)):
+            name, operator = made.get(index, ("", None))
+            if name not in _CARRIERS:
+                return name, step
+            index = operator.Inputs(0)
+            step = step or self._scale(index)
+        return "", step
+
+    def _scale(self, index: int) -> float:
+        found = self._subgraph.Tensors(index).Quantization()
+        if found is None or found.ScaleLength() != 1:
+            return 0.0
+        return float(found.Scale(0))
+
     def kernel_scales(self) -> list[tuple[int, int]]:
         """Channels, and scales, of the kernel of each convolution and dense layer."""
         found = []
@@ -75,7 +105,7 @@ class Graph:
             operator = self._subgraph.Operators(index)
             code = self._model.OperatorCodes(operator.OpcodeIndex())
             number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-            yield _NAMES[number], operator
+            yield _NAMES.get(number, str(number)), operator
 
     def _shape(self, index: int) -> list[int]:
         return self._subgraph.Tensors(index).ShapeAsNumpy().tolist()

@@ -1,0 +1,44 @@
+"""Input ranges: whether a file would answer better if its pixels were read otherwise.
+
+Nothing is chosen by it: a line is said, and the reader decides.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eval import progress, scores, significance
+from eval.pixels import InputRange
+
+if TYPE_CHECKING:
+    from eval.predictors import Predictor
+    from trainer.datasets import Split
+
+IMAGES = 200
+_LIMIT = 0.001  # of McNemar's p-value: such a line must not come by chance
+
+
+def suggestion(predictor: "Predictor", split: "Split") -> list[str]:
+    """A line if another range gets clearly more of a few images right, or none."""
+    count = len(split.labels)
+    rows = np.linspace(0, count - 1, min(IMAGES, count)).round().astype(int)
+    images, labels = split.images[rows], split.labels[rows]
+    try:
+        with progress.bar(len(rows) * (len(InputRange) + 1), "input range") as tick:
+            own = scores.correct(
+                predictor.averaging(predictor.tta)(images, tick), labels
+            )
+            right = {
+                span: scores.correct(predictor.reading(span)(images, tick), labels)
+                for span in InputRange
+            }
+    except ValueError:
+        return []  # the evaluation itself says what is wrong with its answers
+    best = max(right, key=lambda span: right[span].sum())
+    better = right[best].sum() > own.sum()
+    if not better or significance.mcnemar(own, right[best])["p_value"] > _LIMIT:
+        return []
+    return [
+        f"{predictor.name} gets {own.mean():.1%} of {len(rows)} images right as its"
+        f" input is read, {right[best].mean():.1%} with --input_range={best.value}"
+    ]
