@@ -22,7 +22,7 @@ class CheckpointModel:
         engine: what computes them.
     """
 
-    step, notes = 0.0, ()
+    step = 0.0
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 import copy
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,7 +24,6 @@ class Model(Protocol):
     classes: int | None
     step: float
     engine: Mapping[str, Any]
-    notes: Sequence[str]
 
     def __call__(self, images: np.ndarray, tick: Tick) -> np.ndarray:
         """Answers for `images` uint8 [N, H, W, C]: [N, classes]."""
@@ -60,7 +59,7 @@ class Predictor:
         self.places = places
         self.given = output is not Output.AUTO
         self.model = model
-        self.notes = [*model.notes]
+        self.notes = [*getattr(model, "notes", ())]  # a file has some
 
     @property
     def floor(self) -> float:

@@ -287,22 +287,18 @@ def distinct(subjects: Sequence[Subject]) -> list[Subject]:
         one.run.path if one.run else pathlib.Path(one.facts["path"]).absolute()
         for one in subjects
     ]
-    names = [one.name for one in subjects]
+    names = dict(zip(paths, (one.name for one in subjects), strict=True))
     for parts in range(2, max(len(path.parts) for path in paths) + 1):
-        alike = {name for name in names if names.count(name) > 1}
-        names = [
-            "/".join(path.parts[-parts:]).replace("//", "/") if name in alike else name
-            for name, path in zip(names, paths, strict=True)
-        ]
-    counted = [f"{n} ({names[:i].count(n) + 1})" for i, n in enumerate(names)]
-    chosen = [
-        numbered if names.count(name) > 1 else name
-        for name, numbered in zip(names, counted, strict=True)
-    ]
-    return [
-        dataclasses.replace(one, facts=one.facts | {"name": name})
-        for one, name in zip(subjects, chosen, strict=True)
-    ]
+        taken = list(names.values())
+        for path, name in names.items():
+            if taken.count(name) > 1:
+                names[path] = str(pathlib.Path(*path.parts[-parts:]))
+    named = []
+    for place, (one, path) in enumerate(zip(subjects, paths, strict=True)):
+        number = f" ({paths[:place].count(path) + 1})" if paths.count(path) > 1 else ""
+        facts = one.facts | {"name": f"{names[path]}{number}"}
+        named.append(dataclasses.replace(one, facts=facts))
+    return named
 
 
 def find(word: str, output: Output, span: InputRange | None, **how: Any) -> Subject:

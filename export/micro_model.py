@@ -35,8 +35,6 @@ class MicroModel:
         input, output: (scale, zero point); (0.0, 0) if not quantised.
     """
 
-    notes = ()
-
     def __init__(self, content: bytes) -> None:
         """Looks for the smallest arena.
 
