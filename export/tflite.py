@@ -22,8 +22,8 @@ from trainer import commandline, files, quiet
 from trainer.commandline import UsageError
 
 if TYPE_CHECKING:
+    from eval.graph import Graph
     from eval.predictors import Predictor
-    from export.graph import Graph
     from export.metadata import Description
     from export.source import Source
 
