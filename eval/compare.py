@@ -6,7 +6,6 @@ Synopsis::
     python -m eval.compare runs/a runs/a/export/model_int8.tflite --out_dir=int8
 """
 
-import pathlib
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -38,7 +37,7 @@ def main(values: flags.FlagValues, words: list[str]) -> None:
             " python -m eval.compare A B"
         )
     report.check_reading(values)
-    out = pathlib.Path(values.out_dir).expanduser()
+    out = commandline.place("out_dir", values.out_dir)
     report.check_folder(out)
     report.start()
     from eval import contest, render, subject

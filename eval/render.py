@@ -14,7 +14,7 @@ from eval.evaluation import PREDICTIONS, Evaluation
 from trainer import files, pictures
 from trainer import tta as augmentation
 from trainer.choices import EvalTta
-from trainer.commandline import Failure
+from trainer.commandline import lost
 
 PAGE, DATA = "report.html", "report.json"
 LISTED = 50  # classes with a row and bars of their own
@@ -78,15 +78,17 @@ def write(folder: pathlib.Path, content: Mapping[str, bytes]) -> None:
     """Writes each file whole or not at all, in the order given.
 
     Raises:
-        Failure: the folder cannot be written.
+        Failure: the folder cannot be written, and never will.
+        Stopped: with 175, the disk is full or gone.
     """
+    files.sweep(folder)
     try:
         for name, data in content.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             files.write_bytes(path, data)
     except OSError as error:
-        raise Failure(f"{folder} could not be written: {error}") from error
+        raise lost(f"{folder} could not be written", error) from error
 
 
 def _figures(

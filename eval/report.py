@@ -9,7 +9,6 @@ Synopsis::
 import os
 import pathlib
 import sys
-import tempfile
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -18,9 +17,9 @@ from eval import engine
 from eval.engine import Kernels
 from eval.outputs import Output
 from eval.pixels import InputRange, InputScaling
-from trainer import commandline, quiet, runs
+from trainer import commandline, quiet, runs, storage
 from trainer.choices import EvalTta
-from trainer.commandline import Failure, UsageError
+from trainer.commandline import Failure, UsageError, refused
 from trainer.run_config import RunConfig
 
 if TYPE_CHECKING:
@@ -171,28 +170,23 @@ def reading(values: flags.FlagValues) -> dict[str, Any]:
 
 def check_folder(path: pathlib.Path) -> None:
     """Raises UsageError unless files can be written in `path`, existing or not."""
-    parent = path
-    while not os.path.lexists(parent):
-        parent = parent.parent
     try:
-        tempfile.TemporaryFile(dir=parent).close()  # root may write where it cannot
+        storage.probe(path)  # root may write where it cannot
     except OSError as error:
-        raise UsageError(
-            f"the report cannot go to {path}: {parent}: {error.strerror};"
-            " name another folder with --out_dir"
-        ) from error
+        what = f"the report cannot go to {path} (see --out_dir)"
+        raise refused(what, error, restart=False) from error
 
 
 def main(values: flags.FlagValues) -> None:
     """Evaluates, writes the report and prints where it is."""
     check(values)
-    if values.out_dir == "":
-        raise UsageError("--out_dir= is empty; name a folder, or leave it out")
     chosen, default = _subject(values)
     tta = EvalTta(values.eval_tta)
     if tta is not EvalTta.NONE:  # beside the report of what ships, not over it
         default = default.with_name(f"{default.name}_{tta.value}")
-    out = pathlib.Path(values.out_dir).expanduser() if values.out_dir else default
+    out = default
+    if values.out_dir is not None:
+        out = commandline.place("out_dir", values.out_dir)
     check_folder(out)
     try:
         done = _evaluation(chosen, values)
@@ -232,7 +226,7 @@ def _subject(values: flags.FlagValues) -> tuple["Subject", pathlib.Path]:
         chosen = subject.of_run(run, values.checkpoint)
         start()
         return chosen, run.path / "report"
-    path = pathlib.Path(values.model).expanduser()
+    path = commandline.place("model", values.model)
     start()
     with quiet.start_up():
         chosen = subject.of_file(path, values.output, **reading(values))

@@ -13,7 +13,7 @@ from eval import manifest as manifests
 from eval.outputs import Output
 from eval.pixels import InputRange
 from eval.predictors import Predictor
-from trainer import checkpoints, files, runs
+from trainer import checkpoints, commandline, files, runs
 from trainer.commandline import UsageError
 from trainer.config import Config
 from trainer.runs import Run
@@ -303,7 +303,7 @@ def distinct(subjects: Sequence[Subject]) -> list[Subject]:
 
 def find(word: str, output: Output, span: InputRange | None, **how: Any) -> Subject:
     """What a word on the command line means: a run directory or a model file."""
-    path = pathlib.Path(word).expanduser()
+    path = commandline.place("model", word)
     if Run(path).exists:
         return of_run(runs.find(str(path)))
     return of_file(path, output, span, **how)

@@ -7,7 +7,7 @@ last, so a model without one is not an artifact.
 import contextlib
 import dataclasses
 import datetime
-import fcntl
+import errno
 import hashlib
 import importlib.metadata
 import json
@@ -22,7 +22,7 @@ from typing import Any
 from eval import engine
 from eval import manifest as manifests
 from trainer import files
-from trainer.commandline import Failure, Stopped, UsageError
+from trainer.commandline import Stopped, lost, refused
 
 VERSION = 1
 HIDDEN, LOCK = ".writing-", "lock"
@@ -57,26 +57,22 @@ def writing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 
     Raises:
         UsageError: `folder` cannot be made or written.
-        Failure: the disk is full or gone; nothing is left behind.
-        Stopped: by SIGTERM, with 143.
+        Failure: the storage does not take it, and never will; nothing is left behind.
+        Stopped: by SIGTERM, with 143; with 175, the disk is full or gone.
     """
     made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         hidden, lock = _hidden(folder)
     except OSError as error:
-        raise UsageError(
-            f"the export cannot go to {folder}: {error.strerror}; the run must be in a "
-            "folder that can be written"
-        ) from error
+        what = f"the export cannot go to {folder}"
+        raise refused(what, error, restart=False) from error
     try:
         with _ended_by_sigterm():
             yield hidden
     except OSError as error:
-        raise Failure(
-            f"the export to {folder} could not be written: {error.strerror or error}; "
-            "nothing was kept"
-        ) from error
+        what = f"the export could not be written, nothing was kept in {folder}"
+        raise lost(what, error) from error
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
         os.close(lock)
@@ -87,23 +83,27 @@ def writing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def _hidden(folder: pathlib.Path) -> tuple[pathlib.Path, int]:
     """A new folder in `folder` and its lock; those of killed processes are removed."""
+    files.sweep(folder)
     for left in folder.glob(f"{HIDDEN}*/{LOCK}"):
         with contextlib.suppress(OSError):  # somebody writes there
-            os.close(_locked(left))
+            os.close(_locked(left, new=False))
             shutil.rmtree(left.parent, ignore_errors=True)
     hidden = pathlib.Path(tempfile.mkdtemp(prefix=HIDDEN, dir=folder))
-    return hidden, _locked(hidden / LOCK)
+    return hidden, _locked(hidden / LOCK, new=True)
 
 
-def _locked(path: pathlib.Path) -> int:
+def _locked(path: pathlib.Path, *, new: bool) -> int:
     """The open file `path`, locked; the lock goes with the process.
 
+    Where the file system has no locks a `new` file is open without.
+
     Raises:
-        BlockingIOError: another process has it.
+        OSError: another process has it, or that cannot be seen.
     """
     lock = files.open_regular(path, os.O_RDWR | os.O_CREAT)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not files.lock(lock, wait=False) and not new:
+            raise OSError(errno.ENOLCK, "who writes there cannot be seen", str(path))
     except OSError:
         os.close(lock)
         raise

@@ -8,7 +8,6 @@ import importlib.metadata
 import multiprocessing
 import os
 import re
-import tempfile
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from eval import pixels
 from eval.pixels import Pixels
 from eval.progress import Tick
+from trainer import quiet
 
 _BLOCK = 16  # images a process takes at once
 _ALIGNMENT = 16  # of the arena and everything in it
@@ -80,7 +80,7 @@ def _processes(count: int, *start: Any) -> concurrent.futures.ProcessPoolExecuto
 
 def _inspect(content: bytes) -> tuple[int, dict[str, Any], dict[str, Any]]:
     """The smallest arena, and details of input and output. In a process of its own."""
-    with tempfile.TemporaryFile() as told:
+    with quiet.unnamed_file() as told:
         os.dup2(told.fileno(), 2)  # where the interpreter complains and reports
         size = max(_FIRST_BYTES, 10 * len(content))
         while not _starts(content, size):

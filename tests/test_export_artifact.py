@@ -64,8 +64,9 @@ def test_a_full_disk_is_one_failure_and_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(files, "write_json", full)
-    with pytest.raises(Failure, match="No space left on device; nothing was kept"):
+    with pytest.raises(Stopped, match="nothing was kept in .*No space left") as stopped:
         publish(tmp_path / "export", b"model")
+    assert stopped.value.code == 175
     assert list(tmp_path.iterdir()) == []
 
 

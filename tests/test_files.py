@@ -3,7 +3,6 @@
 import ast
 import json
 import os
-import threading
 
 import pytest
 
@@ -54,7 +53,7 @@ def test_the_lock_of_a_preparation(plant, tmp_path):
 def test_a_file_that_appears_whole(plant, tmp_path):
     path = tmp_path / "run" / "result.json"
     plant(path)
-    plant(path.with_name(f".{path.name}.{os.getpid()}"))
+    plant(files.beside(path))
     files.write_json(path, {"a": 1})
     assert not path.is_symlink()
     assert files.read_json(path) == {"a": 1}
@@ -64,7 +63,7 @@ def test_a_file_that_appears_whole(plant, tmp_path):
 def test_a_heartbeat(plant, tmp_path, monkeypatch):
     path = tmp_path / "beats" / "sign.json"
     plant(path)
-    plant(path.with_name(f".sign.json.{os.getpid()}-{threading.get_ident()}"))
+    plant(files.beside(path))
     monkeypatch.setenv(heartbeat.VARIABLE, str(path))
     heartbeat.Heartbeat(None, 0, 1, 60).beat("train", 7)
     assert json.loads(path.read_text())["step"] == 7
@@ -108,6 +107,8 @@ def _writes(node: ast.AST) -> bool:
     modes = [a.value for a in node.args[:2] if isinstance(a, ast.Constant)]
     if name == "open" or name.endswith(".open"):
         asked = ast.unparse(node)
+        if "os.devnull" in asked or "memfd_create" in asked:  # no name of ours
+            return False
         opened = any(isinstance(m, str) and set(m) & set("wax+") for m in modes)
         if name == "Image.open" or "os.devnull" in asked:
             return False

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from trainer import checkpoints, optim, pictures
+from trainer import checkpoints, optim, pictures, storage
 from trainer.clock import Clock
-from trainer.commandline import Failure, Stopped
+from trainer.commandline import Failure, lost
 from trainer.config import Config
 from trainer.evaluation import Evaluator, Scores, score
-from trainer.heartbeat import LOST, Heartbeat
+from trainer.heartbeat import Heartbeat
 from trainer.metrics import Metrics
 from trainer.plan import Every, Plan
 from trainer.progress import Progress, duration
@@ -200,7 +200,8 @@ class Save:
         """Saves unless this very step is saved already.
 
         A disk that is full or gone is reported, and tried again when the next save is
-        due; for the `last` save it ends the process with 175.
+        due; for the `last` save it ends the process with 175. What does not pass ends
+        it at once.
         """
         if self.saved_step == state.step:
             return
@@ -228,12 +229,13 @@ class Save:
         checkpoints.prune(self.run.checkpoints, self.keep, last=state.step)
 
     def _report(self, error: OSError, *, last: bool) -> None:
-        message = (
-            f"the checkpoint could not be saved in {self.run.checkpoints}: {error}"
+        message = f"the checkpoint could not be saved in {self.run.checkpoints}"
+        if last or not storage.meaning(error).passing:
+            raise lost(message, error) from error
+        self.progress.say(
+            f"{message}: {storage.reason(error)}; the one before is kept, trying again "
+            "later"
         )
-        if last:
-            raise Stopped(f"{message};\nmake room and restart", LOST) from error
-        self.progress.say(f"{message}; the one before is kept, trying again later")
 
 
 @dataclasses.dataclass

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from trainer.actions import REMEDY
-from trainer.commandline import Failure, Stopped
+from trainer.commandline import Failure, Stopped, lost
 from trainer.evaluation import NotFinite
 from trainer.heartbeat import LOST
 
@@ -30,9 +30,7 @@ def explaining(job: "Job") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Stopped(
-            f"{job.run.path} cannot be used: {error};\nmake room and restart", LOST
-        ) from error
+        raise lost(f"{job.run.path} cannot be used", error) from error
     except PEER_LOST as error:
         if job.cluster.workers == 1:
             raise

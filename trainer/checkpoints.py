@@ -6,7 +6,6 @@ hash of itself, and the facts of the state. The folder is written under another 
 flushed, and renamed.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import io
@@ -14,7 +13,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -71,7 +69,7 @@ def write(
     """
     final = folder(directory, facts["step"])
     beside = directory / f".{final.name}.{os.getpid()}"
-    _delete(beside)
+    files.delete(beside)
     try:
         beside.mkdir(parents=True)
         packed = io.BytesIO()
@@ -92,7 +90,7 @@ def write(
         os.rename(beside, final)
         files.sync_directory(directory)
     finally:
-        _delete(beside)
+        files.delete(beside)
     return final
 
 
@@ -229,7 +227,7 @@ def sweep(directory: pathlib.Path) -> None:
     """Removes what killed saves left half written; only for the run's one owner."""
     for path in directory.iterdir():
         if path.name.startswith((".step-", ".removed.")):
-            _delete(path)
+            files.delete(path)
 
 
 def remove(path: pathlib.Path) -> None:
@@ -239,16 +237,7 @@ def remove(path: pathlib.Path) -> None:
         os.rename(path, doomed)
     except FileNotFoundError:
         return
-    _delete(doomed)
-
-
-def _delete(path: pathlib.Path) -> None:
-    """Of a folder all that is in it; of a link only the link."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-        return
-    with contextlib.suppress(OSError):
-        path.unlink()
+    files.delete(doomed)
 
 
 def _sha256(content: bytes) -> str:

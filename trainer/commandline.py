@@ -12,16 +12,19 @@ absl's own ``--help`` exits 1 and shows the main module's flags only, and its ba
 exit 1; here ``--help`` exits 0 and wrong usage exits 2 with at most two lines.
 """
 
+import os
+import pathlib
 import sys
 import textwrap
 import traceback
+import unicodedata
 from collections.abc import Callable
 from typing import NoReturn
 
 from absl import app, flags
 
-from trainer import streams
-from trainer.contract import FAILED, INTERRUPTED, WRONG_USAGE
+from trainer import storage, streams
+from trainer.contract import FAILED, INTERRUPTED, LOST, WRONG_USAGE
 
 UsageError = app.UsageError  # wrong usage, config or input: nothing was written
 
@@ -40,6 +43,43 @@ class Stopped(BaseException):
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
+
+
+def place(flag: str, text: str) -> pathlib.Path:
+    """The path that a flag, or a word called so, names; `~` is the home directory.
+
+    Raises:
+        UsageError: it is empty, or there is no such home: a folder "~" helps nobody.
+    """
+    if not text.strip() or "\0" in text:
+        raise UsageError(
+            f"--{flag}={text.strip()} is empty; name a path, or leave it out"
+        )
+    found = os.path.expanduser(text)
+    if found.startswith("~"):
+        raise UsageError(
+            f"--{flag}={text}: the home directory of {text.partition('/')[0]} is not "
+            "known; write the whole path (a folder of that name: ./~)"
+        )
+    return pathlib.Path(found)
+
+
+def lost(what: str, error: OSError) -> Stopped | Failure:
+    """What ends a work under way: 175 where a restart can mend it, else 1."""
+    means = storage.meaning(error)
+    text = f"{what}: {storage.reason(error)};\n{means.remedy}"
+    return Stopped(text, LOST) if means.passing else Failure(text)
+
+
+def refused(what: str, error: OSError, *, restart: bool) -> Stopped | UsageError:
+    """What ends a work before its first byte is written.
+
+    At a `restart`, which no person watches, what passes is 175. A new work has nothing
+    to lose, and who gave the command can name another place: 2.
+    """
+    means = storage.meaning(error)
+    text = f"{what}: {storage.reason(error)};\n{means.remedy}"
+    return Stopped(text, LOST) if restart and means.passing else UsageError(text)
 
 
 def help_text(
@@ -75,11 +115,19 @@ def parse(values: flags.FlagValues, argv: list[str], words: str = "") -> list[st
 
     Raises:
         UsageError: an unknown flag (with the nearest one), a bad value, a stray word,
-            or bytes that are no UTF-8, which no file that tells of them could hold.
+            or bytes that are no UTF-8 or control characters, which no file of flags
+            could hold.
     """
     for word in argv:
         if any("\ud800" <= char <= "\udfff" for char in word):
             raise UsageError(f"{ascii(word)} is not UTF-8; rename what it names")
+        if not word.isprintable() and any(
+            unicodedata.category(c) == "Cc" for c in word
+        ):
+            raise UsageError(
+                f"{word!r} holds a line break or another control character; rename "
+                "what it names"
+            )
     values.set_gnu_getopt(bool(words))
     try:
         rest = values(argv)
@@ -139,6 +187,8 @@ def _verdict(error: BaseException) -> tuple[int, str]:
         return error.code, str(error)
     if isinstance(error, UsageError | Failure):
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED, str(error)
+    if isinstance(error, OSError) and error.errno in storage.TABLE:
+        return _verdict(lost("failed", error))
     named = f"{type(error).__name__}: {first_line(error)}"
     return FAILED, f"{named} (--debug shows where)"
 

@@ -2,30 +2,99 @@
 
 A run directory or a data folder may be a place where others write: nothing is opened
 for writing through a link that somebody left there, and nothing is read that is larger
-than what we would have written.
+than what we would have written. What killed writers left is swept.
 """
 
+import contextlib
 import errno
+import fcntl
+import functools
+import hashlib
 import json
 import math
 import os
 import pathlib
+import re
+import shutil
 import stat
-from collections.abc import Sequence
-from typing import Any
+import threading
+import time
+from collections.abc import Container, Sequence
+from typing import IO, Any
 
+from trainer import process
+
+# Of a folder's fsync and of flock, which POSIX and Linux leave to the file system:
+# CIFS has the one as EINVAL, Lustre without -o flock the other as ENOSYS.
+LACKING = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EBADF}
 _PIECE = 1 << 20  # bytes copied at once
 JSON_BYTES = 16 << 20  # 22,000 classes have 1 MB; parsed, 16 MiB are below 1 GB
+OLD_SECS = 24 * 3600.0  # of a file written in seconds, by a process that nobody sees
+_BESIDE = re.compile(r"\.(.+)\.tmp-([0-9a-f]{8})-(\d+)-(\d+)-\d+")
+_FORMER = re.compile(r"\.(.+)\.\d+(?:-\d+)?")  # as earlier versions called them
+
+
+def beside(path: pathlib.Path) -> pathlib.Path:
+    """The hidden name under which this thread writes what `path` will be."""
+    pid = os.getpid()
+    mark = f"{_machine()}-{pid}-{process.start(pid) or 0}-{threading.get_native_id()}"
+    return path.with_name(f".{path.name}.tmp-{mark}")
+
+
+@functools.cache
+def _machine() -> str:
+    """Where process numbers have the meaning that they have here."""
+    text = f"{process.boot_id()} {process.pid_namespace()}"
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def sweep(folder: pathlib.Path, mine: Container[str] | None = ()) -> None:
+    """Removes what processes that are surely dead began to write in `folder`.
+
+    Args:
+        mine: names that nobody but this process may write now, None for all: what
+            another began of these goes in any case.
+    """
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return
+    for name in names:
+        began, former = _BESIDE.fullmatch(name), _FORMER.fullmatch(name)
+        found = began or former
+        if found is None or (began and int(began[3]) == os.getpid()):
+            continue
+        own = mine is None or found[1] in mine
+        if own or (began and _dead(folder / name, began)):
+            delete(folder / name)
+
+
+def _dead(path: pathlib.Path, began: re.Match) -> bool:
+    if process.boot_id() and began[2] == _machine():
+        return process.start(int(began[3])) != int(began[4])
+    with contextlib.suppress(OSError):
+        return time.time() - path.lstat().st_mtime > OLD_SECS
+    return False
+
+
+def delete(path: pathlib.Path) -> None:
+    """Of a folder all that is in it, of a link only the link; as far as it goes."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
     """Writes beside `path`, flushes to disk and renames."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    made = beside(path)
     try:
-        write_new(beside, content, durable=True)
-        os.replace(beside, path)
+        write_new(made, content, durable=True)
+        os.replace(made, path)
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            made.unlink(missing_ok=True)
     sync_directory(path.parent)
 
 
@@ -61,7 +130,7 @@ def open_regular(path: pathlib.Path, flags: int) -> int:
 
 def _odd(path: pathlib.Path) -> OSError:
     text = "a link or no regular file; remove it"
-    return OSError(errno.EINVAL, text, str(path))
+    return OSError(errno.ELOOP, text, str(path))
 
 
 def read_bytes(path: pathlib.Path, limit: int) -> bytes:
@@ -117,20 +186,21 @@ def keep(path: pathlib.Path, ranges: Sequence[tuple[int, int]]) -> None:
             file.truncate(ranges[0][1])
             os.fsync(file.fileno())
         return
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.unlink(missing_ok=True)
-    made = open_regular(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    made = beside(path)
+    made.unlink(missing_ok=True)
+    descriptor = open_regular(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
-        with open(path, "rb") as source, open(made, "wb") as file:
+        with open(path, "rb") as source, open(descriptor, "wb") as file:
             for start, end in ranges:
                 source.seek(start)
                 while start < end and (piece := source.read(min(_PIECE, end - start))):
                     start += file.write(piece)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        os.replace(made, path)
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            made.unlink(missing_ok=True)
     sync_directory(path.parent)
 
 
@@ -145,9 +215,27 @@ def json_bytes(value: Any) -> bytes:
 
 
 def sync_directory(path: pathlib.Path) -> None:
-    """Makes the names in a directory durable."""
+    """Makes the names in a directory durable, where its file system can."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in LACKING:
+            raise
     finally:
         os.close(descriptor)
+
+
+def lock(file: int | IO, *, wait: bool) -> bool:
+    """Takes the lock of an open file; False where its file system has none.
+
+    Raises:
+        BlockingIOError: another process has it, and `wait` is off.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        if error.errno not in LACKING | {errno.ENOLCK}:
+            raise
+        return False
+    return True

@@ -7,7 +7,7 @@ from absl import flags
 
 from trainer import choices, contract, flag_groups, teacher
 from trainer import config as cfg
-from trainer.commandline import UsageError
+from trainer.commandline import UsageError, place
 from trainer.run_config import RunConfig
 
 VALUES = flags.FlagValues()
@@ -136,12 +136,10 @@ def _run_config(values: flags.FlagValues) -> RunConfig:
 def _directory(name: str, value: str | None) -> str | None:
     if value is None:
         return None
-    if value == "" or "\0" in value:
-        raise ValueError(f"--{name}={value!r} must name a directory, or be left out")
     remote = "://" in value
     if remote and name != "data_dir":  # TFDS reads buckets, runs are plain files
         raise ValueError(f"--{name}={value} must be a folder of this machine")
-    return value if remote else os.path.abspath(os.path.expanduser(value))
+    return value if remote else os.path.abspath(place(name, value))
 
 
 def _profile_steps(text: str | None) -> tuple[int, int] | None:

@@ -14,7 +14,7 @@ import threading
 import time
 
 from trainer import files
-from trainer.commandline import Stopped
+from trainer.commandline import Stopped, refused
 from trainer.contract import HEARTBEAT_VARIABLE as VARIABLE
 from trainer.contract import LOST
 
@@ -56,9 +56,18 @@ class Heartbeat:
             _replace(pathlib.Path(asked), sign)
         if self._folder is not None:
             if not self._made:
-                self._folder.mkdir(parents=True, exist_ok=True)
-                self._made = True
+                self._make()
             _replace(self._folder / f"{self._worker}.json", sign)
+
+    def _make(self) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise refused(
+                f"{self._folder} cannot be made", error, restart=True
+            ) from error
+        self._made = True
+        files.sweep(self._folder, mine=[f"{self._worker}.json"])
 
     def meet(self) -> None:
         """Waits until every peer is about to make the cluster.
@@ -144,8 +153,7 @@ class Heartbeat:
 
 def _replace(path: pathlib.Path, sign: dict) -> None:
     """A sign that cannot be left must not end the training."""
-    mine = f"{os.getpid()}-{threading.get_ident()}"
-    beside = path.with_name(f".{path.name}.{mine}")
+    beside = files.beside(path)
     try:
         files.write_new(beside, json.dumps(sign).encode())
         beside.replace(path)

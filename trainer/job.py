@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import shutil
 import time
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ from trainer import (
     summaries,
 )
 from trainer.clock import Clock, Pace
-from trainer.commandline import UsageError
+from trainer.commandline import UsageError, refused
 from trainer.config import Config
 from trainer.evaluation import Evaluator, Scores, score
 from trainer.forecast import Forecast
@@ -186,7 +187,12 @@ def _say_plan(job: Job) -> None:
 
 
 def _check_space(job: Job) -> None:
-    """Raises UsageError unless the checkpoints to keep fit on the disk."""
+    """Ends the process unless the checkpoints to keep fit on the disk.
+
+    Raises:
+        UsageError: the run is new: its flags are too large for its disk.
+        Stopped: with 175, at a restart the disk is full.
+    """
     each = sum(v.numpy().nbytes for v in job.state.variables().values())
     kept = job.run_config.keep_checkpoints
     have = len(checkpoints.listed(job.run.checkpoints))
@@ -194,10 +200,10 @@ def _check_space(job: Job) -> None:
     parent = next(p for p in (job.run.path, *job.run.path.parents) if p.exists())
     free = shutil.disk_usage(parent).free
     if need > free:
-        raise UsageError(
-            f"{kept} checkpoints need {need:,} bytes more, "
-            f"{parent} has {free:,} free; lower --keep_checkpoints or free some"
-        )
+        said = f"{need:,} bytes more are needed for {kept} checkpoints, {free:,} free"
+        error = OSError(errno.ENOSPC, f"{said} (see --keep_checkpoints)", str(parent))
+        restart = job.run.exists and not job.run_config.dry_run
+        raise refused(f"the run cannot go to {job.run.path}", error, restart=restart)
 
 
 @contextlib.contextmanager
@@ -207,13 +213,16 @@ def _owning(job: Job) -> Iterator[None]:
         yield
         return
     _check_space(job)
+    path = job.run.path
+    there, restart = path.exists(), job.run.exists
     try:
-        job.lease = owner.take(job.run.path, say=job.progress.say)
+        job.lease = owner.take(path, say=job.progress.say)
     except OSError as error:
-        raise UsageError(
-            f"the run cannot go to {job.run.path}: {error.strerror}; name another "
-            "directory"
-        ) from error
+        if not there:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        what = f"the run cannot go to {path}"
+        raise refused(what, error, restart=restart) from error
     try:
         runs.admit(job.run, job.config, job.run_config)  # the last owner left it so
         yield
@@ -229,6 +238,7 @@ def _record(job: Job, *, resumed: bool) -> None:
     run.tensorboard.mkdir(exist_ok=True)
     run.checkpoints.mkdir(exist_ok=True)
     checkpoints.sweep(run.checkpoints)
+    run.sweep()
     summaries.keep_until(run.tensorboard, step, job.progress.say)
     metrics.keep_until(run.metrics, step, job.progress.say)
     if not resumed:
@@ -241,7 +251,7 @@ def _record(job: Job, *, resumed: bool) -> None:
             "data": job.data.recorded(),
         }
         run.write("config.json", recorded)
-    runs.make_latest(run)
+    runs.make_latest(run, job.progress.say)
     _say_plan(job)
 
 

@@ -14,14 +14,14 @@ import numpy as np
 from trainer import checkpoints, resumption, teacher
 from trainer.answers import Answers
 from trainer.choices import Precision
-from trainer.commandline import Stopped, UsageError
+from trainer.commandline import Stopped, UsageError, lost
 from trainer.config import Config
 from trainer.data import Data
 from trainer.evaluation import BATCH, Evaluator
 from trainer.heartbeat import LOST
 from trainer.progress import duration
 from trainer.run_config import RunConfig
-from trainer.runs import Run
+from trainer.runs import Run, resolved
 from trainer.state import shipped
 from trainer.taught import TaughtImages
 
@@ -47,7 +47,7 @@ def check(run: Run, config: Config, run_config: RunConfig, data: Data) -> None:
 def _teacher(config: Config, run_config: RunConfig) -> Run:
     if run_config.teacher is None:
         raise UsageError("where the teacher of this run lies is not recorded")
-    path = pathlib.Path(run_config.teacher).resolve()
+    path = resolved(pathlib.Path(run_config.teacher))
     if teacher.weights_sha256(str(path)) != config.teacher.weights_sha256:
         raise UsageError(f"--teacher={path} is not the teacher of this run")
     return Run(path)
@@ -119,11 +119,7 @@ def _compute(job: "Job", answers: Answers, *, write: bool) -> None:
         except ValueError as error:
             raise UsageError(f"--teacher={found.path}: {error}") from error
         except OSError as error:
-            raise Stopped(
-                f"the teacher's answers could not be written: {error};\n"
-                "make room and restart",
-                LOST,
-            ) from error
+            raise lost("the teacher's answers could not be written", error) from error
 
 
 class _Questions:

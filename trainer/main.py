@@ -15,6 +15,8 @@ def main() -> None:
     if (finished := run.result()) is not None:
         print(runs.closing(run, finished))
         return
+    if not run_config.dry_run:
+        runs.check_storage(run)
     with quiet.start_up():
         from trainer import job
     job.train(run, config, run_config, request)

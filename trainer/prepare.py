@@ -6,7 +6,6 @@ Synopsis::
 """
 
 import contextlib
-import fcntl
 import os
 import pathlib
 import queue
@@ -49,37 +48,42 @@ def ensure(
             f"--data_dir={builder._data_dir_root} first"
         )
     _check_reachable(builder)
-    with _turn(builder, say):
+    with _turn(builder, say) as alone:
         builder = datasets.locate(name, data_dir)
         if not builder.is_prepared():
-            _check_absent(pathlib.Path(builder.data_dir))
+            _check_absent(builder)
             say(f"preparing {builder.info.full_name} in {builder.data_dir}")
-            _prepare(builder)
+            _prepare(builder, alone=alone)
     return datasets.locate(name, data_dir)
 
 
-def _check_absent(folder: pathlib.Path) -> None:
-    """TFDS renames a finished folder; one that stands here unprepared is damaged."""
-    if folder.exists():
+def _check_absent(builder: "tfds.core.DatasetBuilder") -> None:
+    """TFDS renames a finished folder; one that stands here unprepared is not ours."""
+    folder = pathlib.Path(builder.data_dir)
+    if folder.exists() and not builder.is_prepared():
         raise UsageError(
-            f"{folder} is half-written: it has no dataset_info.json;\n"
-            "delete it and prepare the data set again"
+            f"{folder} holds no dataset_info.json, so it is no whole data set;\n"
+            "move it away, or name another --data_dir"
         )
 
 
-def _prepare(builder: "tfds.core.DatasetBuilder") -> None:
+def _prepare(builder: "tfds.core.DatasetBuilder", *, alone: bool) -> None:
+    """Prepares it; not `alone`, another process may win, which is as good."""
     import tensorflow_datasets as tfds
 
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     folder = pathlib.Path(builder.data_dir)
-    for left in folder.parent.glob("incomplete.*"):  # of a preparer that was killed
-        shutil.rmtree(left, ignore_errors=True)
+    if alone:  # what is there is of a preparer that was killed
+        for left in folder.parent.glob("incomplete.*"):
+            shutil.rmtree(left, ignore_errors=True)
     config = tfds.download.DownloadConfig(try_download_gcs=False)
     try:
         with contextlib.redirect_stdout(sys.stderr):
             builder.download_and_prepare(download_config=config)
     except (AssertionError, OSError, ValueError, RuntimeError) as error:
+        if not alone and builder.is_prepared():
+            return
         raise UsageError(
             f"--dataset={builder.name} could not be prepared in {folder}: "
             f"{first_line(error)}"
@@ -89,8 +93,11 @@ def _prepare(builder: "tfds.core.DatasetBuilder") -> None:
 @contextlib.contextmanager
 def _turn(
     builder: "tfds.core.DatasetBuilder", say: Callable[[str], None]
-) -> Iterator[None]:
-    """One preparer at a time; the lock of one that dies is free at once."""
+) -> Iterator[bool]:
+    """One preparer at a time; the lock of one that dies is free at once.
+
+    False inside where the file system has no locks, and others may prepare as well.
+    """
     root = pathlib.Path(builder._data_dir_root)
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -103,11 +110,11 @@ def _turn(
         ) from error
     with open(lock, "rb"):
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alone = files.lock(lock, wait=False)
         except BlockingIOError:
             say(f"waiting for another process that prepares {builder.name} in {root}")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+            alone = files.lock(lock, wait=True)
+        yield alone
 
 
 def _check_reachable(builder: "tfds.core.DatasetBuilder") -> None:

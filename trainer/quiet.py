@@ -8,8 +8,8 @@ import contextlib
 import logging
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
+from typing import IO
 
 from trainer.commandline import UsageError
 
@@ -23,7 +23,7 @@ def start_up() -> Iterator[None]:
     logging.getLogger("absl").setLevel(logging.ERROR)
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile() as hidden:
+    with unnamed_file() as hidden:
         os.dup2(hidden.fileno(), 2)
         try:
             yield
@@ -37,3 +37,8 @@ def start_up() -> Iterator[None]:
             sys.stderr.flush()
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def unnamed_file() -> IO[bytes]:
+    """An empty file in memory: containers may have no folder for temporary files."""
+    return open(os.memfd_create("hidden"), "w+b")

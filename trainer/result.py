@@ -4,9 +4,8 @@ import typing
 from typing import Any
 
 from trainer import actions, summaries
-from trainer.commandline import Stopped
+from trainer.commandline import lost
 from trainer.evaluation import Scores, parameters
-from trainer.heartbeat import LOST
 
 if typing.TYPE_CHECKING:
     from trainer.job import Job
@@ -19,6 +18,7 @@ def conclude(job: "Job", validation: Scores | None, test: Scores) -> dict[str, A
 
     Raises:
         Stopped: with 175, the disk is full or gone or the run has another owner.
+        Failure: the storage does not take it, and never will.
     """
     described = describe(job, validation, test)
     say, attempt = job.progress.say, job.lease.attempt
@@ -31,9 +31,7 @@ def conclude(job: "Job", validation: Scores | None, test: Scores) -> dict[str, A
         job.lease.confirm()
         job.run.write("result.json", described)
     except OSError as error:
-        raise Stopped(
-            f"result.json could not be written: {error};\nmake room and restart", LOST
-        ) from error
+        raise lost("result.json could not be written", error) from error
     return described
 
 

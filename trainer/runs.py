@@ -6,22 +6,25 @@ Synopsis::
     print(run.result()["test_accuracy"], run.config().model.name)
 """
 
-import contextlib
 import dataclasses
 import datetime
 import os
 import pathlib
 import shlex
+from collections.abc import Callable
 from typing import Any
 
-from trainer import files
+from trainer import files, storage
 from trainer.choices import EvalTta, Resume
-from trainer.commandline import UsageError
+from trainer.commandline import UsageError, place, refused
 from trainer.config import Config
 from trainer.nested import differences, plain
 from trainer.run_config import RunConfig
 
 LATEST = "latest"
+# Files that only the owner of a run writes.
+_OWNERS = ("config.json", "environment.json", "flags.txt", "metrics.jsonl")
+_OWNERS += ("result.json",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +78,14 @@ class Run:
 
     def write(self, name: str, value: Any) -> None:
         """Writes `value` as JSON file `name`, whole or not at all."""
+        files.sweep(self.path)
         files.write_json(self.path / name, value)
+
+    def sweep(self) -> None:
+        """Removes what killed processes left half written; for the run's one owner."""
+        files.sweep(self.path, mine=_OWNERS)
+        for folder in (self.tensorboard, self.path / "teacher"):
+            files.sweep(folder, mine=None)
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
@@ -93,10 +103,10 @@ def find(run_dir: str | None, *, root: str = "runs") -> Run:
     Raises:
         UsageError: there is none.
     """
-    if run_dir is not None and not run_dir.strip():
-        raise UsageError("--run_dir= is empty; name a run, or leave it out")
-    path = pathlib.Path(run_dir or pathlib.Path(root) / LATEST).expanduser()
-    run = Run(path.resolve())
+    path = pathlib.Path(root) / LATEST
+    if run_dir is not None:
+        path = place("run_dir", run_dir)
+    run = Run(resolved(path))
     if not run.exists:
         raise UsageError(
             f"no run in {path}; train one with python -m trainer.main, or name another "
@@ -105,10 +115,24 @@ def find(run_dir: str | None, *, root: str = "runs") -> Run:
     return run
 
 
+def resolved(path: pathlib.Path) -> pathlib.Path:
+    """`path` without links.
+
+    Raises:
+        UsageError: its links go in a circle.
+    """
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise UsageError(
+            f"{path} is a link that leads to itself; name another directory"
+        ) from error
+
+
 def new_path(config: Config, run_config: RunConfig) -> pathlib.Path:
     """Where this training goes: --run_dir, or a fresh name under --runs_root."""
     if run_config.run_dir is not None:
-        return pathlib.Path(run_config.run_dir).resolve()  # of latest, its run
+        return resolved(pathlib.Path(run_config.run_dir))  # of latest, its run
     now = datetime.datetime.now(datetime.UTC)
     dataset = config.data.dataset.replace("/", "-").replace(":", "-")
     # Milliseconds: the runs of a sweep are named in the same second.
@@ -178,6 +202,20 @@ def check_writable(path: pathlib.Path) -> None:
         )
 
 
+def check_storage(run: Run) -> None:
+    """Proves that the storage takes everything that a run does; leaves nothing.
+
+    Raises:
+        UsageError: it does not, and names what it cannot do.
+        Stopped: with 175, at a restart: what is missing comes back.
+    """
+    try:
+        storage.probe(run.path)
+    except OSError as error:
+        what = f"the run cannot go to {run.path}"
+        raise refused(what, error, restart=run.exists) from error
+
+
 def _check_layout(run: Run) -> None:
     """Raises UsageError where a name of the run is taken by another kind of thing."""
     wrong = None
@@ -198,26 +236,29 @@ def _check_layout(run: Run) -> None:
 
 def _just_begun(path: pathlib.Path) -> bool:
     """Whether nothing is there, or only what a run has before its config.json."""
-    names = {p.name for p in path.iterdir()}
+    names = {p.name for p in path.iterdir() if not p.name.startswith(".probe.tmp-")}
     claimed = any(name.lstrip(".").startswith("owner.json") for name in names)
     return claimed or names <= {"workers"}
 
 
-def make_latest(run: Run) -> None:
+def make_latest(run: Run, say: Callable[[str], None] = print) -> None:
     """Lets `latest` beside the run point at it; a convenience that may fail.
 
     Anything of that name which is not a link to a run is left alone.
     """
+    files.sweep(run.path.parent)
     link = run.path.parent / LATEST
     if run.path.name == LATEST or (link.exists() and not link.is_symlink()):
         return
     if link.exists() and not Run(link).exists:
         return
-    beside = link.with_name(f".{LATEST}.{os.getpid()}")
-    with contextlib.suppress(OSError):
-        beside.unlink(missing_ok=True)
+    beside = files.beside(link)
+    try:
         beside.symlink_to(run.path.name)
         os.replace(beside, link)
+    except OSError as error:
+        files.delete(beside)
+        say(f"{link} is not kept ({error.strerror}): name the run with --run_dir")
 
 
 def closing(run: Run, result: dict[str, Any]) -> str:

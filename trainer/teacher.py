@@ -6,7 +6,7 @@ from typing import Any
 
 from absl import flags
 
-from trainer.commandline import UsageError
+from trainer.commandline import UsageError, place
 from trainer.config import Config
 from trainer.runs import Run
 from trainer.teaching import TeacherConfig, check
@@ -36,8 +36,8 @@ def asked(values: flags.FlagValues) -> TeacherConfig | None:
         raise ValueError(
             "--teacher_weight=0 leaves nothing to the teacher; leave --teacher out"
         )
-    path = os.path.realpath(os.path.expanduser(values.teacher))
-    if values.run_dir and path == os.path.realpath(os.path.expanduser(values.run_dir)):
+    path = os.path.realpath(place("teacher", values.teacher))
+    if values.run_dir and path == os.path.realpath(place("run_dir", values.run_dir)):
         raise ValueError(f"--teacher={path} is also --run_dir; name another --run_dir")
     return TeacherConfig(
         weights_sha256=weights_sha256(path),

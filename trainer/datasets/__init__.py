@@ -7,6 +7,7 @@ Importing this package registers our own builders (``digits``) with TFDS::
 """
 
 from trainer.datasets import digits as digits
+from trainer.datasets import literal as literal
 from trainer.datasets.split import Split as Split
 from trainer.datasets.split import load as load
 from trainer.datasets.split import locate as locate

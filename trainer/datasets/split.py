@@ -2,16 +2,16 @@
 
 import dataclasses
 import hashlib
-import os
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from trainer import memory
+from trainer import commandline, memory
 from trainer.commandline import UsageError, first_line
 
 BATCH = 500  # examples fetched from TFDS at a time
+HIDDEN = -1  # TFDS's label of an example whose class is not told
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +42,8 @@ def locate(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
         UsageError: there is no such data set, its files are damaged, or `data_dir` is
             empty.
     """
-    if data_dir == "":
-        raise UsageError("--data_dir= is empty; name a folder, or leave it out")
-    data_dir = data_dir and os.path.expanduser(data_dir)
+    if data_dir is not None and "://" not in data_dir:  # TFDS reads buckets, too
+        data_dir = str(commandline.place("data_dir", data_dir))
     try:
         return tfds.builder(name, data_dir=data_dir, try_gcs=False)
     except tfds.core.DatasetNotFoundError as error:
@@ -146,12 +145,37 @@ def _decode(
     if len(ids) != count:
         raise ValueError(f"{len(ids)} or more examples where {count} are declared")
     names = tuple(features[label].names)
+    if labels.min() == HIDDEN:
+        raise UsageError(_hidden(builder, split, labels, label))
     if labels.min() < 0 or labels.max() >= len(names):
         raise ValueError(
             f"labels {labels.min()}..{labels.max()} of {len(names)} classes"
         )
     sha256 = _sha256(ids, images, labels)
     return Split(images, labels, tuple(ids), names, sha256, split)
+
+
+def _hidden(builder, split: str, labels: np.ndarray, label: str) -> str:
+    """What to say of a split that, as those of competitions, keeps its labels back."""
+    shown = [
+        name
+        for name, info in builder.info.splits.items()
+        if name != split and info.num_examples and _shown(builder, name, label)
+    ]
+    return (
+        f"split {split} of {builder.info.full_name} hides {(labels == HIDDEN).sum():,} "
+        f"of its {len(labels):,} labels ({HIDDEN}), so nothing can be scored on it; "
+        f"with labels: {', '.join(shown) or 'none'};\nname a data set that has one of "
+        f"those as its split {split}"
+    )
+
+
+def _shown(builder, split: str, label: str) -> bool:
+    """Whether every example of `split` tells its label."""
+    only = tfds.decode.PartialDecoding({label: True})
+    source = builder.as_dataset(split=split, decoders=only, shuffle_files=False)
+    found = (batch[label] for batch in source.batch(BATCH).as_numpy_iterator())
+    return all(labels.min() >= 0 for labels in found)
 
 
 def _of_one_size(source: tf.data.Dataset, builder) -> tf.data.Dataset:

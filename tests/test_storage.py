@@ -1,0 +1,227 @@
+"""Storage that cannot keep a run is found out before the first step, with a remedy.
+
+It is emulated: a library compiled here is loaded before the C library and lets calls on
+paths below a folder fail as mounted buckets, CIFS, Lustre and full disks do.
+"""
+
+import errno
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT, TINY, result
+from tests.test_runs import begin
+from trainer import commandline, storage
+from trainer.commandline import Failure, Stopped, UsageError
+
+SHORT = [*TINY, "--train_steps=2", "--warmup_epochs=0"]
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory) -> str:
+    if shutil.which("gcc") is None:
+        pytest.skip("there is no gcc to compile the failing storage with")
+    made = tmp_path_factory.mktemp("shim") / "shim.so"
+    source = pathlib.Path(__file__).with_name("storage_shim.c")
+    words = ["gcc", "-shared", "-fPIC", "-O1", "-o", made, source, "-ldl"]
+    subprocess.run(words, check=True)
+    return str(made)
+
+
+@pytest.fixture
+def failing(library, tmp_path):
+    """Runs Python words on a storage in tmp_path / "disk" that fails as told."""
+    (tmp_path / "disk").mkdir()
+
+    def run(words: list[str], when: pathlib.Path | None = None, **kinds: int):
+        told = "".join(f",{kind}={number}" for kind, number in kinds.items())
+        variables = {"LD_PRELOAD": library, "SHIM_FAIL": told}
+        variables["SHIM_PREFIX"] = str(tmp_path / "disk")
+        if when is not None:
+            variables["SHIM_WHEN"] = str(when)
+        return subprocess.run(
+            [sys.executable, *words],
+            cwd=ROOT, env=os.environ | variables, timeout=240,
+            capture_output=True, text=True,
+        )  # fmt: skip
+
+    return run
+
+
+def left(folder: pathlib.Path) -> list[str]:
+    """What a probe or a write in progress would be called."""
+    return [
+        str(p) for p in folder.rglob(".*") if "tmp-" in p.name or "writing" in p.name
+    ]
+
+
+# What each call may not do, how the system says it, what the message has to say.
+UNFIT = {
+    "rename_folder": (errno.EOPNOTSUPP, "rename a folder"),  # mounted buckets
+    "rename_file": (errno.ENOSYS, "rename a file"),
+    "append": (errno.EOPNOTSUPP, "append to a file"),
+    "pwrite": (errno.EOPNOTSUPP, "write into a renamed file"),
+    "ftruncate": (errno.EPERM, "append to a file and cut it"),
+    "fsync_file": (errno.EINVAL, "flush a file"),
+    "mkdir": (errno.EROFS, "make a folder"),
+    "create": (errno.EACCES, "create and write a file"),
+    "write": (errno.EDQUOT, "create and write a file"),
+}
+
+
+@pytest.mark.parametrize("kind", UNFIT)
+def test_what_a_run_needs_is_tried_before_anything_is_written(failing, tmp_path, kind):
+    number, words = UNFIT[kind]
+    run_dir = tmp_path / "disk" / "runs" / "a"
+    words_given = ["-m", "trainer.main", *SHORT, f"--run_dir={run_dir}"]
+    done = failing(words_given, **{kind: number})
+    assert done.returncode == 2, done.stderr
+    assert f"cannot {words}" in done.stderr
+    assert os.strerror(number) in done.stderr
+    assert done.stderr.count("\n") == 2, done.stderr
+    assert list((tmp_path / "disk").iterdir()) == []
+
+
+RESTARTS = {
+    ("write", errno.ENOSPC): 175,
+    ("fsync_file", errno.EIO): 175,
+    ("create", errno.ESTALE): 175,
+    ("rename_folder", errno.ETIMEDOUT): 175,
+    ("rename_folder", errno.EOPNOTSUPP): 2,
+    ("create", errno.EROFS): 2,
+    ("create", errno.EACCES): 2,
+}
+
+
+@pytest.mark.parametrize(("fault", "code"), RESTARTS.items(), ids=str)
+def test_at_a_restart_what_passes_is_175(failing, tmp_path, fault, code):
+    there = begin(tmp_path / "disk" / "run").path
+    done = failing(["-m", "trainer.main", f"--run_dir={there}"], **dict([fault]))
+    assert done.returncode == code, done.stderr
+    assert done.stderr.count("\n") == 2, done.stderr
+    assert left(there) == []
+
+
+def test_folders_without_fsync_and_files_without_locks_do(failing, tmp_path):
+    """As CIFS and Lustre are; also a data set is prepared there."""
+    disk = tmp_path / "disk"
+    where = [f"--data_dir={disk / 'data'}", f"--run_dir={disk / 'runs' / 'a'}"]
+    done = failing(
+        ["-m", "trainer.main", *SHORT, *where],
+        fsync_folder=errno.EINVAL, flock=errno.ENOSYS, symlink=errno.EOPNOTSUPP,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert result(disk / "runs" / "a")["finished"]
+    assert f"{disk / 'runs' / 'latest'} is not kept" in done.stderr
+    assert left(disk) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.EROFS, 1), (errno.EOPNOTSUPP, 1), (errno.ENOSPC, 175)]
+)
+def test_what_comes_later_keeps_the_checkpoint_before(
+    failing, data_dir, tmp_path, number, code
+):
+    run_dir = tmp_path / "disk" / "run"
+    words = ["--checkpoint_every_steps=10", "--steps_per_call=5"]
+    words = ["-m", "trainer.main", *TINY, *words, f"--data_dir={data_dir}"]
+    when = run_dir / "checkpoints" / "step-00000010"
+    done = failing([*words, f"--run_dir={run_dir}"], when, rename_folder=number)
+    assert done.returncode == code, done.stderr
+    assert os.strerror(number) in done.stderr
+    assert [p.name for p in (run_dir / "checkpoints").iterdir()] == [when.name]
+    assert ("step 20" in done.stderr) == (code == 175)  # what passes is waited for
+    done = failing([*words, f"--run_dir={run_dir}"])
+    assert done.returncode == 0, done.stderr
+    assert "resumed" in done.stderr
+
+
+EXPORT = """
+import pathlib, sys
+from absl import flags
+from export import artifact
+from trainer import commandline
+def main():
+    folder = pathlib.Path(sys.argv[1])
+    with artifact.writing(folder) as hidden:
+        (hidden / "model").mkdir()
+        (hidden / "model" / "a").write_bytes(b"a")
+        artifact.publish_folder(hidden / "model", folder / "model", {})
+folder, sys.argv[1:] = sys.argv[1], []
+sys.argv.append(folder)
+commandline.parse = lambda *_: []
+commandline.run("export.x", "", flags.FlagValues(), main)
+"""
+EXPORTS = {
+    ("rename_folder", errno.EOPNOTSUPP): 1,
+    ("fsync_file", errno.ENOSPC): 175,
+    ("mkdir", errno.EROFS): 2,
+    ("flock", errno.ENOSYS): 0,
+    ("fsync_folder", errno.EINVAL): 0,
+}
+
+
+@pytest.mark.parametrize(("fault", "code"), EXPORTS.items(), ids=str)
+def test_exports_have_the_same_words_and_codes(failing, tmp_path, fault, code):
+    folder = tmp_path / "disk" / "export"
+    done = failing(["-c", EXPORT, str(folder)], **dict([fault]))
+    assert done.returncode == code, done.stderr
+    assert done.stderr.count("\n") == (2 if code else 0), done.stderr
+    assert left(tmp_path / "disk") == []
+    assert folder.exists() == (code == 0)
+
+
+REPORT = """
+import pathlib, sys
+from eval import report
+report.check_folder(pathlib.Path(sys.argv[1]))
+"""
+
+
+def test_a_report_is_refused_before_anything_is_evaluated(failing, tmp_path):
+    words = ["-c", REPORT, str(tmp_path / "disk" / "report")]
+    assert failing(words).returncode == 0
+    done = failing(words, rename_file=errno.EOPNOTSUPP)
+    assert "the report cannot go to" in done.stderr
+    assert list((tmp_path / "disk").iterdir()) == []
+
+
+CODES = {
+    errno.ENOSPC: 175,
+    errno.EDQUOT: 175,
+    errno.ESTALE: 175,
+    errno.EIO: 175,
+    errno.ENOENT: 175,
+    errno.ETIMEDOUT: 175,
+    errno.EMFILE: 175,
+    errno.EROFS: 1,
+    errno.EACCES: 1,
+    errno.EPERM: 1,
+    errno.EOPNOTSUPP: 1,
+    errno.ENOSYS: 1,
+    errno.EINVAL: 1,
+    errno.ENAMETOOLONG: 1,
+    errno.ELOOP: 1,
+    errno.ENOTDIR: 1,
+    errno.EXDEV: 1,
+    None: 1,
+    9999: 1,
+}
+
+
+@pytest.mark.parametrize(("number", "code"), CODES.items())
+def test_the_table_decides_every_exit_code(number, code):
+    error = OSError(number, "said", "/a/file") if number else OSError("said")
+    found = commandline.lost("what", error)
+    assert isinstance(found, Stopped if code == 175 else Failure)
+    assert str(found).startswith("what: said")
+    assert str(found).endswith(storage.meaning(error).remedy)
+    assert isinstance(commandline.refused("what", error, restart=False), UsageError)
+    again = commandline.refused("what", error, restart=True)
+    assert isinstance(again, Stopped if code == 175 else UsageError)
+    assert ("restart" in storage.meaning(error).remedy) == (code == 175)
