@@ -91,8 +91,7 @@ def opened(
     predictor = subject.open(shape, len(split.names))
     predictor.check(shape, len(split.names))
     predictor = predictor.ordered(places)
-    if getattr(predictor.model, "real", False):
-        predictor.notes += input_ranges.suggestion(predictor, split)
+    predictor.notes += input_ranges.suggestion(predictor, split)
     return predictor.averaging(eval_tta)
 
 

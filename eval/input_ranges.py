@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eval import progress, scores, significance
-from eval.pixels import InputRange
 
 if TYPE_CHECKING:
     from eval.predictors import Predictor
@@ -20,25 +19,27 @@ _LIMIT = 0.001  # of McNemar's p-value: such a line must not come by chance
 
 def suggestion(predictor: "Predictor", split: "Split") -> list[str]:
     """A line if another range gets clearly more of a few images right, or none."""
+    others = predictor.readings()
+    if not others:
+        return []
     count = len(split.labels)
     rows = np.linspace(0, count - 1, min(IMAGES, count)).round().astype(int)
     images, labels = split.images[rows], split.labels[rows]
+    asked = {"": predictor.averaging(predictor.tta), **others}
     try:
-        with progress.bar(len(rows) * (len(InputRange) + 1), "input range") as tick:
-            own = scores.correct(
-                predictor.averaging(predictor.tta)(images, tick), labels
-            )
+        with progress.bar(len(rows) * len(asked), "input range") as tick:
             right = {
-                span: scores.correct(predictor.reading(span)(images, tick), labels)
-                for span in InputRange
+                flag: scores.correct(one(images, tick), labels)
+                for flag, one in asked.items()
             }
     except ValueError:
         return []  # the evaluation itself says what is wrong with its answers
-    best = max(right, key=lambda span: right[span].sum())
+    own = right.pop("")
+    best = max(right, key=lambda flag: right[flag].sum())
     better = right[best].sum() > own.sum()
     if not better or significance.mcnemar(own, right[best])["p_value"] > _LIMIT:
         return []
     return [
         f"{predictor.name} gets {own.mean():.1%} of {len(rows)} images right as its"
-        f" input is read, {right[best].mean():.1%} with --input_range={best.value}"
+        f" input is read, {right[best].mean():.1%} with {best}"
     ]

@@ -122,6 +122,34 @@ def eight_bits(
     return (real if as_file else None), [line]
 
 
+def others(
+    dtype: np.dtype,
+    quantization: tuple[float, int],
+    current: Pixels | None,
+    said: Pixels | None,
+) -> dict[str, Pixels | None]:
+    """Readings of an input that differ from the `current` one, by flag.
+
+    `said` is what the file's metadata says, which counts for an 8-bit input.
+    """
+    if np.dtype(dtype).itemsize > 1:
+        named = {f"--input_range={span.value}": Pixels.of(span) for span in InputRange}
+    else:
+        named = {f"--input_scaling={InputScaling.PIXELS.value}": None}
+        if real := said or _covered(dtype, quantization):
+            named[f"--input_scaling={InputScaling.FILE.value}"] = real
+    try:
+        own = encode(_RAMP, dtype, quantization, current).astype(float)
+        return {
+            flag: pixels
+            for flag, pixels in named.items()
+            if np.abs(encode(_RAMP, dtype, quantization, pixels) - own).max()
+            > 0.01 * np.ptp(own)
+        }
+    except ValueError:  # its metadata is for images of other channels
+        return {}
+
+
 def _covered(dtype: np.dtype, quantization: tuple[float, int]) -> Pixels | None:
     """The InputRange nearest to what an 8-bit tensor can hold, if one is near."""
     limits, (scale, zero_point) = np.iinfo(dtype), quantization

@@ -74,9 +74,10 @@ class Predictor:
         """The same model; its answers are in the order of the data set's classes."""
         return self._but(places=places)
 
-    def reading(self, span: InputRange) -> "Predictor":
-        """The same file; its input is read as `span`. Its model's `real` is true."""
-        return self._but(model=self.model.reading(Pixels.of(span)))
+    def readings(self) -> dict[str, "Predictor"]:
+        """The same file with its input read otherwise, by flag; {} of a checkpoint."""
+        other = getattr(self.model, "readings", dict)()
+        return {flag: self._but(model=model) for flag, model in other.items()}
 
     def _but(self, **changed: Any) -> "Predictor":
         other = copy.copy(self)

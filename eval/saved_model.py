@@ -26,7 +26,6 @@ class SavedModel:
         step: 0, its answers are floats.
         says: what its last operator makes the answers, None if that is unclear.
         engine: what computes them.
-        real: whether its input is a real number, whose range can be mistaken.
     """
 
     step, notes = 0.0, ()
@@ -53,15 +52,18 @@ class SavedModel:
         self._batch = spec.shape[0] or _BATCH
         self._output = _answer(self._call.structured_outputs, f"{path} ({name})")
         self.classes = self._call.structured_outputs[self._output].shape[1]
-        self.real = np.dtype(self._dtype).kind == "f"
         self.says = _says(self._call, self._output)
         self.engine = engine.tensorflow()
 
-    def reading(self, given: Pixels) -> "SavedModel":
-        """The same model; pixels become its input as `given` says."""
-        other = copy.copy(self)
-        other._pixels = given
-        return other
+    def readings(self) -> dict[str, "SavedModel"]:
+        """The same model with its input read otherwise, by the flag that does it."""
+        if np.dtype(self._dtype).kind != "f":
+            return {}  # its integers are pixels
+        others = pixels.others(self._dtype, (0.0, 0), self._pixels, None)
+        made = {flag: copy.copy(self) for flag in others}
+        for flag, read in others.items():
+            made[flag]._pixels = read
+        return made
 
     def __call__(self, images: np.ndarray, tick: Tick) -> np.ndarray:
         """Answers for `images` uint8 [N, H, W, C]: float64 [N, classes]."""

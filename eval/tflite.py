@@ -34,7 +34,6 @@ class TfliteModel:
         says: what its last operator makes the answers, None if that is unclear.
         engine: what computes them.
         notes: lines that a reader of the answers must know.
-        real: whether its input is a real number, whose range can be mistaken.
     """
 
     def __init__(
@@ -93,8 +92,7 @@ class TfliteModel:
         """How pixels become the input, and what is to be said of that."""
         found = tflite_metadata.normalization(self._content)
         dtype = np.dtype(self._input["dtype"])
-        self.real = dtype.itemsize > 1
-        if self.real:
+        if dtype.itemsize > 1:
             if scaling is not None:
                 raise UsageError(
                     f"--input_scaling={scaling.value} is for 8-bit inputs, {self._path}"
@@ -112,11 +110,16 @@ class TfliteModel:
             dtype, self._input["quantization"], found, scaling, str(self._path)
         )
 
-    def reading(self, given: Pixels) -> "TfliteModel":
-        """The same file; pixels become its input as `given` says."""
-        other = copy.copy(self)
-        other._pixels = given
-        return other
+    def readings(self) -> dict[str, "TfliteModel"]:
+        """The same file with its input read otherwise, by the flag that does it."""
+        detail, found = self._input, tflite_metadata.normalization(self._content)
+        others = pixels.others(
+            detail["dtype"], detail["quantization"], self._pixels, found
+        )
+        made = {flag: copy.copy(self) for flag in others}
+        for flag, read in others.items():
+            made[flag]._pixels = read
+        return made
 
     def _interpreter(self, shape: tuple[int, ...] | None = None) -> litert.Interpreter:
         """A new interpreter, for images of `shape` where the file leaves that open."""

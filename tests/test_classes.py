@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from export import bench, micro, saved_model, source, tflite
+from export import bench, micro, saved_model, tflite
 from tests import eval_kit, export_kit
 from trainer import classes, datasets
 from trainer.commandline import UsageError
@@ -25,7 +25,7 @@ EXPORTS = {
     "saved_model": (saved_model.source.define, saved_model.main),
     "tflite": (tflite.define, tflite.main),
     "micro": (micro.define, micro.main),
-    "bench": (source.define, bench.main),
+    "bench": (bench.define, bench.main),
 }
 
 

@@ -47,7 +47,7 @@ def test_every_format_has_a_row_and_a_failure_has_a_reason(capsys):
     (folder / "model_int8.tflite.json").mkdir()  # its manifest cannot be written
     words = [f"--run_dir={export_kit.run()}", "--max_accuracy_drop=0.05"]
     with pytest.raises(Failure, match="^int8 failed"):
-        bench.main(export_kit.parsed(bench.source.define, *words))
+        bench.main(export_kit.parsed(bench.define, *words))
     printed = capsys.readouterr().out
     (folder / "model_int8.tflite.json").rmdir()
     found = json.loads((folder / bench.FILE).read_text())
@@ -59,6 +59,8 @@ def test_every_format_has_a_row_and_a_failure_has_a_reason(capsys):
             assert "could not be written" in r["failed"]
             continue
         assert r["bytes"] > 1000 and r["load_ms"] > 0 and r["peak_memory_bytes"] > 0
+        litert = r["format"] not in ("checkpoint", "saved_model")
+        assert r["engine"].get("kernels") == ("xnnpack" if litert else None)
         for key in ("one_thread", "all_threads"):
             assert 0 < r[key]["p50_ms"] <= r[key]["p90_ms"] <= r[key]["p99_ms"]
     shown = document.exports(export_kit.opened().run)

@@ -182,6 +182,7 @@ def test_uncalibrated_says_so():
         ["--quantize", "--scheme=float16"],
         ["--scheme=int16x8", "--io=int8"],
         ["--verify_sample=0"],
+        ["--kernels=neon"],
         ["--max_accuracy_drop=2"],
         ["--calibration_images=0"],
         ["--quantize", "--calibration_images=0"],

@@ -297,6 +297,14 @@ def test_metadata_that_an_8_bit_scale_contradicts_is_refused(tmp_path):
         predictors.open_file(path, Output.LOGITS, **how)(IMAGES)
 
 
+@pytest.mark.parametrize("flag", ["--kernels=builtin", "--input_scaling=file"])
+def test_a_saved_model_has_neither_kernels_nor_scaling(flag, report, tmp_path):
+    path = eval_kit.saved_model(tmp_path / "m")
+    ended, found = report(path, flag, "--dataset=digits", digits())
+    assert (ended.code, found) == (2, None)
+    assert flag in ended.err[0] and "SavedModel" in ended.err[0]
+
+
 class AnySize(tf.Module):
     """Means of the three channels, three times, for images of any size."""
 
