@@ -107,12 +107,7 @@ def remarks(
             f" training data of {subject.name}: {split.sha256[:12]} here,"
             f" {own[:12]} there"
         )
-    elif own is None and subject.dataset is None:
-        found.append(
-            f"{subject.name} does not say what it was trained on: it is asked about"
-            f" {dataset}, {split.split}"
-        )
-    elif own is None and not _named(subject.dataset, dataset):
+    elif own is None and subject.dataset and not _named(subject.dataset, dataset):
         found.append(
             f"{subject.name} was trained on {subject.dataset}: it is asked about"
             f" {dataset}, {split.split}"

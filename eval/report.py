@@ -240,7 +240,15 @@ def builder(chosen: "Subject", values: flags.FlagValues):
     """The prepared data set that the flags name, or else the subject's own."""
     from trainer import prepare
 
-    name = chosen.dataset or "cifar10" if values.dataset is None else values.dataset
+    name = chosen.dataset if values.dataset is None else values.dataset
+    if name is None:
+        name = "cifar10"
+        tell(
+            [
+                f"{chosen.name} does not say what it was trained on: it is asked about"
+                f" {name} (--dataset names another)"
+            ]
+        )
     if not name:
         raise UsageError("--dataset= is empty; name a TFDS data set, e.g. cifar10")
     folder = chosen.data_dir if values.data_dir is None else values.data_dir

@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 
 from export import bench, micro, saved_model, tflite
 from tests import eval_kit, export_kit
-from trainer import classes, datasets
+from trainer import classes, datasets, runs
 from trainer.commandline import UsageError
 
 DIGITS = tuple("0123456789")
@@ -116,6 +116,16 @@ def test_the_same_classes_in_another_order_are_matched_and_that_is_said(
     assert own["confusion"] == np.flip(other["confusion"]).tolist()
     assert found["reversed"]["data"]["split"] == "validation"
     assert " of 360 validation images" in ended.out
+
+
+def test_a_training_names_the_split_it_was_tested_on(template):
+    run = runs.Run(template)
+    known = {"test_accuracy": 0.5, "test_accuracy_interval": [0.4, 0.6]}
+    known |= {"test_images": 9, "steps": 1, "images_per_second": 1, "data": "x/1.0.0"}
+    known |= {"weights_sha256": "00"}
+    assert "split" not in runs.closing(run, known | {"test_split": "test"})
+    said = runs.closing(run, known | {"test_split": "validation"})
+    assert "all 9 images of x/1.0.0, its validation split" in said
 
 
 def test_a_comparison_matches_each_models_classes(

@@ -42,6 +42,7 @@ def test_the_gate_names_what_missed_it():
 @pytest.mark.slow
 def test_every_format_has_a_row_and_a_failure_has_a_reason(capsys):
     folder = export_kit.opened().folder
+    folder.mkdir(exist_ok=True)
     for path in folder.glob("model_int8.tflite*"):
         path.unlink()
     (folder / "model_int8.tflite.json").mkdir()  # its manifest cannot be written

@@ -183,9 +183,8 @@ LAST = {
 @pytest.mark.parametrize("last", LAST)
 def test_the_last_operator_says_what_answers_are(last, make, tmp_path):
     answer, output = LAST[last]
-    ours = predictors.open_file(
-        make(tmp_path / "net.tflite", answer=answer), Output.AUTO
-    )
+    path = make(tmp_path / "net.tflite", answer=answer)
+    ours = predictors.open_file(path, Output.AUTO)
     given = ours(IMAGES)
     assert ours.output is output
     np.testing.assert_allclose(given.sum(axis=1), 1, atol=1e-5)
@@ -201,6 +200,27 @@ def test_the_last_operator_says_what_answers_are(last, make, tmp_path):
         Output.LOGITS: eval_kit.softmax(plain),
     }[output]
     np.testing.assert_allclose(given, expected, atol=1e-5)
+    for other in set(Output) - {Output.AUTO}:  # told where the operator says another
+        told = predictors.open_file(path, other).notes
+        assert len(told) == (last != "none" and other is not output)
+
+
+def test_labels_in_the_assets_of_a_saved_model_count(tmp_path):
+    path = eval_kit.saved_model(tmp_path / "m")
+    (path / "assets").mkdir(exist_ok=True)
+    (path / "assets" / "labels.txt").write_text("\n".join(DIGITS[::-1]))
+    assert subject.of_file(path).classes == tuple(DIGITS[::-1])
+
+
+def test_a_file_that_names_no_data_is_asked_about_cifar10_and_that_is_said(
+    report, tmp_path
+):
+    path = eval_kit.tflite(tmp_path / "net.tflite")
+    # Below a file nothing can be prepared, with or without a network.
+    ended, _ = report(path, f"--data_dir={path / 'none'}")
+    assert ended.code == 2
+    assert "does not say what it was trained on" in ended.err[0]
+    assert "cifar10" in ended.err[0]
 
 
 def test_sigmoids_of_nothing_favour_no_class(tmp_path):
@@ -252,8 +272,7 @@ def test_a_wrong_input_range_is_suggested_another(report, tmp_path):
     assert any("--input_range=-1:1" in line for line in found["remarks"])
     assert "--input_range=-1:1" in " ".join(ended.err)
     ended, found = report(path, *words, "--input_range=-1:1")
-    assert found["remarks"] == [] or "does not say" in found["remarks"][0]
-    assert not any("--input_range" in line for line in ended.err)
+    assert (found["remarks"], ended.err) == ([], [])
 
 
 def scaled(path, low: int, high: int):
