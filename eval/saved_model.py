@@ -12,6 +12,7 @@ from eval import engine, outputs, pixels, saved_graph
 from eval.outputs import Output
 from eval.pixels import Pixels
 from eval.progress import Tick
+from trainer import files
 from trainer.commandline import Failure, UsageError, first_line
 
 _BATCH = 256
@@ -37,7 +38,8 @@ class SavedModel:
             UsageError: it cannot be loaded or has no signature for images.
         """
         try:
-            self._loaded = tf.saved_model.load(str(path))
+            with files.nameless(path) as place:
+                self._loaded = tf.saved_model.load(place)
         except Exception as error:  # whatever a damaged or foreign file makes it raise
             raise UsageError(
                 f"{path} is no SavedModel that TensorFlow can load:"

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from trainer import files
+
 Ask = Callable[[], Any]  # runs the model on one constant image
 
 
@@ -45,7 +47,8 @@ def _tflite(tflite: Any, path: pathlib.Path, threads: int, kernels: str) -> Ask:
 
 
 def _saved_model(tf: Any, path: pathlib.Path) -> Ask:
-    loaded = tf.saved_model.load(str(path))
+    with files.nameless(path) as place:
+        loaded = tf.saved_model.load(place)
     call = loaded.signatures["serving_default"]
     ((name, spec),) = call.structured_input_signature[1].items()
     image = tf.zeros((1, *spec.shape[1:]), spec.dtype)

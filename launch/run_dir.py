@@ -7,8 +7,18 @@ from launch.commandline import UsageError
 
 
 def absolute(text: str) -> str:
-    """Where the trainer puts a run that it is told to put into `text`."""
-    return os.path.abspath(os.path.expanduser(text))
+    """Where the trainer puts a run that it is told to put into `text`.
+
+    Raises:
+      UsageError: it is in the home directory of somebody who has none.
+    """
+    found = os.path.expanduser(text)
+    if found.startswith("~"):
+        raise UsageError(
+            f"--run_dir={text}: the home directory of {text.partition('/')[0]} is not "
+            "known; write the whole path"
+        )
+    return os.path.abspath(found)
 
 
 def check(path: str) -> None:

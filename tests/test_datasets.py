@@ -108,3 +108,40 @@ def test_unknown_names_are_refused(tmp_path, name):
 def test_an_empty_folder_s_name_is_refused():
     with pytest.raises(UsageError, match="--data_dir= is empty"):
         datasets.locate("digits", "")
+
+
+@pytest.mark.parametrize("hidden", [[-1] * 6, [0, 1, -1, 2, 0, 1]])
+def test_hidden_labels_are_called_so_and_the_split_with_labels_named(tmp_path, hidden):
+    images, shown = pixels(6, 8, 8, 1), [0, 1, 2, 0, 1, 2]
+    labels = {"train": shown, "test": hidden, "validation": shown}
+    builder = prepare_splits(tmp_path, "contest", images, labels)
+    assert len(datasets.load(builder, "train").labels) == 6
+    with pytest.raises(UsageError) as raised:
+        datasets.load(builder, "test")
+    assert f"hides {hidden.count(-1)} of its 6 labels (-1)" in str(raised.value)
+    assert "with labels: train, validation;" in str(raised.value)
+    assert "again" not in str(raised.value)
+    assert "\n" in str(raised.value)
+
+
+def prepare_splits(path, name: str, images, labels: dict[str, list[int]]):
+    """A data set of the same images in splits that tell these labels."""
+    features = {
+        "image": tfds.features.Image(shape=images[0].shape),
+        "label": tfds.features.ClassLabel(names=["a", "b", "c"]),
+    }
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name=name,
+        version="1.0.0",
+        features=tfds.features.FeaturesDict(features),
+        split_datasets={
+            split: [
+                (key, {"image": image, "label": label})
+                for key, (image, label) in enumerate(zip(images, told, strict=True))
+            ]
+            for split, told in labels.items()
+        },
+        data_dir=str(path),
+        disable_shuffling=True,
+    )
+    return datasets.locate(name, str(path))

@@ -13,7 +13,7 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT, TINY, result
+from tests.conftest import ROOT, TINY, command, result
 from tests.test_runs import begin
 from trainer import commandline, storage
 from trainer.commandline import Failure, Stopped, UsageError
@@ -225,3 +225,30 @@ def test_the_table_decides_every_exit_code(number, code):
     again = commandline.refused("what", error, restart=True)
     assert isinstance(again, Stopped if code == 175 else UsageError)
     assert ("restart" in storage.meaning(error).remedy) == (code == 175)
+
+
+NO_FOLDER = "import tempfile; tempfile._candidate_tempdir_list = lambda: []"
+IMPORTS_TENSORFLOW = {
+    "trainer.main": "--run_dir={}/run",
+    "trainer.prepare": "--data_dir={}/data",
+    "eval.report": "--run_dir={}/tiny",
+    "export.tflite": "--run_dir={}/tiny",
+}
+
+
+@pytest.mark.parametrize("module", IMPORTS_TENSORFLOW)
+def test_no_folder_for_temporary_files_is_said_at_once(run, tmp_path, module):
+    """As in a container with a read-only root: TensorFlow cannot even be imported."""
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(NO_FOLDER)
+    before = sorted(tmp_path.rglob("*"))
+    done = command(
+        module,
+        IMPORTS_TENSORFLOW[module].format(tmp_path),
+        env=os.environ | {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert done.returncode == 2, done.stderr
+    assert "TMPDIR" in done.stderr
+    assert done.stderr.count("\n") == 2, done.stderr
+    assert sorted(tmp_path.rglob("*")) == before

@@ -12,6 +12,7 @@ absl's own ``--help`` exits 1 and shows the main module's flags only, and its ba
 exit 1; here ``--help`` exits 0 and wrong usage exits 2 with at most two lines.
 """
 
+import errno
 import os
 import pathlib
 import sys
@@ -187,7 +188,8 @@ def _verdict(error: BaseException) -> tuple[int, str]:
         return error.code, str(error)
     if isinstance(error, UsageError | Failure):
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED, str(error)
-    if isinstance(error, OSError) and error.errno in storage.TABLE:
+    known = isinstance(error, OSError) and error.errno in storage.TABLE
+    if known and error.errno != errno.ENOENT:  # whatever was not there, it never was
         return _verdict(lost("failed", error))
     named = f"{type(error).__name__}: {first_line(error)}"
     return FAILED, f"{named} (--debug shows where)"

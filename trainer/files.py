@@ -9,6 +9,7 @@ import contextlib
 import errno
 import fcntl
 import functools
+import glob
 import hashlib
 import json
 import math
@@ -19,7 +20,7 @@ import shutil
 import stat
 import threading
 import time
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import IO, Any
 
 from trainer import process
@@ -202,6 +203,22 @@ def keep(path: pathlib.Path, ranges: Sequence[tuple[int, int]]) -> None:
         with contextlib.suppress(OSError):
             made.unlink(missing_ok=True)
     sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def nameless(folder: pathlib.Path) -> Iterator[str]:
+    """A path to `folder` for libraries that take a name like "a[1]" for a pattern.
+
+    It is good inside, for this process. Folders of other names come as they are.
+    """
+    if glob.escape(str(folder)) == str(folder):
+        yield str(folder)
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from typing import IO
 
@@ -16,7 +17,12 @@ from trainer.commandline import UsageError
 
 @contextlib.contextmanager
 def start_up() -> Iterator[None]:
-    """Hides what is written to descriptor 2 inside; an unexpected error shows it."""
+    """Hides what is written to descriptor 2 inside; an unexpected error shows it.
+
+    Raises:
+        UsageError: TensorFlow cannot be imported here.
+    """
+    _check_temporary()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -37,6 +43,17 @@ def start_up() -> Iterator[None]:
             sys.stderr.flush()
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def _check_temporary() -> None:
+    """TensorFlow cannot be imported where no folder for temporary files is."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise UsageError(
+            "TensorFlow wants a folder for temporary files, and none of $TMPDIR, /tmp, "
+            "/var/tmp and this one can be written;\nname one in TMPDIR, e.g. /dev/shm"
+        ) from error
 
 
 def unnamed_file() -> IO[bytes]:

@@ -84,6 +84,7 @@ class Run:
     def sweep(self) -> None:
         """Removes what killed processes left half written; for the run's one owner."""
         files.sweep(self.path, mine=_OWNERS)
+        files.sweep(self.path / "workers")
         for folder in (self.tensorboard, self.path / "teacher"):
             files.sweep(folder, mine=None)
 
