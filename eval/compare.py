@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from eval import report
+from eval import progress, report
 from trainer import commandline, quiet
 from trainer.choices import EvalTta
 from trainer.commandline import Failure, UsageError
@@ -43,7 +43,7 @@ def main(values: flags.FlagValues, words: list[str]) -> None:
     from eval import contest, render, subject
 
     how = report.reading(values)
-    with quiet.start_up():
+    with quiet.start_up("opening the models"):
         chosen = [subject.find(word, values.output, **how) for word in words]
     if values.kernels and all(one.facts["kind"] != "tflite" for one in chosen):
         raise UsageError(
@@ -52,7 +52,8 @@ def main(values: flags.FlagValues, words: list[str]) -> None:
     chosen = subject.distinct(chosen)
     try:
         entries = _entries(chosen, values)
-        found = contest.build(entries)
+        with progress.CONSOLE.phase("comparing"):
+            found = contest.build(entries)
     except ValueError as error:
         raise Failure(str(error)) from error
     render.write(out, contest.files_of(found, entries[0].split))

@@ -73,7 +73,7 @@ class Evaluation:
 
 def split_of(builder: "tfds.core.DatasetBuilder", which: str) -> Split:
     """Split `which` of a prepared data set, without TensorFlow's own lines."""
-    with quiet.start_up():
+    with quiet.start_up("reading the data set"):
         return datasets.load(builder, which)
 
 

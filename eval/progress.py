@@ -1,18 +1,10 @@
-"""A bar on a terminal, nothing in a pipe."""
+"""How far answering is: one live line, or in a pipe a line every few seconds."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from trainer.progress import CONSOLE, Tick
 
-import tqdm
+__all__ = ["CONSOLE", "Tick", "bar", "silent"]
 
-Tick = Callable[[int], object]  # called with the number of images just done
-
-
-@contextlib.contextmanager
-def bar(total: int, what: str) -> Iterator[Tick]:
-    """Yields the function to call with each number of images done."""
-    with tqdm.tqdm(total=total, desc=what, unit="image", disable=None) as shown:
-        yield shown.update
+bar = CONSOLE.count
 
 
 def silent(_: int) -> None:

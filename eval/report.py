@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from eval import engine
+from eval import engine, progress
 from eval.engine import Kernels
 from eval.outputs import Output
 from eval.pixels import InputRange, InputScaling
@@ -195,7 +195,8 @@ def main(values: flags.FlagValues) -> None:
         raise Failure(f"{chosen.name}: {error}") from error
     from eval import render
 
-    render.write(out, render.files_of(report, done))
+    with progress.CONSOLE.phase("drawing and writing the report"):
+        render.write(out, render.files_of(report, done))
     best = report["calibrated"] or report["scores"]
     low, high = report["scores"]["accuracy_interval"]
     print(
@@ -228,7 +229,7 @@ def _subject(values: flags.FlagValues) -> tuple["Subject", pathlib.Path]:
         return chosen, run.path / "report"
     path = commandline.place("model", values.model)
     start()
-    with quiet.start_up():
+    with quiet.start_up(f"opening {path}"):
         chosen = subject.of_file(path, values.output, **reading(values))
     if path.absolute().name.isdecimal():  # a version among those that are served
         path = path.absolute()
@@ -279,7 +280,8 @@ def _document(done: "Evaluation", values: flags.FlagValues) -> dict[str, Any]:
     if values.corruptions:
         rows = robustness.sample(len(done.split.labels), values.corruption_sample)
     cores = len(os.sched_getaffinity(0))
-    return document.build(done, rows, environment.describe(cores))
+    with progress.CONSOLE.phase("scoring"):
+        return document.build(done, rows, environment.describe(cores))
 
 
 if __name__ == "__main__":

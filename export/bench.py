@@ -24,6 +24,7 @@ from export.artifact import Artifact
 from export.scheme import Scheme, file_name, resolve
 from trainer import commandline, files
 from trainer.commandline import Failure
+from trainer.progress import CONSOLE
 
 if TYPE_CHECKING:
     from export.source import Source
@@ -136,12 +137,14 @@ def _child(module: str, *arguments: str) -> dict[str, Any]:
     """
     root = pathlib.Path(__file__).parents[1]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    named = ", ".join(pathlib.Path(word).name for word in arguments)
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", module, *arguments],
-            cwd=root, env=environment, capture_output=True, text=True,
-            timeout=_CHILD_SECS, check=True,
-        )  # fmt: skip
+        with CONSOLE.phase(f"{module} {named:.100}"):
+            done = subprocess.run(
+                [sys.executable, "-m", module, *arguments],
+                cwd=root, env=environment, capture_output=True, text=True,
+                timeout=_CHILD_SECS, check=True,
+            )  # fmt: skip
     except subprocess.SubprocessError as error:
         lines = str(getattr(error, "stderr", "") or error).strip().splitlines()
         raise Failure(f"{module} failed: {lines[-1][:200]}") from error

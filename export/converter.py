@@ -43,7 +43,7 @@ def convert(
         Failure: the converter refused, or the input is not the pixel.
     """
     with (
-        quiet.start_up(),
+        quiet.start_up(f"converting to {scheme.value}"),
         warnings.catch_warnings(),
         contextlib.redirect_stdout(text.StringIO()),
     ):

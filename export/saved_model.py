@@ -35,7 +35,7 @@ def export(opened: "Source") -> Artifact:
 
     with artifact.writing(opened.folder) as hidden:
         made = hidden / "saved_model"
-        with quiet.start_up():
+        with quiet.start_up("writing the SavedModel"):
             write(opened.network, opened.exam.names, made)
             predictor = predictors.open_file(made, Output.PROBABILITIES)
         test = parity.measure(opened.exam, predictor, "saved_model")

@@ -128,7 +128,7 @@ def open_source(values: flags.FlagValues) -> Source:
     builder = report.builder(subject, values)  # tells of a preparation
     plain = evaluation.split_of(builder, "test")
     test = classes.relabelled(plain, subject.classes, subject.name)
-    with quiet.start_up():
+    with quiet.start_up("reading the checkpoint"):
         predictor = evaluation.opened(subject, test)
     report.tell(evaluation.remarks(subject, predictor, plain, builder.info.full_name))
     calibration = _calibration(run, subject, predictor, builder, values.calibrate)

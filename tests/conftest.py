@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 ROOT = pathlib.Path(__file__).parent.parent
 LOGICAL_DEVICES = 4
+PROGRESS = re.compile(
+    r"^.*(\(\d+:[\d:]+ so far\)| of [\d,]+ \w+  ETA .*)$\n", re.MULTILINE
+)
 # Seconds-long: a narrow network, small batches, few steps.
 TINY = [
     "--dataset=digits",
@@ -88,7 +92,10 @@ def run(template, tmp_path) -> pathlib.Path:
 def command(
     module: str, *words: str, check: bool = False, **kwargs
 ) -> subprocess.CompletedProcess:
-    """Runs `python -m module words` and returns what it printed."""
+    """Runs `python -m module words` and returns what it printed.
+
+    How far long phases were, which depends on the machine, is left out of its stderr.
+    """
     done = subprocess.run(
         [sys.executable, "-m", module, *words],
         cwd=ROOT,
@@ -97,9 +104,21 @@ def command(
         timeout=240,
         **kwargs,
     )
+    done.stderr = PROGRESS.sub("", done.stderr)
     if check:
         assert done.returncode == 0, done.stderr
     return done
+
+
+def peak_bytes(since=None) -> int:
+    """Of this process' memory, from a call with `since` None on; /proc's own mark.
+
+    getrusage's would also have what the parent had before the program was started.
+    """
+    if since is None:
+        pathlib.Path("/proc/self/clear_refs").write_text("5")
+    status = pathlib.Path("/proc/self/status").read_text()
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) - (since or 0)
 
 
 def train(data_dir, run_dir, *words: str, **kwargs) -> subprocess.CompletedProcess:

@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 from absl import flags
 
 from eval import compare, plots, report
+from tests import conftest
 from trainer import checkpoints, commandline, config, datasets, models, optim, state
 from trainer.runs import Run
 
@@ -131,6 +132,7 @@ def command(monkeypatch, capfd, name: str, *words: str, paint=False) -> Ended:
             code = error.code
             raise
     out, err = capfd.readouterr()
+    err = conftest.PROGRESS.sub("", err)
     return Ended(code, out, [line for line in err.splitlines() if line.strip()])
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from trainer import checkpoints, optim, pictures, storage
+from trainer import checkpoints, optim, pictures, storage, tta
 from trainer.clock import Clock
 from trainer.commandline import Failure, lost
 from trainer.config import Config
@@ -133,9 +133,9 @@ class Validate:
             self.scores = self.measure(state)
         epoch = self.plan.epoch(state.step)
         values = {"loss": self.scores.loss, "accuracy": self.scores.accuracy}
-        tta = self.evaluator.tta
+        views = self.evaluator.tta
         self.metrics.write(
-            state.step, epoch, "validation", **values, eval_tta=tta.value
+            state.step, epoch, "validation", **values, eval_tta=views.value
         )
         tagged = {f"validation/{k}": v for k, v in values.items()}
         self.summaries.scalars(state.step, tagged)
@@ -144,17 +144,21 @@ class Validate:
                 self._draw(state.step, self.scores.confusion)
         self.progress.say(
             f"epoch {epoch:.4g}: validation accuracy {self.scores.accuracy:.4f}, "
-            f"loss {self.scores.loss:.4f}{tta.words}"
+            f"loss {self.scores.loss:.4f}{views.words}"
         )
 
     def measure(self, state: TrainState) -> Scores:
         """Scores of the weights that would ship, whether it is time or not."""
         self.evaluator.load(shipped(state.arrays()))
 
-        def beat(_: int) -> None:
-            self.heartbeat.beat("evaluate", state.step)
+        answers = len(self.images) * tta.count(self.evaluator.tta)
+        with self.progress.count(answers, "validation") as tick:
 
-        return score(self.evaluator.logits(self.images, beat), self.labels)
+            def beat(count: int) -> None:
+                self.heartbeat.beat("evaluate", state.step)
+                tick(count)
+
+            return score(self.evaluator.logits(self.images, beat), self.labels)
 
     def _draw(self, step: int, confusion: np.ndarray) -> None:
         def draw() -> np.ndarray:

@@ -4,13 +4,23 @@ import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager as ContextManager
 
 
 class Clock:
-    """Seconds by phase; phases do not nest."""
+    """Seconds by phase; phases do not nest.
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self.now = now
+    Args:
+        now: monotonic seconds.
+        show: gives a context in which progress tells of a phase.
+    """
+
+    def __init__(
+        self,
+        now: Callable[[], float] = time.monotonic,
+        show: Callable[[str], ContextManager] = contextlib.nullcontext,
+    ) -> None:
+        self.now, self._show = now, show
         self.seconds: dict[str, float] = defaultdict(float)
         self.last: dict[str, float] = {}
 
@@ -19,7 +29,8 @@ class Clock:
         """Adds the seconds spent inside to `name`."""
         start = self.now()
         try:
-            yield
+            with self._show(name):
+                yield
         finally:
             self.last[name] = self.now() - start
             self.seconds[name] += self.last[name]

@@ -26,6 +26,7 @@ from absl import app, flags
 
 from trainer import storage, streams
 from trainer.contract import FAILED, INTERRUPTED, LOST, WRONG_USAGE
+from trainer.progress import CONSOLE
 
 UsageError = app.UsageError  # wrong usage, config or input: nothing was written
 
@@ -156,7 +157,7 @@ def run(
     flags; without it a word is an error.
     """
     argv = sys.argv
-    with streams.lasting() as out:
+    with streams.lasting() as out, CONSOLE.watched(f"{name} is working"):
         asked = any(word in ("--help", "-help", "-h") for word in argv[1:])
         try:
             if asked:
@@ -199,6 +200,7 @@ def _explain(name: str, message: str, values: flags.FlagValues) -> None:
     asked = any(word in ("--debug", "--debug=true") for word in sys.argv)
     if asked or (values.is_parsed() and "debug" in values and values["debug"].value):
         traceback.print_exc()
+    CONSOLE.close()
     print(f"{name}: {message}", file=sys.stderr)
 
 

@@ -33,6 +33,7 @@ from trainer import (
     sampler,
     steps,
     summaries,
+    tta,
 )
 from trainer.clock import Clock, Pace
 from trainer.commandline import UsageError, refused
@@ -42,11 +43,24 @@ from trainer.forecast import Forecast
 from trainer.heartbeat import Heartbeat
 from trainer.images import Images
 from trainer.nested import plain
-from trainer.progress import Progress, duration
+from trainer.progress import CONSOLE, Progress, duration
 from trainer.run_config import RunConfig
 from trainer.runs import Run
 from trainer.signals import StopRequest
 from trainer.state import TrainState, shipped
+
+PHASES = {
+    "devices": "looking for devices",
+    "data": "reading the data set",
+    "build": "building the network",
+    "restore": "restoring the last checkpoint",
+    "teach": "asking the teacher",
+    "compile": "compiling the first call",
+    "train": "training",
+    "evaluate": "evaluating the validation rows",
+    "save": "saving a checkpoint",
+    "test": "testing",
+}
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -89,8 +103,9 @@ def train(
         _rehearse(job)
         return
     with contextlib.closing(job.progress), blame.explaining(job), _owning(job):
-        resumed = resumption.restore(job)
-        _record(job, resumed=resumed)
+        with job.progress.phase(PHASES["restore"]):
+            resumed = resumption.restore(job)
+            _record(job, resumed=resumed)
         lessons.learn(job)
         scores = _run(job)
         _finish(job, scores)
@@ -100,8 +115,9 @@ def assemble(
     run: Run, config: Config, run_config: RunConfig, request: StopRequest
 ) -> Job:
     """Devices, data, plan, state and the compiled step; writes nothing."""
-    clock = Clock()
-    progress = Progress(clock.now)
+    progress = CONSOLE
+    progress.reminds = cluster.place(run_config)[0] == 0  # the chief speaks for all
+    clock = Clock(show=lambda name: progress.phase(PHASES[name]))
     beats = _heartbeat(run, run_config)
     with quiet.start_up(), clock.phase("devices"):
         if config.deterministic:
@@ -281,7 +297,10 @@ def _finish(job: Job, validation: Scores | None) -> None:
     with job.clock.phase("test"):
         job.evaluator.load(shipped(job.state.arrays()))
         test = job.data.test
-        scores = score(job.evaluator.logits(test.images, beat), test.labels)
+        answers = len(test.images) * tta.count(job.evaluator.tta)
+        with job.progress.count(answers, "test") as tick:
+            logits = job.evaluator.logits(test.images, lambda n: (beat(), tick(n)))
+        scores = score(logits, test.labels)
     job.request.defer()
     described = result.conclude(job, validation, scores)
     job.heartbeat.beat("done", job.state.step)

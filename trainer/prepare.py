@@ -21,6 +21,7 @@ from absl import flags
 
 from trainer import commandline, files, quiet
 from trainer.commandline import UsageError, first_line
+from trainer.progress import CONSOLE
 
 if typing.TYPE_CHECKING:
     import tensorflow_datasets as tfds
@@ -53,7 +54,8 @@ def ensure(
         if not builder.is_prepared():
             _check_absent(builder)
             say(f"preparing {builder.info.full_name} in {builder.data_dir}")
-            _prepare(builder, alone=alone)
+            with CONSOLE.phase(f"preparing {builder.info.full_name}"):
+                _prepare(builder, alone=alone)
     return datasets.locate(name, data_dir)
 
 

@@ -12,12 +12,16 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO
 
+from trainer import streams
 from trainer.commandline import UsageError
+from trainer.progress import CONSOLE
 
 
 @contextlib.contextmanager
-def start_up() -> Iterator[None]:
+def start_up(what: str = "loading TensorFlow") -> Iterator[None]:
     """Hides what is written to descriptor 2 inside; an unexpected error shows it.
+
+    `what` is the phase that progress tells of.
 
     Raises:
         UsageError: TensorFlow cannot be imported here.
@@ -28,11 +32,11 @@ def start_up() -> Iterator[None]:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     logging.getLogger("absl").setLevel(logging.ERROR)
     sys.stderr.flush()
-    kept = os.dup(2)
-    with unnamed_file() as hidden:
+    with unnamed_file() as hidden, streams.put_aside() as kept:
         os.dup2(hidden.fileno(), 2)
         try:
-            yield
+            with CONSOLE.phase(what):
+                yield
         except UsageError:
             raise
         except Exception:
@@ -42,7 +46,6 @@ def start_up() -> Iterator[None]:
         finally:
             sys.stderr.flush()
             os.dup2(kept, 2)
-            os.close(kept)
 
 
 def _check_temporary() -> None:

@@ -128,7 +128,7 @@ def _check_place(job: "Job", kept: "list[Checkpoint]") -> None:
 
 
 def _replay(job: "Job", kept: "list[Checkpoint]") -> str:
-    from trainer import loop
+    from trainer import actions, loop
     from trainer.clock import Pace
 
     said, stops = "", tuple(checkpoint.step for checkpoint in kept)
@@ -138,9 +138,10 @@ def _replay(job: "Job", kept: "list[Checkpoint]") -> str:
         job.state.load(first.arrays, first.facts)
     pace = Pace(None)
     steps = loop.timed(job.trainer, job.state, job.clock, pace, job.request)
+    shown = actions.Report(job.plan, job.progress, job.clock)
     for checkpoint in kept:
         before = job.state.step
-        loop.train(job.state, steps, [], calls=_until(checkpoint.step, job, pace))
+        loop.train(job.state, steps, [shown], calls=_until(checkpoint.step, job, pace))
         _compare(job, checkpoint, before)
         said += f"steps {before + 1} to {checkpoint.step}: {', '.join(COMPARED)} "
         said += "are those of the manifest\n"

@@ -8,8 +8,12 @@ import contextlib
 import errno
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from typing import TextIO
+
+_lock = threading.RLock()
+_aside: list[int] = []  # descriptors of stderr while it is hidden
 
 
 class Lasting:
@@ -49,6 +53,38 @@ class Lasting:
 
     def __getattr__(self, name: str):
         return getattr(self._stream, name)
+
+
+class Terminal:
+    """Stderr as it is whenever something is written, also while it is put aside."""
+
+    def write(self, text: str) -> None:
+        """Writes `text`; raises OSError where nobody can have it."""
+        with _lock:
+            if _aside:
+                os.write(_aside[-1], text.encode(errors="backslashreplace"))
+            else:
+                sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Hands over what was written."""
+        if not _aside:
+            sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        """Whether somebody looks who can see a line change."""
+        return os.isatty(_aside[-1]) if _aside else sys.stderr.isatty()
+
+
+@contextlib.contextmanager
+def put_aside() -> Iterator[int]:
+    """Gives another descriptor of stderr for while 2 is somewhere else."""
+    _aside.append(os.dup(2))
+    try:
+        yield _aside[-1]
+    finally:
+        with _lock:  # a thread may be writing there
+            os.close(_aside.pop())
 
 
 @contextlib.contextmanager

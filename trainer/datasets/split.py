@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 
 from trainer import commandline, memory
 from trainer.commandline import UsageError, first_line
+from trainer.progress import CONSOLE, Tick
 
 BATCH = 500  # examples fetched from TFDS at a time
 HIDDEN = -1  # TFDS's label of an example whose class is not told
@@ -71,8 +72,10 @@ def load(builder: tfds.core.DatasetBuilder, which: str) -> Split:
     image, label = _features(builder)
     split = _split_name(builder, which)
     count = builder.info.splits[split].num_examples
+    what = f"reading {builder.name}, {split}"
     try:
-        return _decode(builder, split, count, (image, label))
+        with CONSOLE.count(count, what, "examples") as tick:
+            return _decode(builder, split, (image, label), tick)
     except (tf.errors.OpError, OSError, ValueError) as error:
         if isinstance(error, UsageError):
             raise
@@ -116,9 +119,10 @@ def _split_name(builder: tfds.core.DatasetBuilder, which: str) -> str:
 
 
 def _decode(
-    builder: tfds.core.DatasetBuilder, split: str, count: int, keys: tuple[str, str]
+    builder: tfds.core.DatasetBuilder, split: str, keys: tuple[str, str], tick: Tick
 ) -> Split:
     image, label = keys
+    count = builder.info.splits[split].num_examples
     features = builder.info.features
     own_id = "id" in features and isinstance(features["id"], tfds.features.Text)
     config = tfds.ReadConfig(add_tfds_id=True, try_autocache=False)
@@ -142,6 +146,7 @@ def _decode(
             break
         images[here], labels[here] = pixels, classes
         ids += [n.decode() for n in names]
+        tick(len(names))
     if len(ids) != count:
         raise ValueError(f"{len(ids)} or more examples where {count} are declared")
     names = tuple(features[label].names)
