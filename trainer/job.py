@@ -115,9 +115,8 @@ def assemble(
     run: Run, config: Config, run_config: RunConfig, request: StopRequest
 ) -> Job:
     """Devices, data, plan, state and the compiled step; writes nothing."""
-    progress = CONSOLE
-    progress.reminds = cluster.place(run_config)[0] == 0  # the chief speaks for all
-    clock = Clock(show=lambda name: progress.phase(PHASES[name]))
+    CONSOLE.reminds = cluster.place(run_config)[0] == 0  # the chief speaks for all
+    clock = Clock(show=lambda name: CONSOLE.phase(PHASES[name]))
     beats = _heartbeat(run, run_config)
     with quiet.start_up(), clock.phase("devices"):
         if config.deterministic:
@@ -129,7 +128,7 @@ def assemble(
     request.install()  # TensorFlow takes SIGTERM when it makes a cluster
     cluster.check_shares(config, connected.replicas)
     with clock.phase("data"):
-        held = data.load(config, run_config, say=progress.say)
+        held = data.load(config, run_config, say=CONSOLE.say)
     planned = _plan(config, run_config, held)
     lessons.check(run, config, run_config, held)
     with quiet.start_up(), clock.phase("build"):
@@ -140,7 +139,7 @@ def assemble(
         config=config,
         run_config=run_config,
         clock=clock,
-        progress=progress,
+        progress=CONSOLE,
         request=request,
         heartbeat=beats,
         cluster=connected,
