@@ -11,12 +11,11 @@ other work two of them are slower than one.
 
 import importlib.metadata
 import importlib.util
-import os
 
 from absl import flags
 
 from benchmarks import rounds, side, training
-from trainer import commandline
+from trainer import commandline, container
 from trainer.commandline import UsageError
 
 VALUES = flags.FlagValues()
@@ -92,7 +91,7 @@ def row(
 def main() -> None:
     wanted = rounds.chosen(VALUES, "model", sorted(TWINS))
     check_torch()
-    threads = VALUES.threads or len(os.sched_getaffinity(0))
+    threads = VALUES.threads or container.threads()
     with (
         side.Side("benchmarks.bare", threads) as ours,
         side.Side("benchmarks.torch_side", threads) as theirs,

@@ -18,7 +18,7 @@ from typing import Any
 
 from absl import flags
 
-from trainer import quiet
+from trainer import container, quiet
 from trainer.commandline import UsageError
 
 VERSION = 1
@@ -105,7 +105,7 @@ def ratio(measured: Mapping[str, list[float]], one: str, other: str) -> float:
 
 def report(name: str, settings: Mapping[str, Any], rows: list[dict[str, Any]]) -> None:
     """Prints `rows` as a table, to stderr, and with all else as JSON, to stdout."""
-    cores = len(os.sched_getaffinity(0))
+    cores = container.threads()
     with quiet.start_up():
         from trainer import environment
 

@@ -2,9 +2,10 @@
 
 import enum
 import importlib.metadata
-import os
 from collections.abc import Sequence
 from typing import Any
+
+from trainer import container
 
 
 class Kernels(enum.Enum):
@@ -54,5 +55,5 @@ def words(engine: dict[str, Any]) -> str:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0))
+    """How many cores this process may use, or its container's quota if less."""
+    return container.threads()

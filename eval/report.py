@@ -6,7 +6,6 @@ Synopsis::
     python -m eval.report --model=model.tflite --dataset=cifar10 --corruptions
 """
 
-import os
 import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
@@ -274,14 +273,14 @@ def _evaluation(chosen: "Subject", values: flags.FlagValues) -> "Evaluation":
 
 def _document(done: "Evaluation", values: flags.FlagValues) -> dict[str, Any]:
     from eval import document, robustness
-    from trainer import environment
+    from trainer import container, environment
 
     rows = None
     if values.corruptions:
         rows = robustness.sample(len(done.split.labels), values.corruption_sample)
-    cores = len(os.sched_getaffinity(0))
     with progress.CONSOLE.phase("scoring"):
-        return document.build(done, rows, environment.describe(cores))
+        found = environment.describe(container.threads())
+        return document.build(done, rows, found)
 
 
 if __name__ == "__main__":

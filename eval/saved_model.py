@@ -1,6 +1,7 @@
 """Any SavedModel directory with a signature that takes images."""
 
 import copy
+import math
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +16,7 @@ from eval.progress import Tick
 from trainer import files
 from trainer.commandline import Failure, UsageError, first_line
 
-_BATCH = 256
+_BATCH = 256  # of 32x32 pixels, and of as many pixels in all where they are larger
 
 
 class SavedModel:
@@ -51,7 +52,7 @@ class SavedModel:
         ((self._key, spec),) = self._call.structured_input_signature[1].items()
         self._dtype, self._pixels = spec.dtype.as_numpy_dtype, given
         self.shape = tuple(spec.shape[1:])
-        self._batch = spec.shape[0] or _BATCH
+        self._fixed = spec.shape[0]
         self._output = _answer(self._call.structured_outputs, f"{path} ({name})")
         self.classes = self._call.structured_outputs[self._output].shape[1]
         self.says = _says(self._call, self._output)
@@ -70,7 +71,8 @@ class SavedModel:
     def __call__(self, images: np.ndarray, tick: Tick) -> np.ndarray:
         """Answers for `images` uint8 [N, H, W, C]: float64 [N, classes]."""
         rows = []
-        for block, used in blocks(images, self._batch):
+        size = max(1, min(_BATCH, _BATCH * 32 * 32 // math.prod(images.shape[1:3])))
+        for block, used in blocks(images, self._fixed or size):
             taken = pixels.encode(block, self._dtype, (0.0, 0), self._pixels)
             try:
                 answer = self._call(**{self._key: tf.constant(taken)})[self._output]

@@ -22,7 +22,7 @@ from eval.engine import Kernels
 from export import artifact, saved_model, source, tflite
 from export.artifact import Artifact
 from export.scheme import Scheme, file_name, resolve
-from trainer import commandline, files
+from trainer import commandline, container, files
 from trainer.commandline import Failure
 from trainer.progress import CONSOLE
 
@@ -152,7 +152,7 @@ def _child(module: str, *arguments: str) -> dict[str, Any]:
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+    return container.threads()
 
 
 def table(found: list[dict[str, Any]]) -> str:

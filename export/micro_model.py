@@ -15,7 +15,7 @@ import numpy as np
 from eval import pixels
 from eval.pixels import Pixels
 from eval.progress import Tick
-from trainer import quiet
+from trainer import container, quiet
 
 _BLOCK = 16  # images a process takes at once
 _ALIGNMENT = 16  # of the arena and everything in it
@@ -65,7 +65,7 @@ class MicroModel:
             for i in range(0, len(images), _BLOCK)
         ]
         rows = []
-        workers = min(len(os.sched_getaffinity(0)), len(blocks))
+        workers = min(container.threads(), len(blocks))
         with _processes(workers, _start, (self._content, self.arena_bytes)) as pool:
             for answers in pool.map(_answers, blocks):
                 rows.append(answers)

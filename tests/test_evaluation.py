@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.config import ModelConfig
-from trainer.evaluation import BATCH, Evaluator, score
+from trainer import evaluation, models
+from trainer.config import Config, ModelConfig
+from trainer.evaluation import BATCH, MEMORY, Evaluator, batch_size, live_bytes, score
+from trainer.forecast import Forecast
 from trainer.intervals import wilson
 
 
@@ -65,3 +67,96 @@ def test_the_tail_is_padded_and_counts():
     np.testing.assert_allclose(logits, evaluator.model(images), atol=1e-5)
     with pytest.raises(ValueError, match="another model"):
         evaluator.load({"classes/kernel": np.zeros(3)})
+
+
+def body(name="cnn", width=1.0, side=32, channels=3):
+    shape = (side, side, channels)
+    config = ModelConfig(name=name, width=width)
+    return models.build(config, image_shape=shape, num_classes=10).get_layer("body")
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize(("width", "side"), [(0.25, 32), (1, 32), (2, 32), (1, 16)])
+def test_small_images_are_answered_five_hundred_at_once(name, width, side):
+    assert batch_size(body(name, width, side)) == BATCH == 500
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "side"),
+    [("cnn", 1, 300), ("resnet8", 4, 300), ("speednet", 1, 96), ("resnet8", 16, 32)],
+)
+def test_large_images_and_networks_take_a_gibibyte(name, width, side):
+    made = body(name, width, side)
+    size = batch_size(made)
+    assert 1 <= size < BATCH
+    assert size * live_bytes(made) <= MEMORY < (size + 1) * live_bytes(made)
+
+
+def test_one_image_is_answered_whatever_it_takes():
+    assert batch_size(body("resnet8", 4, 1600)) == 1
+
+
+def test_a_tail_of_a_small_batch_is_answered_as_the_rest(monkeypatch):
+    monkeypatch.setattr(evaluation, "MEMORY", 2**20)
+    made = Evaluator(
+        ModelConfig(name="cnn", width=0.25), image_shape=(16, 16, 1), num_classes=3
+    )
+    assert 1 < made.batch < 100
+    images = np.random.default_rng(0).integers(0, 256, (101, 16, 16, 1), np.uint8)
+    heard = []
+    answers = made.logits(images, heard.append)
+    assert answers.shape == (101, 3)
+    assert sum(heard) == 101
+    np.testing.assert_array_equal(answers[-3:], made.logits(images[-3:]))
+
+
+class Held:
+    """As much of Data as a forecast looks at."""
+
+    def __init__(self, side: int, count: int = 100) -> None:
+        self.image_shape = (side, side, 3)
+        self.train = self.test = self
+        self.images = np.zeros((count, 1), np.uint8)
+        self.held_out = np.arange(10)
+
+
+class OneDevice:
+    local_devices, replicas = ("/cpu:0",), 1
+
+
+def forecast(held, **settings) -> tuple[Forecast, str]:
+    config = Config(**settings)
+    made = body(config.model.name, config.model.width, held.image_shape[0])
+    found = Forecast.of(made, config, OneDevice(), held)
+    return found, found.remedy(config, OneDevice())
+
+
+def test_a_forecast_counts_evaluation_and_pictures():
+    found, _ = forecast(Held(300), global_batch=1)
+    assert found.passing["evaluation"] > found.passing["training"]
+    assert found.memory_bytes > 2**30 + 0.9 * MEMORY
+    assert found.passing["pictures"] > 32 * 300 * 300 * 3
+
+
+@pytest.mark.parametrize(
+    ("largest", "batch", "named"),
+    [
+        ("evaluation", 256, "lower --model_width=1.0, or use smaller images"),
+        ("training", 1024, "lower --global_batch=1024"),
+        ("training", 1, "lower --model_width=1.0"),
+        ("pictures", 256, "use smaller images"),
+        ("data", 256, "smaller --dataset"),
+        ("weights", 256, "lower --model_width=1.0"),
+    ],
+)
+def test_advice_names_what_matters(largest, batch, named):
+    sizes = dict.fromkeys(("data", "weights", "training", "evaluation", "pictures"), 1)
+    sizes[largest] = 5 * 2**30
+    kept = {name: sizes.pop(name) for name in ("data", "weights")}
+    said = Forecast(1, kept, sizes).remedy(Config(global_batch=batch), OneDevice())
+    assert said.startswith(f"{largest} takes 5.0 GiB of it: ")
+    assert named in said
+
+
+def test_a_large_batch_is_what_to_lower():
+    assert "lower --global_batch=1024" in forecast(Held(32), global_batch=1024)[1]

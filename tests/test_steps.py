@@ -46,7 +46,7 @@ def assemble(cluster, settings: Config):
     state, trainer, start = _traced(cluster, settings)
     for variable, value in start:
         variable.assign(value)
-    return TrainState(state.model, state.optimizer), trainer
+    return TrainState(state.model, state.optimizer, trainer.averages), trainer
 
 
 @functools.lru_cache(maxsize=4)
@@ -62,7 +62,7 @@ def _traced(cluster, settings: Config):
         optimizer = optim.build(settings, model.trainable_variables)
     images = Images(IMAGES, LABELS, cluster)
     trainer = steps.Trainer(settings, cluster, model, optimizer, images)
-    state = TrainState(model, optimizer)
+    state = TrainState(model, optimizer, trainer.averages)
     return state, trainer, [(v, v.numpy()) for v in state.variables().values()]
 
 

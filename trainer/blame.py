@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from trainer import memory
 from trainer.actions import REMEDY
 from trainer.commandline import Failure, Stopped, lost
 from trainer.evaluation import NotFinite
+from trainer.forecast import Forecast
 from trainer.heartbeat import LOST
 
 if typing.TYPE_CHECKING:
@@ -29,7 +31,11 @@ def explaining(job: "Job") -> Iterator[None]:
     """Says in one line what errors of TensorFlow and the system inside mean."""
     try:
         yield
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        raise Failure(_memory(job, error)) from error
     except OSError as error:
+        if memory.lacking(error):
+            raise Failure(_memory(job, error)) from error
         raise lost(f"{job.run.path} cannot be used", error) from error
     except PEER_LOST as error:
         if job.cluster.workers == 1:
@@ -43,9 +49,9 @@ def explaining(job: "Job") -> Iterator[None]:
         raise Failure(
             f"after step {job.state.step} {error}; see {job.run.checkpoints};\n{REMEDY}"
         ) from error
-    except tf.errors.ResourceExhaustedError as error:
-        raise Failure(
-            f"out of memory with --global_batch={job.config.global_batch} on "
-            f"{job.cluster.replicas} replica(s); lower --global_batch or "
-            "--model_width, or use --precision=mixed_bfloat16"
-        ) from error
+
+
+def _memory(job: "Job", error: Exception) -> str:
+    """What was lacking, and the flag that matters most."""
+    forecast = Forecast.of(job.trainer.body, job.config, job.cluster, job.data)
+    return memory.explanation(error, forecast.remedy(job.config, job.cluster))

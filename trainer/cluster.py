@@ -2,11 +2,12 @@
 
 import dataclasses
 import os
+import re
 import typing
 
 import tensorflow as tf
 
-from trainer import contract
+from trainer import container, contract
 from trainer.choices import Strategy
 from trainer.commandline import UsageError
 from trainer.config import Config
@@ -39,7 +40,7 @@ class Cluster:
 
 def set_threads(threads: int | None) -> int:
     """Pins TensorFlow's thread pools; to be called before any device is made."""
-    count = threads or len(os.sched_getaffinity(0))
+    count = threads or container.threads()
     tf.config.threading.set_intra_op_parallelism_threads(count)
     # float32 means float32: TensorFloat-32 keeps 10 of its 23 bits on some GPUs.
     tf.config.experimental.enable_tensor_float_32_execution(False)
@@ -48,12 +49,39 @@ def set_threads(threads: int | None) -> int:
     return count
 
 
+def gpus_asked(value: str | None) -> int:
+    """How many GPUs CUDA_VISIBLE_DEVICES names; CUDA ends at what names none.
+
+    >>> [gpus_asked(value) for value in (None, "", "-1", "NoDevFiles", "0,-1,2")]
+    [0, 0, 0, 0, 1]
+    """
+    count = 0
+    for name in (value or "").split(","):
+        if not re.fullmatch(r"\d+|(GPU|MIG)-\S+", name.strip()):
+            break
+        count += 1
+    return count
+
+
+def check_gpus(value: str | None, seen: int) -> None:
+    """Raises UsageError unless the GPUs that CUDA_VISIBLE_DEVICES names are `seen`."""
+    if (asked := gpus_asked(value)) > seen:
+        raise UsageError(
+            f"CUDA_VISIBLE_DEVICES={value} asks for {asked} GPU(s), TensorFlow sees "
+            f"{seen}; name those that are there (nvidia-smi -L), or set it to nothing "
+            "for the CPU"
+        )
+
+
 def connect(config: RunConfig) -> Cluster:
     """Makes the devices and the strategy.
 
     Raises:
-        UsageError: the strategy does not fit the devices.
+        UsageError: the strategy does not fit the devices, or GPUs are not there.
     """
+    if config.logical_devices is None:
+        seen = len(tf.config.list_physical_devices("GPU"))
+        check_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"), seen)
     if config.strategy is Strategy.MULTI_WORKER:
         return _multi_worker(config)  # before any device is made
     gpus = tf.config.list_physical_devices("GPU")

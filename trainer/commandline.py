@@ -24,7 +24,7 @@ from typing import NoReturn
 
 from absl import app, flags
 
-from trainer import storage, streams
+from trainer import memory, storage, streams
 from trainer.contract import FAILED, INTERRUPTED, LOST, WRONG_USAGE
 from trainer.progress import CONSOLE
 
@@ -187,6 +187,8 @@ def _verdict(error: BaseException) -> tuple[int, str]:
         return INTERRUPTED, "stopped by SIGINT"
     if isinstance(error, Stopped):
         return error.code, str(error)
+    if not isinstance(error, Failure) and memory.lacking(error):
+        return FAILED, memory.explanation(error)
     if isinstance(error, UsageError | Failure):
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED, str(error)
     known = isinstance(error, OSError) and error.errno in storage.TABLE

@@ -1,6 +1,7 @@
 """Evaluator: weights in float32 on one device -> logits of a whole split."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 
 import keras
@@ -13,7 +14,9 @@ from trainer.choices import EvalTta
 from trainer.config import ModelConfig
 from trainer.intervals import wilson
 
-BATCH = 500  # the tail is padded to it, so every image meets the same compiled kernels
+BATCH = 500  # at most; of 32x32 pixels the networks' usual widths take that many
+MEMORY = 2**30  # bytes of a batch that may be live at once
+LIVE_LAYERS = 3  # a layer's input and output, and what a shortcut still holds
 
 
 class NotFinite(ValueError):
@@ -46,12 +49,29 @@ class Scores:
         return wilson(self.correct, self.total)
 
 
+def live_bytes(body: keras.Model) -> int:
+    """Of one image, in float32, while `body` answers; later layers reuse the memory."""
+    sizes = [4 * math.prod(layer.output.shape[1:]) for layer in body.layers]
+    last = max(1, len(sizes) - LIVE_LAYERS + 1)
+    return max(sum(sizes[first : first + LIVE_LAYERS]) for first in range(last))
+
+
+def batch_size(body: keras.Model) -> int:
+    """Images to answer at once: of one network and image size always the same number.
+
+    A kernel may sum in another order in a batch of another size, so neither the memory
+    that is free nor the number of images decides; the tail is padded.
+    """
+    return max(1, min(BATCH, MEMORY // live_bytes(body)))
+
+
 class Evaluator:
     """Runs one network in float32 on one device, whatever trained its weights.
 
     Only where a teacher answers, never in an evaluation, is it another `precision`.
 
     Attributes:
+        batch: images it answers at once.
         tta: the views of an image that its logits are the mean over.
     """
 
@@ -73,9 +93,10 @@ class Evaluator:
                 num_classes=num_classes,
                 precision=precision,
             )
+            self.batch = batch_size(self.model.get_layer("body"))
             self._call = tf.function(
                 lambda images: self.model(images, training=False),
-                input_signature=[tf.TensorSpec([BATCH, *image_shape], tf.uint8)],
+                input_signature=[tf.TensorSpec([self.batch, *image_shape], tf.uint8)],
                 autograph=False,
             )
 
@@ -102,13 +123,13 @@ class Evaluator:
             return found
 
         parts = []
-        for first in range(0, len(images), BATCH):
-            part = images[first : first + BATCH]
+        for first in range(0, len(images), self.batch):
+            part = images[first : first + self.batch]
             parts.append(augmentation.mean(answer, part, self.tta))
         return np.concatenate(parts)
 
     def _batch(self, images: np.ndarray) -> np.ndarray:
-        full = np.zeros((BATCH, *images.shape[1:]), np.uint8)
+        full = np.zeros((self.batch, *images.shape[1:]), np.uint8)
         full[: len(images)] = images
         with tf.device(self._device):
             return self._call(tf.constant(full)).numpy()[: len(images)]

@@ -1,56 +1,92 @@
 """Forecast: what a training will take, told before it starts."""
 
 import dataclasses
+import math
 import typing
 
 import keras
-import numpy as np
 
-from trainer import memory
+from trainer import agenda, evaluation, memory
 from trainer.choices import OptimizerName, Precision
 from trainer.cluster import Cluster
 from trainer.config import Config
-from trainer.datasets import Split
+from trainer.data import Data
 from trainer.progress import duration
 
 if typing.TYPE_CHECKING:
     from trainer.job import Job
 
 GIB = 2**30
+FRAMEWORK = GIB  # TensorFlow, Keras, TFDS and matplotlib once imported
 # Forward results are kept for the backward pass, which holds about as much again.
 PASSES = 2
+PIXEL_BYTES = 4 * (4 + 8)  # of a drawn image: float32 and matplotlib's float64, RGBA
 
 
 @dataclasses.dataclass(frozen=True)
 class Forecast:
-    """Sizes of a training.
+    """Sizes of a training, of this process.
 
     Attributes:
         parameters: numbers in the model.
-        memory_bytes: of this process: data, weights, slots, activations, framework.
+        kept: bytes from the start to the end: data, weights, slots, framework.
+        passing: bytes at once of what follows each other, by what it is.
     """
 
     parameters: int
-    memory_bytes: int
+    kept: dict[str, int]
+    passing: dict[str, int]
+
+    @property
+    def memory_bytes(self) -> int:
+        """At most, at once."""
+        return FRAMEWORK + sum(self.kept.values()) + max(self.passing.values())
 
     @classmethod
     def of(
-        cls, body: keras.Model, config: Config, cluster: Cluster, split: Split
+        cls, body: keras.Model, config: Config, cluster: Cluster, data: Data
     ) -> "Forecast":
         """Estimates from shapes; nothing is run."""
         local = len(cluster.local_devices)
         share = config.global_batch // (config.elastic_shards or cluster.replicas)
         half = config.precision in (Precision.MIXED_BFLOAT16, Precision.MIXED_FLOAT16)
-        activations = sum(int(np.prod(layer.output.shape[1:])) for layer in body.layers)
-        per_replica = activations * share * PASSES * (2 if half else 4)
+        activations = sum(math.prod(layer.output.shape[1:]) for layer in body.layers)
+        step = activations * share * PASSES * (2 if half else 4)
         parameters = int(body.count_params())
         slots = 4 if config.optim.name is OptimizerName.ADAMW else 3
-        slots += config.optim.ema_decay is not None
+        slots += 2 * (config.optim.ema_decay is not None)
         slots += config.elastic_shards or 0  # each shard's gradient until the sum
-        per_replica += parameters * 4 * slots
-        framework = GIB  # TensorFlow, Keras, TFDS and matplotlib once imported
-        total = framework + local * (per_replica + split.images.nbytes)
-        return cls(parameters, total + split.images.nbytes)
+        shape = data.image_shape
+        held = len(data.held_out) * math.prod(shape)
+        images = data.train.images.nbytes * (1 + local) + data.test.images.nbytes
+        return cls(
+            parameters,
+            {"data": images + held, "weights": parameters * 4 * slots * local},
+            {
+                "training": step * local,
+                "evaluation": evaluation.batch_size(body) * evaluation.live_bytes(body),
+                "pictures": agenda.PICTURED * shape[0] * shape[1] * PIXEL_BYTES,
+            },
+        )
+
+    def remedy(self, config: Config, cluster: Cluster) -> str:
+        """What to change where memory does not do: the largest part that can be."""
+        sizes = dict(self.kept)
+        largest = max(self.passing, key=self.passing.__getitem__)
+        sizes[largest] = self.passing[largest]
+        shares = config.elastic_shards or cluster.replicas
+        flags = {
+            "data": "use a smaller --dataset or a machine with more memory",
+            "weights": f"lower --model_width={config.model.width}",
+            "training": f"lower --global_batch={config.global_batch}",
+            "evaluation": f"lower --model_width={config.model.width}, or use smaller "
+            "images: --global_batch does not matter",
+            "pictures": "use smaller images",
+        }
+        if config.global_batch <= shares:  # an image each is the least
+            flags["training"] = f"lower --model_width={config.model.width}"
+        part = max(sizes, key=sizes.__getitem__)
+        return f"{part} takes {sizes[part] / GIB:.1f} GiB of it: {flags[part]}"
 
     def lines(self, job: "Job") -> list[str]:
         """The plan, and a warning where memory may not do."""
@@ -70,6 +106,7 @@ class Forecast:
         if config.train_steps is not None:
             lines.append(f"--train_steps={config.train_steps} overrides --epochs")
         if self.memory_bytes > free:
-            lines.append("warning: memory may not do; lower --global_batch")
+            remedy = self.remedy(config, job.cluster)
+            lines.append(f"warning: memory may not do; {remedy}")
         lines.append(f"run directory: {job.run.path}")
         return lines

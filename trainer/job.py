@@ -195,8 +195,7 @@ def _rehearse(job: Job) -> None:
 
 
 def _say_plan(job: Job) -> None:
-    body, share = job.trainer.body, job.data.train
-    forecast = Forecast.of(body, job.config, job.cluster, share)
+    forecast = Forecast.of(job.trainer.body, job.config, job.cluster, job.data)
     for line in forecast.lines(job):
         job.progress.say(line)
 

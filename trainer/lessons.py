@@ -17,7 +17,7 @@ from trainer.choices import Precision
 from trainer.commandline import Stopped, UsageError, lost
 from trainer.config import Config
 from trainer.data import Data
-from trainer.evaluation import BATCH, Evaluator
+from trainer.evaluation import Evaluator
 from trainer.heartbeat import LOST
 from trainer.progress import duration
 from trainer.run_config import RunConfig
@@ -142,9 +142,9 @@ class _Questions:
 
     def logits(self, view: int) -> np.ndarray:
         """Float [rows, classes] of all rows learnt from, seen in that view."""
-        data, parts = self._job.data, []
-        for first in range(0, len(data.learnt), BATCH):
-            rows = data.learnt[first : first + BATCH]
+        data, parts, size = self._job.data, [], self._evaluator.batch
+        for first in range(0, len(data.learnt), size):
+            rows = data.learnt[first : first + size]
             shown = self._views.show(data.train.images[rows], view)
             parts.append(self._evaluator.logits(shown))
             self._tell(view, len(rows))

@@ -50,7 +50,7 @@ def build(
         small_steps=planned.small_steps,
         flips=_flips(config, held),
     )
-    return TrainState(model, optimizer), images, trainer
+    return TrainState(model, optimizer, trainer.averages), images, trainer
 
 
 def _flips(config: Config, held: data.Data) -> AlternatingFlip | None:

@@ -5,6 +5,7 @@ could filter: so the descriptor itself is sent to a file, which is replayed on f
 """
 
 import contextlib
+import functools
 import logging
 import os
 import sys
@@ -12,8 +13,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO
 
-from trainer import streams
-from trainer.commandline import UsageError
+from trainer import container, memory, streams
+from trainer.commandline import Failure, UsageError
 from trainer.progress import CONSOLE
 
 
@@ -25,8 +26,10 @@ def start_up(what: str = "loading TensorFlow") -> Iterator[None]:
 
     Raises:
         UsageError: TensorFlow cannot be imported here.
+        Failure: `ulimit -v` leaves so little that TensorFlow would end without a word.
     """
     _check_temporary()
+    _check_addresses()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -37,11 +40,12 @@ def start_up(what: str = "loading TensorFlow") -> Iterator[None]:
         try:
             with CONSOLE.phase(what):
                 yield
-        except UsageError:
+        except (UsageError, Failure):
             raise
-        except Exception:
-            hidden.seek(0)
-            os.write(kept, hidden.read())
+        except Exception as error:
+            if not memory.lacking(error):  # which is told in a line
+                hidden.seek(0)
+                os.write(kept, hidden.read())
             raise
         finally:
             sys.stderr.flush()
@@ -62,3 +66,13 @@ def _check_temporary() -> None:
 def unnamed_file() -> IO[bytes]:
     """An empty file in memory: containers may have no folder for temporary files."""
     return open(os.memfd_create("hidden"), "w+b")
+
+
+@functools.cache
+def _check_addresses() -> None:
+    """Refuses what cannot do, and warns once of what may not."""
+    limit = container.address_limit()
+    if said := memory.addresses(limit):
+        if limit < memory.LEAST_ADDRESSES:
+            raise Failure(f"out of memory: {said}")
+        print(f"warning: memory may not do: {said}", file=sys.stderr)

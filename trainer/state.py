@@ -2,14 +2,16 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from trainer import averages
+from trainer.averages import Average
 from trainer.steps import METRICS, Outcome
-from trainer.weights import raw, shipped, weights_sha256
+from trainer.weights import SHIPPED, raw, shipped, weights_sha256
 
 
 @dataclasses.dataclass
@@ -40,6 +42,7 @@ class TrainState:
     """Everything that the next step depends on, and the sums that the next line needs.
 
     Attributes:
+        averages: what is shipped in the place of variables of the model.
         step: steps done.
         rows_digest: SHA-256 chained over the rows of every step done.
         sums: since the last line of metrics.
@@ -48,6 +51,7 @@ class TrainState:
 
     model: keras.Model
     optimizer: keras.optimizers.Optimizer
+    averages: Sequence[Average] = ()
     step: int = 0
     rows_digest: bytes = hashlib.sha256().digest()
     sums: Sums = dataclasses.field(default_factory=Sums)
@@ -65,16 +69,16 @@ class TrainState:
     def variables(self) -> dict[str, keras.Variable]:
         """Every variable by the name it has in a checkpoint."""
         named = {f"model/{v.path}": v for v in self.model.variables}
-        averages = _averages(self.optimizer)
-        for weight, average in zip(
-            self.model.trainable_variables, averages, strict=False
-        ):
+        kept = averages.carried(self.optimizer)
+        for weight, average in zip(self.model.trainable_variables, kept, strict=False):
             named[f"ema/{weight.path}"] = average
-        taken = {id(v) for v in averages}
+        named |= {f"{SHIPPED}{a.path}": a.shipped for a in self.averages}
+        taken = {id(v) for v in kept}
         for variable in self.optimizer.variables:
             if id(variable) not in taken:
                 named[f"optimizer/{variable.path}"] = variable
         expected = len(self.model.variables) + len(self.optimizer.variables)
+        expected += len(self.averages)
         if len(named) != expected:
             raise RuntimeError(f"{expected} variables have {len(named)} distinct paths")
         return named
@@ -90,6 +94,7 @@ class TrainState:
             ValueError: the checkpoint is of another model or optimizer.
         """
         variables = self.variables()
+        arrays = {**self._started(arrays, facts["step"]), **arrays}
         if odd := variables.keys() ^ arrays.keys():
             raise ValueError(f"variables differ, among them {sorted(odd)[0]}")
         for name, variable in variables.items():
@@ -111,6 +116,17 @@ class TrainState:
         self.step, self.rows_digest, self.sums = facts["step"], rows_digest, sums
         self.seconds, self.images = seconds, images
 
+    def _started(
+        self, arrays: Mapping[str, np.ndarray], step: int
+    ) -> dict[str, np.ndarray]:
+        """What is shipped, of a checkpoint from before that was kept."""
+        started = {}
+        for average in self.averages:
+            own = "ema" if average.of_weight else "model"
+            if (held := arrays.get(f"{own}/{average.path}")) is not None:
+                started[f"{SHIPPED}{average.path}"] = average.start(held, step)
+        return started
+
     def facts(self, arrays: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]:
         """What a checkpoint's manifest says of the state; `arrays` spare reading it."""
         arrays = self.arrays() if arrays is None else arrays
@@ -127,8 +143,3 @@ class TrainState:
             "train_seconds": self.seconds,
             "train_images": self.images,
         }
-
-
-def _averages(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    return inner._model_variables_moving_average if inner.use_ema else []

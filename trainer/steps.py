@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import distillation, shards
+from trainer import averages, distillation, shards
 from trainer.augment import AlternatingFlip, augment, shrink
 from trainer.choices import Precision
 from trainer.cluster import Cluster
@@ -67,6 +67,9 @@ class Trainer:
             self._gradients = tf.function(
                 self._forward_backward, jit_compile=True, autograph=False
             )
+        with cluster.strategy.scope():
+            self._statistics = averages.of_statistics(self._body)
+            self._weights = averages.of_weights(self._body, optimizer)
         self.compile()
 
     def compile(self) -> None:
@@ -102,6 +105,11 @@ class Trainer:
         )
         asked, steps = told.numpy().max(0)[0], told.numpy().min(0)[1]
         return Outcome(metrics.numpy(), gathered.numpy(), int(asked), int(steps))
+
+    @property
+    def averages(self) -> list[averages.Average]:
+        """What is shipped in the place of variables of the network."""
+        return self._statistics + self._weights
 
     @property
     def body(self) -> keras.Model:
@@ -175,7 +183,7 @@ class Trainer:
                 size=self._config.global_batch // self._config.elastic_shards,
                 dtype=self._body.variable_dtype,
             )
-        norm = self._update(gradients, statistics)
+        norm = self._update(gradients, statistics, step)
         measured = tf.concat([sums / self._config.global_batch, [norm]], 0)
         return measured, replica.all_gather(mine, axis=0)
 
@@ -245,7 +253,7 @@ class Trainer:
             return self._optimizer.scale_loss(loss)
         return loss
 
-    def _update(self, gradients, statistics) -> tf.Tensor:
+    def _update(self, gradients, statistics, step) -> tf.Tensor:
         """Applies summed gradients; returns their norm before clipping, unscaled."""
         factor = tf.ones([], self._body.variable_dtype)
         if self._config.precision is Precision.MIXED_FLOAT16:
@@ -258,7 +266,13 @@ class Trainer:
             )
         self._optimizer.apply(gradients, self._body.trainable_variables)
         parts = self._config.elastic_shards or self._cluster.replicas
+        shipped = {average.path: average for average in self._statistics}
         for (variable, momentum), total in zip(self._moved, statistics, strict=True):
             now = tf.cast(total / parts, variable.dtype)
             variable.assign(variable.value * momentum + now * (1 - momentum))
+            shipped[variable.path].update(now, step)
+        for weight, average in zip(
+            self._body.trainable_variables, self._weights, strict=bool(self._weights)
+        ):
+            average.update(tf.convert_to_tensor(weight.value), step)
         return norm

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+SHIPPED = "shipped/"  # before the path of what it is shipped in the place of
+
 
 def raw(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The model's own variables by path, in model order."""
@@ -13,8 +15,14 @@ def raw(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def shipped(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The weights that are evaluated and shipped: averages where there are any."""
-    return {path: arrays.get(f"ema/{path}", own) for path, own in raw(arrays).items()}
+    """The weights that are evaluated and shipped: averages where there are any.
+
+    A checkpoint from before there was `trainer.averages` ships what training carries.
+    """
+    return {
+        path: arrays.get(f"{SHIPPED}{path}", arrays.get(f"ema/{path}", own))
+        for path, own in raw(arrays).items()
+    }
 
 
 def weights_sha256(weights: Mapping[str, np.ndarray]) -> str:
