@@ -145,7 +145,9 @@ def _devices(values: flags.FlagValues) -> None:
     config, run = cfg.Config(), RunConfig()
     devices.choice("strategy", run.strategy, "How replicas share a step.")
     devices.integer("logical_devices", None, "Splits the CPU into as many replicas.")
-    devices.integer("threads", None, "Threads of TensorFlow; off: every core.")
+    devices.integer(
+        "threads", None, "Threads of TensorFlow; off: all cores, or the quota."
+    )
     devices.choice("precision", config.precision, "Of the step; evaluation is float32.")
     devices.switch("jit_compile", config.jit_compile, "XLA for forward and backward.")
     devices.switch(

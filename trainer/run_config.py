@@ -12,7 +12,7 @@ class RunConfig:
 
     strategy: Strategy = Strategy.ONE_DEVICE
     logical_devices: int | None = None  # splits the CPU into as many replicas
-    threads: int | None = None  # None: every core this process may use
+    threads: int | None = None  # None: every core, or a container's quota if less
     data_dir: str | None = None  # None: TFDS's own
     teacher: str | None = None  # where the run with Config's weights_sha256 is
     run_dir: str | None = None  # None: a new directory under runs_root
