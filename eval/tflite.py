@@ -135,9 +135,12 @@ class TfliteModel:
             made.allocate_tensors()
         except Exception as error:  # whatever a damaged or foreign file makes it raise
             wanted = "" if shape is None else f" on images {shape}"
+            spoken = isinstance(error, ValueError | RuntimeError)
+            line = first_line(error) if spoken else "it cannot be read"
             raise UsageError(
                 f"{self._path} is damaged or no .tflite model that LiteRT can run"
-                f"{wanted}: {first_line(error)}"
+                f"{wanted}: {line};\ncopy it again, or convert it with LiteRT's own"
+                " operators only"
             ) from error
         return made
 

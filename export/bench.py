@@ -119,7 +119,7 @@ def _made_before(opened: "Source", name: str, kernels: Kernels) -> Artifact | No
         scheme, io = resolve(False, Scheme(name), None)
         places = [opened.folder / file_name(scheme, io)]
     facts = opened.facts()
-    same = ("weights_sha256", "test_sha256", "temperature")
+    same = ("weights_sha256", "test_sha256", "temperature", "labels")
     for made in map(artifact.read, places):
         if made and all(made.manifest.get(key) == facts[key] for key in same):
             test = made.manifest["test"]

@@ -1,7 +1,9 @@
 """Wrong input ends with code 2 (a failing model: 1), two lines, nothing written."""
 
+import builtins
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -198,6 +200,46 @@ def test_a_saved_model_without_images(refused, tmp_path, data_dir):
     assert "no signature" in refused(f"--model={path}", f"--data_dir={data_dir}")
     (path / "saved_model.pb").write_bytes(b"\xff" * 99)
     assert "no SavedModel" in refused(f"--model={path}", f"--data_dir={data_dir}")
+
+
+def variables(folder: pathlib.Path, ending: str) -> pathlib.Path:
+    (path,) = (folder / "variables").glob(f"*{ending}*")
+    return path
+
+
+def cut(path: pathlib.Path, size: int) -> None:
+    path.write_bytes(path.read_bytes()[:size])
+
+
+def replaced(path: pathlib.Path, old: bytes, new: bytes) -> None:
+    path.write_bytes(path.read_bytes().replace(old, new))
+
+
+HARM = {
+    "no variables": lambda path: shutil.rmtree(path / "variables"),
+    "cut variables": lambda path: cut(variables(path, "data"), 3),
+    "cut index": lambda path: cut(variables(path, "index"), 30),
+    "cut graph": lambda path: cut(path / "saved_model.pb", 2000),
+    "no graph": lambda path: cut(path / "saved_model.pb", 0),
+    "strange operator": lambda path: replaced(
+        path / "saved_model.pb", b"Mean", b"Nume"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", HARM)
+def test_a_saved_model_that_cannot_be_loaded(what, refused, tmp_path):
+    module = eval_kit.Classifier((None, 32, 32, 3), answer=lambda x: x * module.scale)
+    module.scale = tf.Variable(tf.ones([10]))
+    path = tmp_path / "m"
+    concrete = module.call.get_concrete_function()
+    tf.saved_model.save(module, str(path), {"serving_default": concrete})
+    HARM[what](path)
+    said = refused(f"--model={path}", "--dataset=digits")
+    assert f"{path} is no SavedModel that TensorFlow can load: " in said
+    assert "save it again" in said
+    names = [k for k, v in vars(builtins).items() if isinstance(v, type)]
+    assert not [name for name in names if name.endswith("Error") and name in said]
 
 
 @pytest.mark.parametrize("make", [eval_kit.tflite, eval_kit.saved_model])

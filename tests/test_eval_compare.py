@@ -77,6 +77,13 @@ def test_a_run_against_two_files(command, runs, tmp_path):
     assert len(ended.out.splitlines()) == 6
 
 
+def test_kernels_need_a_file_that_has_any(command, runs):
+    path = str(runs[0].path)
+    ended, found = command(path, path, "--kernels=builtin")
+    assert (ended.code, found) == (2, None)
+    assert "--kernels=builtin is for .tflite files" in ended.err[0]
+
+
 def test_one_word_is_too_few(command, runs):
     ended, found = command(str(runs[0].path))
     assert (ended.code, found) == (2, None)

@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from eval import document
-from export import artifact, bench, latency
-from export.scheme import Scheme
+from eval import document, manifest
+from eval.engine import Kernels
+from export import artifact, bench, latency, tflite
+from export.scheme import Io, Scheme
 from tests import export_kit
+from trainer import files
 from trainer.commandline import Failure
 
 
@@ -37,6 +39,18 @@ def test_the_gate_names_what_missed_it():
     rows = [row("float32"), row("int8", 0.02), {"format": "dynamic", "failed": "x"}]
     with pytest.raises(Failure, match="int8, dynamic .*--max_accuracy_drop=0.01"):
         bench.verdict(rows, 0.01)
+
+
+def test_a_file_of_other_labels_or_kernels_is_made_again():
+    opened = export_kit.opened()
+    order = tflite.Order(Scheme.DYNAMIC, Io.UINT8, 0.05)
+    made = tflite.export(opened, order)
+    known = bench._made_before(opened, "dynamic", Kernels.XNNPACK)
+    assert known.manifest == made.manifest
+    assert bench._made_before(opened, "dynamic", Kernels.REFERENCE) is None
+    other = made.manifest | {"labels": made.manifest["labels"][::-1]}
+    files.write_json(manifest.place(made.path), other)
+    assert bench._made_before(opened, "dynamic", Kernels.XNNPACK) is None
 
 
 @pytest.mark.slow
