@@ -23,6 +23,7 @@ from eval import engine
 from eval import manifest as manifests
 from trainer import files
 from trainer.commandline import Stopped, lost, refused
+from trainer.contract import STOPS, stops
 
 VERSION = 1
 HIDDEN, LOCK = ".writing-", "lock"
@@ -53,12 +54,13 @@ class Artifact:
 
 @contextlib.contextmanager
 def writing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A hidden folder inside `folder`, gone at the end, also when SIGTERM comes.
+    """A hidden folder inside `folder`, gone at the end, also when a signal comes.
 
     Raises:
         UsageError: `folder` cannot be made or written.
         Failure: the storage does not take it, and never will; nothing is left behind.
-        Stopped: by SIGTERM, with 143; with 175, the disk is full or gone.
+        Stopped: by SIGTERM or SIGHUP, with 143 or 129; with 175, the disk is full or
+            gone.
     """
     made = not folder.exists()
     try:
@@ -68,7 +70,7 @@ def writing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
         what = f"the export cannot go to {folder}"
         raise refused(what, error, restart=False) from error
     try:
-        with _ended_by_sigterm():
+        with _ended_by_signals():
             yield hidden
     except OSError as error:
         what = f"the export could not be written, nothing was kept in {folder}"
@@ -111,17 +113,20 @@ def _locked(path: pathlib.Path, *, new: bool) -> int:
 
 
 @contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Lets SIGTERM raise Stopped, so that what stands in `finally` is done."""
+def _ended_by_signals() -> Iterator[None]:
+    """Lets them raise Stopped, so that what stands in `finally` is done."""
 
-    def stop(_number: int, _frame: object) -> None:
-        raise Stopped("stopped by SIGTERM; nothing was kept", 128 + signal.SIGTERM)
+    def stop(number: int, _frame: object) -> None:
+        name = signal.Signals(number)
+        raise Stopped(f"stopped by {name.name}; nothing was kept", STOPS[name])
 
-    before = signal.signal(signal.SIGTERM, stop)
+    taken = [n for n in stops() if n in (signal.SIGTERM, signal.SIGHUP)]
+    before = {number: signal.signal(number, stop) for number in taken}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def publish_file(made: pathlib.Path, final: pathlib.Path, facts: Mapping) -> Artifact:

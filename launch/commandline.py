@@ -14,7 +14,7 @@ from absl import flags
 from launch import streams
 from trainer.contract import FAILED, INTERRUPTED, WRONG_USAGE
 
-_HELP = {"--help", "-help", "-h", "-?", "--helpfull", "--helpshort"}
+HELP = {"--help", "-help", "-h", "-?", "--helpfull", "--helpshort"}
 _WIDTH = 88
 
 Command = Callable[[flags.FlagValues, list[str]], int]
@@ -45,7 +45,7 @@ def run(
     name = usage.partition(":")[0]
     with streams.lasting() as out:
         words = list(sys.argv[1:] if arguments is None else arguments)
-        prints = prints or bool(_HELP.intersection(_split(words)[0]))
+        prints = prints or bool(HELP.intersection(_split(words)[0]))
         if prints:  # a manifest is UTF-8, whatever the terminal takes
             streams.encode(out)
         code = _code(usage, define, command, words)
@@ -62,7 +62,7 @@ def _code(usage: str, define, command: Command, words: list[str]) -> int:
     define(values)
     name = usage.partition(":")[0]
     try:
-        if _HELP.intersection(own):
+        if HELP.intersection(own):
             print(_help(usage, values))
             return 0
         _parse(values, own)

@@ -5,8 +5,9 @@ The trainer replaces the file named by TRAINER_HEARTBEAT_FILE whenever it gets o
 """
 
 import dataclasses
-import json
 import pathlib
+
+from trainer.contract import read_sign
 
 
 @dataclasses.dataclass
@@ -23,10 +24,9 @@ class Heartbeat:
         """Looks again; a missing or half file is no change."""
         try:
             content = self.path.read_bytes()
-            fields = json.loads(content)
-            step, phase = int(fields["step"]), str(fields["phase"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except OSError:
             return
-        if content != self._content:
+        found = read_sign(content)
+        if found is not None and content != self._content:
             self._content, self.changed_secs = content, now
-            self.step, self.phase = step, phase
+            self.step, self.phase = found["step"], found["phase"]

@@ -2,14 +2,16 @@
 
 import dataclasses
 import datetime
+import os
 import sys
 from collections.abc import Sequence
 
 from absl import flags
 
-from launch import commandline, run_dir, shares
+from launch import check, commandline, run_dir, shares
 from launch.supervisor import Plan, Supervisor
 from launch.training import Training, local_run_dir
+from trainer.contract import TF_CONFIG, Cluster
 
 USAGE = """launch.local: one job of several workers on this machine, supervised.
 
@@ -69,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _supervise(values: flags.FlagValues, trainer_flags: list[str]) -> int:
     now = datetime.datetime.now(datetime.UTC)
     time = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}"
+    if commandline.HELP.intersection(trainer_flags):
+        return check.refused(trainer_flags, os.environ) or 0
     training = Training.read(
         trainer_flags, default_run_dir=local_run_dir(trainer_flags, time=time)
     )
@@ -79,9 +83,13 @@ def _supervise(values: flags.FlagValues, trainer_flags: list[str]) -> int:
         gpus=shares.gpus(values.workers),
         max_restarts=values.max_restarts,
         hang_secs=values.hang_secs,
+        **({"prepare": None, "writes": False} if training.dry_run else {}),
     )
     run_dir.check(path)
-    return Supervisor(plan).run()
+    alone = Cluster(workers=("127.0.0.1:1",), index=0)
+    environment = {**os.environ, TF_CONFIG: alone.to_json()}
+    code = check.refused(plan.training.arguments, environment)
+    return Supervisor(plan).run() if code is None else code
 
 
 if __name__ == "__main__":

@@ -16,18 +16,22 @@ class Log:
     """`<run>/logs/<name>.log`; nothing is written before the trainer made the run.
 
     The trainer refuses a directory that is not empty and not a run, and a job that
-    never began leaves nothing; until then the few lines are kept in memory.
+    never began leaves nothing; until then the few lines are kept in memory. Without a
+    `run_dir` nothing is ever written.
     """
 
-    def __init__(self, run_dir: str, name: str, attempt: int) -> None:
+    def __init__(self, run_dir: str | None, name: str, attempt: int) -> None:
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self._mark = pathlib.Path(run_dir) / RUN_MARK
+        self._writes = run_dir is not None
+        self._mark = pathlib.Path(run_dir or os.devnull) / RUN_MARK
         self.begun = False  # the trainer made the run
         self._kept = f"--- attempt {attempt}, {started}\n".encode()
         self.path = self._mark.with_name("logs") / f"{name}.log"
 
     def write(self, chunk: bytes) -> None:
         """Appends, or keeps what cannot be appended yet."""
+        if not self._writes:
+            return
         self._kept = (self._kept + chunk)[-MAX_KEPT_BYTES:]
         with contextlib.suppress(OSError):  # a storage that is lost may come back
             if not self.begun:

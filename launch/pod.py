@@ -15,6 +15,7 @@ from trainer.contract import HEARTBEAT_VARIABLE
 END_MARGIN_SECS = 30  # on top of the trainer's grace: its way out, and the kubelet's
 HEARTBEAT = "/tmp/heartbeat.json"
 PROBE_SECS = 60
+MAX_THREADS = 1024  # that the trainer takes
 
 _CLAIM_AND_PATH = (r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", r"/[^\s:,]*[^\s:,/]")
 
@@ -159,9 +160,22 @@ def read(values: flags.FlagValues, trainer_flags: list[str]) -> Pod:
     }
     return Pod(
         job=wanted,
-        training=scheduled(trainer_flags, default_run_dir=f"{paths[0]}/{wanted.name}"),
+        training=scheduled(
+            trainer_flags,
+            default_run_dir=f"{paths[0]}/{wanted.name}",
+            threads=None if amounts["cpu"] is None else _threads(amounts["cpu"]),
+        ),
         resources={key: value for key, value in amounts.items() if value is not None},
         volumes=[(claim, path) for claim, path in volumes],
         port=values.port,
         hang_secs=values.hang_secs,
     )
+
+
+def _threads(cpus: str) -> int:
+    """Whole cores of a quantity in Kubernetes' form, at least one: 2 of 2.5, 1 of 500m.
+
+    A thread more than the quota has cores would be halted for part of every period.
+    """
+    cores = int(cpus[:-1]) / 1000 if cpus.endswith("m") else float(cpus)
+    return min(MAX_THREADS, max(1, math.floor(cores)))

@@ -1,11 +1,14 @@
 """What each worker may use of this machine: cores and GPUs, none of them twice."""
 
 import os
+import pathlib
+import re
 import shutil
 import subprocess
 
 from launch.commandline import UsageError
 
+DEVICES = pathlib.Path("/dev")
 _NVIDIA_SMI_SECS = 20  # a machine with eight sleeping GPUs takes about ten
 
 
@@ -54,15 +57,30 @@ def _usable_cores() -> list[int]:
 
 
 def _visible_gpus() -> list[str]:
-    """CUDA_VISIBLE_DEVICES if set, else every GPU of the machine."""
+    """CUDA_VISIBLE_DEVICES if set, else every GPU of the machine; none without one."""
+    count = _installed_gpus()
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        names = [name.strip() for name in given.split(",")]
-        # CUDA ignores what follows the first device that does not exist.
-        ends = [i for i, name in enumerate(names) if name in ("", "-1")]
-        return names[: ends[0]] if ends else names
+    if given is None or count == 0:  # a variable makes no GPU
+        return [str(number) for number in range(count)]
+    names = [name.strip() for name in given.split(",")]
+    # CUDA ignores what follows the first device that does not exist.
+    ends = [i for i, name in enumerate(names) if not _exists(name, count)]
+    return names[: ends[0]] if ends else names
+
+
+def _exists(name: str, count: int) -> bool:
+    """Whether CUDA would find a device; a UUID is taken for one."""
+    if re.fullmatch(r"-?[0-9]+", name):
+        return 0 <= int(name) < count
+    return bool(name)
+
+
+def _installed_gpus() -> int:
+    """How many GPUs this machine or container has."""
+    if devices := [p for p in DEVICES.glob("nvidia[0-9]*") if p.name[6:].isdecimal()]:
+        return len(devices)
     if shutil.which("nvidia-smi") is None:
-        return []
+        return 0
     try:
         listing = subprocess.run(
             ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
@@ -74,6 +92,6 @@ def _visible_gpus() -> list[str]:
     except subprocess.TimeoutExpired as error:
         raise UsageError(
             f"nvidia-smi did not answer within {_NVIDIA_SMI_SECS} s; mend the driver, "
-            "or name the GPUs in CUDA_VISIBLE_DEVICES (empty: none)"
+            "or hide nvidia-smi to train on CPUs"
         ) from error
-    return listing.stdout.split() if listing.returncode == 0 else []
+    return len(listing.stdout.split()) if listing.returncode == 0 else 0

@@ -73,7 +73,9 @@ def script(values: flags.FlagValues, trainer_flags: list[str]) -> str:
       UsageError: a flag is missing or not of its form.
     """
     wanted = job.read(values, needs_image=False)
-    training = scheduled(trainer_flags, default_run_dir=f"runs/{wanted.name}")
+    training = scheduled(
+        trainer_flags, default_run_dir=f"runs/{wanted.name}", threads=values.cpus
+    )
     exports = [
         f"export {name}={shlex.quote(value)}"
         for name, value in wanted.environment.items()

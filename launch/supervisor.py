@@ -39,6 +39,7 @@ class Plan:
     settle_secs: float = SETTLE_SECS
     first_backoff_secs: float = _FIRST_BACKOFF_SECS
     storage_secs: float = STORAGE_SECS
+    writes: bool = True  # logs, once the trainer made the run
     train: tuple[str, ...] = (sys.executable, "-m", training.MODULE)
     prepare: tuple[str, ...] | None = (sys.executable, "-m", training.PREPARE_MODULE)
 
@@ -153,6 +154,7 @@ class Supervisor:
     ) -> Worker:
         """One process; `variables` come on top of this one's environment."""
         beat = self._scratch / f"{name}-{restarts}.json"
+        run_dir = self._plan.training.run_dir
         return Worker(
             command,
             index=index,
@@ -165,7 +167,7 @@ class Supervisor:
             },
             cores=cores,
             heartbeat=Heartbeat(beat, self._clock()),
-            log=Log(self._plan.training.run_dir, name, restarts + 1),
+            log=Log(run_dir if self._plan.writes else None, name, restarts + 1),
             show=lambda text: self._console.line(name, text),
         )
 

@@ -17,6 +17,7 @@ PREPARE_MODULE = "trainer.prepare"
 DEFAULT_GRACE_SECS = 30
 
 _NAMES = ("strategy", "run_dir", "runs_root", "resume", "dataset", "data_dir", "model")
+_NAMES += ("threads",)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,17 +26,27 @@ class Training:
 
     `arguments` are the given ones, completed by run_dir and strategy: a job that is
     started again has to be the same command. `grace_secs` is how long the trainer may
-    take to save and leave after a signal.
+    take to save and leave after a signal. A `dry_run` writes nothing.
     """
 
     arguments: tuple[str, ...]
     run_dir: str
     grace_secs: int
     prepare_arguments: tuple[str, ...]
+    dry_run: bool = False
 
     @classmethod
-    def read(cls, arguments: Sequence[str], *, default_run_dir: str) -> "Training":
+    def read(
+        cls,
+        arguments: Sequence[str],
+        *,
+        default_run_dir: str,
+        threads: int | None = None,
+    ) -> "Training":
         """Completes `arguments`, also those inside a --flagfile.
+
+        `threads` are those that the platform gives a worker, if that is known: the
+        trainer would take all cores that it sees, be they of a whole node.
 
         Raises:
           UsageError: another strategy, no run directory, no grace, or no UTF-8.
@@ -43,29 +54,20 @@ class Training:
         for argument in arguments:
             check_text(argument)
         given = _known(arguments)
-        if given.strategy not in (None, "multi_worker"):
-            raise UsageError(
-                f"--strategy={given.strategy}: a job of several workers is "
-                "multi_worker; leave the flag out"
-            )
-        run_dir = given.run_dir if given.run_dir is not None else default_run_dir
-        if not run_dir:
-            raise UsageError(
-                "--run_dir is missing or empty after `--`; name the run's directory, "
-                "one for all workers and restarts"
-            )
-        complete = [*arguments]
-        for text in (f"--run_dir={run_dir}", "--strategy=multi_worker"):
-            if text not in complete:
-                complete.append(text)
+        run_dir = _run_dir(given, default_run_dir)
+        added = [f"--run_dir={run_dir}", "--strategy=multi_worker"]
+        if threads is not None and given.threads is None:
+            added.append(f"--threads={threads}")
+        shared = {name: given[name].value for name in ("dataset", "data_dir")}
         return cls(
-            arguments=tuple(complete),
+            arguments=(*arguments, *(a for a in added if a not in arguments)),
             run_dir=run_dir,
             grace_secs=given.grace_secs,
+            dry_run=given.dry_run,
             prepare_arguments=tuple(
-                f"--{name}={given[name].value}"
-                for name in ("dataset", "data_dir")
-                if given[name].value is not None
+                f"--{name}={value}"
+                for name, value in shared.items()
+                if value is not None
             ),
         )
 
@@ -76,14 +78,32 @@ class Training:
         return self.arguments
 
 
-def scheduled(arguments: Sequence[str], *, default_run_dir: str) -> Training:
+def _run_dir(given: flags.FlagValues, default: str) -> str:
+    """The run's directory; raises UsageError without one, and of another strategy."""
+    if given.strategy not in (None, "multi_worker"):
+        raise UsageError(
+            f"--strategy={given.strategy}: a job of several workers is "
+            "multi_worker; leave the flag out"
+        )
+    run_dir = given.run_dir if given.run_dir is not None else default
+    if not run_dir:
+        raise UsageError(
+            "--run_dir is missing or empty after `--`; name the run's directory, "
+            "one for all workers and restarts"
+        )
+    return run_dir
+
+
+def scheduled(
+    arguments: Sequence[str], *, default_run_dir: str, threads: int | None = None
+) -> Training:
     """A Training whose command is printed, and started again as it is.
 
     Raises:
       UsageError: as of Training.read; --resume=never.
     """
     check_restartable(arguments)
-    return Training.read(arguments, default_run_dir=default_run_dir)
+    return Training.read(arguments, default_run_dir=default_run_dir, threads=threads)
 
 
 def check_restartable(arguments: Sequence[str]) -> None:
@@ -114,6 +134,7 @@ def _known(arguments: Sequence[str]) -> flags.FlagValues:
     flags.DEFINE_integer(
         "grace_secs", DEFAULT_GRACE_SECS, "", lower_bound=1, flag_values=values
     )
+    flags.DEFINE_bool("dry_run", False, "", flag_values=values)
     values.set_gnu_getopt(True)  # `--epochs 3` must not end the parse
     try:
         values(["", *arguments], known_only=True)

@@ -1,6 +1,7 @@
 """Prints the body of a Vertex AI CustomJob."""
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 
@@ -20,6 +21,10 @@ Post it to projects/PROJECT/locations/REGION/customJobs. The run is kept on the 
 share: a bucket mounted as a directory cannot replace files at once, as checkpoints do.
 """
 
+# https://cloud.google.com/compute/docs/machine-resource: -8-lssd has local disks, and a
+# custom type is vCPUs and MiB. Of a2-highgpu-1g and e2-small the name does not tell.
+_SIZED = r"(?:standard|high[a-z]+|[a-z]+mem)-([0-9]+)(?:-[a-z]+)?"
+_VCPUS = rf"(?:[a-z0-9]+-)?(?:{_SIZED}|custom-([0-9]+)-.*)"
 _NFS = (r"[A-Za-z0-9.-]+", r"/[^\s:]*", r"[A-Za-z0-9_-]+")
 _NETWORK = r"projects/[0-9]+/global/networks/[a-z]([-a-z0-9]*[a-z0-9])?"
 
@@ -76,7 +81,9 @@ def custom_job(values: flags.FlagValues, trainer_flags: list[str]) -> dict:
     job.fields(values.accelerator, "accelerator", "NVIDIA_TESLA_T4", [r"[A-Z0-9_]+"])
     server, export, name = job.fields(values.nfs, "nfs", "SERVER:/EXPORT:NAME", _NFS)
     training = scheduled(
-        trainer_flags, default_run_dir=f"/mnt/nfs/{name}/{wanted.name}"
+        trainer_flags,
+        default_run_dir=f"/mnt/nfs/{name}/{wanted.name}",
+        threads=threads(values.machine),
     )
     pool = _pool(values, wanted, training)
     pool["nfsMounts"] = [{"server": server, "path": export, "mountPoint": name}]
@@ -95,6 +102,12 @@ def custom_job(values: flags.FlagValues, trainer_flags: list[str]) -> dict:
             },
         },
     }
+
+
+def threads(machine: str) -> int | None:
+    """vCPUs of a machine type whose name tells them, such as n1-standard-8."""
+    match = re.fullmatch(_VCPUS, machine)
+    return int(match[1] or match[2]) if match else None
 
 
 def _pool(values: flags.FlagValues, wanted: Job, training: Training) -> dict:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from launch import commandline, ports, tf_config, training
+from launch import check, commandline, ports, tf_config, training
 from trainer.contract import LOST, stops
 
 USAGE = """launch.worker: becomes trainer.main inside a scheduler's container or step.
@@ -57,6 +57,8 @@ def main(
 
 
 def _become(values, trainer_flags, environment, execute) -> int:
+    if commandline.HELP.intersection(trainer_flags):
+        return check.refused(trainer_flags, environment) or 0
     training.check_restartable(trainer_flags)
     try:
         cluster = tf_config.cluster(environment)
@@ -68,6 +70,8 @@ def _become(values, trainer_flags, environment, execute) -> int:
         return 0
     arguments = training.Training.read(trainer_flags, default_run_dir="").arguments
     _end_on_signals()
+    if (code := check.refused(arguments, environment)) is not None:
+        return code
     try:
         ports.meet(cluster, limit_secs=values.peers_secs)
     except ports.PeersError as error:

@@ -79,17 +79,20 @@ def test_a_failure_inside_leaves_what_was_there(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_sigterm_leaves_nothing_and_is_told_by_the_exit_code(tmp_path):
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_leaves_nothing_and_is_told_by_the_exit_code(tmp_path, number, code):
+    before = signal.getsignal(number)
     with (
-        pytest.raises(Stopped, match="SIGTERM; nothing was kept") as stopped,
+        pytest.raises(Stopped, match=f"{number.name}; nothing was kept") as stopped,
         artifact.writing(tmp_path / "export") as hidden,
     ):
         (hidden / "model.tflite").write_bytes(b"half")
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert stopped.value.code == 143
+        os.kill(os.getpid(), number)
+    assert stopped.value.code == code
     assert list(tmp_path.iterdir()) == []
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
 
 
 def test_what_a_killed_export_left_is_swept_and_what_another_writes_is_not(tmp_path):

@@ -97,7 +97,11 @@ def test_the_lock_of_an_export(plant, tmp_path):
         assert hidden.is_dir()
 
 
-WRITERS = {"trainer/files.py", "launch/logs.py"}
+WRITERS = {
+    "trainer/files.py",
+    "launch/logs.py",
+    "launch/scratch.py",
+}  # the last: O_EXCL
 
 
 def _writes(node: ast.AST) -> bool:

@@ -1,14 +1,19 @@
 """What launch.local gives to each worker: flags, cores, GPUs; and how it reads them."""
 
 import json
+import os
 import pathlib
+import subprocess
+import sys
+import tempfile
 
 import pytest
 
-from launch import local, run_dir, shares
+from launch import local, run_dir, scratch, shares, worker
 from launch.commandline import UsageError
 from launch.heartbeat import Heartbeat
 from launch.training import Training, local_run_dir
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -31,6 +36,27 @@ def test_more_cores_than_there_are_is_wrong_usage(four_cores):
         shares.cores(2, 3)
 
 
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """Gives this machine `count` GPUs, seen as devices or by nvidia-smi alone."""
+
+    def make(count, *, devices=True):
+        monkeypatch.setattr(shares, "DEVICES", tmp_path)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if devices:
+            for number in range(count):
+                (tmp_path / f"nvidia{number}").touch()
+            (tmp_path / "nvidia-uvm").touch()
+        else:
+            tool = tmp_path / "nvidia-smi"
+            listed = "; ".join(f"echo {number}" for number in range(count))
+            tool.write_text(f"#!/bin/sh\n{listed or 'exit 9'}\n")
+            tool.chmod(0o755)
+
+    return make
+
+
 @pytest.mark.parametrize(
     ("visible", "workers", "expected"),
     [
@@ -38,29 +64,33 @@ def test_more_cores_than_there_are_is_wrong_usage(four_cores):
         ("0,1,2", 2, [["0"], ["1"]]),
         ("GPU-a,GPU-b", 2, [["GPU-a"], ["GPU-b"]]),
         ("0,-1,1", 1, [["0"]]),
+        ("0,7,1", 1, [["0"]]),
         ("", 2, [[], []]),
         ("-1", 2, [[], []]),
+        (None, 2, [["0", "1"], ["2", "3"]]),
     ],
 )
-def test_gpus_are_divided(monkeypatch, visible, workers, expected):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+@pytest.mark.parametrize("devices", [True, False])
+def test_gpus_are_divided(monkeypatch, machine, devices, visible, workers, expected):
+    machine(4, devices=devices)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert shares.gpus(workers) == expected
 
 
-def test_fewer_gpus_than_workers_is_wrong_usage(monkeypatch):
+@pytest.mark.parametrize("visible", ["0", "0,1,2,3", "GPU-a", "", "all"])
+@pytest.mark.parametrize("devices", [True, False])
+def test_a_variable_makes_no_gpu(monkeypatch, machine, devices, visible):
+    machine(0, devices=devices)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert shares.gpus(2) == [[], []]
+
+
+def test_fewer_gpus_than_workers_is_wrong_usage(monkeypatch, machine):
+    machine(4)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     with pytest.raises(UsageError, match="--workers=2 but 1 GPUs"):
         shares.gpus(2)
-
-
-def test_every_gpu_of_the_machine(monkeypatch, tmp_path):
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert shares.gpus(1) == [[]]
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\necho 0; echo 1\n")
-    tool.chmod(0o755)
-    assert shares.gpus(2) == [["0"], ["1"]]
 
 
 def test_the_trainer_s_flags_are_completed_once():
@@ -152,3 +182,69 @@ def test_only_new_content_is_a_sign_of_progress(tmp_path):
 
 def write(path: pathlib.Path, **fields):
     path.write_text(json.dumps({"time": 0, **fields}))
+
+
+def temporary(folder):
+    """What launchers left in `folder`."""
+    return [path.name for path in folder.glob(f"{scratch.PREFIX}*")]
+
+
+def test_what_killed_launchers_left_is_swept_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "launch-of-somebody").mkdir()
+    (tmp_path / "launch-link").symlink_to(tmp_path)
+    code = "from launch import scratch; s = scratch.directory(); s.__enter__()"
+    code += "; import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment)
+    (dead,) = set(temporary(tmp_path)) - {"launch-of-somebody", "launch-link"}
+    with scratch.directory() as first, scratch.directory() as second:
+        assert dead not in temporary(tmp_path)
+        assert first.is_dir()  # it lives, so the second left it alone
+        assert second.is_dir()
+    assert set(temporary(tmp_path)) == {"launch-of-somebody", "launch-link"}
+
+
+def test_without_a_temporary_directory_it_is_wrong_usage(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    nowhere = [str(tmp_path / "nowhere")]
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: nowhere)
+    words = ["--workers=1", "--", "--dataset=digits", f"--run_dir={tmp_path / 'run'}"]
+    assert local.main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no temporary directory" in line
+    assert "TMPDIR" in line
+
+
+@pytest.mark.parametrize(
+    ("word", "code", "said"),
+    [
+        ("--epochz=3", 2, "Unknown command line flag 'epochz'"),
+        ("--epochs=0", 2, "--epochs=0.0 must be"),
+        ("--augment=mirror", 2, "augment"),
+        ("--global_batch=0", 2, "--global_batch=0"),
+        ("--help", 0, "usage: python -m trainer.main"),
+    ],
+)
+@pytest.mark.parametrize("command", ["local", "worker"])
+def test_trainer_flags_are_checked_first(tmp_path, capfd, command, word, code, said):
+    """Before data is prepared (here: nothing may be written) and peers are awaited."""
+    job = {"LAUNCH_JOB": "a", "LAUNCH_WORKERS": "2", "LAUNCH_PORT": "2222"}
+    words = ["--", f"--data_dir={tmp_path}", f"--run_dir={tmp_path / 'run'}", word]
+    if command == "local":
+        assert local.main(words) == code
+    else:
+        environment = {**os.environ, **job, "JOB_COMPLETION_INDEX": "0"}
+        assert worker.main(words, environment, execute=pytest.fail) == code
+    captured = capfd.readouterr()
+    assert said in captured.err + captured.out
+    assert len(captured.err.splitlines()) <= 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_threads_are_those_that_the_platform_gives():
+    given = Training.read([], default_run_dir="b", threads=4)
+    assert given.arguments[-1] == "--threads=4"
+    for words in (["--threads=2"], ["--threads", "2"]):
+        given = Training.read(words, default_run_dir="b", threads=4)
+        assert "--threads=4" not in given.arguments

@@ -58,6 +58,7 @@ def test_every_pod_keeps_the_contract(kind):
         *TRAINER,
         "--run_dir=/runs/cnn",
         "--strategy=multi_worker",
+        "--threads=4",
     ]
     assert {"name": "A", "value": "$$(B) c"} in container["env"]
     assert container["resources"]["limits"] == {
@@ -67,6 +68,38 @@ def test_every_pod_keeps_the_contract(kind):
     }
     mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
     assert mounted == {"/runs", "/data", "/dev/shm"}
+
+
+@pytest.mark.parametrize(
+    ("cpus", "threads"), [("4", 4), ("2.5", 2), ("500m", 1), ("2500m", 2), (".5", 1)]
+)
+def test_a_pod_s_cores_are_its_threads(cpus, threads):
+    for kind in KINDS:
+        text = yaml.dump_all(documents(kind, f"--cpus={cpus}"))
+        assert f'"--threads={threads}"' in text
+        text = yaml.dump_all(documents(kind, trainer=[*TRAINER, "--threads=3"]))
+        assert text.count("--threads") == 1
+
+
+@pytest.mark.parametrize(
+    ("machine", "threads"),
+    [
+        ("n1-standard-8", 8),
+        ("n2-highmem-2", 2),
+        ("c3-standard-8-lssd", 8),
+        ("n2-custom-4-8192", 4),
+        ("custom-6-4096", 6),
+        ("m1-ultramem-40", 40),
+        ("a2-highgpu-1g", None),
+        ("e2-small", None),
+    ],
+)
+def test_a_machine_type_s_cores_are_its_threads(machine, threads):
+    assert vertex.threads(machine) == threads
+    pool = custom_job(f"--machine={machine}")["jobSpec"]["workerPoolSpecs"][0]
+    words = pool["containerSpec"]["args"]
+    found = [w for w in words if "threads" in w]
+    assert found == ([] if threads is None else [f"--threads={threads}"])
 
 
 def test_the_exit_codes_that_end_a_job():
@@ -177,10 +210,10 @@ def test_a_custom_job_has_vertex_own_form():
     assert body["jobSpec"]["scheduling"]["restartJobOnWorkerRestart"] is True
 
 
-def custom_job():
+def custom_job(*more):
     values = commandline.flags.FlagValues()
     vertex.define(values)
-    values(["", *VERTEX])
+    values(["", *VERTEX, *more])
     return vertex.custom_job(values, list(TRAINER))
 
 

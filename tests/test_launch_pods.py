@@ -5,12 +5,14 @@ give to each worker, and starts launch.worker in it.
 """
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
-from launch import tf_config
+from launch import pod, tf_config
+from tests.launch_kit import arrived, expand
 from tests.test_launch_manifests import KINDS, custom_job, documents, pod_template
 
 
@@ -42,14 +44,12 @@ def environment(kind, index):
     """The whole environment: the manifest's, its label references, the platform's."""
     added, name = injected(kind, index)
     (container,) = pod_template(kind)["spec"]["containers"]
-    written = {}
+    written = arrived(container, {})[1]
     for variable in container["env"]:
         if "valueFrom" in variable:
             path = variable["valueFrom"]["fieldRef"]["fieldPath"]
             assert path == "metadata.labels['jobset.sigs.k8s.io/jobset-name']"
             written[variable["name"]] = name
-        else:
-            written[variable["name"]] = variable["value"]
     return written | added
 
 
@@ -100,3 +100,24 @@ def test_a_worker_in_its_pod_prints_its_cluster():
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["task"] == {"type": "worker", "index": 2}
+
+
+def test_the_probe_sees_changes_and_no_clock(tmp_path):
+    """It fails while the content is what it was, however old its time is said to be."""
+    (container,) = pod_template("job")["spec"]["containers"]
+    probe, beat = container["livenessProbe"], tmp_path / "heartbeat.json"
+    words = [expand(word, {}) for word in probe["exec"]["command"]]
+    words = [word.replace(pod.HEARTBEAT, str(beat)) for word in words]
+
+    def passes():
+        return subprocess.run(words).returncode == 0
+
+    assert passes()  # nothing was written yet
+    for content in ("1", "2"):
+        beat.write_text(content)
+        os.utime(beat, (0, 0))  # 1970
+        assert passes()
+        assert not passes()
+        beat.touch()
+        assert not passes()
+    assert probe["failureThreshold"] * probe["periodSeconds"] >= 900

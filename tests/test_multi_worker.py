@@ -29,21 +29,27 @@ def start(data_dir, run_dir, *words: str) -> list[subprocess.Popen]:
     return start_in(data_dir, [run_dir, run_dir], *words)
 
 
-def start_in(data_dir, run_dirs, *words: str) -> list[subprocess.Popen]:
-    """A worker for each path by which the run directory is seen."""
+def start_in(
+    data_dir, run_dirs, *words: str, second: list[str] | None = None, **variables: str
+) -> list[subprocess.Popen]:
+    """A worker for each path by which the run directory is seen.
+
+    The `second` one may have flags of its own, after the others', and `variables`.
+    """
     ports = free_ports(len(run_dirs))
     cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
     started = []
     for index, run_dir in enumerate(run_dirs):
         flags = [*TINY, f"--data_dir={data_dir}", f"--run_dir={run_dir}", *words]
         task = {"type": "worker", "index": index}
+        own, more = ((second or []), variables) if index == 1 else ([], {})
         described = json.dumps({"cluster": cluster, "task": task})
         started.append(
             subprocess.Popen(
                 [sys.executable, "-m", "trainer.main", *flags]
-                + ["--strategy=multi_worker", "--threads=1"],
+                + ["--strategy=multi_worker", "--threads=1", *own],
                 cwd=ROOT,
-                env={**os.environ, "TF_CONFIG": described},
+                env={**os.environ, "TF_CONFIG": described, **more},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,

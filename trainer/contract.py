@@ -11,8 +11,10 @@ Cluster(workers=('a:1', 'b:1'), index=1)
 import collections
 import dataclasses
 import json
+import os
 import re
 import signal
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -174,3 +176,22 @@ def _shown(value: object) -> str:
     except (RecursionError, ValueError):
         text = type(value).__name__
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
+
+
+def sign(step: int, phase: str, count: int, **more: object) -> bytes:
+    """A heartbeat file's content: step and phase, and what makes it unlike all others.
+
+    Whoever reads it looks whether it changed, by a clock of its own: the clocks of two
+    machines may be minutes apart. `time` is for people.
+    """
+    fields = {"step": step, "phase": phase, "time": time.time(), "count": count}
+    return json.dumps({**fields, "process": os.getpid(), **more}).encode()
+
+
+def read_sign(content: bytes) -> dict[str, Any] | None:
+    """The fields of a sign, at least step and phase; None of anything else."""
+    try:
+        fields = json.loads(content)
+        return {**fields, "step": int(fields["step"]), "phase": str(fields["phase"])}
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return None

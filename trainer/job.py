@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from trainer import (
     agenda,
+    agreement,
     blame,
     checkpoints,
     cluster,
@@ -35,6 +36,7 @@ from trainer import (
     summaries,
     tta,
 )
+from trainer.choices import Strategy
 from trainer.clock import Clock, Pace
 from trainer.commandline import UsageError, refused
 from trainer.config import Config
@@ -98,33 +100,47 @@ def train(
     run: Run, config: Config, run_config: RunConfig, request: StopRequest
 ) -> None:
     """Starts or resumes the training in `run`."""
-    job = assemble(run, config, run_config, request)
+    worker, workers = cluster.place(run_config)
+    beats = Heartbeat(run.path / "workers", worker, workers, run_config.hang_secs)
+    with _signing_off(beats, run_config):
+        job = assemble(run, config, run_config, request, beats)
+        with contextlib.closing(job.progress), blame.explaining(job):
+            agreement.check_data(job)
+            if run_config.dry_run:
+                _rehearse(job)
+                return
+            with _owning(job):
+                with job.progress.phase(PHASES["restore"]):
+                    resumed = resumption.restore(job)
+                    _record(job, resumed=resumed)
+                lessons.learn(job)
+                scores = _run(job)
+                _finish(job, scores)
+
+
+@contextlib.contextmanager
+def _signing_off(beats: Heartbeat, run_config: RunConfig) -> Iterator[None]:
+    """Wrong usage and a rehearsal write nothing: the sign is taken back."""
+    try:
+        yield
+    except UsageError:
+        beats.leave()
+        raise
     if run_config.dry_run:
-        _rehearse(job)
-        return
-    with contextlib.closing(job.progress), blame.explaining(job), _owning(job):
-        with job.progress.phase(PHASES["restore"]):
-            resumed = resumption.restore(job)
-            _record(job, resumed=resumed)
-        lessons.learn(job)
-        scores = _run(job)
-        _finish(job, scores)
+        beats.leave()
 
 
 def assemble(
-    run: Run, config: Config, run_config: RunConfig, request: StopRequest
+    run: Run,
+    config: Config,
+    run_config: RunConfig,
+    request: StopRequest,
+    beats: Heartbeat,
 ) -> Job:
-    """Devices, data, plan, state and the compiled step; writes nothing."""
+    """Devices, data, plan, state and the compiled step; writes nothing but signs."""
     CONSOLE.reminds = cluster.place(run_config)[0] == 0  # the chief speaks for all
     clock = Clock(show=lambda name: CONSOLE.phase(PHASES[name]))
-    beats = _heartbeat(run, run_config)
-    with quiet.start_up(), clock.phase("devices"):
-        if config.deterministic:
-            tf.config.experimental.enable_op_determinism()
-        threads = cluster.set_threads(run_config.threads)
-        beats.meet()
-        connected = cluster.connect(run_config)
-    beats.beat("start")
+    threads, connected = _connect(config, run_config, beats, clock)
     request.install()  # TensorFlow takes SIGTERM when it makes a cluster
     cluster.check_shares(config, connected.replicas)
     with clock.phase("data"):
@@ -153,16 +169,27 @@ def assemble(
     )
 
 
+def _connect(
+    config: Config, run_config: RunConfig, beats: Heartbeat, clock: Clock
+) -> tuple[int, cluster.Cluster]:
+    """The threads of a worker, and the cluster once all are there and agree."""
+    with quiet.start_up(), clock.phase("devices"):
+        if config.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        threads = cluster.set_threads(run_config.threads)
+    if run_config.strategy is Strategy.MULTI_WORKER:
+        beats.meet(agreement.facts(config, run_config), CONSOLE.say)
+    with quiet.start_up(), clock.phase("devices"):
+        connected = cluster.connect(run_config)
+    beats.beat("start")
+    return threads, connected
+
+
 def _plan(config: Config, run_config: RunConfig, held: data.Data) -> plan.Plan:
     try:
         return plan.make(config, run_config, len(held.learnt))
     except ValueError as error:
         raise UsageError(str(error)) from error
-
-
-def _heartbeat(run: Run, run_config: RunConfig) -> Heartbeat:
-    worker, workers = cluster.place(run_config)
-    return Heartbeat(run.path / "workers", worker, workers, run_config.hang_secs)
 
 
 def _rehearse(job: Job) -> None:

@@ -1,6 +1,8 @@
 """Trains a model: python -m trainer.main --strategy=mirrored."""
 
 from trainer import commandline, flags, quiet, runs, signals
+from trainer.config import Config
+from trainer.run_config import RunConfig
 
 SUMMARY = "Trains a small image classifier; --run_dir resumes a run."
 
@@ -10,8 +12,7 @@ def main() -> None:
     config, run_config = flags.read()
     request = signals.StopRequest(run_config.grace_secs)
     request.install()
-    run = runs.Run(runs.new_path(config, run_config))
-    runs.admit(run, config, run_config)
+    run = admitted(config, run_config)
     if (finished := run.result()) is not None:
         print(runs.closing(run, finished))
         return
@@ -20,6 +21,17 @@ def main() -> None:
     with quiet.start_up():
         from trainer import job
     job.train(run, config, run_config, request)
+
+
+def admitted(config: Config, run_config: RunConfig) -> runs.Run:
+    """The run that this training makes or goes on with; nothing is written.
+
+    Raises:
+        UsageError: it may not.
+    """
+    run = runs.Run(runs.new_path(config, run_config))
+    runs.admit(run, config, run_config)
+    return run
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from absl import flags
 from trainer import commandline, quiet, runs, signals
 from trainer.choices import Strategy
 from trainer.commandline import Failure, UsageError
+from trainer.heartbeat import Heartbeat
 from trainer.nested import differences
 from trainer.run_config import RunConfig
 
@@ -46,7 +47,7 @@ def recheck(run: runs.Run, data_dir: str | None) -> str:
     request = signals.StopRequest(placed.grace_secs)
     request.install()
     request.allow("while replaying; nothing was written")
-    job = jobs.assemble(run, run.config(), placed, request)
+    job = jobs.assemble(run, run.config(), placed, request, Heartbeat.alone())
     _check_place(job, kept)
     lessons.learn(job, write=False)
     return _replay(job, kept)

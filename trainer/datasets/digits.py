@@ -9,14 +9,17 @@ SIZE = 32
 TEST_FRACTION = 0.2
 SPLIT_SEED = 1797  # any fixed number: the split is part of the data set
 
+DESCRIPTION = """
+Digits 0 to 9 of 43 writers, 32x32x3 uint8; made offline from scikit-learn.
+
+E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, UCI Machine Learning
+Repository, 1998, https://doi.org/10.24432/C50P49. The 8x8 originals have 17 grey
+levels; each pixel becomes 4x4 pixels, smoothed by linear interpolation.
+"""
+
 
 class Digits(tfds.core.GeneratorBasedBuilder):
-    """Digits 0 to 9 of 43 writers, 32x32x3 uint8; made offline from scikit-learn.
-
-    E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, UCI Machine
-    Learning Repository, 1998, https://doi.org/10.24432/C50P49. The 8x8 originals have
-    17 grey levels; each pixel becomes 4x4 pixels, smoothed by linear interpolation.
-    """
+    """Digits 0 to 9 of 43 writers, 32x32x3 uint8; made offline from scikit-learn."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "1,437 to train on, 360 to test on, stratified."}
@@ -24,7 +27,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
-            description=" ".join(self.__doc__.split()),
+            description=" ".join(DESCRIPTION.split()),
             features=tfds.features.FeaturesDict(
                 {
                     "id": tfds.features.Text(),

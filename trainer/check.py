@@ -1,0 +1,20 @@
+"""Checks a training's flags as trainer.main does, without starting anything.
+
+Synopsis::
+
+    python -m trainer.check --dataset=digits --epochs=3
+
+Launchers ask before they prepare data or wait for peers: what is wrong is found within
+a second, is told in trainer.main's words, and leaves nothing.
+"""
+
+from trainer import commandline, flags, main
+
+
+def check() -> None:
+    """Raises UsageError where trainer.main would, before TensorFlow is imported."""
+    main.admitted(*flags.read())
+
+
+if __name__ == "__main__":
+    commandline.run("trainer.main", main.SUMMARY, flags.define(), check)
