@@ -161,6 +161,6 @@ def _calibration(
     return calibration.of_run(
         subject.run,
         subject.facts["sha256"],
-        predictor,
+        predictor.counted("calibration"),
         lambda: split_of(builder, "train"),
     )

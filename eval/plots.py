@@ -173,7 +173,8 @@ def svg(figure: Figure, label: str) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
-    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    text = text[text.index("<svg") :]
+    text = re.sub(rf"(fill|stroke): {INK}", r"\1: currentColor", text)
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     # Its rule for "*" would reach the whole page once the picture is inline.
     text = re.sub(r"<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)

@@ -2,7 +2,7 @@
 
 import copy
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -121,6 +121,16 @@ class Predictor:
 
         averaged = augmentation.mean(logits, images, self.tta)
         return outputs.probabilities(averaged, Output.LOGITS, step=0)
+
+    def counted(self, what: str) -> Callable[[np.ndarray], np.ndarray]:
+        """The same answers; on the way progress tells how many, of `what`."""
+
+        def answer(images: np.ndarray) -> np.ndarray:
+            views = augmentation.count(self.tta)
+            with progress.bar(len(images) * views, what) as tick:
+                return self(images, tick)
+
+        return answer
 
     def _raw(self, images: np.ndarray, tick: Tick) -> np.ndarray:
         raw = self.model(images, tick)

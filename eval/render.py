@@ -87,6 +87,9 @@ def write(folder: pathlib.Path, content: Mapping[str, bytes]) -> None:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             files.write_bytes(path, data)
+        for old in (folder / "figures").glob("*.png"):
+            if f"figures/{old.name}" not in content:
+                old.unlink()  # of an earlier report
     except OSError as error:
         raise lost(f"{folder} could not be written", error) from error
 

@@ -171,7 +171,7 @@ def _calibration(run, subject, predictor, builder, wanted: bool) -> "Calibration
     return calibration.of_run(
         run,
         subject.facts["sha256"],
-        predictor,
+        predictor.counted("calibration"),
         lambda: _split(builder, "train", subject),
     )
 

@@ -73,6 +73,14 @@ def test_labels_are_readable_and_tell_classes_apart():
     )
 
 
+def test_a_font_that_has_the_letters_is_found():
+    script = "\U0001d49c"  # not in DejaVu Sans, but in a font that matplotlib brings
+    found = pictures.lettering([script, "b"])
+    assert (found.labels, found.unnamed) == ((script, "b"), 0)
+    assert found.families[0] == pictures.FAMILY
+    assert len(found.families) == 2
+
+
 def test_more_confusions_than_cells_are_added_up():
     counts = np.ones((1100, 1100), int)
     pooled, step = pictures._pooled(counts)
@@ -87,6 +95,15 @@ def test_a_picture_that_fails_is_a_line():
 
     assert pictures.attempt(draw, "the picture x", said.append) is None
     assert said == ["the picture x could not be drawn: MemoryError: no room"]
+
+
+def test_a_class_may_be_called_like_the_ink():
+    names = [plots.INK, "<style>", "<metadata>x</metadata>"]
+    with plots.style(names):
+        text = plots.svg(plots.confusion(np.eye(3, dtype=int), names), "x")
+    assert text.count(f">{plots.INK}<") == 2
+    assert text.count("&lt;metadata&gt;x") == 2
+    assert f": {plots.INK}" not in text
 
 
 def rows(classes: int) -> list[dict]:
@@ -122,6 +139,9 @@ def test_a_report_without_a_picture_is_still_a_report(monkeypatch, capfd, run):
         raise ValueError("mathtext")
 
     monkeypatch.setattr(plots, "confusion", fails)
+    old = run / "report" / "figures" / "confusion.png"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"of an earlier report")
     ended = eval_kit.command(
         monkeypatch, capfd, "report", f"--run_dir={run}", paint=True
     )
@@ -129,7 +149,7 @@ def test_a_report_without_a_picture_is_still_a_report(monkeypatch, capfd, run):
     lines = "the picture confusion could not be drawn: ValueError: mathtext"
     assert ended.err == [lines]
     assert "could not be drawn" in (run / "report" / "report.html").read_text()
-    assert not (run / "report" / "figures" / "confusion.png").exists()
+    assert not old.exists()
     assert (run / "report" / "report.json").exists()
 
 
