@@ -9,13 +9,14 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert import interpreter as litert
 
-from eval import enclosed, predictors, subject
+from eval import enclosed, input_ranges, predictors, subject
 from eval.engine import Kernels
 from eval.outputs import Output
 from eval.pixels import InputRange, InputScaling
 from export import converter, metadata, tflite
 from export.scheme import Io, Scheme
 from tests import eval_kit, export_kit
+from trainer import datasets
 from trainer.commandline import UsageError
 
 DIGITS = list("0123456789")
@@ -304,6 +305,29 @@ def test_an_8_bit_scale_other_than_the_pixels_is_told_and_kept(tmp_path):
     assert (found[None] != found[InputScaling.PIXELS]).any()
     whole = scaled(tmp_path / "whole.tflite", 0, 255)
     assert predictors.open_file(whole, Output.LOGITS).notes == []
+
+
+def wavy(x):
+    return 9 * tf.sin(x)  # so that the size of its input matters
+
+
+@pytest.mark.parametrize(
+    ("make", "flag"),
+    [
+        (lambda path: scaled(path, 0, 255), "--input_scaling=pixels"),
+        (lambda path: eval_kit.tflite(path, answer=wavy), "--input_range=0:255"),
+        (lambda path: eval_kit.saved_model(path, answer=wavy), "--input_range=0:255"),
+    ],
+)
+def test_the_reading_that_would_be_right_is_suggested(make, flag, tmp_path):
+    path = make(tmp_path / "net.tflite")
+    right = predictors.open_file(path, Output.LOGITS, InputRange.RAW)
+    labels = right(IMAGES).argmax(axis=1).astype(np.int32)
+    split = datasets.Split(IMAGES, labels, (), tuple(DIGITS), "00", "test")
+    assert input_ranges.suggestion(right, split) == []
+    wrong = predictors.open_file(path, Output.LOGITS, InputRange.UNIT)
+    (line,) = input_ranges.suggestion(wrong, split)
+    assert line.endswith(f"100.0% with {flag}")
 
 
 def test_metadata_that_an_8_bit_scale_contradicts_is_refused(tmp_path):
