@@ -6,18 +6,24 @@ Synopsis::
     python -m eval.compare runs/a runs/a/export/model_int8.tflite --out_dir=int8
 """
 
-from typing import TYPE_CHECKING
+import contextlib
+import pathlib
+import sys
+from typing import TYPE_CHECKING, NoReturn
 
 from absl import flags
 
-from eval import progress, report
+from eval import foreign, progress, report
 from trainer import commandline, quiet
 from trainer.choices import EvalTta
 from trainer.commandline import Failure, UsageError
+from trainer.runs import Run
 
 if TYPE_CHECKING:
     from eval.contest import Entry
     from eval.subject import Subject
+
+WORDS = "A B ..."
 
 
 def define(values: flags.FlagValues) -> flags.FlagValues:
@@ -72,12 +78,25 @@ def _entries(chosen: list["Subject"], values: flags.FlagValues) -> list["Entry"]
     return contest.enter(chosen, split, builder, tta, say=report.tell)
 
 
-if __name__ == "__main__":
-    _values = define(flags.FlagValues())
+def _files(argv: list[str]) -> list[str]:
+    """The words that are no runs, before anything is done; none if `argv` is wrong."""
+    with contextlib.suppress(UsageError):
+        words = commandline.parse(define(flags.FlagValues()), argv, WORDS)
+        return [w for w in words if not Run(pathlib.Path(w).expanduser()).exists]
+    return []
+
+
+def command() -> NoReturn:
+    """Does what the words of the command line say."""
+    values = define(flags.FlagValues())
     commandline.run(
         "eval.compare",
         "Compares runs or model files with the first of them, on one test split.",
-        _values,
-        lambda words: main(_values, words),
-        words="A B ...",
+        values,
+        lambda words: main(values, words),
+        words=WORDS,
     )
+
+
+if __name__ == "__main__":
+    foreign.supervised("eval.compare", command, _files(sys.argv))

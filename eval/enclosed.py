@@ -5,16 +5,31 @@ names of files in its metadata; a manifest may stand beside it. What contradicts
 error: nobody can tell which of them is right.
 """
 
-import json
+import lzma
 import pathlib
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
 from eval import tflite_metadata
+from trainer import files
 from trainer.commandline import UsageError
 
 LABELS, PROVENANCE = "labels.txt", "provenance.json"
+_DAMAGE = (
+    OSError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    OverflowError,
+    ValueError,
+)
 _LARGEST = 2**22  # bytes of such a file; one class's name has some ten
 # Fields of a manifest that are asked for, and what they are in ours.
 FIELDS = {
@@ -73,21 +88,21 @@ def _inside(path: pathlib.Path) -> tuple[dict[str, Any], list[str]]:
                 for part in (name, PROVENANCE)
                 if sizes.get(part, _LARGEST + 1) <= _LARGEST
             }
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError):
+    except _DAMAGE:
         return {}, []  # no archive, or a damaged or an encrypted one
     return _provenance(parts.get(PROVENANCE)), _names(parts.get(name))
 
 
 def _text(path: pathlib.Path) -> bytes | None:
     try:
-        return path.read_bytes() if path.stat().st_size <= _LARGEST else None
+        return files.read_bytes(path, _LARGEST)
     except OSError:
         return None
 
 
 def _provenance(content: bytes | None) -> dict[str, Any]:
     try:
-        found = json.loads(content or b"{}")
+        found = files.parse_json(content or b"{}")
     except ValueError:
         return {}
     return found if sound(found) else {}

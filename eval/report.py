@@ -6,13 +6,14 @@ Synopsis::
     python -m eval.report --model=model.tflite --dataset=cifar10 --corruptions
 """
 
+import contextlib
 import pathlib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import flags
 
-from eval import engine, progress
+from eval import engine, foreign, progress
 from eval.engine import Kernels
 from eval.outputs import Output
 from eval.pixels import InputRange, InputScaling
@@ -36,7 +37,11 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
         "checkpoint", None, "Step; off: the last of a finished run.", **model
     )
     flags.DEFINE_string(
-        "model", None, "A .tflite or SavedModel instead of a run.", **model
+        "model",
+        None,
+        "A .tflite or SavedModel instead of a run. A SavedModel is a program that may "
+        "read and write your files: open none that you would not run.",
+        **model,
     )
     define_reading(values)
     out = {"flag_values": values, "module_name": "Report"}
@@ -283,11 +288,25 @@ def _document(done: "Evaluation", values: flags.FlagValues) -> dict[str, Any]:
         return document.build(done, rows, found)
 
 
-if __name__ == "__main__":
-    _values = define(flags.FlagValues())
+def _model(argv: list[str]) -> list[str]:
+    """What --model names, before anything is done; none if `argv` is wrong."""
+    values = define(flags.FlagValues())
+    with contextlib.suppress(UsageError):
+        commandline.parse(values, argv)
+        return [values.model] if values.model else []
+    return []
+
+
+def command() -> NoReturn:
+    """Does what the words of the command line say."""
+    values = define(flags.FlagValues())
     commandline.run(
         "eval.report",
         "Evaluates a run or a model file on its test split; writes a report.",
-        _values,
-        lambda: main(_values),
+        values,
+        lambda: main(values),
     )
+
+
+if __name__ == "__main__":
+    foreign.supervised("eval.report", command, _model(sys.argv))

@@ -270,11 +270,11 @@ def _unfit(place: pathlib.Path, file: pathlib.Path, why: str = "") -> UsageError
 def _sha256(path: pathlib.Path) -> str:
     """Of a file, or over names and contents of all files of a directory."""
     if path.is_file():
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return manifests.sha256(path)
     digest = hashlib.sha256()
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
         digest.update(f"{file.relative_to(path)}\0".encode())
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+        digest.update(bytes.fromhex(manifests.sha256(file)))
     return digest.hexdigest()
 
 

@@ -8,12 +8,13 @@ import struct
 import numpy as np
 from ai_edge_litert import interpreter as litert
 
-from eval import engine, outputs, pixels, tflite_metadata
+from eval import engine, foreign, outputs, pixels, tflite_metadata
 from eval.engine import Kernels
 from eval.graph import Graph
 from eval.outputs import Output
 from eval.pixels import InputScaling, Pixels
 from eval.progress import Tick
+from trainer import files, memory
 from trainer.commandline import Failure, UsageError, first_line
 
 _SLICE = 64  # images a thread takes at once
@@ -55,6 +56,7 @@ class TfliteModel:
             UsageError: the file is damaged or not an image classifier.
         """
         self._content, self._path, self._kernels = _read(path), path, kernels
+        foreign.check(path, self._content, RESOLVERS[kernels].value)
         first = self._interpreter()
         ins, outs = first.get_input_details(), first.get_output_details()
         self._input, self._output = (
@@ -191,7 +193,7 @@ class TfliteModel:
 
 def _read(path: pathlib.Path) -> bytes:
     try:
-        return path.read_bytes()
+        return files.read_bytes(path, memory.free_bytes() // 8)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
 

@@ -16,6 +16,14 @@ from flatbuffers.table import Table
 from eval.pixels import Pixels
 
 _NAME = b"TFLITE_METADATA"
+_DAMAGE = (
+    IndexError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    struct.error,
+)
 _SUBGRAPHS, _INPUTS, _PROCESS_UNITS = 3, 2, 4  # ModelMetadata, SubGraph-, Tensor-
 _UNIT_TYPE, _UNIT, _NORMALIZATION = 0, 1, 1  # ProcessUnit's union and its first member
 _MEAN, _STD = 0, 1
@@ -35,7 +43,7 @@ def normalization(content: bytes) -> Pixels | None:
         table.Union(options, table.Offset(4 + 2 * _UNIT))
         mean, std = _floats(options, _MEAN), _floats(options, _STD)
         return Pixels(mean=mean, std=std) if mean and std else None
-    except (IndexError, ValueError, TypeError, struct.error):
+    except _DAMAGE:
         return None  # metadata describes; a file with damaged ones still runs
 
 
@@ -52,7 +60,7 @@ def labels_file(content: bytes) -> str | None:
             name = file.Offset(4)
             if name and _byte(file, _FILE_TYPE) == _AXIS_LABELS:
                 return file.String(file.Pos + name).decode()
-    except (IndexError, ValueError, TypeError, struct.error):
+    except _DAMAGE:
         pass  # as above
     return None
 

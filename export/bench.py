@@ -23,7 +23,7 @@ from export import artifact, saved_model, source, tflite
 from export.artifact import Artifact
 from export.scheme import Scheme, file_name, resolve
 from trainer import commandline, container, files
-from trainer.commandline import Failure
+from trainer.commandline import Failure, UsageError
 from trainer.progress import CONSOLE
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _row(opened: "Source", name: str, drop: float, kernels: Kernels) -> dict[str
             facts = _file(opened, name, drop, kernels)
         needs = _child("export.footprint", facts["path"], kernels.value)
         return {"format": name, **facts, **needs}
-    except (Failure, OSError, ValueError) as error:
+    except (Failure, UsageError, OSError, ValueError) as error:
         return {"format": name, "failed": " ".join(str(error).split())}
 
 
@@ -102,6 +102,12 @@ def _file(opened: "Source", name: str, drop: float, kernels: Kernels) -> dict[st
     elif made is None:
         scheme, io = resolve(False, Scheme(name), None)
         made = tflite.export(opened, tflite.Order(scheme, io, drop, kernels=kernels))
+    elif name != SAVED_MODEL:
+        from eval import foreign
+        from eval import tflite as opening
+
+        resolver = opening.RESOLVERS[kernels].value
+        foreign.check(made.path, made.path.read_bytes(), resolver)
     manifest = made.manifest
     kept = ("file", "bytes", "operators", "multiply_accumulates")
     facts = {key: manifest[key] for key in kept if key in manifest}
@@ -147,7 +153,12 @@ def _child(module: str, *arguments: str) -> dict[str, Any]:
             )  # fmt: skip
     except subprocess.SubprocessError as error:
         lines = str(getattr(error, "stderr", "") or error).strip().splitlines()
-        raise Failure(f"{module} failed: {lines[-1][:200]}") from error
+        reason = f"failed: {lines[-1][:200]}"
+        if (code := getattr(error, "returncode", 0)) < 0:
+            from eval import foreign
+
+            reason = f"was ended by {foreign.signal_name(-code)}: {arguments[-1]}"
+        raise Failure(f"{module} {reason}") from error
     return json.loads(done.stdout.splitlines()[-1])
 
 

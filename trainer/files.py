@@ -158,7 +158,15 @@ def read_json(path: pathlib.Path) -> Any:
         OSError: it is not there, or larger than JSON_BYTES.
         ValueError: it is no JSON.
     """
-    content = read_bytes(path, JSON_BYTES)
+    return parse_json(read_bytes(path, JSON_BYTES))
+
+
+def parse_json(content: bytes) -> Any:
+    """What `content` holds: finite numbers and whole characters.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
     try:
         found = json.loads(content, parse_constant=_finite, parse_float=_finite)
         if b"\\ud" in content.lower():  # half a character cannot be written again
