@@ -126,11 +126,11 @@ def gap(path) -> float:
     "words",
     [
         ["--model=resnet8"],
-        ["--model=resnet8", "--ema_decay=0.999"],
-        ["--model=resnet20", "--learning_rate=0.01"],
+        ["--model=resnet8", "--model_width=0.5", "--ema_decay=0.999"],
+        ["--model=resnet20", "--model_width=0.25"],
         ["--model=speednet", "--model_width=0.25", "--augment=crop"],
     ],
-    ids=lambda words: words[0].partition("=")[2] + "".join(words[1:2]),
+    ids=lambda words: words[0].partition("=")[2] + "".join(words[2:]),
 )
 def test_a_training_of_sixty_steps_is_worth_what_it_learnt(data_dir, tmp_path, words):
     where = [f"--data_dir={data_dir}", f"--run_dir={tmp_path / 'run'}"]
