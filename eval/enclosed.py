@@ -16,6 +16,7 @@ from typing import Any
 from eval import tflite_metadata
 from trainer import files
 from trainer.commandline import UsageError
+from trainer.printable import shortened
 
 LABELS, PROVENANCE = "labels.txt", "provenance.json"
 _DAMAGE = (
@@ -66,12 +67,26 @@ def said(path: pathlib.Path, beside: Mapping[str, Any]) -> dict[str, Any]:
                 " it, or remove that"
             )
     found = inside | dict(beside)
-    if names and found.get("labels") and names != list(map(str, found["labels"])):
+    noted = [one_line(str(label)).strip() for label in found.get("labels", [])]
+    while noted and not noted[-1]:  # as at the end of a file of lines
+        noted.pop()
+    if names and noted and names != noted:
         raise UsageError(
             f"{path} has labels inside, {_short(names)}, that its manifest"
             f" contradicts: {_short(found['labels'])};\none of them is of another file"
         )
-    return found | {"labels": names} if names else found
+    return found if noted or not names else found | {"labels": names}
+
+
+def one_line(label: str) -> str:
+    """`label` with what ends a line or a C string, anywhere, as a Python escape.
+
+    Python alone splits lines at eleven characters, U+2028 among them; a NUL ends a C
+    string. The manifest has every label as it is.
+    """
+    ends = "\0\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029"
+    coded = (ascii(char)[1:-1] if char in ends else char for char in label)
+    return "".join(coded)
 
 
 def _inside(path: pathlib.Path) -> tuple[dict[str, Any], list[str]]:
@@ -120,5 +135,5 @@ def _names(content: bytes | None) -> list[str]:
 
 
 def _short(value: Any) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
+    text = ", ".join(map(str, value)) if isinstance(value, list) else value
+    return shortened(text)

@@ -1,6 +1,7 @@
 """HTML pages that are one file each and ask no network for anything."""
 
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ import jinja2
 from eval import engine
 from trainer import pictures
 
+# Controls that HTML must not hold, and halves of characters: names may have them.
+_NO_HTML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
 
@@ -30,7 +33,8 @@ def render(template: str, **values: Any) -> bytes:
         name=name,
         engine=engine.words,
     )
-    return environment.get_template(template).render(values).encode()
+    page = environment.get_template(template).render(values)
+    return _NO_HTML.sub("\ufffd", page).encode()
 
 
 def percent(value: float | None, digits: int = 1) -> str:

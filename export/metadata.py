@@ -19,6 +19,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from eval.enclosed import one_line
 from export.scheme import Io, Scheme
 
 LABELS, PROVENANCE = "labels.txt", "provenance.json"
@@ -69,17 +70,6 @@ def write(content: bytes, description: Description, labels: Sequence[str]) -> by
     model.metadata = [*(model.metadata or []), entry]
     lines = (one_line(label) for label in labels)
     return _with_file(_packed(model), LABELS, "\n".join(lines) + "\n")
-
-
-def one_line(label: str) -> str:
-    """`label` with what ends a line or a C string, anywhere, as a Python escape.
-
-    Python alone splits lines at eleven characters, U+2028 among them; a NUL ends a C
-    string. The manifest has every label as it is.
-    """
-    ends = "\0\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029"
-    coded = (ascii(char)[1:-1] if char in ends else char for char in label)
-    return "".join(coded)
 
 
 def aligned(content: bytes) -> bytes:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from trainer.commandline import UsageError
+from trainer.printable import shortened
 
 if typing.TYPE_CHECKING:
     from trainer.datasets import Split
@@ -71,7 +72,7 @@ def remark(own: Sequence[str] | None, data: Sequence[str], who: str) -> str | No
 
 def _short(names: Sequence[str]) -> str:
     more = ", ..." if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    return ", ".join(map(shortened, names[:_SHOWN])) + more
 
 
 def _product(shape: Sequence[int]) -> str:

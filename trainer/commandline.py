@@ -26,6 +26,7 @@ from absl import app, flags
 
 from trainer import memory, storage, streams
 from trainer.contract import FAILED, INTERRUPTED, LOST, WRONG_USAGE
+from trainer.printable import printable
 from trainer.progress import CONSOLE
 
 UsageError = app.UsageError  # wrong usage, config or input: nothing was written
@@ -203,7 +204,7 @@ def _explain(name: str, message: str, values: flags.FlagValues) -> None:
     if asked or (values.is_parsed() and "debug" in values and values["debug"].value):
         traceback.print_exc()
     CONSOLE.close()
-    print(f"{name}: {message}", file=sys.stderr)
+    print(f"{name}: {printable(message)}", file=sys.stderr)
 
 
 def first_line(error: Exception) -> str:

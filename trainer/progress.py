@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import TextIO
 
 from trainer import streams
+from trainer.printable import printable
 
 EVERY_SECS = 5.0
 REDRAW_SECS = 0.1  # of the live line, while images are counted
@@ -67,7 +68,7 @@ class Progress:
     def say(self, message: str) -> None:
         """Prints a line that stays."""
         clear = "\r\x1b[K" if self._live else ""
-        self._write(f"{clear}{message}\n", self._now())
+        self._write(f"{clear}{printable(message)}\n", self._now())
         self._open = False
 
     def close(self) -> None:

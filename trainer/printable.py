@@ -1,0 +1,25 @@
+"""Text of other people on a terminal: names of classes, words of a damaged file."""
+
+import unicodedata
+
+# Controls, also of writing direction, line ends of Unicode, halves of characters.
+_ESCAPED = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def printable(text: str) -> str:
+    """`text` with what moves the cursor or hides letters as a Python escape.
+
+    Lines stay lines.
+    """
+    return "".join(
+        ascii(char)[1:-1]
+        if char != "\n" and unicodedata.category(char) in _ESCAPED
+        else char
+        for char in text
+    )
+
+
+def shortened(text: object, limit: int = 60) -> str:
+    """`text` as one line of at most about `limit` characters."""
+    line = printable(str(text)).replace("\n", "\\n")
+    return line if len(line) <= limit else f"{line[:limit]}..."
