@@ -18,6 +18,7 @@ from eval import scores, temperature
 from trainer import files, sampler
 from trainer.commandline import UsageError
 from trainer.datasets.split import Split
+from trainer.nested import misfit
 from trainer.runs import Run
 
 FILE = "calibration.json"
@@ -77,7 +78,8 @@ def of_run(
     if not fraction:
         return none("Uncalibrated: the run held no validation rows out.")
     split = train()
-    trained_on = (run.result() or {}).get("data_sha256", {}).get("train")
+    trained_on = (run.result() or {}).get("data_sha256")
+    trained_on = trained_on.get("train") if isinstance(trained_on, dict) else None
     if split.sha256 != trained_on:
         return none("Uncalibrated: the run's own training data was not found.")
     _, rows = sampler.validation_split(split.labels, fraction)
@@ -119,28 +121,32 @@ def _read(run: Run, weights_sha256: str) -> Calibration:
     return _calibration(run, noted, weights_sha256)
 
 
-def _unreadable(path: pathlib.Path, error: Exception) -> UsageError:
+def _unreadable(path: pathlib.Path, reason: object) -> UsageError:
     return UsageError(
-        f"{path} cannot be read ({error}); remove it to have it fitted again"
+        f"{path} cannot be read ({reason}); move it away to have it fitted again"
     )
 
 
 def _calibration(run: Run, noted: Any, weights_sha256: str) -> Calibration:
     """What the content of calibration.json says of these weights."""
     path = run.path / FILE
-    try:
-        value, rows = float(noted["temperature"]), int(noted["rows"])
-        own = noted["weights_sha256"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise _unreadable(path, error) from error
+    shape = {"temperature": float, "rows": int, "weights_sha256": str}
+    if not isinstance(noted, dict):
+        raise _unreadable(path, "it holds no object")
+    if wrong := misfit(noted, shape):
+        raise _unreadable(path, wrong)
+    value, rows, own = (noted[name] for name in shape)
     if own != weights_sha256:
         raise UsageError(
             f"{path} is of weights {own[:12]}, these are {weights_sha256[:12]};"
-            " remove it to have it fitted again"
+            " move it away to have it fitted again"
         )
     low, high = temperature.BOUNDS
     if not low <= value <= high:
-        raise UsageError(f"{path} has temperature {value}; limit: {low} to {high}")
+        raise UsageError(
+            f"{path} has temperature {value:.4g}; limit: {low} to {high};\nmove it"
+            " away to have it fitted again"
+        )
     return Calibration(
         State.CALIBRATED,
         value,

@@ -15,6 +15,7 @@ from trainer import files, pictures
 from trainer import tta as augmentation
 from trainer.choices import EvalTta
 from trainer.commandline import lost
+from trainer.nested import misfit
 
 PAGE, DATA = "report.html", "report.json"
 LISTED = 50  # classes with a row and bars of their own
@@ -167,6 +168,11 @@ def _noted(report: Mapping[str, Any], tta: EvalTta) -> list[str]:
     known = result.get("steps") == report["model"]["step"]
     if not (known and report["data"]["same_as_trained"]):
         return []
+    known = [member.value for member in EvalTta]
+    if misfit(result, {"test_accuracy": float}) or (
+        result.get("eval_tta", EvalTta.NONE.value) not in known
+    ):
+        return []  # a damaged result says nothing
     noted = EvalTta(result.get("eval_tta", EvalTta.NONE.value))
     said = f"The training itself noted {result['test_accuracy']:.2%}{noted.words}"
     if noted is not tta:

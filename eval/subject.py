@@ -16,6 +16,7 @@ from eval.predictors import Predictor
 from trainer import checkpoints, commandline, files, runs
 from trainer.commandline import UsageError
 from trainer.config import Config
+from trainer.nested import misfit
 from trainer.runs import Run
 
 
@@ -113,15 +114,18 @@ def _finish(run: Run) -> tuple[int | None, str]:
     result = run.result()
     if result is None:
         return None, ""
-    try:
-        if not result["finished"]:
-            return None, ""
-        return int(result["steps"]), str(result["weights_sha256"])
-    except (KeyError, TypeError, ValueError) as error:
+    wrong = misfit(result, {"finished": bool})
+    if wrong is None and not result["finished"]:
+        return None, ""
+    wrong = wrong or misfit(result, {"steps": int, "weights_sha256": str})
+    if wrong is None and not 0 <= result["steps"] < 10**12:
+        wrong = f"its steps are {result['steps']:.3g}"
+    if wrong is not None:
         raise UsageError(
-            f"{run.path / 'result.json'} is damaged ({error}); remove it and name a"
+            f"{run.path / 'result.json'} is damaged: {wrong}; move it away and name a"
             " step with --checkpoint"
-        ) from error
+        )
+    return result["steps"], result["weights_sha256"]
 
 
 def _checkpoint(run: Run, step: int) -> checkpoints.Checkpoint:

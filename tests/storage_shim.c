@@ -106,6 +106,7 @@ int open64(const char *path, int flags, ...) {
   va_end(rest);
   if (flags & O_CREAT) REFUSE("create", path);
   if (flags & O_APPEND) REFUSE("append", path);
+  if (!(flags & (O_ACCMODE | O_DIRECTORY | O_PATH))) REFUSE("read", path);
   return REAL(open64, path, flags, mode);
 }
 int open(const char *path, int flags, ...) {
@@ -115,5 +116,6 @@ int open(const char *path, int flags, ...) {
   va_end(rest);
   if (flags & O_CREAT) REFUSE("create", path);
   if (flags & O_APPEND) REFUSE("append", path);
+  if (!(flags & (O_ACCMODE | O_DIRECTORY | O_PATH))) REFUSE("read", path);
   return REAL(open, path, flags, mode);
 }

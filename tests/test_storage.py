@@ -11,11 +11,12 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from tests.conftest import ROOT, TINY, command, result
 from tests.test_runs import begin
-from trainer import commandline, storage
+from trainer import checkpoints, commandline, storage
 from trainer.commandline import Failure, Stopped, UsageError
 
 SHORT = [*TINY, "--train_steps=2", "--warmup_epochs=0"]
@@ -174,6 +175,34 @@ def test_exports_have_the_same_words_and_codes(failing, tmp_path, fault, code):
     assert done.stderr.count("\n") == (2 if code else 0), done.stderr
     assert left(tmp_path / "disk") == []
     assert folder.exists() == (code == 0)
+
+
+RESUME = """
+import pathlib, sys
+from absl import flags
+from trainer import checkpoints, commandline
+def main():
+    found = checkpoints.newest(pathlib.Path(sys.argv[1]), skipped=print)
+    print("step", found and found.step)
+commandline.parse = lambda *_: []
+commandline.run("trainer.x", "", flags.FlagValues(), main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(errno.EIO, 175, ""), (errno.ESTALE, 175, ""), (errno.EACCES, 0, "step None")],
+)
+def test_a_checkpoint_that_cannot_be_read_now_is_not_skipped(
+    failing, tmp_path, number, code, said
+):
+    """It would be trained again, and the good one removed as damaged."""
+    folder = tmp_path / "disk"
+    for step in (1, 2):
+        checkpoints.write(folder, {"a": np.zeros(3)}, {"step": step})
+    done = failing(["-c", RESUME, str(folder)], read=number)
+    assert done.returncode == code, done.stderr
+    assert said in done.stdout
 
 
 REPORT = """

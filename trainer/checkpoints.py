@@ -7,6 +7,7 @@ flushed, and renamed.
 """
 
 import dataclasses
+import errno
 import hashlib
 import io
 import json
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from trainer import arrays as packing
-from trainer import files, memory
+from trainer import files, memory, storage
 from trainer.commandline import UsageError
 from trainer.weights import raw, shipped, weights_sha256
 
@@ -107,6 +108,7 @@ def read(
     Raises:
         Damaged: with the reason; also if it says something else than `expected`.
         FileNotFoundError: there is nothing of that name.
+        OSError: the storage does not give it now.
         UsageError: it is whole, but larger than the memory that is free.
     """
     found = _read(path)
@@ -133,11 +135,17 @@ def _read(path: pathlib.Path) -> Checkpoint:
             raise Damaged(f"the folder's name does not fit its step {facts['step']}")
         arrays = packing.npz(_content(path / VARIABLES, facts["files"][VARIABLES]))
     except OSError as error:
+        if storage.meaning(error).passing and error.errno != errno.ENOENT:
+            raise  # skipped, it would be trained again and removed
         raise Damaged(f"{error.strerror or error}: {error.filename}") from error
-    except (KeyError, TypeError, AttributeError) as error:
-        raise Damaged(f"{MANIFEST} is not one of ours: {error}") from error
+    except KeyError as error:
+        raise Damaged(f"{MANIFEST} is not one of ours: it has no {error}") from error
+    except (TypeError, AttributeError) as error:
+        raise Damaged(f"{MANIFEST} is not one of ours") from error
+    except Damaged:
+        raise  # not from itself: who follows causes would follow them for ever
     except ValueError as error:
-        raise error if isinstance(error, Damaged) else Damaged(str(error)) from error
+        raise Damaged(str(error)) from error
     return Checkpoint(
         path=path,
         step=step,

@@ -6,6 +6,7 @@ refused when its Config differs.
 
 import dataclasses
 import math
+import typing
 from typing import Any
 
 from trainer.choices import (
@@ -17,7 +18,7 @@ from trainer.choices import (
     Schedule,
 )
 from trainer.limits import positive, require
-from trainer.nested import plain
+from trainer.nested import misfit, plain
 from trainer.teaching import TeacherConfig
 
 
@@ -261,25 +262,51 @@ class Config:
             ValueError: a field is missing, unknown or out of range.
         """
         try:
-            data, model, optim = (dict(fields[k]) for k in ("data", "model", "optim"))
-            rest = {
-                k: v for k, v in fields.items() if k not in ("data", "model", "optim")
-            }
-            data["augment"] = Augment(data["augment"])
-            if "flip" in data:  # runs before it had been thought of have none
-                data["flip"] = Flip(data["flip"])
-            if "activation" in model:
-                model["activation"] = Activation(model["activation"])
-            optim["name"] = OptimizerName(optim["name"])
-            optim["schedule"] = Schedule(optim["schedule"])
-            rest["precision"] = Precision(rest["precision"])
-            if rest.get("teacher") is not None:
-                rest["teacher"] = TeacherConfig(**rest["teacher"])
-            return cls(
-                data=DataConfig(**data),
-                model=ModelConfig(**model),
-                optim=OptimConfig(**optim),
-                **rest,
-            )
-        except (KeyError, TypeError) as error:
+            return cls._of(fields)
+        except ValueError as error:
             raise ValueError(f"not a config of this version: {error}") from error
+
+    @classmethod
+    def _of(cls, fields: dict[str, Any]) -> "Config":
+        kinds = {"data": dict, "model": dict, "optim": dict}
+        if wrong := misfit(fields, kinds | {"precision": str}):
+            raise ValueError(wrong)
+        data, model, optim = (dict(fields[k]) for k in kinds)
+        rest = {k: v for k, v in fields.items() if k not in kinds}
+        named = [(data, "augment", Augment), (optim, "name", OptimizerName)]
+        named += [(optim, "schedule", Schedule), (rest, "precision", Precision)]
+        for part, name, kind in named:
+            if wrong := misfit(part, {name: str}):
+                raise ValueError(wrong)
+            part[name] = kind(part[name])
+        if "flip" in data:  # runs before it had been thought of have none
+            data["flip"] = Flip(data["flip"])
+        if "activation" in model:
+            model["activation"] = Activation(model["activation"])
+        if rest.get("teacher") is not None:
+            if wrong := misfit(rest, {"teacher": dict}):
+                raise ValueError(wrong)
+            rest["teacher"] = _made(TeacherConfig, rest["teacher"])
+        return _made(
+            cls,
+            rest
+            | {
+                "data": _made(DataConfig, data),
+                "model": _made(ModelConfig, model),
+                "optim": _made(OptimConfig, optim),
+            },
+        )
+
+
+def _made(kind: type, fields: dict[str, Any]) -> Any:
+    """The dataclass `kind` of `fields`, which must be its own and of its types."""
+    shape = typing.get_type_hints(kind)
+    if unknown := fields.keys() - shape.keys():
+        raise ValueError(f"{sorted(unknown)[0]!r:.60} is no field of this version")
+    needed = [
+        f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING
+    ]
+    shape = {k: v for k, v in shape.items() if k in fields or k in needed}
+    if wrong := misfit(fields, shape):
+        raise ValueError(wrong)
+    return kind(**fields)

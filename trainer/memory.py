@@ -33,7 +33,9 @@ def addresses(limit: float) -> str | None:
 
 def lacking(error: BaseException | None) -> bool:
     """Whether `error`, or what it came from, says that there was no memory."""
-    while error is not None:
+    seen = set()
+    while error is not None and id(error) not in seen:  # an error may come from itself
+        seen.add(id(error))
         if isinstance(error, MemoryError):
             return True
         if isinstance(error, OSError) and not isinstance(error, ImportError):

@@ -65,6 +65,6 @@ def _step(line: bytes) -> int | None:
     """None if the line is damaged."""
     try:
         step = json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return step if type(step) is int else None

@@ -18,10 +18,20 @@ from trainer import files, storage
 from trainer.choices import EvalTta, Resume
 from trainer.commandline import UsageError, place, refused
 from trainer.config import Config
-from trainer.nested import differences, plain
+from trainer.nested import differences, misfit, plain
 from trainer.run_config import RunConfig
 
 LATEST = "latest"
+# What is told of result.json.
+_RESULT = {
+    "test_accuracy_interval": list,
+    "test_accuracy": float,
+    "test_images": int,
+    "data": str,
+    "steps": int,
+    "images_per_second": float,
+    "weights_sha256": str,
+}
 # Files that only the owner of a run writes.
 _OWNERS = ("config.json", "environment.json", "flags.txt", "metrics.jsonl")
 _OWNERS += ("result.json",)
@@ -55,7 +65,14 @@ class Run:
 
     def recorded(self) -> dict[str, Any]:
         """config.json: {"config": ..., "run": ..., "data": ...}."""
-        return self._json("config.json")
+        found = self._json("config.json")
+        parts = {name: dict for name in ("config", "run", "data") if name in found}
+        if wrong := misfit(found, parts):
+            raise UsageError(
+                f"{self.path / 'config.json'} is damaged: {wrong};\nrestore it, or "
+                "name another --run_dir"
+            )
+        return found
 
     def environment(self) -> dict[str, Any]:
         """environment.json: what the bits depend on besides Config and data."""
@@ -265,16 +282,18 @@ def make_latest(run: Run, say: Callable[[str], None] = print) -> None:
 def closing(run: Run, result: dict[str, Any]) -> str:
     """The last words: accuracy with interval, provenance, what to type next."""
     try:
+        if wrong := misfit(result, _RESULT):
+            raise ValueError(wrong)
         return _closing(run, result)
-    except (KeyError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise UsageError(
-            f"{run.path / 'result.json'} is not one of ours ({error}); remove it, and "
-            "the same command with --run_dir writes it again"
+            f"{run.path / 'result.json'} is not one of ours ({error});\nmove it away, "
+            "and the same command with --run_dir writes it again"
         ) from error
 
 
 def _closing(run: Run, result: dict[str, Any]) -> str:
-    low, high = result["test_accuracy_interval"]
+    low, high = map(float, result["test_accuracy_interval"])
     tta = EvalTta(result.get("eval_tta", "none"))  # runs before it was one have none
     used = result.get("test_split", "test")
     split = "" if used == "test" else f", its {used} split"
