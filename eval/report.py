@@ -175,7 +175,9 @@ def reading(values: flags.FlagValues) -> dict[str, Any]:
 def check_folder(path: pathlib.Path) -> None:
     """Raises UsageError unless files can be written in `path`, existing or not."""
     try:
-        storage.probe(path)  # root may write where it cannot
+        storage.probe(
+            path, folders=False, appends=False
+        )  # root may write where it cannot
     except OSError as error:
         what = f"the report cannot go to {path} (see --out_dir)"
         raise refused(what, error, restart=False) from error

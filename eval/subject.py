@@ -267,7 +267,7 @@ def _manifest(path: pathlib.Path) -> dict[str, Any]:
 def _unfit(place: pathlib.Path, file: pathlib.Path, why: str = "") -> UsageError:
     return UsageError(
         f"{place} is of another file than {file}{why}; put its own beside it, or "
-        "remove it to have the file evaluated as a foreign one"
+        "move it away to have the file evaluated as a foreign one"
     )
 
 

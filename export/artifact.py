@@ -21,7 +21,7 @@ from typing import Any
 
 from eval import engine
 from eval import manifest as manifests
-from trainer import files
+from trainer import files, storage
 from trainer.commandline import Stopped, lost, refused
 from trainer.contract import STOPS, stops
 
@@ -50,6 +50,15 @@ class Artifact:
             f"unlike the checkpoint; NLL {test['nll']:.4f}, ECE {test['ece']:.2%}"
             f"{computed}"
         )
+
+
+def check(folder: pathlib.Path, *, folders: bool = False) -> None:
+    """Raises UsageError unless an export can be written to `folder`; leaves nothing."""
+    try:
+        storage.probe(folder, folders=folders, appends=False)
+    except OSError as error:
+        what = f"the export cannot go to {folder}"
+        raise refused(what, error, restart=False) from error
 
 
 @contextlib.contextmanager

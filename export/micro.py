@@ -162,7 +162,7 @@ def main(values: flags.FlagValues) -> None:
             f"export.micro proves its output with the package {PACKAGE}, which is not "
             f"installed;\npip install {PACKAGE}"
         )
-    opened = source.open_source(values)
+    opened = source.open_source(values, folders=True)
     drop, kernels = values.max_accuracy_drop, tflite.kernels(values)
     made = export(opened, Scheme(values.scheme), drop, kernels)
     test, arena_bytes = made.manifest["test"], made.manifest["arena_bytes"]

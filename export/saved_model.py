@@ -104,7 +104,7 @@ def _facts() -> dict[str, Any]:
 
 def main(values: flags.FlagValues) -> None:
     """Exports one SavedModel and says where it is."""
-    print(export(source.open_source(values)).sentence())
+    print(export(source.open_source(values, folders=True)).sentence())
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import flags
 
+from export import artifact
 from trainer import quiet, runs
 from trainer.commandline import UsageError
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from export.parity import Exam
     from export.serving import Network
     from trainer.datasets import Split
+
+FOLDER = "export"  # in the run directory
 
 
 def define(values: flags.FlagValues) -> flags.FlagValues:
@@ -76,7 +79,7 @@ class Source:
     @property
     def folder(self):
         """Where exports of the run go."""
-        return self.run.path / "export"
+        return self.run.path / FOLDER
 
     @property
     def data(self) -> str:
@@ -108,14 +111,15 @@ class Source:
         }
 
 
-def open_source(values: flags.FlagValues) -> Source:
-    """The Source that parsed flags ask for.
+def open_source(values: flags.FlagValues, *, folders: bool = False) -> Source:
+    """The Source that parsed flags ask for; `folders`: what is made from it is one.
 
     Raises:
         UsageError: no such run, not finished, damaged, or its data cannot be had.
     """
     check(values)
     run = runs.find(values.run_dir)
+    artifact.check(run.path / FOLDER, folders=folders)
     with quiet.start_up():
         import trainer.datasets  # noqa: F401  registers our own data sets
         from eval import evaluation, report

@@ -107,6 +107,7 @@ def test_at_a_restart_what_passes_is_175(failing, tmp_path, fault, code):
     assert left(there) == []
 
 
+@pytest.mark.slow
 def test_folders_without_fsync_and_files_without_locks_do(failing, tmp_path):
     """As CIFS and Lustre are; also a data set is prepared there."""
     disk = tmp_path / "disk"
@@ -136,7 +137,7 @@ def test_what_comes_later_keeps_the_checkpoint_before(
     assert done.returncode == code, done.stderr
     assert os.strerror(number) in done.stderr
     assert [p.name for p in (run_dir / "checkpoints").iterdir()] == [when.name]
-    assert ("step 20" in done.stderr) == (code == 175)  # what passes is waited for
+    assert ("trying again later" in done.stderr) == (code == 175)
     done = failing([*words, f"--run_dir={run_dir}"])
     assert done.returncode == 0, done.stderr
     assert "resumed" in done.stderr
@@ -205,18 +206,25 @@ def test_a_checkpoint_that_cannot_be_read_now_is_not_skipped(
     assert said in done.stdout
 
 
-REPORT = """
-import pathlib, sys
-from eval import report
-report.check_folder(pathlib.Path(sys.argv[1]))
-"""
+CHECKS = {
+    "the report": ("rename_file", "from eval import report; report.check_folder(path)"),
+    "the export": (
+        "rename_folder",
+        "from export import artifact; artifact.check(path, folders=True)",
+    ),
+}
 
 
-def test_a_report_is_refused_before_anything_is_evaluated(failing, tmp_path):
-    words = ["-c", REPORT, str(tmp_path / "disk" / "report")]
+@pytest.mark.parametrize("what", CHECKS)
+def test_reports_and_exports_are_refused_before_their_work(failing, tmp_path, what):
+    path = tmp_path / "disk" / "a"
+    kind, check = CHECKS[what]
+    words = ["-c", f"import pathlib; path = pathlib.Path({str(path)!r}); {check}"]
     assert failing(words).returncode == 0
-    done = failing(words, rename_file=errno.EOPNOTSUPP)
-    assert "the report cannot go to" in done.stderr
+    assert failing(words, append=errno.EOPNOTSUPP).returncode == 0  # of no need there
+    done = failing(words, **{kind: errno.EOPNOTSUPP})
+    assert f"UsageError: {what} cannot go to" in done.stderr
+    assert "cannot rename a " in done.stderr
     assert list((tmp_path / "disk").iterdir()) == []
 
 

@@ -31,7 +31,13 @@ def shell(*words: str, tail: str, env=None) -> tuple[int, str]:
 SHORT = [*TINY, "--train_steps=2", "--warmup_epochs=0"]
 
 
-@pytest.mark.parametrize("tail", UNREAD.values(), ids=UNREAD)
+@pytest.mark.parametrize(
+    "tail",
+    [
+        pytest.param(tail, id=name, marks=[pytest.mark.slow] * (name == "full"))
+        for name, tail in UNREAD.items()
+    ],
+)
 def test_a_training_that_nobody_reads_is_finished(data_dir, tmp_path, tail):
     run_dir = tmp_path / "läufe"  # ASCII has no letter for it
     words = ["trainer.main", *SHORT, f"--data_dir={data_dir}", f"--run_dir={run_dir}"]

@@ -130,7 +130,7 @@ def open_regular(path: pathlib.Path, flags: int) -> int:
 
 
 def _odd(path: pathlib.Path) -> OSError:
-    text = "a link or no regular file; remove it"
+    text = "a link or no regular file; move it away"
     return OSError(errno.ELOOP, text, str(path))
 
 

@@ -72,7 +72,7 @@ def _choose(job: "Job") -> None:
             job.state.load(checkpoint.arrays, checkpoint.facts)
         except ValueError as error:
             raise UsageError(
-                f"{checkpoint.path} is not of this run: {error}; remove it"
+                f"{checkpoint.path} is not of this run: {error}; move it away"
             ) from error
         job.progress.say(f"resumed {job.run.path} after step {checkpoint.step}")
     elif job.run_config.resume is Resume.MUST:

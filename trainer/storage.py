@@ -100,10 +100,12 @@ def reason(error: OSError) -> str:
     return f"{said}: {error.filename}" if error.filename else said
 
 
-def probe(directory: pathlib.Path) -> None:
+def probe(
+    directory: pathlib.Path, *, folders: bool = True, appends: bool = True
+) -> None:
     """Does in `directory`, or above it if it is not there, what a run does.
 
-    Nothing is left.
+    Nothing is left. Reports need neither renamed `folders` nor what `appends`.
 
     Raises:
         OSError: one of them fails; it says which.
@@ -115,9 +117,12 @@ def probe(directory: pathlib.Path) -> None:
     doing = "make a folder"
     try:
         folder.mkdir()
-        for step, do in _trials(folder):
+        for step, do in _trials(folder, appends):
             doing = step
             do()
+        if folders:
+            doing = "rename a folder"
+            (folder / "inner").rename(folder / "renamed")
         doing = "remove a folder"
         files.delete(folder)
         if folder.exists():
@@ -129,14 +134,16 @@ def probe(directory: pathlib.Path) -> None:
         files.delete(folder)
 
 
-def _trials(folder: pathlib.Path) -> Iterator[tuple[str, Callable[[], object]]]:
+def _trials(
+    folder: pathlib.Path, appends: bool
+) -> Iterator[tuple[str, Callable[[], object]]]:
     """Each thing to try, in words and as a function, in an empty `folder`."""
     first, second, inner = folder / "first", folder / "second", folder / "inner"
     kept = []
 
     def create() -> None:
         kept.append(files.open_regular(first, os.O_CREAT | os.O_EXCL | os.O_RDWR))
-        _write(kept[0], b"#" * len(SAMPLE))
+        _write(kept[0], b"#" * len(SAMPLE) if appends else SAMPLE)
 
     def overwrite() -> None:  # as a lease is renewed, under its final name
         os.pwrite(kept[0], SAMPLE, 0)
@@ -152,14 +159,14 @@ def _trials(folder: pathlib.Path) -> Iterator[tuple[str, Callable[[], object]]]:
         yield "flush a file to disk (fsync)", lambda: os.fsync(kept[0])
         yield "write a file beside", lambda: files.write_new(second, b"")
         yield "rename a file over another", lambda: os.replace(first, second)
-        yield "write into a renamed file", overwrite
-        yield "append to a file and cut it", append
+        if appends:
+            yield "write into a renamed file", overwrite
+            yield "append to a file and cut it", append
         yield "read back what was written", lambda: _compare(second)
         yield "make a folder", inner.mkdir
         yield "rename a file into a folder", lambda: os.replace(second, inner / "a")
-        yield "rename a folder", lambda: os.rename(inner, folder / "renamed")
         yield "flush a folder to disk (fsync)", lambda: files.sync_directory(folder)
-        yield "remove a file", (folder / "renamed" / "a").unlink
+        yield "remove a file", (inner / "a").unlink
     finally:
         for descriptor in kept:
             os.close(descriptor)
