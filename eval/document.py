@@ -128,7 +128,7 @@ def exports(run: Run | None) -> list[dict[str, Any]]:
     for place in sorted(places):
         manifest = _json(place)
         tested = manifest.get("test") if isinstance(manifest, dict) else None
-        if _measured(tested):
+        if measured(tested):
             own = (
                 place.parent if place.name == "manifest.json" else place.with_suffix("")
             )
@@ -137,7 +137,7 @@ def exports(run: Run | None) -> list[dict[str, Any]]:
     return found
 
 
-def _measured(tested: Any) -> bool:
+def measured(tested: Any) -> bool:
     """Whether `tested` has all that is shown of an export, as finite numbers."""
     if not isinstance(tested, dict):
         return False

@@ -116,44 +116,39 @@ def _child(limit: int, resolver: int) -> NoReturn:
     resource.setrlimit(resource.RLIMIT_CPU, (SECS,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        reason = _failure(litert, content, resolver)
+        _ask(litert, content, resolver)
+        reason = None
     except MemoryError:
         os._exit(_MEMORY)
+    except Exception as error:  # noqa: BLE001  whatever such a file makes it raise
+        reason = first_line(error)
     os.write(1, json.dumps(reason).encode())
     os._exit(0)  # no destructor of the file's may speak last
 
 
-def _failure(litert: Any, content: bytes, resolver: int) -> str | None:
+def _ask(litert: Any, content: bytes, resolver: int) -> None:
     import numpy as np
 
-    try:
-        own = litert.Interpreter(
-            model_content=content,
-            num_threads=1,
-            experimental_op_resolver_type=litert.OpResolverType(resolver),
-        )
-        own.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        return first_line(error)
+    own = litert.Interpreter(
+        model_content=content,
+        num_threads=1,
+        experimental_op_resolver_type=litert.OpResolverType(resolver),
+    )
+    own.allocate_tensors()
     ins, outs = own.get_input_details(), own.get_output_details()
+    own._get_ops_details()
     if any(np.dtype(detail["dtype"]).kind not in "biuf" for detail in ins):
-        return None  # takes no pixels: whoever opens it will say so
+        return  # takes no pixels: whoever opens it will say so
     for pixels in (0, 255, np.random.default_rng(0)):
         for detail in ins:
             shape = tuple(detail["shape"])
-            drawn = (
-                pixels if isinstance(pixels, int) else pixels.integers(256, size=shape)
-            )
-            own.set_tensor(
-                detail["index"], np.full(shape, drawn).astype(detail["dtype"])
-            )
-        try:
-            own.invoke()
-        except (ValueError, RuntimeError) as error:
-            return first_line(error)
+            fixed = isinstance(pixels, int)
+            drawn = pixels if fixed else pixels.integers(256, size=shape)
+            values = np.full(shape, drawn).astype(detail["dtype"])
+            own.set_tensor(detail["index"], values)
+        own.invoke()
         for detail in outs:
             own.get_tensor(detail["index"])
-    return None
 
 
 # What ends a process that does what a damaged or evil file makes it do.

@@ -78,7 +78,8 @@ class TfliteModel:
         self._batch = int(self._input["shape"][0]) if batched else 1
         self._open = None in self.shape
         answer = self._output["shape"].tolist()
-        if len(self.shape) != 3 or int(np.prod(answer)) % self._batch:
+        sound = len(self.shape) == 3 and self._batch > 0
+        if not sound or int(np.prod(answer)) % self._batch:
             raise UsageError(
                 f"{self._path}: input {self._input['shape'].tolist()} and output"
                 f" {answer} are not those of an image classifier; images are"

@@ -34,6 +34,7 @@ FILE = "bench.json"
 CHECKPOINT, SAVED_MODEL = "checkpoint", "saved_model"
 FORMATS = (CHECKPOINT, SAVED_MODEL, *(scheme.value for scheme in Scheme))
 _CHILD_SECS = 600
+_TESTED = {"images", "flips", "accuracy_drop"}  # more of what a row has
 _COLUMNS = (
     ("format", "{format}"),
     ("accuracy (95 %)", "{accuracy:.2%} ({low:.1%}-{high:.1%})"),
@@ -116,6 +117,8 @@ def _file(opened: "Source", name: str, drop: float, kernels: Kernels) -> dict[st
 
 def _made_before(opened: "Source", name: str, kernels: Kernels) -> Artifact | None:
     """The newest whole artifact of these weights, data, temperature and kernels."""
+    from eval import document
+
     computed = {SAVED_MODEL: None}.get(name, kernels.value)
     if name == SAVED_MODEL:
         found = (opened.folder / SAVED_MODEL).glob("[0-9]*")
@@ -128,8 +131,16 @@ def _made_before(opened: "Source", name: str, kernels: Kernels) -> Artifact | No
     same = ("weights_sha256", "test_sha256", "temperature", "labels")
     for made in map(artifact.read, places):
         if made and all(made.manifest.get(key) == facts[key] for key in same):
-            test = made.manifest["test"]
-            same_engine = test.get("engine", {}).get("kernels") == computed
+            test = made.manifest.get("test")
+            if not document.measured(test) or not test.keys() >= _TESTED:
+                return None  # not one of ours
+            engine = test.get("engine")
+            if not isinstance(engine, dict) or not engine.keys() >= {
+                "name",
+                "delegate",
+            }:
+                return None
+            same_engine = engine.get("kernels") == computed
             asked = test["images"] == len(opened.exam.labels)
             return made if asked and same_engine else None
     return None
@@ -157,7 +168,7 @@ def _child(module: str, *arguments: str) -> dict[str, Any]:
         if (code := getattr(error, "returncode", 0)) < 0:
             from eval import foreign
 
-            reason = f"was ended by {foreign.signal_name(-code)}: {arguments[-1]}"
+            reason = f"was ended by {foreign.signal_name(-code)}: {named:.100}"
         raise Failure(f"{module} {reason}") from error
     return json.loads(done.stdout.splitlines()[-1])
 

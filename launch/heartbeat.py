@@ -5,9 +5,12 @@ The trainer replaces the file named by TRAINER_HEARTBEAT_FILE whenever it gets o
 """
 
 import dataclasses
+import os
 import pathlib
 
 from trainer.contract import read_sign
+
+_LARGEST = 1 << 20  # bytes of a sign, which has some hundred
 
 
 @dataclasses.dataclass
@@ -23,10 +26,16 @@ class Heartbeat:
     def read(self, now: float) -> None:
         """Looks again; a missing or half file is no change."""
         try:
-            content = self.path.read_bytes()
+            with open(self.path, "rb", opener=_at_once) as file:
+                content = file.read(_LARGEST) or b""
         except OSError:
             return
         found = read_sign(content)
         if found is not None and content != self._content:
             self._content, self.changed_secs = content, now
             self.step, self.phase = found["step"], found["phase"]
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Opens without waiting: a pipe may stand in the place of the file."""
+    return os.open(path, flags | os.O_NONBLOCK)

@@ -7,9 +7,9 @@ import pytest
 
 from eval import document, manifest
 from eval.engine import Kernels
-from export import artifact, bench, latency, tflite
+from export import artifact, bench, latency, source, tflite
 from export.scheme import Io, Scheme
-from tests import export_kit
+from tests import eval_kit, export_kit, forge_tflite
 from trainer import files
 from trainer.commandline import Failure
 
@@ -81,3 +81,23 @@ def test_every_format_has_a_row_and_a_failure_has_a_reason(capsys):
     shown = document.exports(export_kit.opened().run)
     assert {"model_float32.tflite"} <= {entry["file"] for entry in shown}
     assert artifact.read(folder / "model_float32.tflite") is not None
+
+
+def test_a_file_that_crashes_is_a_row_that_names_it(tmp_path):
+    words = f"--run_dir={export_kit.copied(tmp_path)}"
+    opened = source.open_source(export_kit.parsed(source.define, words))
+    made, final = tmp_path / "made", opened.folder / "model_float32.tflite"
+    opened.folder.mkdir()
+    plain = eval_kit.tflite(tmp_path / "plain.tflite").read_bytes()
+    test = dict.fromkeys(["accuracy", "nll", "ece", "agreement", "accuracy_drop"], 0.5)
+    test |= {"images": len(opened.exam.labels), "accuracy_interval": [0.4, 0.6]}
+    engine = {"name": "LiteRT", "delegate": None, "kernels": "xnnpack"}
+    test |= {"flips": 0, "engine": engine}
+    for odd in ([1], {"images": 3}, test | {"nll": "x"}, test | {"engine": [1]}):
+        made.write_bytes(plain)
+        artifact.publish_file(made, final, opened.facts() | {"test": odd})
+        assert bench._made_before(opened, "float32", Kernels.XNNPACK) is None
+    made.write_bytes(forge_tflite.edited(plain, 181))
+    artifact.publish_file(made, final, opened.facts() | {"test": test})
+    row = bench._row(opened, "float32", 0.01, Kernels.XNNPACK)
+    assert str(final) in row["failed"] and "SIGSEGV" in row["failed"]

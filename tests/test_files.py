@@ -7,6 +7,7 @@ import os
 import pytest
 
 from export import artifact
+from launch import heartbeat as watched
 from launch import logs
 from tests.test_architecture import SOURCES
 from trainer import files, heartbeat, journal, prepare, summaries
@@ -89,6 +90,20 @@ def test_a_log_of_a_worker(plant, tmp_path):
     (tmp_path / logs.RUN_MARK).write_text("{}")
     plant(tmp_path / "logs" / "worker.log")
     logs.Log(str(tmp_path), "worker", 1).write(b"line\n")
+
+
+def test_signs_that_are_pipes_make_nobody_wait(tmp_path):
+    sign = b'{"step": 3, "phase": "train"}'
+    for content, step in ((None, None), (sign + b" " * 2**21, 3), (sign, 3)):
+        path = tmp_path / f"{step}-{content and len(content)}.json"
+        path.write_bytes(content) if content else os.mkfifo(path)
+        seen = watched.Heartbeat(path, 0.0)
+        seen.read(1.0)
+        assert seen.step == step
+    os.mkfifo(tmp_path / "1.json")
+    peers = heartbeat.Heartbeat(None, 0, 1, 60)
+    peers._folder = tmp_path
+    assert peers._look(1) is None
 
 
 def test_the_lock_of_an_export(plant, tmp_path):

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from eval import foreign, tflite
 from tests import eval_kit, forge_tflite
-from tests.conftest import ROOT
+from tests.conftest import ROOT, command
 from trainer.commandline import UsageError
 
 CRASHING = (181, 212, 329)  # seeds that end a process with SIGSEGV
@@ -50,7 +50,7 @@ def test_a_file_that_would_end_the_process_is_named(plain, tmp_path):
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("change", [forge_tflite.edited, forge_tflite.flipped])
 def test_no_edited_file_does_more_than_be_named(plain, tmp_path, change):
-    for seed in range(300):
+    for seed in range(150):
         content = change(plain, 1000 + seed)
         opened(tmp_path / f"{seed}.tflite", content)
 
@@ -67,6 +67,31 @@ def test_a_command_names_it_and_exits_2(
     ended = eval_kit.command(monkeypatch, capfd, name, *words)
     assert ended.code == 2
     assert [line for line in ended.err if str(path) in line and "SIGSEGV" in line]
+    assert not (tmp_path / "o").exists()
+
+
+class Aborting(tf.Module):
+    """A SavedModel whose operator ends the process that asks it."""
+
+    @tf.function
+    def call(self, images):
+        with tf.control_dependencies([tf.raw_ops.Abort(error_msg="evil")]):
+            return {"answers": tf.reduce_mean(images, [1, 2]) + tf.zeros(10)}
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", ["report", "compare"])
+def test_a_saved_model_that_ends_the_process_is_named(name, tmp_path, data_dir):
+    path, module = tmp_path / "evil", Aborting()
+    spec = tf.TensorSpec([None, 32, 32, 3], tf.float32, name="images")
+    signature = module.call.get_concrete_function(spec)
+    tf.saved_model.save(module, str(path), {"serving_default": signature})
+    words = [f"--model={path}"] if name == "report" else [str(path), str(path)]
+    words += ["--dataset=digits", f"--data_dir={data_dir}", f"--out_dir={tmp_path}/o"]
+    done = command(f"eval.{name}", *words)
+    assert done.returncode == 2, done
+    last = done.stderr.splitlines()[-1]
+    assert str(path) in last and "SIGABRT" in last
     assert not (tmp_path / "o").exists()
 
 

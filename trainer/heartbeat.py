@@ -189,7 +189,7 @@ class Heartbeat:
         """The worker's last sign; None before its first."""
         content = b""
         with contextlib.suppress(OSError):
-            content = self._path(worker).read_bytes()
+            content = files.read_bytes(self._path(worker), files.JSON_BYTES)
         found = contract.read_sign(content)
         with self._lock:
             seen = self._seen.get(worker)
