@@ -14,7 +14,7 @@ from absl import flags
 
 from export import artifact, source
 from export.artifact import Artifact
-from trainer import commandline, quiet
+from trainer import commandline, quiet, storage
 
 if TYPE_CHECKING:
     from export.serving import Network
@@ -75,7 +75,7 @@ def write(network: "Network", names: tuple[str, ...], folder: pathlib.Path) -> N
     try:
         tf.saved_model.save(module, str(folder), signatures)
     except tf.errors.OpError as error:  # TensorFlow's wrapping of what the disk said
-        raise OSError(error.message.rsplit("; ", 1)[-1]) from error
+        raise storage.told(error.message.rsplit("; ", 1)[-1]) from error
 
 
 def _warm(opened: "Source") -> dict[str, dict[str, Any]]:

@@ -10,14 +10,18 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.conftest import ROOT, TINY, command, result
 from tests.test_runs import begin
 from trainer import checkpoints, commandline, storage
 from trainer.commandline import Failure, Stopped, UsageError
+from trainer.run_config import RunConfig
+from trainer.runs import Run
 
 SHORT = [*TINY, "--train_steps=2", "--warmup_epochs=0"]
 
@@ -204,6 +208,65 @@ def test_a_checkpoint_that_cannot_be_read_now_is_not_skipped(
     done = failing(["-c", RESUME, str(folder)], read=number)
     assert done.returncode == code, done.stderr
     assert said in done.stdout
+
+
+READS = """
+import pathlib, sys
+from absl import flags
+from trainer import commandline
+def main():
+    from trainer import datasets
+    builder = datasets.locate("digits", sys.argv[1])
+    pathlib.Path(sys.argv[2]).touch()
+    datasets.load(builder, "test")
+commandline.parse = lambda *_: []
+commandline.run("trainer.x", "", flags.FlagValues(), main)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(("number", "code"), [(errno.ESTALE, 175), (errno.EACCES, 2)])
+def test_data_that_cannot_be_read_now_is_not_called_damaged(
+    failing, data_dir, tmp_path, late, number, code
+):
+    """TFDS reads the description, TensorFlow, which words errors, the examples."""
+    data, when = tmp_path / "disk" / "data", tmp_path / "when"
+    shutil.copytree(data_dir, data)
+    words = ["-c", READS, str(data), str(when)]
+    done = failing(words, when if late else None, read=number)
+    assert done.returncode == code, done.stderr
+    assert os.strerror(number) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_room_for_checkpoints_is_2_in_a_new_run_and_175_at_a_restart(tmp_path):
+    from trainer import job as jobs
+
+    weights = types.SimpleNamespace(variables=lambda: {"a": tf.Variable([0.0])})
+
+    def check(**given) -> None:
+        asked = RunConfig(keep_checkpoints=10**15, **given)
+        run = Run(tmp_path / "run")
+        jobs._check_space(
+            types.SimpleNamespace(run=run, run_config=asked, state=weights)
+        )
+
+    with pytest.raises(UsageError, match="--keep_checkpoints"):
+        check()
+    begin(tmp_path / "run")
+    with pytest.raises(Stopped, match="make room and restart") as stopped:
+        check()
+    assert stopped.value.code == 175
+    with pytest.raises(UsageError, match="--keep_checkpoints"):
+        check(dry_run=True)
+
+
+def test_words_of_tensorflow_are_errors_of_the_system():
+    with pytest.raises(tf.errors.OpError) as raised:
+        tf.io.write_file("/dev/full", "x" * 10**6)
+    assert storage.told(raised.value.message).errno == errno.ENOSPC
+    assert storage.told("something else").errno is None
 
 
 CHECKS = {

@@ -27,7 +27,7 @@ def killed(path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     done = subprocess.run([sys.executable, "-c", KILLED, path], cwd=ROOT)
     assert done.returncode == -signal.SIGKILL
-    assert len(hidden(path.parent)) == 1
+    assert [name for name in hidden(path.parent) if name.startswith(f".{path.name}.")]
 
 
 def hidden(folder) -> list[str]:

@@ -7,7 +7,6 @@ flushed, and renamed.
 """
 
 import dataclasses
-import errno
 import hashlib
 import io
 import json
@@ -135,7 +134,7 @@ def _read(path: pathlib.Path) -> Checkpoint:
             raise Damaged(f"the folder's name does not fit its step {facts['step']}")
         arrays = packing.npz(_content(path / VARIABLES, facts["files"][VARIABLES]))
     except OSError as error:
-        if storage.meaning(error).passing and error.errno != errno.ENOENT:
+        if storage.away(error):
             raise  # skipped, it would be trained again and removed
         raise Damaged(f"{error.strerror or error}: {error.filename}") from error
     except KeyError as error:

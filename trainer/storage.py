@@ -100,6 +100,30 @@ def reason(error: OSError) -> str:
     return f"{said}: {error.filename}" if error.filename else said
 
 
+def told(message: str) -> OSError:
+    """The error of the system that a library tells of in words, as TensorFlow does."""
+    for number in TABLE:
+        if os.strerror(number) in message:
+            return OSError(number, message)
+    return OSError(message)
+
+
+def behind(error: BaseException | None) -> OSError | None:
+    """The error of the system that `error`, which a library raised, came from."""
+    found, seen = None, set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, OSError) and error.errno in TABLE:
+            found = error
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def away(error: OSError) -> bool:
+    """Whether what is there, or was, cannot be read now and can be read again."""
+    return meaning(error).passing and error.errno != errno.ENOENT
+
+
 def probe(
     directory: pathlib.Path, *, folders: bool = True, appends: bool = True
 ) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from trainer import commandline, memory
-from trainer.commandline import UsageError, first_line
+from trainer import commandline, memory, storage
+from trainer.commandline import UsageError, first_line, lost
 from trainer.progress import CONSOLE, Tick
 
 BATCH = 500  # examples fetched from TFDS at a time
@@ -54,9 +54,13 @@ def locate(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
             "or use --dataset=digits, which needs no download"
         ) from error
     except Exception as error:  # noqa: BLE001  JSON, protobuf, import, file errors
+        cause = storage.behind(error)
+        if cause is not None and storage.away(cause):
+            raise lost(f"--data_dir={data_dir} cannot be read", cause) from error
+        why = f" ({storage.reason(cause)})" if cause else ""
         raise UsageError(
             f"--dataset={name} in --data_dir={data_dir} cannot be opened: "
-            f"{first_line(error)}"
+            f"{first_line(error)}{why}"
         ) from error
 
 
@@ -66,6 +70,7 @@ def load(builder: tfds.core.DatasetBuilder, which: str) -> Split:
     A data set without "test" is tested on its "validation" split.
 
     Raises:
+        Stopped: with 175, the storage does not give it now.
         UsageError: not a data set for image classification, images of several sizes, a
             damaged file, or more bytes than there is memory for.
     """
@@ -79,9 +84,14 @@ def load(builder: tfds.core.DatasetBuilder, which: str) -> Split:
     except (tf.errors.OpError, OSError, ValueError) as error:
         if isinstance(error, UsageError):
             raise
+        what = f"split {split} of {builder.info.full_name} in {builder.data_dir} cannot"
+        if isinstance(error, tf.errors.OpError | OSError):
+            said = storage.told(first_line(error))
+            if storage.away(said):
+                raise lost(f"{what} be read", said) from error
         raise UsageError(
-            f"split {split} of {builder.info.full_name} in {builder.data_dir} cannot "
-            f"be read: {first_line(error)};\nprepare it again in an empty --data_dir"
+            f"{what} be read: {first_line(error)};\nprepare it again in an empty "
+            "--data_dir"
         ) from error
 
 
