@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from eval import scores, temperature
+from eval import leakage, scores, temperature
 from trainer import files, sampler
 from trainer.commandline import UsageError
 from trainer.datasets.split import Split
@@ -22,7 +22,7 @@ from trainer.nested import misfit
 from trainer.runs import Run
 
 FILE = "calibration.json"
-VERSION = 1
+VERSION = 2  # 1 took a temperature from any rows, also from all right ones
 
 
 class State(enum.Enum):
@@ -62,18 +62,20 @@ def of_run(
     weights_sha256: str,
     predict: Callable[[np.ndarray], np.ndarray],
     train: Callable[[], Split],
+    test: Split,
 ) -> Calibration:
     """The calibration of a finished run's weights; writes calibration.json if missing.
 
     Args:
         predict: probabilities [N, C] of images uint8 [N, H, W, C].
         train: loads the training split; called only if there is something to fit.
+        test: what the run is judged by; no row that is one of its images is fitted on.
 
     Raises:
         UsageError: calibration.json is damaged or of other weights.
     """
-    if (run.path / FILE).exists():
-        return _read(run, weights_sha256)
+    if (run.path / FILE).exists() and (noted := _read(run)).get("version") != 1:
+        return _calibration(run, noted, weights_sha256)
     fraction = run.config().data.validation_fraction
     if not fraction:
         return none("Uncalibrated: the run held no validation rows out.")
@@ -83,6 +85,10 @@ def of_run(
     if split.sha256 != trained_on:
         return none("Uncalibrated: the run's own training data was not found.")
     _, rows = sampler.validation_split(split.labels, fraction)
+    seen = leakage.test_images(split, test)
+    if leaked := leakage.found(seen):
+        return none(f"Uncalibrated: {leaked}.")
+    rows = rows[~seen[rows]]
     if not len(rows):
         return none("Uncalibrated: the run held no validation rows out.")
     known = {"weights_sha256": weights_sha256, "train_sha256": split.sha256}
@@ -98,12 +104,21 @@ def of_run(
 def _fit(
     probabilities: np.ndarray, labels: np.ndarray, rows: np.ndarray
 ) -> dict[str, Any]:
-    """The temperature, and on which `rows` of the training split it was found."""
+    """The temperature, and on which `rows` of the training split it was found.
+
+    It is None, and "why" says so, where the rows do not tell one.
+    """
     value = temperature.fit(probabilities, labels)
-    softened = temperature.soften(probabilities, value)
+    doubt = temperature.doubt(probabilities, labels, value)
+    softened = temperature.soften(probabilities, 1.0 if doubt else value)
+    state = State.UNCALIBRATED if doubt else State.CALIBRATED
+    fitted = f"Temperature {value:.4g}, fitted on the run's {len(rows):,} validation"
     return {
-        "temperature": value,
+        "state": state.value,
+        "temperature": None if doubt else value,
+        "why": f"Uncalibrated: {doubt}." if doubt else f"{fitted} rows.",
         "rows": len(rows),
+        "wrong": int((~scores.correct(probabilities, labels)).sum()),
         "rows_sha256": hashlib.sha256(rows.astype("<i4").tobytes()).hexdigest(),
         "nll": {
             "before": scores.nll(probabilities, labels),
@@ -112,13 +127,15 @@ def _fit(
     }
 
 
-def _read(run: Run, weights_sha256: str) -> Calibration:
+def _read(run: Run) -> dict[str, Any]:
     path = run.path / FILE
     try:
         noted = files.read_json(path)
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
-    return _calibration(run, noted, weights_sha256)
+    if not isinstance(noted, dict):
+        raise _unreadable(path, "it holds no object")
+    return noted
 
 
 def _unreadable(path: pathlib.Path, reason: object) -> UsageError:
@@ -127,20 +144,21 @@ def _unreadable(path: pathlib.Path, reason: object) -> UsageError:
     )
 
 
-def _calibration(run: Run, noted: Any, weights_sha256: str) -> Calibration:
+def _calibration(run: Run, noted: dict[str, Any], weights_sha256: str) -> Calibration:
     """What the content of calibration.json says of these weights."""
     path = run.path / FILE
-    shape = {"temperature": float, "rows": int, "weights_sha256": str}
-    if not isinstance(noted, dict):
-        raise _unreadable(path, "it holds no object")
-    if wrong := misfit(noted, shape):
+    shape = {"temperature": float | None, "weights_sha256": str}
+    if wrong := misfit(noted, shape | {"why": str, "rows": int}):
         raise _unreadable(path, wrong)
-    value, rows, own = (noted[name] for name in shape)
+    value, own = (noted[name] for name in shape)
+    why, rows = noted["why"], noted["rows"]
     if own != weights_sha256:
         raise UsageError(
             f"{path} is of weights {own[:12]}, these are {weights_sha256[:12]};"
             " move it away to have it fitted again"
         )
+    if value is None:
+        return none(why)
     low, high = temperature.BOUNDS
     if not low <= value <= high:
         raise UsageError(

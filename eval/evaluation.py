@@ -140,14 +140,17 @@ def evaluate(
         predictor=predictor,
         dataset=builder.info.full_name,
         split=split,
-        calibration=_calibration(subject, predictor, builder),
+        calibration=_calibration(subject, predictor, builder, split),
         probabilities=probabilities,
         floor=predictor.floor,
     )
 
 
 def _calibration(
-    subject: Subject, predictor: Predictor, builder: "tfds.core.DatasetBuilder"
+    subject: Subject,
+    predictor: Predictor,
+    builder: "tfds.core.DatasetBuilder",
+    test: Split,
 ) -> Calibration:
     if predictor.tta is not EvalTta.NONE:
         return calibration.none(
@@ -163,4 +166,5 @@ def _calibration(
         subject.facts["sha256"],
         predictor.counted("calibration"),
         lambda: split_of(builder, "train"),
+        test,
     )

@@ -211,10 +211,10 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 def verdict(found: list[dict[str, Any]], limit: float) -> None:
     """Raises Failure for rows that failed or lose more accuracy than `limit`."""
+    from export import parity
+
     missed = [
-        row["format"]
-        for row in found
-        if "failed" in row or row["accuracy_drop"] > limit + 1e-12
+        row["format"] for row in found if "failed" in row or parity.drops(row, limit)
     ]
     if missed:
         raise Failure(

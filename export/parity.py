@@ -4,6 +4,7 @@ A gate accepts or refuses one file; it never chooses between models.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from export.scheme import Scheme
 from trainer.commandline import Failure
 
 _FLOAT16_FLIPS = 0.002  # share of images that may change class
+AGREEMENT = 0.9  # of dynamic, int8 and int16x8; trained networks have 0.97 and more
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,10 +42,20 @@ class Exam:
 
 @dataclasses.dataclass(frozen=True)
 class Gate:
-    """What a file may lose against its checkpoint; None is not asked."""
+    """What a file may lose against its checkpoint; None is not asked.
 
-    flips: float | None = None  # share of images that change class
+    Attributes:
+        flips: share of images that may change class, counted as they are.
+        accuracy_drop: counted where its 95 % interval lies above 0: one image lost of
+            60 is a drop of 1.7 points and no sign of anything.
+        agreement: share of answers that must be the checkpoint's; missed where the
+            whole 95 % interval lies below. A network that has learnt little keeps its
+            accuracy whatever becomes of its answers.
+    """
+
+    flips: float | None = None
     accuracy_drop: float | None = None
+    agreement: float | None = None
 
     @classmethod
     def of(cls, scheme: Scheme | None, accuracy_drop: float) -> "Gate":
@@ -54,7 +66,7 @@ class Gate:
             case Scheme.FLOAT16:
                 return cls(flips=_FLOAT16_FLIPS)
             case _:
-                return cls(accuracy_drop=accuracy_drop)
+                return cls(accuracy_drop=accuracy_drop, agreement=AGREEMENT)
 
     def check(self, test: dict[str, Any]) -> None:
         """Raises Failure, with what was measured, unless `test` passes."""
@@ -64,13 +76,29 @@ class Gate:
                 f"{test['flips']} of {images:,} images change class against the "
                 f"checkpoint, limit: {int(limit * images)}; nothing was kept"
             )
-        limit, drop = self.accuracy_drop, test["accuracy_drop"]
-        if limit is not None and drop > limit + 1e-12:
+        if self.accuracy_drop is not None and drops(test, self.accuracy_drop):
+            low, high = test["accuracy_drop_interval"]
             raise Failure(
-                f"accuracy drops by {drop:.4f} to {test['accuracy']:.4f}, limit: "
-                f"{limit} (--max_accuracy_drop); nothing was kept;\na large drop of an "
-                "integer file means calibration images unlike the test images"
+                f"accuracy drops by {test['accuracy_drop']:.4f} (95 %: {low:.4f} to "
+                f"{high:.4f}) to {test['accuracy']:.4f} on {images:,} images, limit: "
+                f"{self.accuracy_drop} (--max_accuracy_drop); nothing was kept;\na"
+                " large drop of an integer file means calibration images unlike the"
+                " test images"
             )
+        low, high = test["agreement_interval"]
+        if self.agreement is not None and high < self.agreement:
+            raise Failure(
+                f"{test['agreement']:.2%} (95 %: {low:.2%} to {high:.2%}) of answers "
+                f"are the checkpoint's, limit: {self.agreement:.0%}; nothing was kept;"
+                "\na network that has learnt little has no answers to keep: train it "
+                "longer, or export --scheme=float16"
+            )
+
+
+def drops(test: Mapping[str, Any], limit: float) -> bool:
+    """Whether accuracy falls by more than `limit`, and not by chance."""
+    above = test["accuracy_drop"] > limit + 1e-12
+    return above and test["accuracy_drop_interval"][0] > 0
 
 
 def measure(exam: Exam, predictor: Predictor, what: str) -> dict[str, Any]:
@@ -106,7 +134,9 @@ def compare(exam: Exam, answers: np.ndarray, floor: float) -> dict[str, Any]:
         "sampled": exam.sampled,
         **_quality(answers, labels, floor),
         "accuracy_drop": int(theirs.sum() - right.sum()) / len(labels),
+        "accuracy_drop_interval": significance.paired_difference(theirs, right),
         "agreement": 1 - flips / len(labels),
+        "agreement_interval": scores.interval(len(labels) - flips, len(labels)),
         "flips": flips,
         "ties": scores.ties(answers),
         "largest_difference": float(np.abs(answers - reference).max()),

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eval import leakage
 from trainer import sampler
+from trainer.commandline import UsageError
 
 if TYPE_CHECKING:
     from trainer.datasets import Split
@@ -33,10 +35,29 @@ class Representative:
 
     @classmethod
     def of(
-        cls, train: "Split", *, validation_fraction: float, count: int = IMAGES
+        cls,
+        train: "Split",
+        test: "Split",
+        *,
+        validation_fraction: float,
+        count: int = IMAGES,
     ) -> "Representative":
-        """At most `count` images of `train` outside its validation rows, stratified."""
+        """At most `count` images of `train` outside its validation rows, stratified.
+
+        Raises:
+            UsageError: `train` holds images of `test`; a few that happen to be equal
+                are left out.
+        """
         learnt, _ = sampler.validation_split(train.labels, validation_fraction)
+        seen = leakage.test_images(train, test)
+        leaked = leakage.found(seen)
+        learnt = learnt[~seen[learnt]]
+        if leaked or not len(learnt):
+            raise UsageError(
+                f"{leaked or 'no training image is left'}: ranges set by them would "
+                "prove nothing;\nname a data set with --data_dir whose test images "
+                "were held out, or export a scheme that needs no calibration images"
+            )
         rows = stratified(train.labels, learnt, count)
         images = train.images[rows].copy()
         images[0].flat[:2] = (0, 255)

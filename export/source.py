@@ -66,6 +66,7 @@ class Source:
         builder: of its data set.
         exam: what exported files are asked.
         calibration: the run's temperature, or why there is none.
+        test: the whole test split.
     """
 
     run: runs.Run
@@ -88,8 +89,20 @@ class Source:
         return noted or self.builder.info.full_name
 
     def train(self) -> "Split":
-        """The training split, with the run's own names and numbers of classes."""
-        return _split(self.builder, "train", self.subject)
+        """The training split, with the run's own names and numbers of classes.
+
+        Raises:
+            UsageError: it is not the one that the run learnt from.
+        """
+        split = _split(self.builder, "train", self.subject)
+        own = self.subject.trained_on.get("train")
+        if own not in (None, split.sha256) and own != split.digest():
+            raise UsageError(
+                f"the training images in {self.builder.data_dir} are not the run's own"
+                f" (SHA-256 {split.sha256[:12]}, not {own[:12]}), and calibration"
+                " images come from them;\nname the run's own data with --data_dir"
+            )
+        return split
 
     def facts(self) -> dict[str, Any]:
         """What every manifest of this run says."""
@@ -135,7 +148,7 @@ def open_source(values: flags.FlagValues, *, folders: bool = False) -> Source:
     with quiet.start_up("reading the checkpoint"):
         predictor = evaluation.opened(subject, test)
     report.tell(evaluation.remarks(subject, predictor, plain, builder.info.full_name))
-    calibration = _calibration(run, subject, predictor, builder, values.calibrate)
+    calibration = _calibration(subject, predictor, builder, test, values.calibrate)
     temperature = calibration.temperature or 1.0
     return Source(
         run=run,
@@ -167,16 +180,17 @@ def _stay_on_cpu() -> None:
             tf.config.set_visible_devices([], "GPU")
 
 
-def _calibration(run, subject, predictor, builder, wanted: bool) -> "Calibration":
+def _calibration(subject, predictor, builder, test, wanted: bool) -> "Calibration":
     from eval import calibration
 
     if not wanted:
         return calibration.none("Exported with --nocalibrate.")
     return calibration.of_run(
-        run,
+        subject.run,
         subject.facts["sha256"],
         predictor.counted("calibration"),
         lambda: _split(builder, "train", subject),
+        test,
     )
 
 

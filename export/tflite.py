@@ -131,7 +131,10 @@ def representative(opened: "Source", wanted: Order) -> Representative | None:
         return None
     fraction = opened.run.config().data.validation_fraction
     return Representative.of(
-        opened.train(), validation_fraction=fraction, count=wanted.calibration_images
+        opened.train(),
+        opened.test,
+        validation_fraction=fraction,
+        count=wanted.calibration_images,
     )
 
 

@@ -1,5 +1,6 @@
 """A report says what was measured, is whole, and asks no network for anything."""
 
+import dataclasses
 import json
 import pathlib
 import re
@@ -66,7 +67,8 @@ def check_page(page: str) -> None:
     assert page.count("<svg ") == 5
 
 
-def test_the_temperature_is_fitted_once_and_then_read(command, run):
+def test_the_temperature_is_fitted_once_and_then_read(command, data_dir, tmp_path):
+    run = eval_kit.make_run(tmp_path / "taught", data_dir, taught=True).path
     command(f"--run_dir={run}")
     before = eval_kit.tree(run / "report")
     path = run / calibration.FILE
@@ -83,6 +85,42 @@ def test_the_temperature_is_fitted_once_and_then_read(command, run):
     after = eval_kit.tree(run / "report")
     assert before.keys() == after.keys()
     assert before["predictions.npz"] == after["predictions.npz"]
+
+
+def test_a_temperature_that_the_rows_do_not_tell_is_none_everywhere(command, run):
+    """The network is random: no temperature makes it know what it says."""
+    for _ in range(2):  # fitted, then read
+        assert "uncalibrated" in command(f"--run_dir={run}").out
+        report, _, page = read(run)
+        noted = json.loads((run / calibration.FILE).read_text())
+        assert noted["state"] == report["calibration"]["state"] == "uncalibrated"
+        assert noted["temperature"] is report["calibrated"] is None
+        assert noted["nll"]["after"] == noted["nll"]["before"]
+        assert noted["why"] == report["calibration"]["why"]
+        assert noted["why"].startswith("Uncalibrated: ") and noted["why"] in page
+
+
+def test_a_temperature_of_the_first_version_is_fitted_again(command, run):
+    path = run / calibration.FILE
+    path.write_text('{"version": 1, "temperature": 0.05, "rows": 30}')
+    assert command(f"--run_dir={run}").code == 0
+    assert json.loads(path.read_text())["temperature"] is None
+
+
+def test_no_temperature_is_fitted_on_test_images(data_dir, tmp_path):
+    """A run whose training split was mixed with its test split."""
+    run = eval_kit.make_run(tmp_path / "mixed", data_dir, taught=True)
+    builder = datasets.locate("digits", str(data_dir))
+    train, test = (datasets.load(builder, name) for name in ("train", "test"))
+    judge = dataclasses.replace(test, images=train.images[:360])
+    found = calibration.of_run(
+        run, run.result()["weights_sha256"], None, lambda: train, judge
+    )
+    assert found.state is calibration.State.UNCALIBRATED
+    assert (
+        found.why == "Uncalibrated: 360 of the 1,437 training images are test images."
+    )
+    assert not (run.path / calibration.FILE).exists()
 
 
 def test_without_validation_rows_everything_says_uncalibrated(

@@ -42,3 +42,27 @@ def test_the_bootstrap_interval_is_the_normal_one_for_many_rows():
     low, high = significance.paired_bootstrap(first, second)["interval"]
     assert low == pytest.approx(difference.mean() - half, abs=0.1 * half)
     assert high == pytest.approx(difference.mean() + half, abs=0.1 * half)
+
+
+@pytest.mark.parametrize(
+    ("counts", "interval"),
+    [  # Newcombe 1998, table II, method 10
+        ((36, 12, 2, 0), (0.0569, 0.3404)),
+        ((0, 0, 0, 50), (-0.0713, 0.0713)),
+    ],
+)
+def test_the_paired_difference_is_newcombes(counts, interval):
+    found = significance.paired_difference(*rights(*counts))
+    assert found == pytest.approx(interval, abs=6e-4)
+
+
+def test_the_paired_difference_covers_also_few_rows():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(400):
+        both = rng.random(60) < 0.9
+        first = both | (rng.random(60) < 0.2)
+        second = both | (rng.random(60) < 0.2)
+        low, high = significance.paired_difference(first, second)
+        covered += low <= 0 <= high
+    assert covered >= 0.93 * 400

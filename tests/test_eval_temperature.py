@@ -51,6 +51,44 @@ def test_softening_equals_dividing_the_logits():
     np.testing.assert_allclose(ours, special.softmax(logits / 1.7, axis=1))
 
 
+def answers(right: int, wrong: int, sure: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
+    """Equally sure answers of three classes, so many of them right."""
+    labels = np.arange(right + wrong) % 3
+    said = np.r_[labels[:right], (labels[right:] + 1) % 3]
+    return np.eye(3)[said] * (sure - (1 - sure) / 2) + (1 - sure) / 2, labels
+
+
+def doubt(probabilities, labels) -> str | None:
+    return temperature.doubt(
+        probabilities, labels, temperature.fit(probabilities, labels)
+    )
+
+
 def test_a_perfect_model_ends_at_the_bound():
-    labels = np.arange(30) % 3
-    assert temperature.fit(np.eye(3)[labels] * 0.9 + 0.03, labels) < 0.1
+    assert temperature.fit(*answers(30, 0)) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [(30, 0), (5000, 0), (30, 1), (140, 9), (0, 30), (9, 300), (1, 1)],
+)
+def test_rows_of_one_kind_tell_no_temperature(right, wrong):
+    found = doubt(*answers(right, wrong))
+    assert found.startswith(f"{min(right, wrong)} of {right + wrong:,} validation rows")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"), [(30, 10), (142, 14), (14, 142), (5000, 10)]
+)
+def test_enough_rows_of_both_kinds_do(right, wrong):
+    assert doubt(*answers(right, wrong)) is None or right < wrong
+
+
+@pytest.mark.parametrize("sure", [0.36, 0.99])
+def test_an_optimum_at_a_bound_is_none(sure):
+    """Answers that say nothing about the label: the flatter the better."""
+    labels = np.arange(300) % 3
+    told = np.roll(labels, 1)  # always the wrong one, or a third of the time right
+    told[:100] = labels[:100]
+    probabilities = np.eye(3)[told] * (sure - (1 - sure) / 2) + (1 - sure) / 2
+    assert doubt(probabilities, labels).startswith("no temperature within 0.05 to 20")

@@ -31,7 +31,12 @@ def test_quantiles_are_of_single_calls():
 
 
 def row(name: str, drop: float = 0.0) -> dict:
-    return {"format": name, "accuracy_drop": drop}
+    interval = [drop / 2, 2 * drop]
+    return {
+        "format": name,
+        "accuracy_drop": drop,
+        "accuracy_drop_interval": interval,
+    }
 
 
 def test_the_gate_names_what_missed_it():

@@ -68,14 +68,57 @@ def compare_many(flips: int):
     return compare(asked, flipped(asked, list(range(flips))), 1e-30)
 
 
+def losing(images: int, lost: int) -> dict:
+    """The test of a file that gets `lost` right answers of `images` wrong."""
+    asked = exam(images)
+    right = np.flatnonzero(asked.reference.argmax(1) == asked.labels)[:lost]
+    return compare(asked, flipped(asked, right.tolist()), 1e-30)
+
+
 def test_a_drop_at_the_limit_passes_and_above_it_fails():
-    asked = exam()
-    right = np.flatnonzero(asked.reference.argmax(1) == asked.labels)[:4]
-    test = compare(asked, flipped(asked, right.tolist()), 1e-30)
-    assert test["accuracy_drop"] == 0.01
-    Gate.of(Scheme.INT8, 0.01).check(test)
-    with pytest.raises(Failure, match="drops by 0.0100 to .* limit: 0.009"):
-        Gate.of(Scheme.INT8, 0.009).check(test)
+    test = losing(400, 8)
+    assert test["accuracy_drop"] == 0.02
+    for scheme in (Scheme.INT8, Scheme.INT16X8, Scheme.DYNAMIC):
+        Gate.of(scheme, 0.02).check(test)
+        with pytest.raises(Failure, match=r"drops by 0.0200 \(95 %: .* limit: 0.019"):
+            Gate.of(scheme, 0.019).check(test)
+
+
+@pytest.mark.parametrize(("images", "lost"), [(10, 1), (60, 1), (60, 3), (400, 1)])
+def test_a_drop_that_chance_gives_passes(images, lost):
+    test = losing(images, lost)
+    low, high = test["accuracy_drop_interval"]
+    assert low < 0 < test["accuracy_drop"] < high
+    Gate.of(Scheme.INT8, 0.0).check(test)
+
+
+def test_a_real_drop_fails_on_few_images_too():
+    with pytest.raises(Failure, match="drops by 0.1667"):
+        Gate.of(Scheme.INT8, 0.01).check(losing(60, 10))
+
+
+def wrong(images: int, changed: int) -> dict:
+    """A file that gives another wrong class for `changed` images: no accuracy lost."""
+    reference = np.tile([0.1, 0.5, 0.2, 0.2], (images, 1))
+    labels = np.zeros(images, np.int32)
+    pixels = np.zeros((images, 2, 2, 3), np.uint8)
+    answers = reference.copy()
+    answers[:changed] = [0.1, 0.2, 0.5, 0.2]
+    asked = Exam(pixels, labels, tuple("abcd"), reference, sampled=False)
+    return compare(asked, answers, 1e-30)
+
+
+@pytest.mark.parametrize("scheme", [Scheme.INT8, Scheme.INT16X8, Scheme.DYNAMIC])
+def test_other_answers_fail_even_where_accuracy_stays(scheme):
+    for images, changed in ((500, 500), (500, 80), (20, 20)):
+        test = wrong(images, changed)
+        assert test["accuracy_drop"] == 0
+        with pytest.raises(
+            Failure, match=r"of answers are the checkpoint's, limit: 90"
+        ):
+            Gate.of(scheme, 1.0).check(test)
+    for images, changed in ((500, 50), (500, 0), (20, 3)):
+        Gate.of(scheme, 0.0).check(wrong(images, changed))
 
 
 def test_the_worst_class_is_named():

@@ -1,5 +1,6 @@
 """Every .tflite answers as its checkpoint does, and says truly what it is."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from absl import flags
 
 from eval import tflite_metadata
 from eval.graph import Graph
-from export import artifact, converter, metadata, tflite
+from export import artifact, converter, metadata, source, tflite
 from export.representative import Representative
 from export.scheme import ENDS, Io, Scheme, resolve
 from tests import conftest, export_kit
@@ -208,6 +209,17 @@ def test_a_missed_gate_is_1_in_two_lines(monkeypatch, tmp_path, capsys):
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 2 and lines[0].startswith("export.tflite: accuracy drops by")
     assert not (run / "export").exists()
+
+
+@pytest.mark.parametrize("scheme", [Scheme.INT8, Scheme.INT16X8])
+def test_training_images_that_are_not_the_runs_own_are_refused(scheme, monkeypatch):
+    """What --data_dir names holds the test images where it should hold others."""
+    opened = export_kit.opened()
+    other = dataclasses.replace(opened.test, sha256=opened.test.digest())
+    monkeypatch.setattr(source, "_split", lambda *_: other)
+    with pytest.raises(UsageError, match="are not the run's own .*--data_dir"):
+        export(scheme)
+    assert export(Scheme.DYNAMIC)  # needs none
 
 
 def unfinished(run) -> None:
