@@ -9,11 +9,11 @@ Synopsis::
 import contextlib
 import pathlib
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import flags
 
-from eval import foreign, progress, report
+from eval import folders, foreign, progress, report
 from trainer import commandline, quiet
 from trainer.choices import EvalTta
 from trainer.commandline import Failure, UsageError
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from eval.subject import Subject
 
 WORDS = "A B ..."
+# As eval.contest calls its files; importing it would start TensorFlow.
+NAMES = ("comparison.html", "comparison.json")
 
 
 def define(values: flags.FlagValues) -> flags.FlagValues:
@@ -44,7 +46,7 @@ def main(values: flags.FlagValues, words: list[str]) -> None:
         )
     report.check_reading(values)
     out = commandline.place("out_dir", values.out_dir)
-    report.check_folder(out)
+    report.check_folder(out, NAMES)
     report.start()
     from eval import contest, render, subject
 
@@ -56,6 +58,7 @@ def main(values: flags.FlagValues, words: list[str]) -> None:
             f"--kernels={values.kernels} is for .tflite files, and none is compared"
         )
     chosen = subject.distinct(chosen)
+    _check_same(out, contest.kept(out), chosen, values)
     try:
         entries = _entries(chosen, values)
         with progress.CONSOLE.phase("comparing"):
@@ -66,6 +69,20 @@ def main(values: flags.FlagValues, words: list[str]) -> None:
     for line in contest.lines(found):
         print(line)
     print(out / contest.PAGE)
+
+
+def _check_same(
+    out: pathlib.Path,
+    old: dict[str, Any],
+    chosen: list["Subject"],
+    values: flags.FlagValues,
+) -> None:
+    """Refuses, or says, that another comparison `old` in `out` would give way."""
+    models = [one.facts["path"] for one in chosen]
+    new = {"models": models, "eval_tta": values.eval_tta}
+    asked = values["out_dir"].present > 0
+    if said := folders.check_same(out, old, new, asked):
+        report.tell([said])
 
 
 def _entries(chosen: list["Subject"], values: flags.FlagValues) -> list["Entry"]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -172,6 +173,16 @@ def files_of(found: dict[str, Any], split: Split) -> dict[str, bytes]:
     images = {row: gallery.data_uri(split.images[row]) for row in rows}
     html = page.render("comparison.html.j2", found=found, images=images)
     return {PAGE: html, DATA: files.json_bytes(found)}
+
+
+def kept(folder: pathlib.Path) -> dict[str, Any]:
+    """Which models the comparison in `folder` is of, and how; {} if there is none."""
+    try:
+        models = files.read_json(folder / DATA)["models"]
+        paths = [model["path"] for model in models]
+        return {"models": paths, "eval_tta": models[0]["eval_tta"]}
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return {}
 
 
 def lines(found: dict[str, Any]) -> list[str]:

@@ -5,10 +5,12 @@ import importlib.metadata
 import json
 import math
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 from eval import gallery, robustness, scores, summary
 from eval.evaluation import Evaluation
+from eval.predictors import Predictor
 from trainer import files, tta
 from trainer.choices import EvalTta
 from trainer.runs import Run
@@ -58,6 +60,37 @@ def build(
         "exports": exports(evaluation.subject.run),
         "environment": environment | {"evaluation_packages": _versions()},
     }
+
+
+def identity(
+    facts: Mapping[str, Any], predictor: Predictor, dataset: str
+) -> dict[str, Any]:
+    """What a report is of: two that differ in it are two reports."""
+    return {
+        "model": facts["path"],
+        "eval_tta": predictor.tta.value,
+        "kernels": predictor.model.engine.get("kernels"),
+        "data": dataset,
+    }
+
+
+def kept(folder: pathlib.Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The identity of the report in `folder`; {} where there is none.
+
+    A model of the same bytes as that of `facts` is the same, wherever it lies.
+    """
+    try:
+        found = files.read_json(folder / "report.json")
+        model = found["model"]
+        same = model["sha256"] == facts["sha256"]
+        return {
+            "model": facts["path"] if same else model["path"],
+            "eval_tta": found["eval_tta"],
+            "kernels": found.get("engine", {}).get("kernels"),
+            "data": found["data"]["dataset"],
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def _data(evaluation: Evaluation) -> dict[str, Any]:

@@ -9,15 +9,15 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from eval import document, engine, gallery, page, plots, scores
+from eval import document, engine, folders, gallery, page, plots, scores
 from eval.evaluation import PREDICTIONS, Evaluation
 from trainer import files, pictures
 from trainer import tta as augmentation
 from trainer.choices import EvalTta
-from trainer.commandline import lost
 from trainer.nested import misfit
 
 PAGE, DATA = "report.html", "report.json"
+NAMES = (PAGE, DATA, PREDICTIONS, "figures")  # of the folder
 LISTED = 50  # classes with a row and bars of their own
 MISSING = Markup("<p>This picture could not be drawn.</p>")
 
@@ -76,23 +76,20 @@ def _listed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def write(folder: pathlib.Path, content: Mapping[str, bytes]) -> None:
-    """Writes each file whole or not at all, in the order given.
+    """Makes `folder`, in place of another, of the files of `content`.
 
     Raises:
-        Failure: the folder cannot be written, and never will.
-        Stopped: with 175, the disk is full or gone.
+        Failure: it cannot be written, and never will.
+        Stopped: with 175, the disk is full or gone; with 143, by SIGTERM.
     """
-    files.sweep(folder)
-    try:
+    folder = folder.resolve()
+    with folders.writing(folder.parent, "the report") as hidden:
+        made = hidden / folder.name
         for name, data in content.items():
-            path = folder / name
+            path = made / name
             path.parent.mkdir(parents=True, exist_ok=True)
             files.write_bytes(path, data)
-        for old in (folder / "figures").glob("*.png"):
-            if f"figures/{old.name}" not in content:
-                old.unlink()  # of an earlier report
-    except OSError as error:
-        raise lost(f"{folder} could not be written", error) from error
+        folders.replace(made, folder)
 
 
 def _figures(

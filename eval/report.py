@@ -9,11 +9,12 @@ Synopsis::
 import contextlib
 import pathlib
 import sys
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import flags
 
-from eval import engine, foreign, progress
+from eval import engine, folders, foreign, progress
 from eval.engine import Kernels
 from eval.outputs import Output
 from eval.pixels import InputRange, InputScaling
@@ -172,15 +173,16 @@ def reading(values: flags.FlagValues) -> dict[str, Any]:
     return found
 
 
-def check_folder(path: pathlib.Path) -> None:
-    """Raises UsageError unless files can be written in `path`, existing or not."""
+def check_folder(path: pathlib.Path, names: Collection[str] = ()) -> None:
+    """Raises UsageError unless a folder of files called `names` can be made there."""
+    path = path.resolve()
     try:
-        storage.probe(
-            path, folders=False, appends=False
-        )  # root may write where it cannot
+        # Root may write where it cannot.
+        storage.probe(path.parent, folders=False, appends=False)
     except OSError as error:
         what = f"the report cannot go to {path} (see --out_dir)"
         raise refused(what, error, restart=False) from error
+    folders.check(path, names, "the report")
 
 
 def main(values: flags.FlagValues) -> None:
@@ -193,14 +195,14 @@ def main(values: flags.FlagValues) -> None:
     out = default
     if values.out_dir is not None:
         out = commandline.place("out_dir", values.out_dir)
-    check_folder(out)
+    from eval import render
+
+    check_folder(out, render.NAMES)
     try:
-        done = _evaluation(chosen, values)
+        done = _evaluation(chosen, values, out)
         report = _document(done, values)
     except ValueError as error:
         raise Failure(f"{chosen.name}: {error}") from error
-    from eval import render
-
     with progress.CONSOLE.phase("drawing and writing the report"):
         render.write(out, render.files_of(report, done))
     best = report["calibrated"] or report["scores"]
@@ -268,12 +270,19 @@ def tell(remarks: list[str]) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
-def _evaluation(chosen: "Subject", values: flags.FlagValues) -> "Evaluation":
-    from eval import evaluation
+def _evaluation(
+    chosen: "Subject", values: flags.FlagValues, out: pathlib.Path
+) -> "Evaluation":
+    from eval import document, evaluation
 
     source = builder(chosen, values)
     split = evaluation.split_of(source, "test")
     predictor = evaluation.opened(chosen, split, EvalTta(values.eval_tta))
+    new = document.identity(chosen.facts, predictor, source.info.full_name)
+    old = document.kept(out, chosen.facts)
+    asked = values.out_dir is not None
+    if said := folders.check_same(out, old, new, asked):
+        tell([said])
     tell(evaluation.remarks(chosen, predictor, split, source.info.full_name))
     return evaluation.evaluate(chosen, predictor, split, source)
 

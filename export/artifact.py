@@ -4,29 +4,24 @@ Made in a hidden folder, measured there, renamed when it has passed; the manifes
 last, so a model without one is not an artifact.
 """
 
-import contextlib
 import dataclasses
 import datetime
-import errno
+import functools
 import hashlib
 import importlib.metadata
 import json
 import os
 import pathlib
-import shutil
-import signal
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from eval import engine
+from eval import engine, folders
 from eval import manifest as manifests
 from trainer import files, storage
-from trainer.commandline import Stopped, lost, refused
-from trainer.contract import STOPS, stops
+from trainer.commandline import refused
 
 VERSION = 1
-HIDDEN, LOCK = ".writing-", "lock"
+HIDDEN, LOCK = folders.HIDDEN, folders.LOCK
 _PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy")
 
 
@@ -61,81 +56,7 @@ def check(folder: pathlib.Path, *, folders: bool = False) -> None:
         raise refused(what, error, restart=False) from error
 
 
-@contextlib.contextmanager
-def writing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A hidden folder inside `folder`, gone at the end, also when a signal comes.
-
-    Raises:
-        UsageError: `folder` cannot be made or written.
-        Failure: the storage does not take it, and never will; nothing is left behind.
-        Stopped: by SIGTERM or SIGHUP, with 143 or 129; with 175, the disk is full or
-            gone.
-    """
-    made = not folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        hidden, lock = _hidden(folder)
-    except OSError as error:
-        what = f"the export cannot go to {folder}"
-        raise refused(what, error, restart=False) from error
-    try:
-        with _ended_by_signals():
-            yield hidden
-    except OSError as error:
-        what = f"the export could not be written, nothing was kept in {folder}"
-        raise lost(what, error) from error
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
-        os.close(lock)
-        if made:
-            with contextlib.suppress(OSError):
-                folder.rmdir()  # only if it is empty
-
-
-def _hidden(folder: pathlib.Path) -> tuple[pathlib.Path, int]:
-    """A new folder in `folder` and its lock; those of killed processes are removed."""
-    files.sweep(folder)
-    for left in folder.glob(f"{HIDDEN}*/{LOCK}"):
-        with contextlib.suppress(OSError):  # somebody writes there
-            os.close(_locked(left, new=False))
-            shutil.rmtree(left.parent, ignore_errors=True)
-    hidden = pathlib.Path(tempfile.mkdtemp(prefix=HIDDEN, dir=folder))
-    return hidden, _locked(hidden / LOCK, new=True)
-
-
-def _locked(path: pathlib.Path, *, new: bool) -> int:
-    """The open file `path`, locked; the lock goes with the process.
-
-    Where the file system has no locks a `new` file is open without.
-
-    Raises:
-        OSError: another process has it, or that cannot be seen.
-    """
-    lock = files.open_regular(path, os.O_RDWR | os.O_CREAT)
-    try:
-        if not files.lock(lock, wait=False) and not new:
-            raise OSError(errno.ENOLCK, "who writes there cannot be seen", str(path))
-    except OSError:
-        os.close(lock)
-        raise
-    return lock
-
-
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Lets them raise Stopped, so that what stands in `finally` is done."""
-
-    def stop(number: int, _frame: object) -> None:
-        name = signal.Signals(number)
-        raise Stopped(f"stopped by {name.name}; nothing was kept", STOPS[name])
-
-    taken = [n for n in stops() if n in (signal.SIGTERM, signal.SIGHUP)]
-    before = {number: signal.signal(number, stop) for number in taken}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+writing = functools.partial(folders.writing, what="the export")
 
 
 def publish_file(made: pathlib.Path, final: pathlib.Path, facts: Mapping) -> Artifact:
@@ -169,10 +90,7 @@ def publish_version(made: pathlib.Path, root: pathlib.Path, facts: Mapping) -> A
 def publish_folder(made: pathlib.Path, final: pathlib.Path, facts: Mapping) -> Artifact:
     """Gives the folder `made` its `final` name, replacing another, manifest inside."""
     manifest = _seal(made, final.name, facts)
-    if final.exists():
-        os.rename(final, made.with_name("replaced"))
-    os.rename(made, final)
-    files.sync_directory(final.parent)
+    folders.replace(made, final)
     return Artifact(final, manifest)
 
 

@@ -17,13 +17,13 @@ from tests import conftest
 FLAGS = [
     "--augment=none",
     "--dropout=0",
-    "--epochs=2",
+    "--epochs=2.5",
     "--learning_rate=0.005",
     "--warmup_epochs=0.2",
     "--model_width=0.25",
     "--global_batch=32",
     "--dataset=digits",
-    "--validation_fraction=0.3",
+    "--validation_fraction=0.2",
 ]
 
 

@@ -94,3 +94,12 @@ def test_a_missing_second_writes_nothing(command, runs, tmp_path):
     ended, found = command(str(runs[0].path), str(tmp_path / "nothing"))
     assert (ended.code, found) == (2, None)
     assert len(ended.err) <= 2
+
+
+def test_two_comparisons_never_share_a_folder_silently(command, runs):
+    one, two = (str(run.path) for run in runs)
+    assert command(one, two)[0].code == 0
+    assert command(one, two)[0].code == 0  # the same again
+    ended, found = command(two, one)
+    assert ended.code == 2 and "holds another one (models" in ended.err[0]
+    assert found["models"][0]["name"] == runs[0].path.name

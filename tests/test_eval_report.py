@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert import interpreter as litert
 
-from eval import calibration, scores, temperature
+from eval import calibration, folders, scores, temperature
 from tests import eval_kit
 from trainer import datasets
 
@@ -271,6 +272,56 @@ def test_manifests_of_exported_files_are_listed(command, run):
     report, _, page = read(run)
     assert [row["file"] for row in report["exports"]] == ["model_int8.tflite"]
     assert "model_int8.tflite" in page
+
+
+def test_two_reports_never_share_a_folder_silently(command, run, tmp_path):
+    out = tmp_path / "out"
+    words = (f"--run_dir={run}", f"--out_dir={out}")
+    assert command(*words).code == 0
+    before = eval_kit.tree(out)
+    refused = command(*words, "--eval_tta=flip")
+    assert (refused.code, eval_kit.tree(out)) == (2, before)
+    assert f"{out} holds another one (eval_tta none, now flip)" in refused.err[0]
+    copy = shutil.copytree(run, tmp_path / "moved")
+    assert command(f"--run_dir={copy}", f"--out_dir={out}").code == 0  # the same bytes
+    other = eval_kit.tflite(tmp_path / "foreign.tflite")
+    data = json.loads((run / "config.json").read_text())["run"]["data_dir"]
+    words = ("--dataset=digits", f"--data_dir={data}", f"--out_dir={out}")
+    assert command(f"--model={other}", *words).code == 2
+
+
+def test_a_default_folder_says_what_it_replaces(command, run):
+    where = run / "report" / "report.json"
+    assert command(f"--run_dir={run}").err == []
+    assert command(f"--run_dir={run}").err == []  # the same again
+    found = json.loads(where.read_text())
+    found["model"] |= {"path": "tiny/checkpoints/step-00000003", "sha256": "other"}
+    where.write_text(json.dumps(found))
+    (said,) = command(f"--run_dir={run}").err
+    assert said.startswith("replaces what is in") and "step-00000003, now" in said
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "comparison.json", "figures.old"])
+def test_a_folder_with_other_files_is_not_replaced(command, run, tmp_path, name):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("mine")
+    ended = command(f"--run_dir={run}", f"--out_dir={tmp_path / 'out'}")
+    assert ended.code == 2 and f"which holds {name}" in ended.err[0]
+    assert [p.name for p in (tmp_path / "out").iterdir()] == [name]
+
+
+def test_a_report_is_replaced_as_a_whole(command, run):
+    """Nothing of an older one stays, and nothing half-written beside it."""
+    (run / "report" / "figures").mkdir(parents=True)
+    (run / "report" / "figures" / "old.png").write_bytes(b"old")
+    left = run / f"{folders.HIDDEN}killed"
+    left.mkdir()
+    (left / folders.LOCK).touch()
+    inode = (run / "report").stat().st_ino
+    assert command(f"--run_dir={run}").code == 0
+    assert (run / "report").stat().st_ino != inode
+    assert not (run / "report" / "figures" / "old.png").exists()
+    assert not list(run.glob(f"{folders.HIDDEN}*"))
 
 
 @pytest.mark.slow

@@ -217,7 +217,7 @@ def test_training_images_that_are_not_the_runs_own_are_refused(scheme, monkeypat
     opened = export_kit.opened()
     other = dataclasses.replace(opened.test, sha256=opened.test.digest())
     monkeypatch.setattr(source, "_split", lambda *_: other)
-    with pytest.raises(UsageError, match="are not the run's own .*--data_dir"):
+    with pytest.raises(UsageError, match="(?s)are not the run's own .*--data_dir"):
         export(scheme)
     assert export(Scheme.DYNAMIC)  # needs none
 
