@@ -20,6 +20,7 @@ _PACKAGES = ("ai-edge-litert", "scikit-learn", "scipy", "pillow")
 _CURVES = ("loss", "accuracy", "learning_rate")
 _NO_POINT = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 _TESTED = ("accuracy", "accuracy_interval", "nll", "ece", "agreement")
+_ASKED = ("images", "sampled", "split_images")  # of which images that is
 GALLERY_IMAGES = 16  # of each kind
 
 
@@ -166,7 +167,9 @@ def exports(run: Run | None) -> list[dict[str, Any]]:
                 place.parent if place.name == "manifest.json" else place.with_suffix("")
             )
             file = str(own.relative_to(folder))
-            found.append({"file": file, **{name: tested[name] for name in _TESTED}})
+            asked = {name: tested.get(name) for name in _ASKED}
+            kept = {name: tested[name] for name in _TESTED}
+            found.append({"file": file, **asked, **kept})
     return found
 
 

@@ -187,7 +187,7 @@ class TfliteModel:
                     f"{self._path}: LiteRT cannot run it: {first_line(error)}"
                 ) from error
             rows.append(own.get_tensor(self._output["index"]).reshape(self._batch, -1))
-        tick(len(images))
+            tick(min(self._batch, len(images) - start))
         raw = np.concatenate(rows)[: len(images)]
         return pixels.dequantize(raw, self._output["quantization"])
 

@@ -36,12 +36,12 @@ class Artifact:
         """Where it is, how large and how good, in two lines."""
         test, size = self.manifest["test"], self.manifest["bytes"]
         low, high = test["accuracy_interval"]
-        share = "a sample of " if test["sampled"] else ""
+        asked = counted(test)
         computed = f"; {engine.words(test['engine'])}" if "engine" in test else ""
         split = test.get("split", "test")
         return (
             f"{self.path}\n{size:,} bytes; {test['accuracy']:.2%} (95 %: {low:.2%} to "
-            f"{high:.2%}) of {share}{test['images']:,} {split} images, {test['flips']} "
+            f"{high:.2%}) of {asked} {split} images, {test['flips']} "
             f"unlike the checkpoint; NLL {test['nll']:.4f}, ECE {test['ece']:.2%}"
             f"{computed}"
         )
@@ -54,6 +54,14 @@ def check(folder: pathlib.Path, *, folders: bool = False) -> None:
     except OSError as error:
         what = f"the export cannot go to {folder}"
         raise refused(what, error, restart=False) from error
+
+
+def counted(test: Mapping[str, Any]) -> str:
+    """How many images the "test" of a manifest is of: "a sample of 20 of 360"."""
+    if not test["sampled"]:
+        return f"{test['images']:,}"
+    among = f" of {test['split_images']:,}" if "split_images" in test else ""
+    return f"a sample of {test['images']:,}{among}"
 
 
 writing = functools.partial(folders.writing, what="the export")

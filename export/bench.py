@@ -37,6 +37,7 @@ _CHILD_SECS = 600
 _TESTED = {"images", "flips", "accuracy_drop"}  # more of what a row has
 _COLUMNS = (
     ("format", "{format}"),
+    ("images", "{asked}"),
     ("accuracy (95 %)", "{accuracy:.2%} ({low:.1%}-{high:.1%})"),
     ("NLL", "{nll:.4f}"),
     ("ECE", "{ece:.2%}"),
@@ -201,6 +202,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
     parts = [ran["name"], ran.get("kernels"), ran["delegate"]]
     named = " ".join(dict.fromkeys(p.lower() for p in parts if p))
     more = {
+        "asked": artifact.counted(row),
         "computed": named,
         "low": low,
         "high": high,

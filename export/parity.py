@@ -4,17 +4,20 @@ A gate accepts or refuses one file; it never chooses between models.
 """
 
 import dataclasses
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from eval import progress, scores, significance
+from eval import engine, progress, scores, significance
 from eval.predictors import Predictor
 from export.scheme import Scheme
 from trainer.commandline import Failure
+from trainer.progress import duration
 
 _FLOAT16_FLIPS = 0.002  # share of images that may change class
+_TRIED, _LONG_SECS = 4, 60  # images that are timed; a time worth a word
 AGREEMENT = 0.9  # of dynamic, int8 and int16x8; trained networks have 0.97 and more
 
 
@@ -30,6 +33,7 @@ class Exam:
             that the file has inside.
         sampled: whether these are fewer than all test images.
         split: which one of the data set they are of.
+        split_images: how many there are in it; None for these.
     """
 
     images: np.ndarray
@@ -38,6 +42,7 @@ class Exam:
     reference: np.ndarray
     sampled: bool
     split: str = "test"
+    split_images: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +106,35 @@ def drops(test: Mapping[str, Any], limit: float) -> bool:
     return above and test["accuracy_drop_interval"][0] > 0
 
 
+def foretell(
+    exam: Exam,
+    predictor: Predictor,
+    what: str,
+    now: Callable[[], float] = time.monotonic,
+) -> str | None:
+    """A line on how long `exam` will take; None if it is soon over.
+
+    The first _TRIED images are asked, one after the other; the rest are shared out
+    among the cores.
+    """
+    images, taken = exam.images, []
+    if len(images) < 10 * _TRIED:
+        return None
+    for count in (1, 1 + _TRIED):  # the first call also opens the file
+        start = now()
+        predictor(images[:count])
+        taken.append(now() - start)
+    each = max(taken[1] - taken[0], 0) / _TRIED / engine.cores()
+    if each * len(images) < _LONG_SECS:
+        return None
+    sample = max(int(_LONG_SECS / 2 / each), 1)
+    return (
+        f"{what}: to verify it on {len(images):,} images takes about "
+        f"{duration(each * len(images))} (no fast kernels for it here); "
+        f"--verify_sample={sample} takes {duration(each * sample)}"
+    )
+
+
 def measure(exam: Exam, predictor: Predictor, what: str) -> dict[str, Any]:
     """The "test" of a manifest: what `predictor` answers in `exam`, compared."""
     found = compare(exam, ask(exam, predictor, what), predictor.floor)
@@ -131,6 +165,7 @@ def compare(exam: Exam, answers: np.ndarray, floor: float) -> dict[str, Any]:
     return {
         "images": len(labels),
         "split": exam.split,
+        "split_images": exam.split_images or len(labels),
         "sampled": exam.sampled,
         **_quality(answers, labels, floor),
         "accuracy_drop": int(theirs.sum() - right.sum()) / len(labels),

@@ -208,4 +208,4 @@ def _exam(test: "Split", predictor, temperature: float, sample: int | None) -> "
         answers = predictor(images, tick)
     reference = scaling.soften(answers, temperature)
     labels, sampled = test.labels[rows], kept < count
-    return Exam(images, labels, test.names, reference, sampled, test.split)
+    return Exam(images, labels, test.names, reference, sampled, test.split, count)

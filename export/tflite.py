@@ -8,6 +8,7 @@ Synopsis::
 
 import dataclasses
 import pathlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -116,6 +117,8 @@ def export(opened: "Source", wanted: Order) -> Artifact:
         made = hidden / final.name
         files.write_bytes(made, described)
         asked = predictor(made, wanted.kernels)
+        if said := parity.foretell(opened.exam, asked, made.name):
+            print(said, file=sys.stderr, flush=True)
         test = parity.measure(opened.exam, asked, made.name)
         parity.Gate.of(wanted.scheme, wanted.max_accuracy_drop).check(test)
         facts = opened.facts() | describe(raw, wanted, images)

@@ -256,6 +256,30 @@ def test_other_labels_than_the_manifests_are_refused(command, data_dir, tmp_path
     assert not (tmp_path / "pets.tflite.report").exists()
 
 
+@pytest.mark.parametrize("sampled", [True, False])
+def test_a_file_verified_on_a_sample_is_not_said_to_be_on_all(command, run, sampled):
+    tested = {
+        "images": 20 if sampled else 360,
+        "split_images": 360,
+        "sampled": sampled,
+        "accuracy": 1.0,
+        "accuracy_interval": [0.84, 1.0],
+        **{"nll": 0.3, "ece": 0.02, "agreement": 1.0},
+    }
+    (run / "export").mkdir()
+    for name in ("a", "b"):
+        place = run / "export" / f"{name}.tflite.json"
+        place.write_text(json.dumps({"test": tested}))
+        tested |= {"images": 360, "sampled": False}  # the other one is on all
+    command(f"--run_dir={run}")
+    report, _, page = read(run)
+    text = " ".join(page.split())
+    assert report["exports"][0]["images"] == (20 if sampled else 360)
+    assert ("run over the whole test split" in text) is not sampled
+    assert ("<td>a sample of 20 of 360</td>" in text) is sampled
+    assert "84.00 to 100.00" in text
+
+
 def test_manifests_of_exported_files_are_listed(command, run):
     tested = {
         "accuracy": 0.9,

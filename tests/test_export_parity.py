@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from eval import engine
 from eval.outputs import Output
 from eval.predictors import Predictor
-from export.parity import Exam, Gate, compare, measure
+from export.parity import Exam, Gate, compare, foretell, measure
 from export.scheme import Scheme
 from trainer.commandline import Failure
+from trainer.progress import duration
 
 CLASSES = 4
 
@@ -119,6 +121,40 @@ def test_other_answers_fail_even_where_accuracy_stays(scheme):
             Gate.of(scheme, 1.0).check(test)
     for images, changed in ((500, 50), (500, 0), (20, 3)):
         Gate.of(scheme, 0.0).check(wrong(images, changed))
+
+
+class Timed:
+    """A model whose image takes so many seconds on a clock of its own."""
+
+    shape, classes, step = (2, 2, 3), CLASSES, 0.0
+
+    def __init__(self, secs: float) -> None:
+        self.secs, self.clock, self.asked = secs, 100.0, 0
+
+    def __call__(self, images, tick):
+        self.clock += 3 + self.secs * len(images)  # to open a file takes time, too
+        self.asked += len(images)
+        return np.full((len(images), CLASSES), 1 / CLASSES)
+
+
+@pytest.mark.parametrize("secs", [0.001, 0.5, 20.0])
+def test_a_long_verification_is_foretold(secs):
+    model, asked = Timed(secs), exam(2000)
+    predictor = Predictor("timed", model, Output.PROBABILITIES)
+    said = foretell(asked, predictor, "model", now=lambda: model.clock)
+    assert model.asked < 10
+    whole = secs * 2000 / engine.cores()
+    if whole < 60:
+        assert said is None
+    else:
+        assert f"takes about {duration(whole)}" in said and "--verify_sample=" in said
+
+
+def test_a_short_one_is_not_timed_at_all():
+    model = Timed(100)
+    predictor = Predictor("timed", model, Output.PROBABILITIES)
+    assert foretell(exam(20), predictor, "model", now=lambda: model.clock) is None
+    assert model.asked == 0
 
 
 def test_the_worst_class_is_named():

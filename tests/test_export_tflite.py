@@ -163,8 +163,10 @@ def test_a_pixel_range_that_is_not_whole_fails(monkeypatch):
 def test_a_sample_is_called_one():
     opened = export_kit.opened("--verify_sample=50")
     order = tflite.Order(Scheme.DYNAMIC, Io.FLOAT32, 1.0)
-    test = tflite.export(opened, order).manifest["test"]
+    made = tflite.export(opened, order)
+    test = made.manifest["test"]
     assert test["images"] == 50 and test["sampled"]
+    assert "of a sample of 50 of 360 test images" in made.sentence()
 
 
 def test_uncalibrated_says_so():
