@@ -4,6 +4,8 @@ https://github.com/tensorflow/tensorflow/blob/master/tensorflow/compiler/mlir/li
 """
 
 import collections
+import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -17,6 +19,20 @@ _NAMES = {
 
 # What passes numbers on as they are, but for their type or shape.
 _CARRIERS = ("DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE", "CAST", "EXPAND_DIMS")
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """An operator.
+
+    Attributes:
+        kernel: shape of its second input, () without.
+        outputs: shape of its first output.
+    """
+
+    name: str
+    kernel: tuple[int, ...]
+    outputs: tuple[int, ...]
 
 
 class Graph:
@@ -99,6 +115,13 @@ class Graph:
                 noted = self._model.Buffers(entry.Buffer()).DataAsNumpy()
                 return noted.tobytes().rstrip(b"\0").decode() or None
         return None
+
+    def layers(self) -> Iterator[Layer]:
+        """Every operator, in order."""
+        for name, operator in self._operators():
+            two = operator.InputsLength() > 1 and operator.Inputs(1) >= 0
+            kernel = self._shape(operator.Inputs(1)) if two else []
+            yield Layer(name, tuple(kernel), tuple(self._shape(operator.Outputs(0))))
 
     def _operators(self):
         for index in range(self._subgraph.OperatorsLength()):

@@ -13,8 +13,10 @@ extern "C" {{
 #endif
 
 #define MODEL_BYTES {size}
-/* Measured where pointers have 64 bits: enough, and somewhat more than 32 bits need. */
+/* The least for the reference kernels, measured where pointers have 64 bits: somewhat
+   more than 32 bits need. */
 #define MODEL_ARENA_BYTES {arena_bytes}
+{cmsis_nn}
 #define MODEL_HEIGHT {height}
 #define MODEL_WIDTH {width}
 #define MODEL_CHANNELS {channels}
@@ -35,6 +37,11 @@ extern const char *const model_labels[MODEL_CLASSES];
 
 #endif
 """
+_CMSIS_NN = """\
+/* For CMSIS-NN's kernels, not measured but computed: the above and the scratch buffers
+   that its formulas give. Shrink it by what arena_used_bytes() says on the device. */
+#define MODEL_ARENA_BYTES_CMSIS_NN {bytes}"""
+_UNKNOWN = "/* What CMSIS-NN's kernels need is not known: measure it on the device. */"
 _SOURCE = """\
 /* {comment} */
 #include "model.h"
@@ -61,6 +68,8 @@ class Constants:
         image_shape: (H, W, C).
         input_is: what the input is made of, in words.
         input, output: (scale, zero point); (0.0, 0) if not quantised.
+        arena_bytes: for the reference kernels.
+        cmsis_nn_bytes: for CMSIS-NN's; None if not known.
     """
 
     comment: str
@@ -70,15 +79,18 @@ class Constants:
     output: tuple[float, int]
     arena_bytes: int
     labels: Sequence[str]
+    cmsis_nn_bytes: int | None = None
 
 
 def header(content: bytes, constants: Constants) -> str:
     """model.h for the model `content`."""
     height, width, channels = constants.image_shape
+    need = constants.cmsis_nn_bytes
     return _HEADER.format(
         comment=constants.comment,
         size=len(content),
         arena_bytes=constants.arena_bytes,
+        cmsis_nn=_UNKNOWN if need is None else _CMSIS_NN.format(bytes=need),
         height=height,
         width=width,
         channels=channels,

@@ -4,8 +4,8 @@ Synopsis::
 
     python -m export.micro  # runs/latest/export/micro_int8/model.h and model.c
 
-The arena is the smallest with which TensorFlow Lite Micro starts, and the whole test
-split is run in it.
+The arena is the smallest with which TensorFlow Lite Micro and its reference kernels
+start, and the test split is run in it; what CMSIS-NN's kernels need is computed.
 """
 
 import importlib.metadata
@@ -35,6 +35,7 @@ ENDS = {
     Scheme.INT16X8: Io.INT16,
     Scheme.FLOAT32: Io.FLOAT32,
 }
+_ACTIVATION_BYTES = {Scheme.INT8: 1, Scheme.INT16X8: 2, Scheme.FLOAT32: 4}
 PACKAGE = "tflite-micro"
 
 
@@ -81,7 +82,7 @@ def export(
         test = _test(opened, model, _in_litert(opened, content, order, hidden))
         parity.Gate.of(scheme, max_accuracy_drop).check(test)
         facts = opened.facts() | tflite.describe(content, order, images)
-        facts |= {"format": "micro", "arena_bytes": model.arena_bytes, "test": test}
+        facts |= {"format": "micro", "test": test, **arenas(model, content, scheme)}
         facts["tflite_micro"] = importlib.metadata.version(PACKAGE)
         made = hidden / f"micro_{scheme.value}"
         made.mkdir()
@@ -91,6 +92,23 @@ def export(
         text = c_source.source(content, constants)
         files.write_bytes(made / "model.c", text.encode())
         return artifact.publish_folder(made, opened.folder / made.name, facts)
+
+
+def arenas(model: "MicroModel", content: bytes, scheme: Scheme) -> dict[str, Any]:
+    """What a manifest says of the arena, for each set of kernels."""
+    from eval.graph import Graph
+    from export import cmsis_nn
+
+    own = model.arena_bytes
+    extra = cmsis_nn.extra_bytes(Graph(content), _ACTIVATION_BYTES[scheme])
+    needs = {kind: None if n is None else own + n for kind, n in extra.items()}
+    return {
+        "arena_bytes": own,
+        "arena": {
+            "reference": {"bytes": own, "measured": True},
+            "cmsis_nn": {**needs, "measured": False},
+        },
+    }
 
 
 def _model(content: bytes, scheme: Scheme) -> "MicroModel":
@@ -150,8 +168,15 @@ def _constants(
         input=model.input,
         output=model.output,
         arena_bytes=model.arena_bytes,
+        cmsis_nn_bytes=_most(facts["arena"]["cmsis_nn"]),
         labels=[metadata.one_line(label) for label in opened.exam.names],
     )
+
+
+def _most(needs: dict[str, Any]) -> int | None:
+    """What is enough with DSP and with MVE instructions; None if not known."""
+    known = [needs["dsp"], needs["mve"]]
+    return None if None in known else max(known)
 
 
 def main(values: flags.FlagValues) -> None:
@@ -168,8 +193,11 @@ def main(values: flags.FlagValues) -> None:
     test, arena_bytes = made.manifest["test"], made.manifest["arena_bytes"]
     print(made.sentence())
     beside = test["litert"]
+    cmsis = _most(made.manifest["arena"]["cmsis_nn"])
     print(
-        f"arena {arena_bytes:,} bytes; {beside['agreement']:.2%} of answers as in "
+        f"arena {arena_bytes:,} bytes with the reference kernels (measured), "
+        f"{'unknown' if cmsis is None else f'{cmsis:,}'} with CMSIS-NN's (computed); "
+        f"{beside['agreement']:.2%} of answers as in "
         f"LiteRT, probabilities within {beside['largest_difference']:.4f}"
     )
 

@@ -1,6 +1,7 @@
 """C source: it compiles, holds the model's bytes, and its interpreter agrees."""
 
 import ctypes
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -10,9 +11,11 @@ import pytest
 from ai_edge_litert import interpreter
 
 from eval import pixels
+from eval.graph import Graph, Layer
 from export import (
     artifact,
     c_source,
+    cmsis_nn,
     converter,
     metadata,
     micro,
@@ -20,8 +23,11 @@ from export import (
     tflite,
 )
 from export.c_source import Constants
+from export.representative import Representative
 from export.scheme import Io, Scheme
+from export.serving import Network
 from tests import conftest, export_kit
+from trainer import config, models
 
 LABELS = ["cat", 'a "b"\\', "what??!", "été", "0123"]
 CONSTANTS = Constants(
@@ -32,6 +38,7 @@ CONSTANTS = Constants(
     output=(1 / 256, -128),
     arena_bytes=4096,
     labels=LABELS,
+    cmsis_nn_bytes=8192,
 )
 CONTENT = bytes(range(256)) * 3 + b"\x1c"
 
@@ -54,6 +61,7 @@ def test_the_header_states_every_number():
     for line in (
         "#define MODEL_BYTES 769",
         "#define MODEL_ARENA_BYTES 4096",
+        "#define MODEL_ARENA_BYTES_CMSIS_NN 8192",
         "#define MODEL_HEIGHT 4",
         "#define MODEL_WIDTH 5",
         "#define MODEL_CHANNELS 3",
@@ -62,6 +70,52 @@ def test_the_header_states_every_number():
         "#define MODEL_OUTPUT_ZERO_POINT (-128)",
     ):
         assert f"{line}\n" in text
+
+
+def test_an_arena_that_is_not_known_is_not_stated():
+    text = c_source.header(CONTENT, dataclasses.replace(CONSTANTS, cmsis_nn_bytes=None))
+    assert "MODEL_ARENA_BYTES_CMSIS_NN" not in text and "is not known" in text
+
+
+# name, kernel, width of an activation, bytes with DSP and with MVE instructions
+SCRATCH = [
+    ("CONV_2D", (16, 3, 3, 3), 1, 2 * 28 * 2, 4 * 32),
+    ("CONV_2D", (64, 3, 3, 64), 1, 2 * 576 * 2, 4 * 576),
+    ("CONV_2D", (64, 1, 1, 32), 1, 2 * 32 * 2, 0),
+    ("CONV_2D", (16, 3, 3, 3), 2, 2 * 27 * 2, 0),
+    ("CONV_2D", (64, 3, 3, 64), 2, 0, 0),  # 576 values: not the fast kernel
+    ("FULLY_CONNECTED", (10, 64), 1, 0, 0),
+    ("DEPTHWISE_CONV_2D", (1, 3, 3, 8), 1, None, None),
+]
+
+
+@pytest.mark.parametrize(("name", "kernel", "width", "dsp", "mve"), SCRATCH)
+def test_scratch_buffers_are_those_of_the_formulas(name, kernel, width, dsp, mve):
+    layer = Layer(name, kernel, (1, 8, 8, kernel[0]))
+    assert cmsis_nn.scratch_bytes(layer, width, "dsp") == dsp
+    assert cmsis_nn.scratch_bytes(layer, width, "mve") == mve
+
+
+def test_resnet8_has_room_for_what_cmsis_nn_was_seen_to_need():
+    """54,340 bytes with the reference kernels and 54,996 with CMSIS-NN's."""
+    network = models.build(
+        config.ModelConfig(name="resnet8"), image_shape=(32, 32, 3), num_classes=10
+    )
+    images = np.zeros((2, 32, 32, 3), np.uint8)
+    images.flat[:2] = (0, 255)
+    calibration = Representative(images, "", "")
+    content = converter.convert(
+        Network(network, 1.0), Scheme.INT8, Io.INT8, calibration
+    )
+    extra = cmsis_nn.extra_bytes(Graph(content), 1)
+    for need in extra.values():
+        assert 54_996 - 54_340 <= need <= 4096
+
+
+def test_names_of_classes_are_whole_in_c_whatever_is_in_them():
+    for name in ("a\0b", "line\u2028line", "a\nb"):
+        text = c_source.quoted(metadata.one_line(name))
+        assert text.isascii() and "\\000" not in text and text.count("\n") == 0
 
 
 def test_without_its_package_it_says_which(monkeypatch):
@@ -105,6 +159,9 @@ def test_the_microcontrollers_interpreter_agrees_with_litert(scheme):
     found = artifact.read(made.path).manifest
     assert found["test"]["litert"]["agreement"] > 0.98
     assert found["arena_bytes"] % 16 == 0
+    arena = found["arena"]
+    assert arena["reference"] == {"bytes": found["arena_bytes"], "measured": True}
+    assert arena["cmsis_nn"]["dsp"] >= found["arena_bytes"]
     if scheme is Scheme.FLOAT32:
         assert found["test"]["litert"]["largest_difference"] < 1e-5
     assert (
