@@ -167,9 +167,9 @@ def check_same(
     Raises:
         UsageError: they are not of the same thing, and `folder` was `asked` for.
     """
-    differ = [f"{k} {old[k]}, now {new[k]}" for k in new if old.get(k) != new[k]]
-    if not old or not differ:
+    if not old or old == new:
         return None
+    differ = [f"{k} {old[k]}, now {new[k]}" for k in new if old[k] != new[k]]
     if asked:
         raise UsageError(
             f"{folder} holds another one ({'; '.join(differ)});\nname another folder"
