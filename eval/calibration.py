@@ -94,11 +94,15 @@ def of_run(
     known = {"weights_sha256": weights_sha256, "train_sha256": split.sha256}
     fitted = _fit(predict(split.images[rows]), split.labels[rows], rows)
     noted = {"version": VERSION, **fitted, **known}
+    _keep(run, noted)
+    return _calibration(run, noted, weights_sha256)
+
+
+def _keep(run: Run, noted: dict[str, Any]) -> None:
     try:
         run.write(FILE, noted)
     except OSError as error:  # somebody else's run: it is fitted again next time
         print(f"{run.path / FILE} is not kept: {error.strerror}", file=sys.stderr)
-    return _calibration(run, noted, weights_sha256)
 
 
 def _fit(
