@@ -23,6 +23,15 @@ from trainer.contract import STOPS, stops
 HIDDEN, LOCK = ".writing-", "lock"
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of linux/fs.h
 
+_NO_RENAME = (
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
+    errno.EINVAL,
+    errno.EXDEV,
+    errno.EPERM,
+    errno.EACCES,
+)
+
 
 @contextlib.contextmanager
 def writing(folder: pathlib.Path, what: str) -> Iterator[pathlib.Path]:
@@ -103,24 +112,51 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def replace(made: pathlib.Path, final: pathlib.Path) -> None:
+def replace(made: pathlib.Path, final: pathlib.Path, seal: str | None = None) -> None:
     """Gives the folder `made` its `final` name; one that has it lands where `made` was.
 
     At once where the file system can exchange names; else `final` is missing for a
-    moment.
+    moment. Where folders cannot be renamed at all (mounted buckets) and a file `seal`
+    tells that a folder is whole, it goes first and comes last, file by file.
 
     Raises:
         OSError: it cannot be.
     """
+    try:
+        _rename(made, final)
+    except OSError as error:
+        if seal is None or error.errno not in _NO_RENAME:
+            raise
+        _move(made, final, seal)
+    files.sync_directory(final.parent)
+
+
+def _rename(made: pathlib.Path, final: pathlib.Path) -> None:
     if not final.exists():
         os.rename(made, final)
-    else:
+        return
+    try:
+        _exchange(made, final)
+    except OSError:
+        aside = made.with_name("replaced")
+        os.rename(final, aside)
         try:
-            _exchange(made, final)
-        except OSError:
-            os.rename(final, made.with_name("replaced"))
             os.rename(made, final)
-    files.sync_directory(final.parent)
+        except OSError:
+            os.rename(aside, final)
+            raise
+
+
+def _move(made: pathlib.Path, final: pathlib.Path, seal: str) -> None:
+    """Moves every file, `seal` last; no other file stays in `final`."""
+    (final / seal).unlink(missing_ok=True)
+    new = [p.relative_to(made) for p in made.rglob("*") if p.is_file()]
+    for old in [p for p in final.rglob("*") if p.is_file()]:
+        if old.relative_to(final) not in new:
+            old.unlink()
+    for name in sorted(new, key=lambda name: str(name) == seal):
+        (final / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(made / name, final / name)
 
 
 def _exchange(one: pathlib.Path, other: pathlib.Path) -> None:

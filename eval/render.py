@@ -76,7 +76,7 @@ def _listed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def write(folder: pathlib.Path, content: Mapping[str, bytes]) -> None:
-    """Makes `folder`, in place of another, of the files of `content`.
+    """Makes `folder`, in place of another, of the files of `content`, in this order.
 
     Raises:
         Failure: it cannot be written, and never will.
@@ -89,7 +89,7 @@ def write(folder: pathlib.Path, content: Mapping[str, bytes]) -> None:
             path = made / name
             path.parent.mkdir(parents=True, exist_ok=True)
             files.write_bytes(path, data)
-        folders.replace(made, folder)
+        folders.replace(made, folder, seal=name)  # the last of them
 
 
 def _figures(

@@ -1,5 +1,6 @@
 """A folder gives way to another at once; a kill leaves the one or the other."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 
 from eval import folders
 from tests.conftest import ROOT
+from trainer.commandline import Failure
 
 # Writes a folder of ten files that all hold its number, again and again.
 WRITER = """
@@ -45,6 +47,26 @@ def test_one_folder_replaces_another(tmp_path, monkeypatch, exchanged):
         write(tmp_path, text)
         assert [p.name for p in tmp_path.iterdir()] == ["made"]
         assert (tmp_path / "made" / "file").read_text() == text
+
+
+def test_where_folders_cannot_be_renamed_the_last_file_is_last(tmp_path, monkeypatch):
+    def cannot(source, target):
+        raise OSError(errno.EOPNOTSUPP, "no such operation")
+
+    monkeypatch.setattr(os, "rename", cannot)
+    monkeypatch.setattr(folders, "_exchange", cannot)
+    for text in ("first", "second"):
+        with folders.writing(tmp_path, "the folder") as hidden:
+            made = hidden / "made"
+            (made / "figures").mkdir(parents=True)
+            for name in ("report.json", "page", f"figures/{text}"):
+                (made / name).write_text(text)
+            folders.replace(made, tmp_path / "made", seal="report.json")
+        found = {p.name: p.read_text() for p in tmp_path.rglob("*") if p.is_file()}
+        assert found == {"report.json": text, "page": text, text: text}
+    with pytest.raises(Failure, match="could not be written"):
+        write(tmp_path, "an export has no such file")
+    assert (tmp_path / "made" / "page").read_text() == "second"
 
 
 @pytest.mark.faults

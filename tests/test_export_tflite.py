@@ -208,7 +208,8 @@ def test_a_missed_gate_is_1_in_two_lines(monkeypatch, tmp_path, capsys):
     with pytest.raises(SystemExit) as caught:
         commandline.run("export.tflite", "", values, lambda: tflite.main(values))
     assert caught.value.code == 1
-    lines = capsys.readouterr().err.strip().splitlines()
+    said = capsys.readouterr().err.strip().splitlines()
+    lines = [line for line in said if " images  " not in line]  # progress, if slow
     assert len(lines) == 2 and lines[0].startswith("export.tflite: accuracy drops by")
     assert not (run / "export").exists()
 
