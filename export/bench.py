@@ -34,7 +34,8 @@ FILE = "bench.json"
 CHECKPOINT, SAVED_MODEL = "checkpoint", "saved_model"
 FORMATS = (CHECKPOINT, SAVED_MODEL, *(scheme.value for scheme in Scheme))
 _CHILD_SECS = 600
-_TESTED = {"images", "flips", "accuracy_drop"}  # more of what a row has
+# More of what a row has.
+_TESTED = {"images", "sampled", "flips", "accuracy_drop", "accuracy_drop_interval"}
 _COLUMNS = (
     ("format", "{format}"),
     ("images", "{asked}"),
@@ -143,9 +144,6 @@ def _made_before(opened: "Source", name: str, kernels: Kernels) -> Artifact | No
                 return None
             same_engine = engine.get("kernels") == computed
             asked = test["images"] == len(opened.exam.labels)
-            asked = (
-                asked and "accuracy_drop_interval" in test
-            )  # not by an older version
             return made if asked and same_engine else None
     return None
 

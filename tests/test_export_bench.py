@@ -97,8 +97,10 @@ def test_a_file_that_crashes_is_a_row_that_names_it(tmp_path):
     test = dict.fromkeys(["accuracy", "nll", "ece", "agreement", "accuracy_drop"], 0.5)
     test |= {"images": len(opened.exam.labels), "accuracy_interval": [0.4, 0.6]}
     engine = {"name": "LiteRT", "delegate": None, "kernels": "xnnpack"}
-    test |= {"flips": 0, "engine": engine}
-    for odd in ([1], {"images": 3}, test | {"nll": "x"}, test | {"engine": [1]}):
+    test |= {"flips": 0, "engine": engine, "sampled": False}
+    test |= {"accuracy_drop_interval": [0.4, 0.6]}
+    older = {key: test[key] for key in test if key != "accuracy_drop_interval"}
+    for odd in ([1], {"images": 3}, test | {"nll": "x"}, test | {"engine": [1]}, older):
         made.write_bytes(plain)
         artifact.publish_file(made, final, opened.facts() | {"test": odd})
         assert bench._made_before(opened, "float32", Kernels.XNNPACK) is None
