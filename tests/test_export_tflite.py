@@ -1,7 +1,8 @@
 """Every .tflite answers as its checkpoint does, and says truly what it is."""
 
-import dataclasses
 import json
+import pathlib
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,7 +13,7 @@ from absl import flags
 
 from eval import tflite_metadata
 from eval.graph import Graph
-from export import artifact, converter, metadata, source, tflite
+from export import artifact, converter, metadata, tflite
 from export.representative import Representative
 from export.scheme import ENDS, Io, Scheme, resolve
 from tests import conftest, export_kit
@@ -214,15 +215,31 @@ def test_a_missed_gate_is_1_in_two_lines(monkeypatch, tmp_path, capsys):
     assert not (run / "export").exists()
 
 
-@pytest.mark.parametrize("scheme", [Scheme.INT8, Scheme.INT16X8])
-def test_training_images_that_are_not_the_runs_own_are_refused(scheme, monkeypatch):
-    """What --data_dir names holds the test images where it should hold others."""
-    opened = export_kit.opened()
-    other = dataclasses.replace(opened.test, sha256=opened.test.digest())
-    monkeypatch.setattr(source, "_split", lambda *_: other)
-    with pytest.raises(UsageError, match="(?s)are not the run's own .*--data_dir"):
-        export(scheme)
-    assert export(Scheme.DYNAMIC)  # needs none
+def swapped(folder) -> str:
+    """A --data_dir whose training split holds the test images, and the reverse."""
+    root = pathlib.Path(export_kit.opened().builder.data_dir)
+    copy = shutil.copytree(root, folder / "digits" / root.name)
+    names = {"train": "test", "test": "train"}
+    for path in [p for p in copy.iterdir() if "tfrecord" in p.name]:
+        path.rename(path.with_suffix(f"{path.suffix}.aside"))
+    for path in copy.glob("*.aside"):
+        (own,) = (name for name in names if f"-{name}." in path.name)
+        path.rename(copy / path.stem.replace(f"-{own}.", f"-{names[own]}."))
+    info = json.loads((copy / "dataset_info.json").read_text())
+    for split in info["splits"]:
+        split["name"] = names[split["name"]]
+    (copy / "dataset_info.json").write_text(json.dumps(info))
+    return str(folder)
+
+
+def test_training_images_that_are_not_the_runs_own_are_refused(tmp_path):
+    run = export_kit.copied(tmp_path)
+    where = [f"--run_dir={run}", f"--data_dir={swapped(tmp_path / 'data')}"]
+    for scheme in ("int8", "int16x8"):
+        values = export_kit.parsed(tflite.define, *where, f"--scheme={scheme}")
+        with pytest.raises(UsageError, match="(?s)are not the run's own .*--data_dir"):
+            tflite.main(values)
+    assert not list(run.glob("export/*")) and not (run / "calibration.json").exists()
 
 
 def unfinished(run) -> None:
