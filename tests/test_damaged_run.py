@@ -109,7 +109,7 @@ def evaluated(path: pathlib.Path) -> None:
     run = Run(path)
     chosen = subject.of_run(run)
     if (path / calibration.FILE).exists():
-        calibration.of_run(run, chosen.facts["sha256"], None, None)
+        calibration.of_run(run, chosen.facts["sha256"], None, None, None)
     told = document._run(run)
     report = {"run": told, "model": chosen.facts, "data": {"same_as_trained": True}}
     report["scores"] = {"accuracy": 0.5}
@@ -146,7 +146,10 @@ def whole(template, tmp_path_factory) -> pathlib.Path:
         "images_per_second": 10.0, "eval_tta": "none", "commit": "c",
     }  # fmt: skip
     (path / "result.json").write_text(json.dumps(result))
-    fitted = {"temperature": 1.5, "rows": 9, "weights_sha256": result["weights_sha256"]}
+    fitted = {
+        "version": calibration.VERSION, "temperature": 1.5, "rows": 9, "why": "Fitted.",
+        "weights_sha256": result["weights_sha256"],
+    }  # fmt: skip
     (path / calibration.FILE).write_text(json.dumps(fitted))
     known = {"python": "3.11", "packages": {"tensorflow": "2"}, "threads": 2}
     (path / "environment.json").write_text(json.dumps(known))
