@@ -112,3 +112,20 @@ def test_a_phase_ends_with_an_error():
         with pytest.raises(ZeroDivisionError), shown.watched("x"), shown.phase("y"):
             1 / 0  # noqa: B018
     assert shown._phases == []
+
+
+@pytest.mark.parametrize("out", [io.StringIO, Terminal])
+@pytest.mark.parametrize("name", ["a\x1b[2Jb", "a\nb", "a\u202eb", "a\rb", "a\udc80b"])
+def test_names_of_others_do_not_move_the_cursor(out, name):
+    now, out = Time(), out()
+    shown = Progress(now, out)
+    with shown.count(4, name) as tick, shown.phase(name):
+        for _ in range(4):
+            now.secs += 6
+            tick(1)
+            shown.remind()
+            shown.update(name, last=True)
+    written = out.getvalue().replace("\r", "").replace("\x1b[K", "")
+    assert "a\\" in written
+    assert all(line.startswith("a\\") for line in written.splitlines())
+    assert all(char.isprintable() for char in written.replace("\n", ""))

@@ -19,7 +19,12 @@ def printable(text: str) -> str:
     )
 
 
+def single_line(text: str) -> str:
+    """`text` so, and its line ends as escapes, too."""
+    return printable(text).replace("\n", "\\n")
+
+
 def shortened(text: object, limit: int = 60) -> str:
     """`text` as one line of at most about `limit` characters."""
-    line = printable(str(text)).replace("\n", "\\n")
+    line = single_line(str(text))
     return line if len(line) <= limit else f"{line[:limit]}..."

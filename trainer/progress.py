@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import TextIO
 
 from trainer import streams
-from trainer.printable import printable
+from trainer.printable import printable, single_line
 
 EVERY_SECS = 5.0
 REDRAW_SECS = 0.1  # of the live line, while images are counted
@@ -63,7 +63,7 @@ class Progress:
             self._draw(message, last=last)
         elif last or self._now() - self._shown >= EVERY_SECS - self._early:
             self._shown = self._now()
-            self._write(f"{message}\n", self._shown)
+            self._write(f"{single_line(message)}\n", self._shown)
 
     def say(self, message: str) -> None:
         """Prints a line that stays."""
@@ -142,12 +142,12 @@ class Progress:
         if self._live:
             self._draw(message)
         else:
-            self._write(f"{message}\n", now)
+            self._write(f"{single_line(message)}\n", now)
 
     def _draw(self, message: str, *, last: bool = False) -> None:
         width = shutil.get_terminal_size().columns - 1
         end = "\n" if last else ""
-        self._write(f"\r{message[:width]}\x1b[K{end}", self._now())
+        self._write(f"\r{single_line(message)[:width]}\x1b[K{end}", self._now())
         self._open = not last
 
     def _write(self, text: str, now: float) -> None:
