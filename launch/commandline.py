@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from launch import streams
+from trainer import streams
 from trainer.contract import FAILED, INTERRUPTED, WRONG_USAGE
 
 HELP = {"--help", "-help", "-h", "-?", "--helpfull", "--helpshort"}

@@ -1,7 +1,7 @@
 """Contract: what the trainer and whoever starts it have to agree on.
 
 Exit codes, the signals that ask for a stop, TF_CONFIG and the heartbeat file. Standard
-library only: `launch` imports this module and nothing else of the trainer.
+library only: `launch` imports this module and `trainer.streams`, nothing else.
 
 >>> task = '"task": {"type": "worker", "index": 1}'
 >>> read_cluster('{"cluster": {"worker": ["a:1", "b:1"]}, %s}' % task, "X", ["worker"])

@@ -1,7 +1,8 @@
 """Streams: stdout and stderr whose loss does not end the work.
 
 Whoever reads may leave (`| true`), the disk behind stdout may fill, a scheduler may
-close it, a terminal may know ASCII alone: what is done is done all the same.
+close it, a terminal may know ASCII alone: what is done is done all the same. Standard
+library only: `launch` imports this module, too.
 """
 
 import contextlib
@@ -85,6 +86,12 @@ def put_aside() -> Iterator[int]:
     finally:
         with _lock:  # a thread may be writing there
             os.close(_aside.pop())
+
+
+def encode(stream: Lasting) -> None:
+    """Lets `stream` write UTF-8."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        stream.reconfigure(encoding="utf-8")
 
 
 @contextlib.contextmanager
