@@ -8,18 +8,14 @@ A format that is not there yet, or not of these weights, is exported first.
 docs/export.md has the fields of bench.json.
 """
 
-import json
-import os
 import pathlib
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from eval import report
 from eval.engine import Kernels
-from export import artifact, saved_model, source, tflite
+from export import artifact, child, latency, saved_model, source, tflite
 from export.artifact import Artifact
 from export.scheme import Scheme, file_name, resolve
 from trainer import commandline, container, files
@@ -33,7 +29,6 @@ VERSION = 1
 FILE = "bench.json"
 CHECKPOINT, SAVED_MODEL = "checkpoint", "saved_model"
 FORMATS = (CHECKPOINT, SAVED_MODEL, *(scheme.value for scheme in Scheme))
-_CHILD_SECS = 600
 # More of what a row has.
 _TESTED = {"images", "sampled", "flips", "accuracy_drop", "accuracy_drop_interval"}
 _COLUMNS = (
@@ -63,15 +58,38 @@ def rows(
 ) -> list[dict[str, Any]]:
     """A row a format, in the order of FORMATS; one that failed says why."""
     made = [_row(opened, name, drop, kernels) for name in FORMATS]
-    sound = [row for row in made if "failed" not in row]
     for threads, key in ((1, "one_thread"), (_cores(), "all_threads")):
-        paths = [row["path"] for row in sound]
-        taken = _child("export.latency", str(threads), kernels.value, *paths)
-        for row in sound:
-            row[key] = {"threads": threads, **taken[row["path"]]}
-    for row in sound:
-        del row["path"]
+        _time(made, threads, key, kernels)
+    for row in made:
+        row.pop("path", None)
     return made
+
+
+def _time(made: list[dict[str, Any]], threads: int, key: str, kernels: Kernels) -> None:
+    """Adds each sound row's latency as `key`.
+
+    A file that ends the process that asks all of them in turn has failed; the others
+    are asked again.
+    """
+    while sound := {row["path"]: row for row in made if "failed" not in row}:
+        what = f"timing {len(sound)} formats, {threads} threads"
+        words = (str(threads), kernels.value, *sound)
+        try:
+            with CONSOLE.count(len(sound) * latency.ROUNDS, what, "turns") as tick:
+                taken = child.run("export.latency", *words, turned=lambda: tick(1))
+            for path, row in sound.items():
+                row[key] = {"threads": threads, **taken[path]}
+            return
+        except child.Ended as error:
+            for row in [sound[error.at]] if error.at in sound else sound.values():
+                _fail(row, error)
+
+
+def _fail(row: dict[str, Any], error: Exception) -> None:
+    """Leaves nothing in `row` but its format and the reason."""
+    name = row["format"]
+    row.clear()
+    row |= {"format": name, "failed": " ".join(str(error).split())}
 
 
 def _row(opened: "Source", name: str, drop: float, kernels: Kernels) -> dict[str, Any]:
@@ -80,7 +98,9 @@ def _row(opened: "Source", name: str, drop: float, kernels: Kernels) -> dict[str
             facts = _checkpoint(opened)
         else:
             facts = _file(opened, name, drop, kernels)
-        needs = _child("export.footprint", facts["path"], kernels.value)
+        path = facts["path"]
+        with CONSOLE.phase(f"measuring load and memory of {pathlib.Path(path).name}"):
+            needs = child.run("export.footprint", path, kernels.value)
         return {"format": name, **facts, **needs}
     except (Failure, UsageError, OSError, ValueError) as error:
         return {"format": name, "failed": " ".join(str(error).split())}
@@ -146,33 +166,6 @@ def _made_before(opened: "Source", name: str, kernels: Kernels) -> Artifact | No
             asked = test["images"] == len(opened.exam.labels)
             return made if asked and same_engine else None
     return None
-
-
-def _child(module: str, *arguments: str) -> dict[str, Any]:
-    """What `module`, run in a process of its own, prints as JSON.
-
-    Raises:
-        Failure: it failed, with its last line.
-    """
-    root = pathlib.Path(__file__).parents[1]
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    named = ", ".join(pathlib.Path(word).name for word in arguments)
-    try:
-        with CONSOLE.phase(f"{module} {named:.100}"):
-            done = subprocess.run(
-                [sys.executable, "-m", module, *arguments],
-                cwd=root, env=environment, capture_output=True, text=True,
-                timeout=_CHILD_SECS, check=True,
-            )  # fmt: skip
-    except subprocess.SubprocessError as error:
-        lines = str(getattr(error, "stderr", "") or error).strip().splitlines()
-        reason = f"failed: {lines[-1][:200]}"
-        if (code := getattr(error, "returncode", 0)) < 0:
-            from eval import foreign
-
-            reason = f"was ended by {foreign.signal_name(-code)}: {named:.100}"
-        raise Failure(f"{module} {reason}") from error
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _cores() -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from export import loaded
+from export import child, loaded
 from export.loaded import Ask
 
 ROUNDS = 100
@@ -24,11 +24,16 @@ def interleaved(
     *,
     rounds: int = ROUNDS,
     now: Callable[[], float] = time.perf_counter,
+    turn: Callable[[str], object] = lambda name: None,
 ) -> dict[str, dict[str, float]]:
-    """Milliseconds a call at each quantile, by name; every round asks each model."""
+    """Milliseconds a call at each quantile, by name; every round asks each model.
+
+    `turn` hears whose it is, before anything of that turn is timed.
+    """
     taken: dict[str, list[float]] = {name: [] for name in asks}
     for _ in range(rounds):
         for name, ask in asks.items():
+            turn(name)
             ask()
             for _ in range(CALLS):
                 start = now()
@@ -44,10 +49,13 @@ def _quantiles(values: list[float]) -> dict[str, float]:
 
 def main(threads: int, kernels: str, paths: list[str]) -> None:
     """Prints the latency of every model, by path."""
-    asks = {
-        path: loaded.opener(pathlib.Path(path), threads, kernels)() for path in paths
-    }
-    print(json.dumps(interleaved(asks)))
+    asks = {path: _opened(path, threads, kernels) for path in paths}
+    print(json.dumps(interleaved(asks, turn=child.turn)))
+
+
+def _opened(path: str, threads: int, kernels: str) -> Ask:
+    child.turn(path)
+    return loaded.opener(pathlib.Path(path), threads, kernels)()
 
 
 if __name__ == "__main__":

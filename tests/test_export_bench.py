@@ -1,13 +1,14 @@
 """The table of every format: nothing is left out, and a failure is a row."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
 
 from eval import document, manifest
 from eval.engine import Kernels
-from export import artifact, bench, latency, source, tflite
+from export import artifact, bench, child, latency, source, tflite
 from export.scheme import Io, Scheme
 from tests import eval_kit, export_kit, forge_tflite
 from trainer import files
@@ -28,6 +29,57 @@ def test_quantiles_are_of_single_calls():
     ticks = iter(np.cumsum([0] * 20 + [0, 1] * 5))
     found = latency.interleaved({"a": lambda: None}, rounds=3, now=lambda: next(ticks))
     assert found["a"]["p50_ms"] == 0 < found["a"]["p90_ms"] == 1000
+
+
+def plain(folder, *names: str) -> dict[str, str]:
+    """Small sound files by name."""
+    paths = {name: folder / f"{name}.tflite" for name in names}
+    return {name: str(eval_kit.tflite(path)) for name, path in paths.items()}
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "place", [pytest.param(0, marks=SLOW), 1, pytest.param(2, marks=SLOW)]
+)
+def test_who_ends_the_process_is_a_row_and_the_others_are_timed(tmp_path, place):
+    paths = plain(tmp_path, "a", "b", "c")
+    evil = "abc"[place]
+    model = pathlib.Path(paths[evil])
+    model.write_bytes(forge_tflite.edited(model.read_bytes(), 181))
+    made = [{"format": name, "path": path} for name, path in paths.items()]
+    made += [{"format": "d", "failed": "before"}]
+    bench._time(made, 1, "one_thread", Kernels.XNNPACK)
+    assert made.pop() == {"format": "d", "failed": "before"}
+    for found in made:
+        if found["format"] == evil:
+            assert found.keys() == {"format", "failed"}
+            assert "SIGSEGV" in found["failed"] and model.name in found["failed"]
+        else:
+            assert found["one_thread"]["p50_ms"] > 0
+
+
+ENDS = {
+    "os.kill(os.getpid(), signal.SIGKILL)": "SIGKILL at x.tflite: out of memory",
+    "os.abort()": "SIGABRT at x.tflite",
+    "sys.exit('no such kernel')": "failed at x.tflite: no such kernel",
+    "time.sleep(60)": "took more than 3 s at x.tflite",
+    "sys.exit(3)": "failed at x.tflite: exit code 3",
+    "print('words', flush=True)": "found nothing at x.tflite",
+}
+
+
+@pytest.mark.parametrize(("end", "said"), ENDS.items())
+def test_a_measurement_that_ends_says_at_which_file(monkeypatch, tmp_path, end, said):
+    lines = ["import os, signal, sys, time", "from export import child"]
+    lines += ["child.turn('/a/y.tflite')", "child.turn('/a/x.tflite')", end]
+    (tmp_path / "ending.py").write_text("\n".join(lines))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    turns = []
+    with pytest.raises(child.Ended, match=said) as caught:
+        child.run("ending", turned=lambda: turns.append(1), secs=3)
+    assert caught.value.at == "/a/x.tflite" and len(turns) == 2
 
 
 def row(name: str, drop: float = 0.0) -> dict:
