@@ -26,7 +26,9 @@ PHASES = ("devices", "data", "build", "compile")
 STEPS = ["--train_steps=2", "--checkpoint_every_steps=1", "--log_every_steps=1"]
 IMPORTS = {
     "tensorflow": "import tensorflow",
-    "trainer": "import trainer.job",
+    "trainer": (
+        "from trainer import quiet\nwith quiet.start_up():\n    import trainer.job"
+    ),
 }
 VALUES = flags.FlagValues()
 

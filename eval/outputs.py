@@ -3,7 +3,6 @@
 import enum
 
 import numpy as np
-from scipy import special
 
 from eval import scores
 
@@ -57,6 +56,8 @@ def probabilities(raw: np.ndarray, output: Output, step: float) -> np.ndarray:
             " numbers"
         )
     if output is Output.LOGITS:
+        from scipy import special  # half a second that --help need not wait for
+
         return special.softmax(raw.astype(np.float64), axis=1)
     if raw.min() < 0 or raw.max() > 1 + max(step, 1e-6):
         raise ValueError(

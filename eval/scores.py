@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn import metrics
 
 from trainer import intervals
 
@@ -131,8 +130,9 @@ def ece(table: Sequence[Mapping[str, float]]) -> float:
 
 def confusion(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Counts, labels down and predictions across: int64 [C, C]."""
-    classes = range(probabilities.shape[1])
-    return metrics.confusion_matrix(labels, predictions(probabilities), labels=classes)
+    shape = 2 * probabilities.shape[1:]
+    cells = np.ravel_multi_index((labels, predictions(probabilities)), shape)
+    return np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
 
 
 def per_class(matrix: np.ndarray) -> list[dict[str, Any]]:
@@ -188,6 +188,8 @@ def roc_auc(probabilities: np.ndarray, labels: np.ndarray) -> list[float | None]
 
     None where every row or no row is of the class: the curve is not defined.
     """
+    from sklearn import metrics  # two seconds, which exports need not wait for
+
     areas = []
     for index in range(probabilities.shape[1]):
         own = labels == index

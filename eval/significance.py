@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy import stats
 
 from trainer.intervals import wilson
 
@@ -20,8 +19,12 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
     only_first = int((first & ~second).sum())
     only_second = int((second & ~first).sum())
     total = only_first + only_second
-    p = stats.binomtest(only_first, total).pvalue if total else 1.0
-    return {"only_first": only_first, "only_second": only_second, "p_value": float(p)}
+    p = 1.0
+    if total:
+        from scipy import stats  # a second, which most exports need not wait for
+
+        p = float(stats.binomtest(only_first, total).pvalue)
+    return {"only_first": only_first, "only_second": only_second, "p_value": p}
 
 
 def paired_difference(first: np.ndarray, second: np.ndarray) -> list[float]:

@@ -1,6 +1,7 @@
 """What tests share: replicas in a process, prepared digits, commands as processes."""
 
 import functools
+import gc
 import json
 import os
 import pathlib
@@ -30,6 +31,11 @@ TINY = [
     "--eval_every_epochs=0.2",
     "--log_every_steps=5",
 ]
+
+
+def pytest_collection_finish(session):
+    """Libraries live as long as the process: no collection walks through them again."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -177,13 +177,16 @@ def run(
     sys.exit(code)
 
 
+def unwrapped(error: BaseException) -> BaseException:
+    """The interruption behind `error`, if a native module was just being imported."""
+    behind = error.__cause__ or error.__context__
+    interrupted = isinstance(behind, KeyboardInterrupt | Stopped)
+    return behind if isinstance(error, ImportError) and interrupted else error
+
+
 def _verdict(error: BaseException) -> tuple[int, str]:
     """Exit code and what to say: a line of ours, not a page of Python's."""
-    behind = error.__cause__ or error.__context__
-    if isinstance(error, ImportError) and isinstance(
-        behind, KeyboardInterrupt | Stopped
-    ):
-        error = behind  # a native module was just being imported
+    error = unwrapped(error)
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, "stopped by SIGINT"
     if isinstance(error, Stopped):
