@@ -1,5 +1,6 @@
 """What tests share: replicas in a process, prepared digits, commands as processes."""
 
+import fcntl
 import functools
 import gc
 import json
@@ -9,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -31,6 +33,20 @@ TINY = [
     "--eval_every_epochs=0.2",
     "--log_every_steps=5",
 ]
+
+
+# Files of the longest tests, tens of seconds each: begun last, one would leave a worker
+# of the two alone at the end. --no-loadscope-reorder keeps this order.
+LONGEST = ["resume", "launch_training", "launch_local", "speednet", "steps", "cli"]
+LONGEST += ["export_tflite", "multi_worker", "elastic", "teacher", "stop", "tta"]
+LONGEST += ["averages", "streams", "launch_supervisor", "model_files", "recheck"]
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first."""
+    names = [f"test_{name}" for name in LONGEST]
+    rank = {name: place for place, name in enumerate(names)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 def pytest_collection_finish(session):
@@ -73,20 +89,65 @@ def replicas():
     return make
 
 
+class Shared:
+    """What the workers of one test session make once, in the folder `root`.
+
+    Attributes:
+        of_session: this session's.
+    """
+
+    of_session: "Shared"
+
+    def __init__(self, root: pathlib.Path) -> None:
+        self.root = root
+
+    def made(self, name: str, make: Callable[[pathlib.Path], object]) -> pathlib.Path:
+        """The path `name`, which the first worker to ask has `make` write.
+
+        Nobody may change what lies there.
+        """
+        path, done = self.root / name, self.root / f"{name}.done"
+        with (self.root / f"{name}.lock").open("w") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(path, ignore_errors=True)  # of a maker that failed
+                make(path)
+                done.touch()
+        return path
+
+    def digits(self) -> pathlib.Path:
+        """A TFDS folder that holds the digits."""
+
+        def make(path: pathlib.Path) -> None:
+            words = ["--dataset=digits", f"--data_dir={path}"]
+            command("trainer.prepare", *words, check=True)
+
+        return self.made("tfds", make)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared(tmp_path_factory) -> Shared:
+    """What is made once a session, however many workers it has."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    (root / "shared").mkdir(exist_ok=True)
+    Shared.of_session = Shared(root / "shared")
+    return Shared.of_session
+
+
 @pytest.fixture(scope="session")
-def data_dir(tmp_path_factory) -> pathlib.Path:
+def data_dir(shared) -> pathlib.Path:
     """A TFDS folder that holds the digits."""
-    path = tmp_path_factory.mktemp("tfds")
-    command("trainer.prepare", "--dataset=digits", f"--data_dir={path}", check=True)
-    return path
+    return shared.digits()
 
 
 @pytest.fixture(scope="session")
-def template(data_dir, tmp_path_factory) -> pathlib.Path:
+def template(data_dir, shared) -> pathlib.Path:
     """A finished run, of random weights, that nobody may change."""
     from tests import eval_kit
 
-    return eval_kit.make_run(tmp_path_factory.mktemp("runs") / "tiny", data_dir).path
+    return shared.made("tiny", lambda path: eval_kit.make_run(path, data_dir))
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import pathlib
 import shutil
 import tempfile
 
-import tensorflow_datasets as tfds
 from absl import flags
 
 import trainer.datasets  # noqa: F401  registers the digits
@@ -29,15 +28,21 @@ FLAGS = [
 
 @functools.cache
 def run() -> pathlib.Path:
-    """A finished run of a narrow cnn."""
+    """A finished run of a narrow cnn; this process' own, to be exported into."""
     root = pathlib.Path(tempfile.mkdtemp(prefix="export-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
-    data = root / "data"
-    tfds.disable_progress_bar()
-    tfds.builder("digits", data_dir=data).download_and_prepare()
-    where = [f"--data_dir={data}", f"--run_dir={root / 'run'}"]
+    trained = conftest.Shared.of_session.made("narrow", _train)
+    return pathlib.Path(shutil.copytree(trained, root / "run"))
+
+
+def _train(path: pathlib.Path) -> None:
+    where = [f"--data_dir={data()}", f"--run_dir={path}"]
     conftest.command("trainer.main", *FLAGS, *where, check=True)
-    return root / "run"
+
+
+def data() -> pathlib.Path:
+    """The digits, which the run learnt from."""
+    return conftest.Shared.of_session.digits()
 
 
 def parsed(define, *words: str) -> flags.FlagValues:

@@ -49,7 +49,7 @@ def exported(scheme: Scheme, io: Io):
 
 def digits() -> str:
     """The flag that says where the digits of export_kit's run are."""
-    return f"--data_dir={export_kit.run().parent / 'data'}"
+    return f"--data_dir={export_kit.data()}"
 
 
 @pytest.mark.parametrize(
