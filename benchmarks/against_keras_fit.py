@@ -10,17 +10,18 @@ data and augmentation through tf.data, and saves nothing.
 from absl import flags
 
 from benchmarks import comparison, training
-from trainer import commandline, quiet
+from trainer.cli import command
+from trainer.monitoring import native_output
 
 VALUES = comparison.define(flags.FlagValues())
 
 
 def main() -> None:
-    with quiet.start_up():
+    with native_output.suppress_native_stderr():
         from benchmarks.keras_fit import Fit
-        from trainer import cluster
+        from trainer.distributed import strategy
 
-        cluster.set_threads(None)
+        strategy.set_threads(None)
         settings = training.config(VALUES)
         split = training.split(VALUES)
         fit = Fit(settings, split.images, split.labels, len(split.names))
@@ -32,4 +33,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    commandline.run("benchmarks.against_keras_fit", __doc__, VALUES, main)
+    command.run("benchmarks.against_keras_fit", __doc__, VALUES, main)

@@ -14,9 +14,10 @@ import importlib.util
 
 from absl import flags
 
-from benchmarks import rounds, side, training
-from trainer import commandline, container
-from trainer.commandline import UsageError
+from benchmarks import interleave, subprocess_peer, training
+from trainer import system
+from trainer.cli import command
+from trainer.errors import UsageError
 
 VALUES = flags.FlagValues()
 # Ours -> activation -> PyTorch's, in benchmarks/torch_nets.py. The first is the same
@@ -32,13 +33,13 @@ PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 def define(values: flags.FlagValues) -> flags.FlagValues:
     where = {"flag_values": values, "module_name": "Comparison"}
-    rounds.define_chosen(values, "model", sorted(TWINS))
+    interleave.define_chosen(values, "model", sorted(TWINS))
     flags.DEFINE_integer("batch", 256, "Images a step.", lower_bound=1, **where)
     flags.DEFINE_integer(
         "threads", None, "Of each side; off: every core.", lower_bound=1, **where
     )
     training.define_steps(values, 20)
-    return rounds.define(values)
+    return interleave.define(values)
 
 
 def check_torch() -> None:
@@ -50,7 +51,9 @@ def check_torch() -> None:
         )
 
 
-def compare(name: str, ours: side.Side, theirs: side.Side, threads: int) -> list[dict]:
+def compare(
+    name: str, ours: subprocess_peer.Side, theirs: subprocess_peer.Side, threads: int
+) -> list[dict]:
     """A row for each network that our `name` is compared with."""
     common = {"batch": VALUES.batch, "threads": threads}
     asked = {}
@@ -66,7 +69,7 @@ def compare(name: str, ours: side.Side, theirs: side.Side, threads: int) -> list
         label: lambda at=at, spec=spec: at.speed(VALUES.steps, **spec)
         for label, (at, spec) in asked.items()
     }
-    measured = rounds.interleaved(sides, VALUES.rounds)
+    measured = interleave.interleaved(sides, VALUES.rounds)
     return [
         row(name, activation, twin, measured)
         for activation, twins in TWINS[name].items()
@@ -78,23 +81,23 @@ def row(
     name: str, activation: str, twin: str, measured: dict[str, list[float]]
 ) -> dict:
     """The medians, and ours in bfloat16 by the better of PyTorch's."""
-    middle = rounds.medians(measured)
+    middle = interleave.medians(measured)
     best = max((f"{twin} {short}" for short in PRECISIONS), key=middle.get)
     found = {"ours": f"{name} {activation}", "PyTorch": twin}
     for short in PRECISIONS:
         found[f"ours {short}"] = middle[f"{activation} {short}"]
         found[f"PyTorch {short}"] = middle[f"{twin} {short}"]
-    found["ours / best"] = rounds.ratio(measured, f"{activation} bfloat16", best)
+    found["ours / best"] = interleave.ratio(measured, f"{activation} bfloat16", best)
     return found
 
 
 def main() -> None:
-    wanted = rounds.chosen(VALUES, "model", sorted(TWINS))
+    wanted = interleave.chosen(VALUES, "model", sorted(TWINS))
     check_torch()
-    threads = VALUES.threads or container.threads()
+    threads = VALUES.threads or system.threads()
     with (
-        side.Side("benchmarks.bare", threads) as ours,
-        side.Side("benchmarks.torch_side", threads) as theirs,
+        subprocess_peer.Side("benchmarks.bare_step", threads) as ours,
+        subprocess_peer.Side("benchmarks.torch_side", threads) as theirs,
     ):
         rows = [
             found for name in wanted for found in compare(name, ours, theirs, threads)
@@ -104,8 +107,8 @@ def main() -> None:
         "torch": importlib.metadata.version("torch"),
         "threads": threads,
     }
-    rounds.report("against_pytorch", settings, rows)
+    interleave.report("against_pytorch", settings, rows)
 
 
 if __name__ == "__main__":
-    commandline.run("benchmarks.against_pytorch", __doc__, define(VALUES), main)
+    command.run("benchmarks.against_pytorch", __doc__, define(VALUES), main)

@@ -14,8 +14,13 @@ import time
 
 from absl import flags
 
-from benchmarks import rounds, training
-from trainer import commandline, models, quiet
+from benchmarks import interleave, training
+from trainer.cli import command
+from trainer.models import builder
+from trainer.monitoring import native_output
+from trainer.optim import optimizers
+from trainer.rundir import checkpoints, layout
+from trainer.training import state
 
 BAR = 0.02  # of the time of training, at the default interval
 VALUES = flags.FlagValues()
@@ -31,7 +36,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
         flag_values=values,
         module_name="Measurement",
     )
-    return rounds.define(values, 3)
+    return interleave.define(values, 3)
 
 
 def save_secs(path: pathlib.Path) -> float:
@@ -50,26 +55,24 @@ class Restore:
     """Restores the newest checkpoint of a run into a state made once."""
 
     def __init__(self, path: pathlib.Path) -> None:
-        from trainer import optim, runs, state
 
-        run = runs.Run(path)
+        run = layout.Run(path)
         data, config = run.recorded()["data"], run.config()
-        model = models.build(
+        model = builder.build_model(
             config.model,
             image_shape=tuple(data["image_shape"]),
             num_classes=len(data["labels"]),
             precision=config.precision.value,
         )
-        optimizer = optim.build(config, model.trainable_variables)
+        optimizer = optimizers.build_optimizer(config, model.trainable_variables)
         self._state, self._run = state.TrainState(model, optimizer), run
         self._expected = {"config": config.to_json(), "data": data}
 
     def seconds(self) -> float:
         """Seconds to find, verify and take over a checkpoint."""
-        from trainer import checkpoints
 
         start = time.perf_counter()
-        kept = checkpoints.newest(
+        kept = checkpoints.load_latest(
             self._run.checkpoints, skipped=print, expected=self._expected
         )
         self._state.load(kept.arrays, kept.facts)
@@ -77,9 +80,8 @@ class Restore:
 
     def bytes(self) -> int:
         """Of one checkpoint."""
-        from trainer import checkpoints
 
-        newest = checkpoints.listed(self._run.checkpoints)[0]
+        newest = checkpoints.list_folders(self._run.checkpoints)[0]
         return sum(path.stat().st_size for path in newest.iterdir())
 
 
@@ -87,8 +89,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
         training.run([*training.words(VALUES), "--train_steps=1"], root / "kept")
-        with quiet.start_up():
-            from trainer.actions import RISK_SECS
+        with native_output.suppress_native_stderr():
+            from trainer.training.callbacks import RISK_SECS
 
             restore = Restore(root / "kept")
         names = iter(range(VALUES.rounds))
@@ -98,7 +100,7 @@ def main() -> None:
                 restore.seconds() for _ in range(VALUES.saves)
             ),
         }
-        middle = rounds.medians(rounds.interleaved(sides, VALUES.rounds))
+        middle = interleave.medians(interleave.interleaved(sides, VALUES.rounds))
         row = {
             "model": VALUES.model,
             "bytes": restore.bytes(),
@@ -107,8 +109,8 @@ def main() -> None:
             "share": middle["save"] / (RISK_SECS + middle["save"]),
         }
     settings = training.settings(VALUES) | {"interval_secs": RISK_SECS, "bar": BAR}
-    rounds.report("checkpoint_cost", settings, [row])
+    interleave.report("checkpoint_cost", settings, [row])
 
 
 if __name__ == "__main__":
-    commandline.run("benchmarks.checkpoint_cost", __doc__, define(VALUES), main)
+    command.run("benchmarks.checkpoint_cost", __doc__, define(VALUES), main)

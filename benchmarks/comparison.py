@@ -12,14 +12,14 @@ from typing import Any
 
 from absl import flags
 
-from benchmarks import rounds, training
+from benchmarks import interleave, training
 
 
 def define(values: flags.FlagValues) -> flags.FlagValues:
     """Declares the trainer's flags, --steps and --rounds."""
     training.define(values)
     training.define_steps(values)
-    return rounds.define(values, 3)
+    return interleave.define(values, 3)
 
 
 def trainer(values: flags.FlagValues, *more: str) -> Callable[[], float]:
@@ -46,8 +46,8 @@ def report(
         title: of the column of the ratio.
         **settings: what is said of the benchmark besides its flags.
     """
-    measured = rounds.interleaved(sides, values.rounds)
-    row = rounds.medians(measured) | {title: rounds.ratio(measured, *sides)}
-    rounds.report(
+    measured = interleave.interleaved(sides, values.rounds)
+    row = interleave.medians(measured) | {title: interleave.ratio(measured, *sides)}
+    interleave.report(
         name, training.settings(values) | {"unit": "images/s", **settings}, [row]
     )

@@ -8,7 +8,7 @@ Images per second of two trainers, each a process as in benchmarks.throughput.
 from absl import flags
 
 from benchmarks import comparison
-from trainer import commandline
+from trainer.cli import command
 
 VALUES = comparison.define(flags.FlagValues())
 
@@ -20,4 +20,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    commandline.run("benchmarks.determinism", __doc__, VALUES, main)
+    command.run("benchmarks.determinism", __doc__, VALUES, main)

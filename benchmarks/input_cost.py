@@ -12,14 +12,19 @@ import typing
 
 from absl import flags
 
-from benchmarks import rounds, training
-from trainer import commandline, models, quiet
-from trainer.choices import Augment, Precision
-from trainer.config import Config, DataConfig, ModelConfig
-from trainer.run_config import RunConfig
+from benchmarks import interleave, synthetic_data, training
+from trainer.cli import command
+from trainer.config.enums import Augment, Precision
+from trainer.config.schema import Config, DataConfig, ModelConfig, RunConfig
+from trainer.data import sampler
+from trainer.distributed import strategy
+from trainer.models import builder
+from trainer.monitoring import native_output
+from trainer.optim import optimizers
+from trainer.training import step
 
 if typing.TYPE_CHECKING:
-    from trainer.steps import Trainer
+    from trainer.training.step import TrainStep
 
 BAR = 0.97  # real input / constant batch
 CONSTANT = "constant"
@@ -28,7 +33,7 @@ VALUES = flags.FlagValues()
 
 def define(values: flags.FlagValues) -> flags.FlagValues:
     training.define_step(values, "resnet8")
-    rounds.define_chosen(values, "augment", [member.value for member in Augment])
+    interleave.define_chosen(values, "augment", [member.value for member in Augment])
     flags.DEFINE_list(
         "examples",
         ["50000"],
@@ -37,7 +42,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
         module_name="Comparison",
     )
     training.define_steps(values, 20)
-    return rounds.define(values)
+    return interleave.define(values)
 
 
 class Steps:
@@ -45,8 +50,6 @@ class Steps:
 
     def __init__(self, augment: str | None, examples: int) -> None:
         import numpy as np
-
-        from trainer import sampler
 
         self._trainer = compiled(augment, examples)
         order = sampler.Sampler(
@@ -65,12 +68,10 @@ class Steps:
         return self._rows.size / (time.perf_counter() - start)
 
 
-def compiled(augment: str | None, examples: int) -> "Trainer":
+def compiled(augment: str | None, examples: int) -> "TrainStep":
     """The trainer's step, or the same on a constant batch where `augment` is None."""
-    from benchmarks import noise
-    from benchmarks.constant import OnConstantBatch
-    from trainer import cluster, optim, steps
-    from trainer.images import Images
+    from benchmarks.constant_batch import OnConstantBatch
+    from trainer.data.device_dataset import DeviceDataset
 
     config = Config(
         data=DataConfig(augment=Augment(augment or Augment.NONE)),
@@ -78,17 +79,17 @@ def compiled(augment: str | None, examples: int) -> "Trainer":
         global_batch=VALUES.global_batch,
         precision=Precision(VALUES.precision),
     )
-    images, labels = noise.examples(examples)
-    model = models.build(
+    images, labels = synthetic_data.examples(examples)
+    model = builder.build_model(
         config.model,
         image_shape=images.shape[1:],
-        num_classes=noise.CLASSES,
+        num_classes=synthetic_data.CLASSES,
         precision=config.precision.value,
     )
-    optimizer = optim.build(config, model.trainable_variables)
-    here = cluster.connect(RunConfig())
-    kind = OnConstantBatch if augment is None else steps.Trainer
-    return kind(config, here, model, optimizer, Images(images, labels, here))
+    optimizer = optimizers.build_optimizer(config, model.trainable_variables)
+    here = strategy.connect(RunConfig())
+    kind = OnConstantBatch if augment is None else step.TrainStep
+    return kind(config, here, model, optimizer, DeviceDataset(images, labels, here))
 
 
 def rows(examples: int, names: list[str]) -> list[dict]:
@@ -96,32 +97,32 @@ def rows(examples: int, names: list[str]) -> list[dict]:
     made = {name: Steps(name, examples) for name in names}
     made[CONSTANT] = Steps(None, examples)
     sides = {name: steps.speed for name, steps in made.items()}
-    measured = rounds.interleaved(sides, VALUES.rounds)
+    measured = interleave.interleaved(sides, VALUES.rounds)
     return [
         {
             "examples": examples,
             "augment": name,
             "images/s": middle,
-            "by constant": rounds.ratio(measured, name, CONSTANT),
+            "by constant": interleave.ratio(measured, name, CONSTANT),
         }
-        for name, middle in rounds.medians(measured).items()
+        for name, middle in interleave.medians(measured).items()
     ]
 
 
 def main() -> None:
-    names = rounds.chosen(VALUES, "augment", [member.value for member in Augment])
-    sizes = rounds.counts(VALUES, "examples")
-    with quiet.start_up():
+    names = interleave.chosen(VALUES, "augment", [member.value for member in Augment])
+    sizes = interleave.counts(VALUES, "examples")
+    with native_output.suppress_native_stderr():
         import tensorflow as tf
 
-        from trainer import cluster
+        from trainer.distributed import strategy
 
         tf.config.experimental.enable_op_determinism()  # the trainer's default
-        cluster.set_threads(None)
+        strategy.set_threads(None)
         tf.config.list_logical_devices()
     found = [row for size in sizes for row in rows(size, names)]
-    rounds.report("input_cost", training.settings(VALUES) | {"bar": BAR}, found)
+    interleave.report("input_cost", training.settings(VALUES) | {"bar": BAR}, found)
 
 
 if __name__ == "__main__":
-    commandline.run("benchmarks.input_cost", __doc__, define(VALUES), main)
+    command.run("benchmarks.input_cost", __doc__, define(VALUES), main)

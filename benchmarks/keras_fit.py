@@ -6,9 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import models
-from trainer.config import Config
-from trainer.models import layers
+from trainer.config.schema import Config
+from trainer.models import builder, layers
 
 
 class Fit:
@@ -24,7 +23,7 @@ class Fit:
     def __init__(
         self, settings: Config, images: np.ndarray, labels: np.ndarray, classes: int
     ) -> None:
-        built = models.build(
+        built = builder.build_model(
             settings.model,
             image_shape=images.shape[1:],
             num_classes=classes,

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 from absl import flags
 
-from benchmarks import rounds, training
-from trainer import commandline
+from benchmarks import interleave, training
+from trainer.cli import command
 
 VALUES = flags.FlagValues()
 
@@ -30,7 +30,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
         module_name="Training",
     )
     training.define_steps(values)
-    return rounds.define(values, 3)
+    return interleave.define(values, 3)
 
 
 @contextlib.contextmanager
@@ -62,24 +62,26 @@ def rows(batch: int) -> list[dict]:
         f"{count} replicas": lambda: training.speed([*words, *mirrored], **size),
         f"{count} workers": lambda: training.speed(words, command=workers, **size),
     }
-    measured = rounds.interleaved(sides, VALUES.rounds)
+    measured = interleave.interleaved(sides, VALUES.rounds)
     return [
         {
             "batch": batch,
             "trainer": name,
             "images/s": middle,
-            "by 1 core": rounds.ratio(measured, name, "1 core"),
+            "by 1 core": interleave.ratio(measured, name, "1 core"),
         }
-        for name, middle in rounds.medians(measured).items()
+        for name, middle in interleave.medians(measured).items()
     ]
 
 
 def main() -> None:
     found = [
-        row for batch in rounds.counts(VALUES, "global_batch") for row in rows(batch)
+        row
+        for batch in interleave.counts(VALUES, "global_batch")
+        for row in rows(batch)
     ]
-    rounds.report("scaling", training.settings(VALUES), found)
+    interleave.report("scaling", training.settings(VALUES), found)
 
 
 if __name__ == "__main__":
-    commandline.run("benchmarks.scaling", __doc__, define(VALUES), main)
+    command.run("benchmarks.scaling", __doc__, define(VALUES), main)

@@ -18,8 +18,9 @@ import time
 
 from absl import flags
 
-from benchmarks import rounds, training
-from trainer import checkpoints, commandline
+from benchmarks import interleave, training
+from trainer.cli import command
+from trainer.rundir import checkpoints
 
 FLOOR_BAR, RESUME_BAR = 1.5, 1.5
 PHASES = ("devices", "data", "build", "compile")
@@ -27,14 +28,16 @@ STEPS = ["--train_steps=2", "--checkpoint_every_steps=1", "--log_every_steps=1"]
 IMPORTS = {
     "tensorflow": "import tensorflow",
     "trainer": (
-        "from trainer import quiet\nwith quiet.start_up():\n    import trainer.job"
+        "from trainer.monitoring import native_output\n"
+        "with native_output.suppress_native_stderr():\n"
+        "    import trainer.training.session"
     ),
 }
 VALUES = flags.FlagValues()
 
 
 def define(values: flags.FlagValues) -> flags.FlagValues:
-    return rounds.define(training.define(values), 3)
+    return interleave.define(training.define(values), 3)
 
 
 def imported(code: str) -> float:
@@ -67,7 +70,7 @@ class Starts:
         """Seconds of the newest run, as if killed after step 1, to its next step."""
         path = self._path()
         (path / "result.json").unlink()
-        shutil.rmtree(checkpoints.folder(path / "checkpoints", 2))
+        shutil.rmtree(checkpoints.folder_of(path / "checkpoints", 2))
         return self._first_step("resume", 2)
 
     def _path(self) -> pathlib.Path:
@@ -82,14 +85,14 @@ class Starts:
 
 def row(kind: str, starts: Starts, measured: dict[str, list[float]]) -> dict:
     """Medians over the rounds of one kind of start."""
-    middle = rounds.medians(measured)
+    middle = interleave.medians(measured)
     found = {"start": kind, "first step": middle[kind], "imports": middle["trainer"]}
     for phase in PHASES:
         found[phase] = statistics.median(took[phase] for took in starts.phases[kind])
     found["rest"] = middle[kind] - middle["trainer"] - sum(found[p] for p in PHASES)
     floor = middle["tensorflow"] + found["compile"]
     found["/ floor"] = (middle[kind] - found["data"]) / floor
-    found["/ cold"] = rounds.ratio(measured, kind, "cold")
+    found["/ cold"] = interleave.ratio(measured, kind, "cold")
     return found
 
 
@@ -100,18 +103,18 @@ def main() -> None:
             name: lambda code=code: imported(code) for name, code in IMPORTS.items()
         }
         sides |= {"cold": starts.cold, "resume": starts.resume}
-        measured = rounds.interleaved(sides, VALUES.rounds)
+        measured = interleave.interleaved(sides, VALUES.rounds)
     rows = [row(kind, starts, measured) for kind in starts.phases]
     rows.append(
         {
             "start": "import tensorflow",
-            "first step": rounds.medians(measured)["tensorflow"],
+            "first step": interleave.medians(measured)["tensorflow"],
         }
     )
     settings = training.settings(VALUES) | {"unit": "s"}
     settings |= {"floor_bar": FLOOR_BAR, "resume_bar": RESUME_BAR}
-    rounds.report("startup", settings, rows)
+    interleave.report("startup", settings, rows)
 
 
 if __name__ == "__main__":
-    commandline.run("benchmarks.startup", __doc__, define(VALUES), main)
+    command.run("benchmarks.startup", __doc__, define(VALUES), main)

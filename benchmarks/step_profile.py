@@ -2,7 +2,7 @@
 
     python -m benchmarks.step_profile --model=cnn,resnet8,speednet
 
-TensorFlow's profiler records `--steps` steps of benchmarks.bare, each network in
+TensorFlow's profiler records `--steps` steps of benchmarks.bare_step, each network in
 float32 and in bfloat16. Operations run beside each other, and each takes longer then,
 so shares are of their added-up times and not of the clock. Speeds are had without the
 profiler.
@@ -15,11 +15,13 @@ import typing
 
 from absl import flags
 
-from benchmarks import rounds, training
-from trainer import commandline, models, quiet
+from benchmarks import interleave, training
+from trainer.cli import command
+from trainer.models import registry
+from trainer.monitoring import native_output
 
 if typing.TYPE_CHECKING:
-    from benchmarks.bare import Bare
+    from benchmarks.bare_step import Bare
 
 VALUES = flags.FlagValues()
 # Part of an operation's name -> its column; the first that fits. The fused ones do the
@@ -40,11 +42,11 @@ PRECISIONS = ("float32", "mixed_bfloat16")
 
 def define(values: flags.FlagValues) -> flags.FlagValues:
     where = {"flag_values": values, "module_name": "Comparison"}
-    rounds.define_chosen(values, "model", sorted(models.MODELS))
+    interleave.define_chosen(values, "model", sorted(registry.MODELS))
     flags.DEFINE_integer("batch", 256, "Images a step.", lower_bound=1, **where)
     flags.DEFINE_string("picture", None, "Where to draw it, a .png.", **where)
     training.define_steps(values, 10)
-    return rounds.define(values, 3)
+    return interleave.define(values, 3)
 
 
 def recorded(bare: "Bare") -> dict[str, float]:
@@ -55,7 +57,7 @@ def recorded(bare: "Bare") -> dict[str, float]:
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
     with tempfile.TemporaryDirectory() as folder:
-        with quiet.start_up():
+        with native_output.suppress_native_stderr():
             tf.profiler.experimental.start(folder)
             bare.speed(VALUES.steps)
             tf.profiler.experimental.stop()
@@ -82,17 +84,19 @@ def shares(seconds: dict[str, float]) -> dict[str, float]:
 
 def row(name: str, precision: str) -> dict:
     """Speed and shares of one network."""
-    with quiet.start_up():
-        from benchmarks import bare
+    with native_output.suppress_native_stderr():
+        from benchmarks import bare_step
 
-        net = bare.make(name=name, precision=precision, batch=VALUES.batch, threads=0)
+        net = bare_step.make(
+            name=name, precision=precision, batch=VALUES.batch, threads=0
+        )
     label = f"{name} {precision.removeprefix('mixed_')}"
-    measured = rounds.interleaved(
+    measured = interleave.interleaved(
         {label: lambda: net.speed(VALUES.steps)}, VALUES.rounds
     )
     found = shares(recorded(net))
     convolution = sum(found[kind] for kind in CONVOLUTION)
-    speed = rounds.medians(measured)[label]
+    speed = interleave.medians(measured)[label]
     return {"step": label, "images/s": speed, "convolution": convolution, **found}
 
 
@@ -117,14 +121,14 @@ def draw(rows: list[dict], path: str) -> None:
 
 
 def main() -> None:
-    wanted = rounds.chosen(VALUES, "model", sorted(models.MODELS))
+    wanted = interleave.chosen(VALUES, "model", sorted(registry.MODELS))
     rows = [row(name, precision) for name in wanted for precision in PRECISIONS]
     if VALUES.picture:
-        with quiet.start_up():
+        with native_output.suppress_native_stderr():
             draw(rows, VALUES.picture)
     settings = training.settings(VALUES) | {"unit": "% of operations"}
-    rounds.report("step_profile", settings, rows)
+    interleave.report("step_profile", settings, rows)
 
 
 if __name__ == "__main__":
-    commandline.run("benchmarks.step_profile", __doc__, define(VALUES), main)
+    command.run("benchmarks.step_profile", __doc__, define(VALUES), main)

@@ -11,18 +11,19 @@ network on one constant batch: what a trainer that costs nothing would reach.
 from absl import flags
 
 from benchmarks import comparison, training
-from trainer import commandline, quiet
+from trainer.cli import command
+from trainer.monitoring import native_output
 
 BAR = 0.97  # trainer / bare
 VALUES = comparison.define(flags.FlagValues())
 
 
 def main() -> None:
-    with quiet.start_up():
-        from benchmarks.bare import Bare
-        from trainer import cluster
+    with native_output.suppress_native_stderr():
+        from benchmarks.bare_step import Bare
+        from trainer.distributed import strategy
 
-        cluster.set_threads(None)
+        strategy.set_threads(None)
         settings = training.config(VALUES)
         split = training.split(VALUES)
         count = VALUES.global_batch
@@ -36,4 +37,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    commandline.run("benchmarks.throughput", __doc__, VALUES, main)
+    command.run("benchmarks.throughput", __doc__, VALUES, main)

@@ -1,6 +1,6 @@
 """PyTorch's training step on one constant batch.
 
-python -m benchmarks.torch_side  # answers questions of benchmarks.side
+python -m benchmarks.torch_side  # answers questions of benchmarks.subprocess_peer
 """
 
 import time
@@ -8,7 +8,7 @@ import time
 import torch
 from torch.nn import functional
 
-from benchmarks import noise, side, torch_nets
+from benchmarks import subprocess_peer, synthetic_data, torch_nets
 
 
 class Step:
@@ -19,7 +19,7 @@ class Step:
 
     def __init__(self, *, name: str, precision: str, batch: int, threads: int) -> None:
         torch.set_num_threads(threads)
-        images, labels = noise.examples(batch)
+        images, labels = synthetic_data.examples(batch)
         scaled = (torch.from_numpy(images).float() - 128) / 128
         layout = torch.channels_last
         self._x = scaled.permute(0, 3, 1, 2).contiguous(memory_format=layout)
@@ -47,4 +47,4 @@ class Step:
 
 
 if __name__ == "__main__":
-    side.serve(Step)
+    subprocess_peer.serve(Step)

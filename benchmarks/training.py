@@ -22,13 +22,15 @@ from typing import Any
 
 from absl import flags
 
-from trainer import models, quiet
-from trainer.choices import Precision
-from trainer.commandline import Failure, UsageError
-from trainer.config import Config, ModelConfig, OptimConfig
+from trainer.config.enums import Precision
+from trainer.config.schema import Config, ModelConfig, OptimConfig
+from trainer.data import preparation, tfds_source
+from trainer.errors import TrainingFailed, UsageError
+from trainer.models import registry
+from trainer.monitoring import native_output
 
 if typing.TYPE_CHECKING:
-    from trainer import datasets
+    from trainer.data import tfds_source
 
 ROOT = pathlib.Path(__file__).parent.parent
 WARM_UP = 60  # steps that nobody counts
@@ -53,7 +55,7 @@ def define_step(
 ) -> flags.FlagValues:
     """Declares --model, --precision and --global_batch."""
     where = {"flag_values": values, "module_name": "Training"}
-    flags.DEFINE_enum("model", model, sorted(models.MODELS), "Network.", **where)
+    flags.DEFINE_enum("model", model, sorted(registry.MODELS), "Network.", **where)
     precisions = [member.value for member in Precision]
     flags.DEFINE_enum(
         "precision", "mixed_bfloat16", precisions, "Of each side.", **where
@@ -85,12 +87,12 @@ def config(values: flags.FlagValues) -> Config:
         raise UsageError(str(error)) from error
 
 
-def split(values: flags.FlagValues) -> "datasets.Split":
+def split(values: flags.FlagValues) -> "tfds_source.Split":
     """The training split of the data set asked for."""
-    from trainer import datasets, prepare
+    from trainer.data import tfds_source
 
-    builder = prepare.ensure(values.dataset, values.data_dir, say=_say)
-    return datasets.load(builder, "train")
+    builder = preparation.prepare(values.dataset, values.data_dir, say=_say)
+    return tfds_source.load(builder, "train")
 
 
 def _say(message: str) -> None:
@@ -143,7 +145,7 @@ class Finished:
 
     def times(self) -> dict[int, float]:
         """When each line of metrics was written, in seconds since 1970, by its step."""
-        with quiet.start_up():
+        with native_output.suppress_native_stderr():
             return self._times()
 
     def _times(self) -> dict[int, float]:
@@ -177,7 +179,7 @@ def run(
     )
     if done.returncode:
         said = "\n".join(done.stderr.strip().splitlines()[-2:])
-        kind = UsageError if done.returncode == 2 else Failure
+        kind = UsageError if done.returncode == 2 else TrainingFailed
         raise kind(f"{command[0]} exited {done.returncode}: {said}")
     return Finished(path, started)
 

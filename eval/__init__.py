@@ -3,12 +3,12 @@
 Synopsis:
 
     import numpy as np
-    from eval import scores
+    from eval.metrics import classification
 
     probabilities = np.array([[0.7, 0.3], [0.4, 0.6], [0.8, 0.2]])
     labels = np.array([0, 1, 1])
-    scores.accuracy(probabilities, labels)  # 2 of 3
-    scores.nll(probabilities, labels)  # 0.826
+    classification.accuracy(probabilities, labels)  # 2 of 3
+    classification.nll(probabilities, labels)  # 0.826
 
 On the command line: `python -m eval.report` and `python -m eval.compare A B`.
 """

@@ -13,18 +13,24 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import flags
 
-from eval import folders, foreign, progress, report
-from trainer import commandline, quiet
-from trainer.choices import EvalTta
-from trainer.commandline import Failure, UsageError
-from trainer.runs import Run
+from eval import model_source, report, runner
+from eval.formats import atomic_folders
+from eval.predictors import sandbox
+from eval.reports import comparison, report_files
+from trainer.cli import command as cli_command
+from trainer.config import parsing
+from trainer.config.enums import EvalTta
+from trainer.errors import TrainingFailed, UsageError
+from trainer.monitoring import native_output
+from trainer.monitoring.progress import CONSOLE
+from trainer.rundir.layout import Run
 
 if TYPE_CHECKING:
-    from eval.contest import Entry
-    from eval.subject import Subject
+    from eval.model_source import ModelSource
+    from eval.reports.comparison import ModelResult
 
 WORDS = "A B ..."
-# As eval.contest calls its files; importing it would start TensorFlow.
+# As eval.reports.comparison calls its files; importing it would start TensorFlow.
 NAMES = ("comparison.html", "comparison.json")
 
 
@@ -45,60 +51,60 @@ def main(values: flags.FlagValues, words: list[str]) -> None:
             " python -m eval.compare A B"
         )
     report.check_reading(values)
-    out = commandline.place("out_dir", values.out_dir)
+    out = parsing.parse_path("out_dir", values.out_dir)
     report.check_folder(out, NAMES)
     report.start()
-    from eval import contest, render, subject
 
     how = report.reading(values)
-    with quiet.start_up("opening the models"):
-        chosen = [subject.find(word, values.output, **how) for word in words]
+    with native_output.suppress_native_stderr("opening the models"):
+        chosen = [model_source.from_path(word, values.output, **how) for word in words]
     if values.kernels and all(one.facts["kind"] != "tflite" for one in chosen):
         raise UsageError(
             f"--kernels={values.kernels} is for .tflite files, and none is compared"
         )
-    chosen = subject.distinct(chosen)
-    _check_same(out, contest.kept(out), chosen, values)
+    chosen = model_source.distinct(chosen)
+    _check_same(out, comparison.kept(out), chosen, values)
     try:
         entries = _entries(chosen, values)
-        with progress.CONSOLE.phase("comparing"):
-            found = contest.build(entries)
+        with CONSOLE.phase("comparing"):
+            found = comparison.build_comparison(entries)
     except ValueError as error:
-        raise Failure(str(error)) from error
-    render.write(out, contest.files_of(found, entries[0].split))
-    for line in contest.lines(found):
+        raise TrainingFailed(str(error)) from error
+    report_files.write(out, comparison.files_of(found, entries[0].split))
+    for line in comparison.lines(found):
         print(line)
-    print(out / contest.PAGE)
+    print(out / comparison.PAGE)
 
 
 def _check_same(
     out: pathlib.Path,
     old: dict[str, Any],
-    chosen: list["Subject"],
+    chosen: list["ModelSource"],
     values: flags.FlagValues,
 ) -> None:
     """Refuses, or says, that another comparison `old` in `out` would give way."""
     models = [one.facts["path"] for one in chosen]
     new = {"models": models, "eval_tta": values.eval_tta}
     asked = values["out_dir"].present > 0
-    if said := folders.check_same(out, old, new, asked):
+    if said := atomic_folders.check_same(out, old, new, asked):
         report.tell([said])
 
 
-def _entries(chosen: list["Subject"], values: flags.FlagValues) -> list["Entry"]:
+def _entries(
+    chosen: list["ModelSource"], values: flags.FlagValues
+) -> list["ModelResult"]:
     """Everyone's answers to the first one's test split, unless flags name another."""
-    from eval import contest, evaluation
 
     builder = report.builder(chosen[0], values)
-    split = evaluation.split_of(builder, "test")
+    split = runner.load_split(builder, "test")
     tta = EvalTta(values.eval_tta)
-    return contest.enter(chosen, split, builder, tta, say=report.tell)
+    return comparison.evaluate_all(chosen, split, builder, tta, say=report.tell)
 
 
 def _files(argv: list[str]) -> list[str]:
     """The words that are no runs, before anything is done; none if `argv` is wrong."""
     with contextlib.suppress(UsageError):
-        words = commandline.parse(define(flags.FlagValues()), argv, WORDS)
+        words = cli_command.parse(define(flags.FlagValues()), argv, WORDS)
         return [w for w in words if not Run(pathlib.Path(w).expanduser()).exists]
     return []
 
@@ -106,7 +112,7 @@ def _files(argv: list[str]) -> list[str]:
 def command() -> NoReturn:
     """Does what the words of the command line say."""
     values = define(flags.FlagValues())
-    commandline.run(
+    cli_command.run(
         "eval.compare",
         "Compares runs or model files with the first of them, on one test split.",
         values,
@@ -116,4 +122,4 @@ def command() -> NoReturn:
 
 
 if __name__ == "__main__":
-    foreign.supervised("eval.compare", command, _files(sys.argv))
+    sandbox.supervised("eval.compare", command, _files(sys.argv))

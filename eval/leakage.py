@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from trainer.datasets import Split
+    from trainer.data.split import Split
 
 # Share of the training images. Pictures of the same thing happen to be equal in large
 # sets, a handful in ten thousands; more are a split that was not held out.

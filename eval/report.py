@@ -14,18 +14,30 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import flags
 
-from eval import engine, folders, foreign, progress
-from eval.engine import Kernels
-from eval.outputs import Output
-from eval.pixels import InputRange, InputScaling
-from trainer import commandline, quiet, runs, storage
-from trainer.choices import EvalTta
-from trainer.commandline import Failure, UsageError, refused
-from trainer.run_config import RunConfig
+from eval import model_source, runner
+from eval.formats import atomic_folders
+from eval.predictors import engine, sandbox
+from eval.predictors.engine import Kernels
+from eval.predictors.input_normalization import InputRange, InputScaling
+from eval.predictors.outputs import Output
+from eval.reports import report_data, report_files
+from eval.robustness import robustness
+from trainer import storage, system
+from trainer.cli import command as cli_command
+from trainer.config import parsing
+from trainer.config.enums import EvalTta
+from trainer.config.schema import RunConfig
+from trainer.data import preparation
+from trainer.distributed import environment
+from trainer.errors import TrainingFailed, UsageError
+from trainer.monitoring import native_output
+from trainer.monitoring.progress import CONSOLE
+from trainer.rundir import layout
+from trainer.storage import as_refusal
 
 if TYPE_CHECKING:
-    from eval.evaluation import Evaluation
-    from eval.subject import Subject
+    from eval.model_source import ModelSource
+    from eval.runner import Evaluation
 
 LARGEST_STEP = 10**12
 
@@ -181,8 +193,8 @@ def check_folder(path: pathlib.Path, names: Collection[str] = ()) -> None:
         storage.probe(path.parent, folders=False, appends=False)
     except OSError as error:
         what = f"the report cannot go to {path} (see --out_dir)"
-        raise refused(what, error, restart=False) from error
-    folders.check(path, names, "the report")
+        raise as_refusal(what, error, restart=False) from error
+    atomic_folders.check(path, names, "the report")
 
 
 def main(values: flags.FlagValues) -> None:
@@ -194,17 +206,16 @@ def main(values: flags.FlagValues) -> None:
         default = default.with_name(f"{default.name}_{tta.value}")
     out = default
     if values.out_dir is not None:
-        out = commandline.place("out_dir", values.out_dir)
-    from eval import render
+        out = parsing.parse_path("out_dir", values.out_dir)
 
-    check_folder(out, render.NAMES)
+    check_folder(out, report_files.NAMES)
     try:
         done = _evaluation(chosen, values, out)
         report = _document(done, values)
     except ValueError as error:
-        raise Failure(f"{chosen.name}: {error}") from error
-    with progress.CONSOLE.phase("drawing and writing the report"):
-        render.write(out, render.files_of(report, done))
+        raise TrainingFailed(f"{chosen.name}: {error}") from error
+    with CONSOLE.phase("drawing and writing the report"):
+        report_files.write(out, report_files.files_of(report, done))
     best = report["calibrated"] or report["scores"]
     low, high = report["scores"]["accuracy_interval"]
     print(
@@ -213,41 +224,39 @@ def main(values: flags.FlagValues) -> None:
         f" (95 %: {low:.2%} to {high:.2%}),"
         f" NLL {best['nll']:.4f}, ECE {best['ece']:.2%},"
         f" {report['calibration']['state']}; {engine.words(report['engine'])}\n"
-        f"{out / render.PAGE}"
+        f"{out / report_files.PAGE}"
     )
 
 
 def start() -> None:
     """Imports TensorFlow and makes its devices, quietly."""
-    with quiet.start_up():
-        from trainer import cluster, datasets  # noqa: F401
+    with native_output.suppress_native_stderr():
+        from trainer.distributed import strategy
 
-        cluster.set_threads(None)
-        cluster.connect(RunConfig())
+        strategy.set_threads(None)
+        strategy.connect(RunConfig())
 
 
-def _subject(values: flags.FlagValues) -> tuple["Subject", pathlib.Path]:
+def _subject(values: flags.FlagValues) -> tuple["ModelSource", pathlib.Path]:
     """What to evaluate, and where its report goes by default."""
-    from eval import subject
 
     if values.model is None:
-        run = runs.find(values.run_dir)
-        chosen = subject.of_run(run, values.checkpoint)
+        run = layout.open_run(values.run_dir)
+        chosen = model_source.from_run(run, values.checkpoint)
         start()
         return chosen, run.path / "report"
-    path = commandline.place("model", values.model)
+    path = parsing.parse_path("model", values.model)
     start()
-    with quiet.start_up(f"opening {path}"):
-        chosen = subject.of_file(path, values.output, **reading(values))
+    with native_output.suppress_native_stderr(f"opening {path}"):
+        chosen = model_source.from_file(path, values.output, **reading(values))
     if path.absolute().name.isdecimal():  # a version among those that are served
         path = path.absolute()
         path = path.parent.with_name(f"{path.parent.name}_{path.name}")
     return chosen, path.with_name(path.name + ".report")
 
 
-def builder(chosen: "Subject", values: flags.FlagValues):
+def builder(chosen: "ModelSource", values: flags.FlagValues):
     """The prepared data set that the flags name, or else the subject's own."""
-    from trainer import prepare
 
     name = chosen.dataset if values.dataset is None else values.dataset
     if name is None:
@@ -261,7 +270,9 @@ def builder(chosen: "Subject", values: flags.FlagValues):
     if not name:
         raise UsageError("--dataset= is empty; name a TFDS data set, e.g. cifar10")
     folder = chosen.data_dir if values.data_dir is None else values.data_dir
-    return prepare.ensure(name, folder, say=lambda line: print(line, file=sys.stderr))
+    return preparation.prepare(
+        name, folder, say=lambda line: print(line, file=sys.stderr)
+    )
 
 
 def tell(remarks: list[str]) -> None:
@@ -271,39 +282,36 @@ def tell(remarks: list[str]) -> None:
 
 
 def _evaluation(
-    chosen: "Subject", values: flags.FlagValues, out: pathlib.Path
+    chosen: "ModelSource", values: flags.FlagValues, out: pathlib.Path
 ) -> "Evaluation":
-    from eval import document, evaluation
 
     source = builder(chosen, values)
-    split = evaluation.split_of(source, "test")
-    predictor = evaluation.opened(chosen, split, EvalTta(values.eval_tta))
-    new = document.identity(chosen.facts, predictor, source.info.full_name)
-    old = document.kept(out, chosen.facts)
+    split = runner.load_split(source, "test")
+    predictor = runner.open_predictor(chosen, split, EvalTta(values.eval_tta))
+    new = report_data.identity(chosen.facts, predictor, source.info.full_name)
+    old = report_data.kept(out, chosen.facts)
     asked = values.out_dir is not None
-    if said := folders.check_same(out, old, new, asked):
+    if said := atomic_folders.check_same(out, old, new, asked):
         tell([said])
-    tell(evaluation.remarks(chosen, predictor, split, source.info.full_name))
-    return evaluation.evaluate(chosen, predictor, split, source)
+    tell(runner.remarks(chosen, predictor, split, source.info.full_name))
+    return runner.evaluate(chosen, predictor, split, source)
 
 
 def _document(done: "Evaluation", values: flags.FlagValues) -> dict[str, Any]:
-    from eval import document, robustness
-    from trainer import container, environment
 
     rows = None
     if values.corruptions:
         rows = robustness.sample(len(done.split.labels), values.corruption_sample)
-    with progress.CONSOLE.phase("scoring"):
-        found = environment.describe(container.threads())
-        return document.build(done, rows, found)
+    with CONSOLE.phase("scoring"):
+        found = environment.describe(system.threads())
+        return report_data.build_report(done, rows, found)
 
 
 def _model(argv: list[str]) -> list[str]:
     """What --model names, before anything is done; none if `argv` is wrong."""
     values = define(flags.FlagValues())
     with contextlib.suppress(UsageError):
-        commandline.parse(values, argv)
+        cli_command.parse(values, argv)
         return [values.model] if values.model else []
     return []
 
@@ -311,7 +319,7 @@ def _model(argv: list[str]) -> list[str]:
 def command() -> NoReturn:
     """Does what the words of the command line say."""
     values = define(flags.FlagValues())
-    commandline.run(
+    cli_command.run(
         "eval.report",
         "Evaluates a run or a model file on its test split; writes a report.",
         values,
@@ -320,4 +328,4 @@ def command() -> NoReturn:
 
 
 if __name__ == "__main__":
-    foreign.supervised("eval.report", command, _model(sys.argv))
+    sandbox.supervised("eval.report", command, _model(sys.argv))

@@ -15,13 +15,14 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from eval import engine, folders
-from eval import manifest as manifests
+from eval.formats import atomic_folders
+from eval.formats import manifest as manifests
+from eval.predictors import engine
 from trainer import files, storage
-from trainer.commandline import refused
+from trainer.storage import as_refusal
 
 VERSION = 1
-HIDDEN, LOCK = folders.HIDDEN, folders.LOCK
+HIDDEN, LOCK = atomic_folders.HIDDEN, atomic_folders.LOCK
 _PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy")
 
 
@@ -53,7 +54,7 @@ def check(folder: pathlib.Path, *, folders: bool = False) -> None:
         storage.probe(folder, folders=folders, appends=False)
     except OSError as error:
         what = f"the export cannot go to {folder}"
-        raise refused(what, error, restart=False) from error
+        raise as_refusal(what, error, restart=False) from error
 
 
 def counted(test: Mapping[str, Any]) -> str:
@@ -64,7 +65,7 @@ def counted(test: Mapping[str, Any]) -> str:
     return f"a sample of {test['images']:,}{among}"
 
 
-writing = functools.partial(folders.writing, what="the export")
+writing = functools.partial(atomic_folders.writing, what="the export")
 
 
 def publish_file(made: pathlib.Path, final: pathlib.Path, facts: Mapping) -> Artifact:
@@ -75,7 +76,7 @@ def publish_file(made: pathlib.Path, final: pathlib.Path, facts: Mapping) -> Art
         "bytes": made.stat().st_size,
         **facts,
     }
-    beside = manifests.place(final)
+    beside = manifests.manifest_path(final)
     prepared = made.with_name(beside.name)
     files.write_json(prepared, manifest)
     beside.unlink(missing_ok=True)  # it would be another file's
@@ -98,7 +99,7 @@ def publish_version(made: pathlib.Path, root: pathlib.Path, facts: Mapping) -> A
 def publish_folder(made: pathlib.Path, final: pathlib.Path, facts: Mapping) -> Artifact:
     """Gives the folder `made` its `final` name, replacing another, manifest inside."""
     manifest = _seal(made, final.name, facts)
-    folders.replace(made, final)
+    atomic_folders.replace(made, final)
     return Artifact(final, manifest)
 
 
@@ -126,8 +127,8 @@ def _seal(made: pathlib.Path, name: str, facts: Mapping) -> dict[str, Any]:
 def read(path: pathlib.Path) -> Artifact | None:
     """The artifact at `path`, its bytes checked; None if there is no whole one."""
     try:
-        manifest = files.read_json(manifests.place(path))
-        noted = manifests.parts(path, manifest)
+        manifest = files.read_json(manifests.manifest_path(path))
+        noted = manifests.file_hashes(path, manifest)
         whole = all(manifests.sha256(k) == part["sha256"] for k, part in noted.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

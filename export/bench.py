@@ -14,16 +14,23 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from eval import report
-from eval.engine import Kernels
-from export import artifact, child, latency, saved_model, source, tflite
+from eval.metrics import classification
+from eval.predictors import engine, tflite_predictor
+from eval.predictors.engine import Kernels
+from eval.reports import report_data
+from export import artifact, inputs, saved_model, tflite, verification
 from export.artifact import Artifact
-from export.scheme import Scheme, file_name, resolve
-from trainer import commandline, container, files
-from trainer.commandline import Failure, UsageError
-from trainer.progress import CONSOLE
+from export.formats import Scheme, file_name, resolve
+from export.measure import child, latency
+from trainer import files, system
+from trainer.cli import command
+from trainer.distributed import environment
+from trainer.errors import TrainingFailed, UsageError
+from trainer.monitoring.progress import CONSOLE
+from trainer.rundir import checkpoints
 
 if TYPE_CHECKING:
-    from export.source import Source
+    from export.inputs import ExportInputs
 
 VERSION = 1
 FILE = "bench.json"
@@ -50,11 +57,11 @@ _COLUMNS = (
 def define(values: flags.FlagValues) -> flags.FlagValues:
     """Declares the flags on `values`; tests pass a fresh FlagValues."""
     report.define_kernels(values)
-    return source.define(values)
+    return inputs.define(values)
 
 
 def rows(
-    opened: "Source", drop: float, kernels: Kernels = Kernels.XNNPACK
+    opened: "ExportInputs", drop: float, kernels: Kernels = Kernels.XNNPACK
 ) -> list[dict[str, Any]]:
     """A row a format, in the order of FORMATS; one that failed says why."""
     made = [_row(opened, name, drop, kernels) for name in FORMATS]
@@ -76,7 +83,9 @@ def _time(made: list[dict[str, Any]], threads: int, key: str, kernels: Kernels) 
         words = (str(threads), kernels.value, *sound)
         try:
             with CONSOLE.count(len(sound) * latency.ROUNDS, what, "turns") as tick:
-                taken = child.run("export.latency", *words, turned=lambda: tick(1))
+                taken = child.run(
+                    "export.measure.latency", *words, turned=lambda: tick(1)
+                )
             for path, row in sound.items():
                 row[key] = {"threads": threads, **taken[path]}
             return
@@ -92,7 +101,9 @@ def _fail(row: dict[str, Any], error: Exception) -> None:
     row |= {"format": name, "failed": " ".join(str(error).split())}
 
 
-def _row(opened: "Source", name: str, drop: float, kernels: Kernels) -> dict[str, Any]:
+def _row(
+    opened: "ExportInputs", name: str, drop: float, kernels: Kernels
+) -> dict[str, Any]:
     try:
         if name == CHECKPOINT:
             facts = _checkpoint(opened)
@@ -100,46 +111,50 @@ def _row(opened: "Source", name: str, drop: float, kernels: Kernels) -> dict[str
             facts = _file(opened, name, drop, kernels)
         path = facts["path"]
         with CONSOLE.phase(f"measuring load and memory of {pathlib.Path(path).name}"):
-            needs = child.run("export.footprint", path, kernels.value)
+            needs = child.run("export.measure.footprint", path, kernels.value)
         return {"format": name, **facts, **needs}
-    except (Failure, UsageError, OSError, ValueError) as error:
+    except (TrainingFailed, UsageError, OSError, ValueError) as error:
         return {"format": name, "failed": " ".join(str(error).split())}
 
 
-def _checkpoint(opened: "Source") -> dict[str, Any]:
-    from eval import engine, scores
-    from export import parity
-    from trainer import checkpoints
+def _checkpoint(opened: "ExportInputs") -> dict[str, Any]:
+    from export import verification
 
-    test = parity.compare(opened.exam, opened.exam.reference, scores.SMALLEST)
-    path = checkpoints.folder(opened.run.checkpoints, opened.subject.facts["step"])
+    test = verification.compare(
+        opened.exam, opened.exam.reference, classification.SMALLEST
+    )
+    path = checkpoints.folder_of(opened.run.checkpoints, opened.subject.facts["step"])
     size = sum(file.stat().st_size for file in path.iterdir())
     facts = {"file": path.name, "bytes": size, "engine": engine.tensorflow()}
     return {"path": str(opened.run.path), **facts, **test}
 
 
-def _file(opened: "Source", name: str, drop: float, kernels: Kernels) -> dict[str, Any]:
+def _file(
+    opened: "ExportInputs", name: str, drop: float, kernels: Kernels
+) -> dict[str, Any]:
     made = _made_before(opened, name, kernels)
     if made is None and name == SAVED_MODEL:
         made = saved_model.export(opened)
     elif made is None:
         scheme, io = resolve(False, Scheme(name), None)
-        made = tflite.export(opened, tflite.Order(scheme, io, drop, kernels=kernels))
+        made = tflite.export(
+            opened, tflite.TFLiteOptions(scheme, io, drop, kernels=kernels)
+        )
     elif name != SAVED_MODEL:
-        from eval import foreign
-        from eval import tflite as opening
+        from eval.predictors import sandbox
 
-        resolver = opening.RESOLVERS[kernels].value
-        foreign.check(made.path, made.path.read_bytes(), resolver)
+        resolver = tflite_predictor.RESOLVERS[kernels].value
+        sandbox.check(made.path, made.path.read_bytes(), resolver)
     manifest = made.manifest
     kept = ("file", "bytes", "operators", "multiply_accumulates")
     facts = {key: manifest[key] for key in kept if key in manifest}
     return {"path": str(made.path), **facts, **manifest["test"]}
 
 
-def _made_before(opened: "Source", name: str, kernels: Kernels) -> Artifact | None:
+def _made_before(
+    opened: "ExportInputs", name: str, kernels: Kernels
+) -> Artifact | None:
     """The newest whole artifact of these weights, data, temperature and kernels."""
-    from eval import document
 
     computed = {SAVED_MODEL: None}.get(name, kernels.value)
     if name == SAVED_MODEL:
@@ -154,7 +169,7 @@ def _made_before(opened: "Source", name: str, kernels: Kernels) -> Artifact | No
     for made in map(artifact.read, places):
         if made and all(made.manifest.get(key) == facts[key] for key in same):
             test = made.manifest.get("test")
-            if not document.measured(test) or not test.keys() >= _TESTED:
+            if not report_data.measured(test) or not test.keys() >= _TESTED:
                 return None  # not one of ours
             engine = test.get("engine")
             if not isinstance(engine, dict) or not engine.keys() >= {
@@ -169,7 +184,7 @@ def _made_before(opened: "Source", name: str, kernels: Kernels) -> Artifact | No
 
 
 def _cores() -> int:
-    return container.threads()
+    return system.threads()
 
 
 def table(found: list[dict[str, Any]]) -> str:
@@ -207,13 +222,14 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 def verdict(found: list[dict[str, Any]], limit: float) -> None:
     """Raises Failure for rows that failed or lose more accuracy than `limit`."""
-    from export import parity
 
     missed = [
-        row["format"] for row in found if "failed" in row or parity.drops(row, limit)
+        row["format"]
+        for row in found
+        if "failed" in row or verification.drops(row, limit)
     ]
     if missed:
-        raise Failure(
+        raise TrainingFailed(
             f"{', '.join(missed)} failed or lost more accuracy than "
             f"--max_accuracy_drop={limit}"
         )
@@ -221,9 +237,8 @@ def verdict(found: list[dict[str, Any]], limit: float) -> None:
 
 def main(values: flags.FlagValues) -> None:
     """Measures every format, prints the table and writes bench.json."""
-    opened = source.open_source(values)
+    opened = inputs.open_inputs(values)
     found = rows(opened, values.max_accuracy_drop, tflite.kernels(values))
-    from trainer import environment
 
     document = {
         "version": VERSION,
@@ -241,7 +256,7 @@ def main(values: flags.FlagValues) -> None:
 
 if __name__ == "__main__":
     _values = define(flags.FlagValues())
-    commandline.run(
+    command.run(
         "export.bench",
         "Measures every format of a run side by side.",
         _values,

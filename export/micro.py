@@ -16,18 +16,22 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from eval import report
-from eval.engine import Kernels
-from export import artifact, c_source, source, tflite
+from eval.metrics import classification
+from eval.predictors.engine import Kernels
+from export import artifact, inputs, tflite, verification
 from export.artifact import Artifact
-from export.c_source import Constants
-from export.scheme import Io, Scheme
-from trainer import commandline, files
-from trainer.commandline import Failure, UsageError
+from export.formats import Io, Scheme
+from export.lite import converter, metadata_writer
+from export.microcontroller import c_source, cmsis_nn, interpreter
+from export.microcontroller.c_source import Constants
+from trainer import files
+from trainer.cli import command
+from trainer.errors import TrainingFailed, UsageError
 
 if TYPE_CHECKING:
-    from eval.predictors import Predictor
-    from export.micro_model import MicroModel
-    from export.source import Source
+    from eval.predictors.predictor import Predictor
+    from export.inputs import ExportInputs
+    from export.microcontroller.interpreter import MicroModel
 
 # The schemes TensorFlow Lite Micro has kernels for, and their ends: no CAST of uint8.
 ENDS = {
@@ -50,7 +54,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
         module_name="Number format",
     )
     report.define_kernels(values)
-    return source.define(values)
+    return inputs.define(values)
 
 
 def installed() -> bool:
@@ -59,7 +63,7 @@ def installed() -> bool:
 
 
 def export(
-    opened: "Source",
+    opened: "ExportInputs",
     scheme: Scheme,
     max_accuracy_drop: float,
     kernels: Kernels = Kernels.XNNPACK,
@@ -69,18 +73,18 @@ def export(
     Raises:
         Failure: it misses its gate, cannot be run or cannot be written.
     """
-    from export import converter, metadata, parity
+    from export.lite import metadata_writer
 
     ends = ENDS[scheme]
-    order = tflite.Order(scheme, ends, max_accuracy_drop, kernels=kernels)
+    order = tflite.TFLiteOptions(scheme, ends, max_accuracy_drop, kernels=kernels)
     images = tflite.representative(opened, order)
-    content = metadata.aligned(
+    content = metadata_writer.aligned(
         converter.convert(opened.network, scheme, order.io, images)
     )
     model = _model(content, scheme)
     with artifact.writing(opened.folder) as hidden:
         test = _test(opened, model, _in_litert(opened, content, order, hidden))
-        parity.Gate.of(scheme, max_accuracy_drop).check(test)
+        verification.Gate.of(scheme, max_accuracy_drop).check(test)
         facts = opened.facts() | tflite.describe(content, order, images)
         facts |= {"format": "micro", "test": test, **arenas(model, content, scheme)}
         facts["tflite_micro"] = importlib.metadata.version(PACKAGE)
@@ -96,11 +100,10 @@ def export(
 
 def arenas(model: "MicroModel", content: bytes, scheme: Scheme) -> dict[str, Any]:
     """What a manifest says of the arena, for each set of kernels."""
-    from eval.graph import Graph
-    from export import cmsis_nn
+    from eval.formats.flatbuffer import FlatbufferInfo
 
     own = model.arena_bytes
-    extra = cmsis_nn.extra_bytes(Graph(content), _ACTIVATION_BYTES[scheme])
+    extra = cmsis_nn.extra_bytes(FlatbufferInfo(content), _ACTIVATION_BYTES[scheme])
     needs = {kind: None if n is None else own + n for kind, n in extra.items()}
     return {
         "arena_bytes": own,
@@ -113,38 +116,43 @@ def arenas(model: "MicroModel", content: bytes, scheme: Scheme) -> dict[str, Any
 
 def _model(content: bytes, scheme: Scheme) -> "MicroModel":
     """`content` in the smallest arena that it starts in."""
-    from export import micro_model
 
     try:
-        return micro_model.MicroModel(content)
+        return interpreter.MicroModel(content)
     except RuntimeError as error:
-        raise Failure(f"--scheme={scheme.value}: {error}") from error
+        raise TrainingFailed(f"--scheme={scheme.value}: {error}") from error
 
 
 def _in_litert(
-    opened: "Source", content: bytes, order: tflite.Order, hidden: pathlib.Path
+    opened: "ExportInputs",
+    content: bytes,
+    order: tflite.TFLiteOptions,
+    hidden: pathlib.Path,
 ) -> "Predictor":
     """The same model in LiteRT."""
-    from export import metadata
 
     path = hidden / "litert.tflite"
     described = tflite.description(opened, order)
-    path.write_bytes(metadata.write(content, described, opened.exam.names))
+    path.write_bytes(metadata_writer.write(content, described, opened.exam.names))
     return tflite.predictor(path, order.kernels)
 
 
-def _test(opened: "Source", model: "MicroModel", other: "Predictor") -> dict[str, Any]:
+def _test(
+    opened: "ExportInputs", model: "MicroModel", other: "Predictor"
+) -> dict[str, Any]:
     """The "test" of the manifest, and how the answers differ from LiteRT's."""
-    from eval import scores
-    from eval.outputs import Output
-    from eval.predictors import Predictor
-    from export import parity
+    from eval.predictors.outputs import Output
+    from eval.predictors.predictor import Predictor
 
     own = Predictor(PACKAGE, model, Output.PROBABILITIES)
-    answers = parity.ask(opened.exam, own, PACKAGE)
-    theirs = parity.ask(opened.exam, other, "LiteRT")
-    flips = int((scores.predictions(answers) != scores.predictions(theirs)).sum())
-    return parity.compare(opened.exam, answers, own.floor) | {
+    answers = verification.predict(opened.exam, own, PACKAGE)
+    theirs = verification.predict(opened.exam, other, "LiteRT")
+    flips = int(
+        (
+            classification.predictions(answers) != classification.predictions(theirs)
+        ).sum()
+    )
+    return verification.compare(opened.exam, answers, own.floor) | {
         "engine": dict(model.engine),
         "litert": {
             "engine": dict(other.model.engine),
@@ -156,9 +164,8 @@ def _test(opened: "Source", model: "MicroModel", other: "Predictor") -> dict[str
 
 
 def _constants(
-    opened: "Source", model: "MicroModel", facts: dict[str, Any]
+    opened: "ExportInputs", model: "MicroModel", facts: dict[str, Any]
 ) -> Constants:
-    from export import metadata
 
     weights = facts["weights_sha256"][:12]
     return Constants(
@@ -169,7 +176,7 @@ def _constants(
         output=model.output,
         arena_bytes=model.arena_bytes,
         cmsis_nn_bytes=_most(facts["arena"]["cmsis_nn"]),
-        labels=[metadata.one_line(label) for label in opened.exam.names],
+        labels=[metadata_writer.one_line(label) for label in opened.exam.names],
     )
 
 
@@ -181,13 +188,13 @@ def _most(needs: dict[str, Any]) -> int | None:
 
 def main(values: flags.FlagValues) -> None:
     """Exports the C source and says where it is."""
-    source.check(values)
+    inputs.check(values)
     if not installed():
         raise UsageError(
             f"export.micro proves its output with the package {PACKAGE}, which is not "
             f"installed;\npip install {PACKAGE}"
         )
-    opened = source.open_source(values, folders=True)
+    opened = inputs.open_inputs(values, folders=True)
     drop, kernels = values.max_accuracy_drop, tflite.kernels(values)
     made = export(opened, Scheme(values.scheme), drop, kernels)
     test, arena_bytes = made.manifest["test"], made.manifest["arena_bytes"]
@@ -204,7 +211,7 @@ def main(values: flags.FlagValues) -> None:
 
 if __name__ == "__main__":
     _values = define(flags.FlagValues())
-    commandline.run(
+    command.run(
         "export.micro",
         "Writes a run as C source for microcontrollers.",
         _values,

@@ -7,78 +7,44 @@ Synopsis::
 It needs TensorFlow alone to load: no Keras, nothing of ours.
 """
 
-import pathlib
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from export import artifact, source
+from eval.predictors import predictor as predictors_predictor
+from export import artifact, inputs, verification
 from export.artifact import Artifact
-from trainer import commandline, quiet, storage
+from export.serving import warmup, writer
+from trainer.cli import command
+from trainer.monitoring import native_output
 
 if TYPE_CHECKING:
-    from export.serving import Network
-    from export.source import Source
+    from export.inputs import ExportInputs
 
 WARM_IMAGES = 8
 
 
-def export(opened: "Source") -> Artifact:
+def export(opened: "ExportInputs") -> Artifact:
     """Writes, verifies and numbers the SavedModel.
 
     Raises:
         Failure: an answer differs from the checkpoint's, or it cannot be written.
     """
-    from eval import predictors
-    from eval.outputs import Output
-    from export import parity, warmup
+    from eval.predictors.outputs import Output
 
     with artifact.writing(opened.folder) as hidden:
         made = hidden / "saved_model"
-        with quiet.start_up("writing the SavedModel"):
-            write(opened.network, opened.exam.names, made)
-            predictor = predictors.open_file(made, Output.PROBABILITIES)
-        test = parity.measure(opened.exam, predictor, "saved_model")
-        parity.Gate.of(None, 0.0).check(test)
+        with native_output.suppress_native_stderr("writing the SavedModel"):
+            writer.write(opened.network, opened.exam.names, made)
+            predictor = predictors_predictor.open_file(made, Output.PROBABILITIES)
+        test = verification.measure(opened.exam, predictor, "saved_model")
+        verification.Gate.of(None, 0.0).check(test)
         warmup.write(made, opened.run.config().model.name, _warm(opened))
         facts = opened.facts() | _facts() | {"test": test}
         return artifact.publish_version(made, opened.folder / "saved_model", facts)
 
 
-def write(network: "Network", names: tuple[str, ...], folder: pathlib.Path) -> None:
-    """Saves `network` with its two signatures; `names` are those of the classes."""
-    import tensorflow as tf
-
-    from export import encoded
-
-    module = tf.Module()
-    module.weights = network.weights
-    module.labels = tf.constant(names)
-
-    def answer(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        probabilities = network.probabilities(images)
-        class_id = tf.argmax(probabilities, axis=1)  # the first of equal ones
-        label = tf.gather(module.labels, class_id)
-        return {"probabilities": probabilities, "class_id": class_id, "label": label}
-
-    shape = network.image_shape
-    images = tf.TensorSpec([None, *shape], tf.uint8, "images")
-    files = tf.TensorSpec([None], tf.string, "encoded")
-    serve = tf.function(answer, [images], autograph=False)
-    serve_encoded = tf.function(
-        lambda files: answer(encoded.decode(files, shape)), [files], autograph=False
-    )
-    signatures = {
-        "serving_default": serve.get_concrete_function(),
-        "serve_encoded": serve_encoded.get_concrete_function(),
-    }
-    try:
-        tf.saved_model.save(module, str(folder), signatures)
-    except tf.errors.OpError as error:  # TensorFlow's wrapping of what the disk said
-        raise storage.told(error.message.rsplit("; ", 1)[-1]) from error
-
-
-def _warm(opened: "Source") -> dict[str, dict[str, Any]]:
+def _warm(opened: "ExportInputs") -> dict[str, dict[str, Any]]:
     import tensorflow as tf
 
     images = opened.exam.images[:WARM_IMAGES]
@@ -104,12 +70,12 @@ def _facts() -> dict[str, Any]:
 
 def main(values: flags.FlagValues) -> None:
     """Exports one SavedModel and says where it is."""
-    print(export(source.open_source(values, folders=True)).sentence())
+    print(export(inputs.open_inputs(values, folders=True)).sentence())
 
 
 if __name__ == "__main__":
-    _values = source.define(flags.FlagValues())
-    commandline.run(
+    _values = inputs.define(flags.FlagValues())
+    command.run(
         "export.saved_model",
         "Writes a run as a SavedModel and proves it on the test split.",
         _values,

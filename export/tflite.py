@@ -14,19 +14,24 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from eval import report
-from eval.engine import Kernels
-from export import artifact, source
+from eval.predictors import predictor as predictors_predictor
+from eval.predictors import sandbox
+from eval.predictors.engine import Kernels
+from export import artifact, inputs, verification
 from export.artifact import Artifact
-from export.representative import IMAGES, Representative
-from export.scheme import CALIBRATED, Io, Scheme, file_name, resolve
-from trainer import commandline, files, quiet
-from trainer.commandline import UsageError
+from export.formats import NEEDS_CALIBRATION, Io, Scheme, file_name, resolve
+from export.lite import converter, metadata_writer
+from export.lite.calibration_images import IMAGES, CalibrationImages
+from trainer import files
+from trainer.cli import command
+from trainer.errors import UsageError
+from trainer.monitoring import native_output
 
 if TYPE_CHECKING:
-    from eval.graph import Graph
-    from eval.predictors import Predictor
-    from export.metadata import Description
-    from export.source import Source
+    from eval.formats.flatbuffer import FlatbufferInfo
+    from eval.predictors.predictor import Predictor
+    from export.inputs import ExportInputs
+    from export.lite.metadata_writer import Description
 
 # The converter's own note says 1.5.0 for int16x8: it is made before quantisation. The
 # kernels came with 2.3 (versions of CONV_2D and SOFTMAX in runtime_version.cc).
@@ -34,7 +39,7 @@ _FIRST_RUNTIME = {Scheme.INT16X8: "2.3.0"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Order:
+class TFLiteOptions:
     """Which file is wanted."""
 
     scheme: Scheme
@@ -70,16 +75,16 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
         **where,
     )
     report.define_kernels(values)
-    return source.define(values)
+    return inputs.define(values)
 
 
-def order(values: flags.FlagValues) -> Order:
+def options_from_flags(values: flags.FlagValues) -> TFLiteOptions:
     """What parsed flags ask for.
 
     Raises:
         UsageError: they contradict each other or are out of range.
     """
-    source.check(values)
+    inputs.check(values)
     scheme = Scheme(values.scheme) if values.scheme else None
     io = Io(values.io) if values.io else None
     if values.calibration_images < 1:
@@ -87,13 +92,13 @@ def order(values: flags.FlagValues) -> Order:
             f"--calibration_images={values.calibration_images} must be at least 1"
         )
     scheme, io = resolve(values.quantize, scheme, io)
-    if scheme not in CALIBRATED and values.calibration_images != IMAGES:
+    if scheme not in NEEDS_CALIBRATION and values.calibration_images != IMAGES:
         raise UsageError(
             f"--calibration_images={values.calibration_images} has no place in "
             f"--scheme={scheme.value}, which needs none; leave it out"
         )
     drop, images = values.max_accuracy_drop, values.calibration_images
-    return Order(scheme, io, drop, images, kernels(values))
+    return TFLiteOptions(scheme, io, drop, images, kernels(values))
 
 
 def kernels(values: flags.FlagValues) -> Kernels:
@@ -101,39 +106,43 @@ def kernels(values: flags.FlagValues) -> Kernels:
     return Kernels(values.kernels or Kernels.XNNPACK.value)
 
 
-def export(opened: "Source", wanted: Order) -> Artifact:
+def export(opened: "ExportInputs", wanted: TFLiteOptions) -> Artifact:
     """Writes, verifies and names the file that is `wanted`.
 
     Raises:
         Failure: it misses its gate or cannot be written; nothing has its name then.
     """
-    from export import converter, metadata, parity
+    from export.lite import metadata_writer
 
     images = representative(opened, wanted)
     raw = converter.convert(opened.network, wanted.scheme, wanted.io, images)
     final = opened.folder / file_name(wanted.scheme, wanted.io)
-    described = metadata.write(raw, description(opened, wanted), opened.exam.names)
+    described = metadata_writer.write(
+        raw, description(opened, wanted), opened.exam.names
+    )
     with artifact.writing(opened.folder) as hidden:
         made = hidden / final.name
         files.write_bytes(made, described)
         asked = predictor(made, wanted.kernels)
-        if said := parity.foretell(opened.exam, asked, made.name):
+        if said := verification.foretell(opened.exam, asked, made.name):
             print(said, file=sys.stderr, flush=True)
-        test = parity.measure(opened.exam, asked, made.name)
-        parity.Gate.of(wanted.scheme, wanted.max_accuracy_drop).check(test)
+        test = verification.measure(opened.exam, asked, made.name)
+        verification.Gate.of(wanted.scheme, wanted.max_accuracy_drop).check(test)
         facts = opened.facts() | describe(raw, wanted, images)
         # Appended after the model: the bytes that were measured are those that ship.
-        whole = metadata.with_provenance(described, facts | {"test": test})
+        whole = metadata_writer.with_provenance(described, facts | {"test": test})
         files.write_bytes(made, whole)
         return artifact.publish_file(made, final, facts | {"test": test})
 
 
-def representative(opened: "Source", wanted: Order) -> Representative | None:
+def representative(
+    opened: "ExportInputs", wanted: TFLiteOptions
+) -> CalibrationImages | None:
     """The calibration images, where the scheme needs any."""
-    if wanted.scheme not in CALIBRATED:
+    if wanted.scheme not in NEEDS_CALIBRATION:
         return None
     fraction = opened.run.config().data.validation_fraction
-    return Representative.of(
+    return CalibrationImages.of(
         opened.train(),
         opened.test,
         validation_fraction=fraction,
@@ -143,17 +152,19 @@ def representative(opened: "Source", wanted: Order) -> Representative | None:
 
 def predictor(path: pathlib.Path, kernels: Kernels) -> "Predictor":
     """The .tflite at `path` in LiteRT."""
-    from eval import foreign, predictors
-    from eval.outputs import Output
+    from eval.predictors.outputs import Output
 
-    foreign.trust(path.read_bytes())
-    with quiet.start_up():  # LiteRT says once that it has made its delegate
-        return predictors.open_file(path, Output.PROBABILITIES, kernels=kernels)
+    sandbox.trust(path.read_bytes())
+    with (
+        native_output.suppress_native_stderr()
+    ):  # LiteRT says once that it has made its delegate
+        return predictors_predictor.open_file(
+            path, Output.PROBABILITIES, kernels=kernels
+        )
 
 
-def description(opened: "Source", wanted: Order) -> "Description":
+def description(opened: "ExportInputs", wanted: TFLiteOptions) -> "Description":
     """What the file says of itself in its metadata."""
-    from export import metadata
 
     config = opened.run.config()
     text = (
@@ -161,18 +172,20 @@ def description(opened: "Source", wanted: Order) -> "Description":
         f"{wanted.scheme.value}; weights {opened.subject.facts['sha256'][:12]}"
     )
     shape = opened.network.image_shape
-    return metadata.describe(config.model.name, text, shape, wanted.scheme, wanted.io)
+    return metadata_writer.describe(
+        config.model.name, text, shape, wanted.scheme, wanted.io
+    )
 
 
 def describe(
-    raw: bytes, wanted: Order, images: Representative | None
+    raw: bytes, wanted: TFLiteOptions, images: CalibrationImages | None
 ) -> dict[str, Any]:
     """What a manifest says of the model `raw`, still without metadata."""
-    from eval.graph import Graph
+    from eval.formats.flatbuffer import FlatbufferInfo
 
-    graph = Graph(raw)
+    graph = FlatbufferInfo(raw)
     ends = {"input": wanted.io.value, "output": wanted.io.value}
-    if wanted.scheme not in CALIBRATED:
+    if wanted.scheme not in NEEDS_CALIBRATION:
         ends["output"] = Io.FLOAT32.value
     pixel = {Io.UINT8: "pixel", Io.INT8: "pixel - 128"}
     ends["output_is"] = "probabilities"
@@ -190,7 +203,7 @@ def describe(
     }
 
 
-def min_runtime_version(graph: "Graph", scheme: Scheme) -> str | None:
+def min_runtime_version(graph: "FlatbufferInfo", scheme: Scheme) -> str | None:
     """The oldest TensorFlow Lite that runs the file; None if nobody says."""
     noted = [graph.min_runtime_version(), _FIRST_RUNTIME.get(scheme)]
     return max(
@@ -202,13 +215,13 @@ def min_runtime_version(graph: "Graph", scheme: Scheme) -> str | None:
 
 def main(values: flags.FlagValues) -> None:
     """Exports one file and says where it is."""
-    wanted = order(values)
-    print(export(source.open_source(values), wanted).sentence())
+    wanted = options_from_flags(values)
+    print(export(inputs.open_inputs(values), wanted).sentence())
 
 
 if __name__ == "__main__":
     _values = define(flags.FlagValues())
-    commandline.run(
+    command.run(
         "export.tflite",
         "Writes a run as a .tflite file and proves it on the test split.",
         _values,

@@ -7,8 +7,9 @@ from typing import assert_never
 
 from absl import flags
 
-from launch import commandline, job, pod, yaml
-from launch.pod import Pod
+from launch import cli, yaml
+from launch.platforms import job_spec, pod
+from launch.platforms.pod import Pod
 
 USAGE = """launch.kubernetes: prints the manifests of a job for Kubernetes.
 
@@ -53,24 +54,22 @@ def define(values: flags.FlagValues) -> None:
         flag_values=values,
         module_name="Job",
     )
-    job.define(values)
-    job.define_restarts(values)
+    job_spec.define(values)
+    job_spec.define_restarts(values)
     pod.define(values)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the manifests."""
-    return commandline.run(USAGE, define, _print, arguments)
+    return cli.run(USAGE, define, _print, arguments)
 
 
 def _print(values: flags.FlagValues, trainer_flags: list[str]) -> int:
     if values.kind is None:
-        raise commandline.UsageError(
-            "--kind is missing: job, jobset, trainjob or tfjob"
-        )
+        raise cli.UsageError("--kind is missing: job, jobset, trainjob or tfjob")
     documents = manifests(Kind(values.kind), pod.read(values, trainer_flags))
     if values.namespace is not None:
-        job.fields(
+        job_spec.fields(
             values.namespace, "namespace", "a-name", [r"[a-z0-9][-a-z0-9]{0,62}"]
         )
         for document in documents:
@@ -211,7 +210,7 @@ def _tfjob(worker: Pod) -> dict:
     https://www.kubeflow.org/docs/components/trainer/legacy-v1/user-guides/tensorflow/
     """
     if worker.job.workers < 2:
-        raise commandline.UsageError(
+        raise cli.UsageError(
             f"--workers={worker.job.workers}: a TFJob sets TF_CONFIG for 2 or more "
             "only; use --kind=job"
         )

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from launch import check, commandline, run_dir, shares
-from launch.supervisor import Plan, Supervisor
-from launch.training import Training, local_run_dir
+from launch import cli, trainer_command
+from launch.supervisor import resources
+from launch.supervisor.supervisor import Plan, Supervisor
+from launch.trainer_command import TrainerCommand, local_run_dir
 from trainer.contract import TF_CONFIG, Cluster
 
 USAGE = """launch.local: one job of several workers on this machine, supervised.
@@ -65,30 +66,30 @@ def define(values: flags.FlagValues) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The job's exit code."""
-    return commandline.run(USAGE, define, _supervise, arguments, prints=False)
+    return cli.run(USAGE, define, _supervise, arguments, prints=False)
 
 
 def _supervise(values: flags.FlagValues, trainer_flags: list[str]) -> int:
     now = datetime.datetime.now(datetime.UTC)
     time = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}"
-    if commandline.HELP.intersection(trainer_flags):
-        return check.refused(trainer_flags, os.environ) or 0
-    training = Training.read(
+    if cli.HELP.intersection(trainer_flags):
+        return trainer_command.refused_by_trainer(trainer_flags, os.environ) or 0
+    training = TrainerCommand.read(
         trainer_flags, default_run_dir=local_run_dir(trainer_flags, time=time)
     )
-    path = run_dir.absolute(training.run_dir)
+    path = trainer_command.absolute_run_dir(training.run_dir)
     plan = Plan(
         training=dataclasses.replace(training, run_dir=path),
-        cores=shares.cores(values.workers, values.cores_per_worker),
-        gpus=shares.gpus(values.workers),
+        cores=resources.cores(values.workers, values.cores_per_worker),
+        gpus=resources.gpus(values.workers),
         max_restarts=values.max_restarts,
         hang_secs=values.hang_secs,
         **({"prepare": None, "writes": False} if training.dry_run else {}),
     )
-    run_dir.check(path)
+    trainer_command.check_run_dir(path)
     alone = Cluster(workers=("127.0.0.1:1",), index=0)
     environment = {**os.environ, TF_CONFIG: alone.to_json()}
-    code = check.refused(plan.training.arguments, environment)
+    code = trainer_command.refused_by_trainer(plan.training.arguments, environment)
     return Supervisor(plan).run() if code is None else code
 
 

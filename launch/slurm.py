@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from launch import commandline, job
-from launch.job import Job
-from launch.training import Training, scheduled
+from launch import cli
+from launch.platforms import job_spec
+from launch.platforms.job_spec import Job
+from launch.trainer_command import TrainerCommand, for_scheduler
 
 USAGE = """launch.slurm: prints a batch script for SLURM.
 
@@ -25,7 +26,7 @@ job is queued again. A lost peer or a death by a signal starts all workers again
 LEFT_BEHIND_SECS = 1_800  # the chief may still evaluate when the others are done
 SAVE_MARGIN_SECS = 60  # on top of the trainer's grace; SLURM looks once in a while
 
-_TEMPLATE = pathlib.Path(__file__).parent / "templates" / "slurm.sh"
+_TEMPLATE = pathlib.Path(__file__).parent / "platforms" / "templates" / "slurm.sh"
 # sbatch: minutes, h:m:s, days-h:m:s
 _TIME = r"([0-9]+-)?[0-9]{1,2}(:[0-9]{2}){0,2}|[0-9]+"
 _WORD = r"[A-Za-z0-9_.,-]+"
@@ -33,8 +34,8 @@ _WORD = r"[A-Za-z0-9_.,-]+"
 
 def define(values: flags.FlagValues) -> None:
     """Declares this command's flags."""
-    job.define(values)
-    job.define_restarts(values)
+    job_spec.define(values)
+    job_spec.define_restarts(values)
     place = {"flag_values": values, "module_name": "Job"}
     flags.DEFINE_string("time", None, "Limit, as sbatch takes it: 8:00:00.", **place)
     flags.DEFINE_string("partition", None, "Where to queue.", **place)
@@ -58,7 +59,7 @@ def define(values: flags.FlagValues) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the script."""
-    return commandline.run(USAGE, define, _print, arguments)
+    return cli.run(USAGE, define, _print, arguments)
 
 
 def _print(values: flags.FlagValues, trainer_flags: list[str]) -> int:
@@ -72,8 +73,8 @@ def script(values: flags.FlagValues, trainer_flags: list[str]) -> str:
     Raises:
       UsageError: a flag is missing or not of its form.
     """
-    wanted = job.read(values, needs_image=False)
-    training = scheduled(
+    wanted = job_spec.read(values, needs_image=False)
+    training = for_scheduler(
         trainer_flags, default_run_dir=f"runs/{wanted.name}", threads=values.cpus
     )
     exports = [
@@ -82,7 +83,7 @@ def script(values: flags.FlagValues, trainer_flags: list[str]) -> str:
     ]
     for line in values.setup:
         if not line.strip():
-            raise commandline.UsageError("--setup is empty; leave it out")
+            raise cli.UsageError("--setup is empty; leave it out")
     return string.Template(_TEMPLATE.read_text()).substitute(
         directives="\n".join(_directives(values, wanted, training)),
         setup="\n".join([*exports, *values.setup]),
@@ -91,7 +92,9 @@ def script(values: flags.FlagValues, trainer_flags: list[str]) -> str:
     )
 
 
-def _directives(values: flags.FlagValues, wanted: Job, training: Training) -> list[str]:
+def _directives(
+    values: flags.FlagValues, wanted: Job, training: TrainerCommand
+) -> list[str]:
     options = {
         "job-name": wanted.name,
         "nodes": wanted.workers,
@@ -112,7 +115,7 @@ def _directives(values: flags.FlagValues, wanted: Job, training: Training) -> li
     ]
 
 
-def _srun(values: flags.FlagValues, wanted: Job, training: Training) -> list[str]:
+def _srun(values: flags.FlagValues, wanted: Job, training: TrainerCommand) -> list[str]:
     """Arguments of srun, one a line.
 
     Whoever leaves first must not end the others, who may still be saving; --wait ends
@@ -126,24 +129,30 @@ def _srun(values: flags.FlagValues, wanted: Job, training: Training) -> list[str
     if values.cpus:
         options.append(f"--cpus-per-task={values.cpus}")  # sbatch's is not inherited
     if values.volume and wanted.image is None:
-        raise commandline.UsageError("--volume needs --image; nodes share their disks")
+        raise cli.UsageError("--volume needs --image; nodes share their disks")
     if wanted.image is not None:
         options.append(f"--container-image={shlex.quote(wanted.image)}")
     mounts = [
         ":".join(
-            job.fields(text, "volume", "SOURCE:/PATH", [r"/[^\s:,]+", r"/[^\s:,]+"])
+            job_spec.fields(
+                text, "volume", "SOURCE:/PATH", [r"/[^\s:,]+", r"/[^\s:,]+"]
+            )
         )
         for text in values.volume
     ]
     if mounts:
         options.append(f"--container-mounts={shlex.quote(','.join(mounts))}")
-    return [*options, shlex.join(job.COMMAND), *map(shlex.quote, training.arguments)]
+    return [
+        *options,
+        shlex.join(job_spec.COMMAND),
+        *map(shlex.quote, training.arguments),
+    ]
 
 
 def _checked(values: flags.FlagValues, name: str, form: str) -> str | None:
     value = values[name].value
     if value is not None and not re.fullmatch(form, value):
-        raise commandline.UsageError(f"--{name}={value} is not what sbatch takes")
+        raise cli.UsageError(f"--{name}={value} is not what sbatch takes")
     return value
 
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from launch import commandline, job
-from launch.expansion import literal
-from launch.job import Job
-from launch.training import Training, scheduled
+from launch import cli
+from launch.platforms import job_spec
+from launch.platforms.expansion import literal
+from launch.platforms.job_spec import Job
+from launch.trainer_command import TrainerCommand, for_scheduler
 
 USAGE = """launch.vertex: prints the body of a Vertex AI CustomJob.
 
@@ -31,7 +32,7 @@ _NETWORK = r"projects/[0-9]+/global/networks/[a-z]([-a-z0-9]*[a-z0-9])?"
 
 def define(values: flags.FlagValues) -> None:
     """Declares this command's flags."""
-    job.define(values)
+    job_spec.define(values)
     container = {"flag_values": values, "module_name": "Container"}
     flags.DEFINE_string(
         "nfs", None, "SERVER:/EXPORT:NAME, mounted at /mnt/nfs/NAME.", **container
@@ -55,7 +56,7 @@ def define(values: flags.FlagValues) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the body."""
-    return commandline.run(USAGE, define, _print, arguments)
+    return cli.run(USAGE, define, _print, arguments)
 
 
 def _print(values: flags.FlagValues, trainer_flags: list[str]) -> int:
@@ -69,18 +70,17 @@ def custom_job(values: flags.FlagValues, trainer_flags: list[str]) -> dict:
     Raises:
       UsageError: a flag is missing or not of its form.
     """
-    wanted = job.read(values)
+    wanted = job_spec.read(values)
     if values.nfs is None or values.network is None:
-        raise commandline.UsageError(
+        raise cli.UsageError(
             "--nfs or --network is missing; a run must outlive its machines: "
             "--nfs=SERVER:/EXPORT:NAME --network=projects/NUMBER/global/networks/NAME"
         )
-    form = "projects/NUMBER/global/networks/NAME"
-    job.fields(values.network, "network", form, [_NETWORK])
-    job.fields(values.machine, "machine", "n1-standard-8", [r"[a-z0-9-]+"])
-    job.fields(values.accelerator, "accelerator", "NVIDIA_TESLA_T4", [r"[A-Z0-9_]+"])
-    server, export, name = job.fields(values.nfs, "nfs", "SERVER:/EXPORT:NAME", _NFS)
-    training = scheduled(
+    _check_names(values)
+    server, export, name = job_spec.fields(
+        values.nfs, "nfs", "SERVER:/EXPORT:NAME", _NFS
+    )
+    training = for_scheduler(
         trainer_flags,
         default_run_dir=f"/mnt/nfs/{name}/{wanted.name}",
         threads=threads(values.machine),
@@ -104,13 +104,24 @@ def custom_job(values: flags.FlagValues, trainer_flags: list[str]) -> dict:
     }
 
 
+def _check_names(values: flags.FlagValues) -> None:
+    """Raises UsageError unless network, machine and accelerator are of their form."""
+    forms = {
+        "network": ("projects/NUMBER/global/networks/NAME", _NETWORK),
+        "machine": ("n1-standard-8", r"[a-z0-9-]+"),
+        "accelerator": ("NVIDIA_TESLA_T4", r"[A-Z0-9_]+"),
+    }
+    for name, (example, pattern) in forms.items():
+        job_spec.fields(values[name].value, name, example, [pattern])
+
+
 def threads(machine: str) -> int | None:
     """vCPUs of a machine type whose name tells them, such as n1-standard-8."""
     match = re.fullmatch(_VCPUS, machine)
     return int(match[1] or match[2]) if match else None
 
 
-def _pool(values: flags.FlagValues, wanted: Job, training: Training) -> dict:
+def _pool(values: flags.FlagValues, wanted: Job, training: TrainerCommand) -> dict:
     machine: dict[str, object] = {"machineType": values.machine}
     if wanted.gpus:
         machine["acceleratorType"] = values.accelerator
@@ -119,7 +130,7 @@ def _pool(values: flags.FlagValues, wanted: Job, training: Training) -> dict:
         "machineSpec": machine,
         "containerSpec": {
             "imageUri": wanted.image,
-            "command": list(job.COMMAND),
+            "command": list(job_spec.COMMAND),
             "args": [literal(argument) for argument in training.arguments],
             "env": [
                 {"name": name, "value": literal(value)}

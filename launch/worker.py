@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from launch import check, commandline, ports, tf_config, training
-from trainer.contract import LOST, stops
+from launch import cli, rendezvous, trainer_command
+from launch.platforms import platform
+from trainer.contract import EXIT_PEER_LOST, stop_signals
 
 USAGE = """launch.worker: becomes trainer.main inside a scheduler's container or step.
 
@@ -51,40 +52,42 @@ def main(
     environment = dict(os.environ if environment is None else environment)
 
     def become(values: flags.FlagValues, trainer_flags: list[str]) -> int:
-        return _become(values, trainer_flags, environment, execute)
+        return _exec_trainer(values, trainer_flags, environment, execute)
 
-    return commandline.run(USAGE, define, become, arguments)
+    return cli.run(USAGE, define, become, arguments)
 
 
-def _become(values, trainer_flags, environment, execute) -> int:
-    if commandline.HELP.intersection(trainer_flags):
-        return check.refused(trainer_flags, environment) or 0
-    training.check_restartable(trainer_flags)
+def _exec_trainer(values, trainer_flags, environment, execute) -> int:
+    if cli.HELP.intersection(trainer_flags):
+        return trainer_command.refused_by_trainer(trainer_flags, environment) or 0
+    trainer_command.check_restartable(trainer_flags)
     try:
-        cluster = tf_config.cluster(environment)
+        cluster = platform.cluster(environment)
     except ValueError as error:
-        raise commandline.UsageError(str(error)) from error
+        raise cli.UsageError(str(error)) from error
     environment["TF_CONFIG"] = cluster.to_json()
     if values.print_config:
         print(environment["TF_CONFIG"])
         return 0
-    arguments = training.Training.read(trainer_flags, default_run_dir="").arguments
+    arguments = trainer_command.TrainerCommand.read(
+        trainer_flags, default_run_dir=""
+    ).arguments
     _end_on_signals()
-    if (code := check.refused(arguments, environment)) is not None:
+    if (code := trainer_command.refused_by_trainer(arguments, environment)) is not None:
         return code
     try:
-        ports.meet(cluster, limit_secs=values.peers_secs)
-    except ports.PeersError as error:
+        rendezvous.meet(cluster, limit_secs=values.peers_secs)
+    except rendezvous.PeersError as error:
         print(f"launch.worker: {error}", file=sys.stderr)
-        return LOST
-    command = [sys.executable, "-m", training.MODULE, *arguments]
+        return EXIT_PEER_LOST
+    command = [sys.executable, "-m", trainer_command.MODULE, *arguments]
     execute(sys.executable, command, environment)
-    return LOST
+    return EXIT_PEER_LOST
 
 
 def _end_on_signals() -> None:
     """As a container's first process, Linux would ignore signals without a handler."""
-    for number in stops():
+    for number in stop_signals():
         signal.signal(number, lambda received, _: os._exit(128 + received))
 
 

@@ -3,36 +3,23 @@
 import fcntl
 import functools
 import gc
-import json
 import os
 import pathlib
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
 
+from tests.support import commands, eval_models
+from trainer.distributed import strategy as distributed_strategy
+
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-ROOT = pathlib.Path(__file__).parent.parent
 LOGICAL_DEVICES = 4
 PROGRESS = re.compile(
     r"^.*(\(\d+:[\d:]+ so far\)| of [\d,]+ \w+  ETA .*)$\n", re.MULTILINE
 )
-# Seconds-long: a narrow network, small batches, few steps.
-TINY = [
-    "--dataset=digits",
-    "--augment=crop",
-    "--model_width=0.25",
-    "--global_batch=32",
-    "--train_steps=24",
-    "--warmup_epochs=0.1",
-    "--eval_every_epochs=0.2",
-    "--log_every_steps=5",
-]
 
 
 # Files of the longest tests, tens of seconds each: begun last, one would leave a worker
@@ -70,15 +57,13 @@ def replicas():
     """Makes clusters of 1, 2 or 4 replicas on logical CPUs of this process."""
     import tensorflow as tf
 
-    from trainer import cluster
-
     @functools.cache
-    def make(count: int) -> cluster.Cluster:
+    def make(count: int) -> distributed_strategy.Cluster:
         names = [f"/cpu:{n}" for n in range(count)]
         # Strategies of one process would otherwise take each other's collectives.
         tf.distribute.MirroredStrategy._collective_key_base = 1000 * count
         strategy = tf.distribute.MirroredStrategy(names)
-        return cluster.Cluster(
+        return distributed_strategy.Cluster(
             strategy=strategy,
             replicas=count,
             local_devices=tuple(strategy.extended.worker_devices),
@@ -120,7 +105,7 @@ class Shared:
 
         def make(path: pathlib.Path) -> None:
             words = ["--dataset=digits", f"--data_dir={path}"]
-            command("trainer.prepare", *words, check=True)
+            commands.run_command("trainer.prepare", *words, check=True)
 
         return self.made("tfds", make)
 
@@ -145,36 +130,14 @@ def data_dir(shared) -> pathlib.Path:
 @pytest.fixture(scope="session")
 def template(data_dir, shared) -> pathlib.Path:
     """A finished run, of random weights, that nobody may change."""
-    from tests import eval_kit
 
-    return shared.made("tiny", lambda path: eval_kit.make_run(path, data_dir))
+    return shared.made("tiny", lambda path: eval_models.make_run(path, data_dir))
 
 
 @pytest.fixture
 def run(template, tmp_path) -> pathlib.Path:
     """A copy of it that a test may damage."""
     return pathlib.Path(shutil.copytree(template, tmp_path / "tiny"))
-
-
-def command(
-    module: str, *words: str, check: bool = False, **kwargs
-) -> subprocess.CompletedProcess:
-    """Runs `python -m module words` and returns what it printed.
-
-    How far long phases were, which depends on the machine, is left out of its stderr.
-    """
-    done = subprocess.run(
-        [sys.executable, "-m", module, *words],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        **kwargs,
-    )
-    done.stderr = PROGRESS.sub("", done.stderr)
-    if check:
-        assert done.returncode == 0, done.stderr
-    return done
 
 
 def peak_bytes(since=None) -> int:
@@ -186,14 +149,3 @@ def peak_bytes(since=None) -> int:
         pathlib.Path("/proc/self/clear_refs").write_text("5")
     status = pathlib.Path("/proc/self/status").read_text()
     return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) - (since or 0)
-
-
-def train(data_dir, run_dir, *words: str, **kwargs) -> subprocess.CompletedProcess:
-    """Runs the trainer for seconds; later flags override the tiny ones."""
-    where = [f"--data_dir={data_dir}", f"--run_dir={run_dir}"]
-    return command("trainer.main", *TINY, *where, *words, **kwargs)
-
-
-def result(run_dir) -> dict:
-    """result.json of a finished run."""
-    return json.loads((pathlib.Path(run_dir) / "result.json").read_text())

@@ -8,7 +8,8 @@ Launchers ask before they prepare data or wait for peers: what is wrong is found
 a second, is told in trainer.main's words, and leaves nothing.
 """
 
-from trainer import commandline, flags, main
+from trainer import main
+from trainer.cli import command, flags
 
 
 def check() -> None:
@@ -17,4 +18,4 @@ def check() -> None:
 
 
 if __name__ == "__main__":
-    commandline.run("trainer.main", main.SUMMARY, flags.define(), check)
+    command.run("trainer.main", main.SUMMARY, flags.define(), check)

@@ -18,20 +18,20 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-FAILED = 1  # and a restart would fail the same way
-WRONG_USAGE = 2  # nothing was written
-LOST = 175  # a peer or the storage: restart the whole group
+EXIT_FAILED = 1  # and a restart would fail the same way
+EXIT_WRONG_USAGE = 2  # nothing was written
+EXIT_PEER_LOST = 175  # a peer or the storage: restart the whole group
 # A stop after a checkpoint: 128 + the signal's number, as a shell counts.
-HUNG_UP, INTERRUPTED, PREEMPTED, TERMINATED = 129, 130, 138, 143
+EXIT_HUNG_UP, EXIT_INTERRUPTED, EXIT_PREEMPTED, EXIT_TERMINATED = 129, 130, 138, 143
 STOPS = {
-    signal.SIGHUP: HUNG_UP,
-    signal.SIGINT: INTERRUPTED,
-    signal.SIGUSR1: PREEMPTED,
-    signal.SIGTERM: TERMINATED,
+    signal.SIGHUP: EXIT_HUNG_UP,
+    signal.SIGINT: EXIT_INTERRUPTED,
+    signal.SIGUSR1: EXIT_PREEMPTED,
+    signal.SIGTERM: EXIT_TERMINATED,
 }
 
 
-def stops() -> list[signal.Signals]:
+def stop_signals() -> list[signal.Signals]:
     """The signals to take over: one that whoever started us ignores stays ignored.
 
     That is `nohup`, which is to outlive its terminal. SIGINT is taken all the same:

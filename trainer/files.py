@@ -23,7 +23,7 @@ import time
 from collections.abc import Container, Iterator, Sequence
 from typing import IO, Any
 
-from trainer import process
+from trainer import system
 
 # Of a folder's fsync and of flock, which POSIX and Linux leave to the file system:
 # CIFS has the one as EINVAL, Lustre without -o flock the other as ENOSYS.
@@ -38,14 +38,15 @@ _FORMER = re.compile(r"\.(.+)\.\d+(?:-\d+)?")  # as earlier versions called them
 def beside(path: pathlib.Path) -> pathlib.Path:
     """The hidden name under which this thread writes what `path` will be."""
     pid = os.getpid()
-    mark = f"{_machine()}-{pid}-{process.start(pid) or 0}-{threading.get_native_id()}"
+    start = system.process_start(pid) or 0
+    mark = f"{_machine()}-{pid}-{start}-{threading.get_native_id()}"
     return path.with_name(f".{path.name}.tmp-{mark}")
 
 
 @functools.cache
 def _machine() -> str:
     """Where process numbers have the meaning that they have here."""
-    text = f"{process.boot_id()} {process.pid_namespace()}"
+    text = f"{system.boot_id()} {system.pid_namespace()}"
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
@@ -71,8 +72,8 @@ def sweep(folder: pathlib.Path, mine: Container[str] | None = ()) -> None:
 
 
 def _dead(path: pathlib.Path, began: re.Match) -> bool:
-    if process.boot_id() and began[2] == _machine():
-        return process.start(int(began[3])) != int(began[4])
+    if system.boot_id() and began[2] == _machine():
+        return system.process_start(int(began[3])) != int(began[4])
     with contextlib.suppress(OSError):
         return time.time() - path.lstat().st_mtime > OLD_SECS
     return False

@@ -11,7 +11,8 @@ import os
 import pathlib
 from collections.abc import Callable, Iterator
 
-from trainer import files
+from trainer import errors, files
+from trainer.contract import EXIT_PEER_LOST
 
 SAMPLE = b"what is written here is read back and removed\n"
 
@@ -204,3 +205,31 @@ def _write(descriptor: int, content: bytes) -> None:
 def _compare(path: pathlib.Path) -> None:
     if path.read_bytes() != SAMPLE:
         raise OSError(errno.EOPNOTSUPP, "other bytes than were written")
+
+
+def as_failure(what: str, error: OSError) -> errors.Interrupted | errors.TrainingFailed:
+    """What ends a work under way: 175 where a restart can mend it, else 1."""
+    means = meaning(error)
+    text = f"{what}: {reason(error)};\n{means.remedy}"
+    return (
+        errors.Interrupted(text, EXIT_PEER_LOST)
+        if means.passing
+        else errors.TrainingFailed(text)
+    )
+
+
+def as_refusal(
+    what: str, error: OSError, *, restart: bool
+) -> errors.Interrupted | errors.UsageError:
+    """What ends a work before its first byte is written.
+
+    At a `restart`, which no person watches, what passes is 175. A new work has nothing
+    to lose, and who gave the command can name another place: 2.
+    """
+    means = meaning(error)
+    text = f"{what}: {reason(error)};\n{means.remedy}"
+    return (
+        errors.Interrupted(text, EXIT_PEER_LOST)
+        if restart and means.passing
+        else errors.UsageError(text)
+    )

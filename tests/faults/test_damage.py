@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
-from tests.conftest import result
-from tests.faults import jobs
-from tests.test_checkpoints import DAMAGES
-from trainer import checkpoints
+from tests.support import jobs
+from tests.support.commands import result
+from tests.trainer.rundir.test_checkpoints import DAMAGES
+from trainer.rundir import checkpoints
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 LONG = ["--train_steps=60", "--keep_checkpoints=8", "--eval_every_epochs=5"]
@@ -33,27 +33,27 @@ def train(data_dir, path, *words: str) -> str:
 
 def another_models(path, generator) -> None:
     """Puts a good checkpoint of another network under this name."""
-    found = checkpoints.read(path)
+    found = checkpoints.load(path)
     arrays = {f"{name}x": array for name, array in found.arrays.items()}
     facts = {**found.facts, "config": {**found.facts["config"], "seed": 99}}
     del facts["files"], facts["manifest_sha256"]
-    checkpoints.write(path.parent, arrays, facts)
+    checkpoints.save(path.parent, arrays, facts)
 
 
 def test_many_damaged_ones_are_never_loaded(run, tmp_path):
-    wrong, kept = 0, checkpoints.newest(run / "checkpoints", skipped=print)
+    wrong, kept = 0, checkpoints.load_latest(run / "checkpoints", skipped=print)
     expected = {"config": kept.facts["config"]}
     for seed in range(ALONE):
         generator = random.Random(seed)
         copy = tmp_path / str(seed)
         shutil.copytree(run / "checkpoints", copy)
-        newest, second, *_ = checkpoints.listed(copy)
+        newest, second, *_ = checkpoints.list_folders(copy)
         if seed % 7 == 6:
             another_models(newest, generator)
         else:
             DAMAGES[seed % len(DAMAGES)](newest / FILES[seed % 2], generator)
         said = []
-        found = checkpoints.newest(copy, skipped=said.append, expected=expected)
+        found = checkpoints.load_latest(copy, skipped=said.append, expected=expected)
         wrong += found.path != second or len(said) != 1 or "\n" in said[0]
         shutil.rmtree(copy)
     print(f"\ndamaged checkpoints: {ALONE}, wrong loads: {wrong}")
@@ -67,7 +67,7 @@ def test_a_run_resumes_before_the_damage_and_ends_the_same(
     cut, generator = tmp_path / "run", random.Random(1)
     shutil.copytree(run, cut)
     (cut / "result.json").unlink()
-    newest, second, *_ = checkpoints.listed(cut / "checkpoints")
+    newest, second, *_ = checkpoints.list_folders(cut / "checkpoints")
     for path in (newest, second):
         at = path if damage is another_models else path / generator.choice(FILES)
         damage(at, generator)
@@ -83,7 +83,7 @@ def test_none_good_and_must_is_wrong_usage(data_dir, run, tmp_path):
     cut = tmp_path / "run"
     shutil.copytree(run, cut)
     (cut / "result.json").unlink()
-    for path in checkpoints.listed(cut / "checkpoints"):
+    for path in checkpoints.list_folders(cut / "checkpoints"):
         (path / checkpoints.MANIFEST).write_bytes(b"")
     words = [*jobs.EXACT, *LONG, "--resume=must"]
     ((code, said),) = jobs.finish(jobs.launch("one", data_dir, cut, *words))

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from tests.conftest import result
-from tests.faults import jobs
-from tests.test_resume import assert_equal_runs, events, lines
-from trainer import checkpoints
+from tests.laws.test_resume import assert_equal_runs, events, lines
+from tests.support import jobs
+from tests.support.commands import result
+from trainer.rundir import checkpoints
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 WORDS = ["--checkpoint_every_steps=20", "--log_every_steps=1", "--keep_checkpoints=1"]
@@ -59,7 +59,7 @@ def test_a_disk_full_for_a_while_changes_nothing(data_dir, disk, whole):
     step = jobs.newest_step(run_dir)
     time.sleep(1.5)
     assert process.poll() is None
-    kept = checkpoints.newest(run_dir / "checkpoints", skipped=print)
+    kept = checkpoints.load_latest(run_dir / "checkpoints", skipped=print)
     assert kept.step >= step
     os.remove(disk / "ballast")
     ((code, said),) = jobs.finish([process])
@@ -78,7 +78,7 @@ def test_a_disk_full_to_the_end_is_175_and_the_resume_exact(data_dir, disk, whol
     assert code == 175, said
     assert "make room" in said
     assert "Traceback" not in said
-    assert checkpoints.newest(run_dir / "checkpoints", skipped=print)
+    assert checkpoints.load_latest(run_dir / "checkpoints", skipped=print)
     os.remove(disk / "ballast")
     ((code, said),) = jobs.finish(jobs.launch("one", data_dir, run_dir, *WORDS))
     assert code == 0, said

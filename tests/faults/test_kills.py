@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from tests.faults import jobs
-from tests.test_resume import assert_equal_runs
+from tests.laws.test_resume import assert_equal_runs
+from tests.support import jobs
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 KILLS = 9  # of each case

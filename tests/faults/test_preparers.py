@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.conftest import ROOT, command
+from tests.support.commands import ROOT, run_command
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 RACERS = 8
@@ -36,7 +36,7 @@ def test_racing_preparers_with_kills_leave_one_complete_set(tmp_path, seed):
     assert not [text for text in said if "Traceback" in text]
     (version,) = (tmp_path / "digits").iterdir()
     assert version.name == "1.0.0"
-    done = command("trainer.prepare", "--dataset=digits", f"--data_dir={tmp_path}")
+    done = run_command("trainer.prepare", "--dataset=digits", f"--data_dir={tmp_path}")
     assert "'train': 1437, 'test': 360" in done.stdout
 
 

@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from tests.faults import jobs
-from trainer import checkpoints
+from tests.support import jobs
+from trainer.contract import HEARTBEAT_VARIABLE as VARIABLE
 from trainer.contract import STOPS
-from trainer.heartbeat import VARIABLE
+from trainer.rundir import checkpoints
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 GRACE_SECS = 30
@@ -73,7 +73,7 @@ def test_the_code_is_right_and_in_time(data_dir, tmp_path, monkeypatch, when, nu
     assert took <= GRACE_SECS + 1
     assert "Traceback" not in said
     if when in ("train", "evaluate", "save"):
-        kept = checkpoints.newest(run_dir / "checkpoints", skipped=print)
+        kept = checkpoints.load_latest(run_dir / "checkpoints", skipped=print)
         assert f"after step {kept.step}, saved" in said
 
 

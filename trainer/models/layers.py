@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer.models import address
+from trainer import rng
+from trainer.models import context
 
 
 @keras.saving.register_keras_serializable("trainer")
@@ -30,7 +31,7 @@ class Logits(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("trainer")
 class Dropout(keras.layers.Layer):
-    """Dropout (Srivastava et al. 2014) whose mask is a function of its address.
+    """Dropout (Srivastava et al. 2014), masked by seed, step and position alone.
 
     Keras' own keeps a seed state that checkpoints leave out, and gives every replica
     the same mask.
@@ -43,14 +44,14 @@ class Dropout(keras.layers.Layer):
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         if not training or self.rate == 0:
             return x
-        drawn = address.current().drawn[self.name]
+        drawn = context.current_context().dropout_masks[self.name]
         kept = tf.cast(drawn >= self.rate, x.dtype) / (1 - self.rate)
         return x * tf.reshape(kept, tf.shape(x))
 
-    def draw(self, here: address.Address, examples: int) -> tf.Tensor:
+    def draw(self, stream: rng.RandomStream, examples: int) -> tf.Tensor:
         """The numbers behind the mask, float32 [examples, features]."""
         features = math.prod(self.output.shape[1:])
-        return here.uniform(self.name, examples=examples, features=features)
+        return stream.uniform(self.name, examples=examples, features=features)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "rate": self.rate}
@@ -62,8 +63,8 @@ class BatchNorm(keras.layers.Layer):
 
     Keras 3's own layer is not fused: on two CPU cores a training step of resnet8 is 1.6
     (float32) to 1.9 (bfloat16) times faster with this one. Moving statistics are not
-    assigned here: the batch's go into the address, where the step averages them over
-    replicas, so every replica keeps the same ones.
+    assigned here: the batch's go into the forward context, and the step averages them
+    over replicas, so every replica keeps the same ones.
 
     Args:
         momentum: of the moving statistics.
@@ -116,10 +117,15 @@ class BatchNorm(keras.layers.Layer):
             variance = biased * (count / max(1, count - 1))  # as the fused kernel's
         else:
             y, mean, variance = self._fused(x)
-        here = address.current()
-        here.statistics.append((self.moving_mean, self.momentum, mean))
-        here.statistics.append((self.moving_variance, self.momentum, variance))
+        statistics = context.current_context().statistics
+        statistics[self.moving_mean.path] = mean
+        statistics[self.moving_variance.path] = variance
         return y
+
+    @property
+    def moving(self) -> list[keras.Variable]:
+        """The variables that move towards the statistics of each batch."""
+        return [self.moving_mean, self.moving_variance]
 
     def _fused(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         empty = tf.zeros([0], tf.float32)
@@ -225,3 +231,80 @@ class Dirac(keras.initializers.Initializer):
 def scaled(channels: int, width: float) -> int:
     """`channels` times `width`, at least 4 and a multiple of 4."""
     return max(4, 4 * round(channels * width / 4))
+
+
+PATCH_SIZE = 2  # pixels of a patch, in height and width
+FLAT_VARIANCE = 1e-6  # of the largest eigenvalue: such a direction is noise of rounding
+VARIANCE_FLOOR = (
+    1.25e-4  # added to the eigenvalues; variances of pixels in -1..1 are about 0.25
+)
+
+
+@keras.saving.register_keras_serializable("trainer")
+class Whitening(keras.layers.Layer):
+    """Convolution 2x2 that decorrelates patches (Page 2019; Jordan 2024, section 3.2).
+
+    Its filters are the eigenvectors of the patches' covariance, each divided by the
+    root of its eigenvalue, and their negatives: float [N, H, W, C] ->
+    [N, H - 1, W - 1, 8 C]. Nothing of it is trained once `adapt` has seen images.
+
+    Args:
+        fitted: False leaves the filters random, and trains them.
+    """
+
+    def __init__(self, fitted: bool = True, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.fitted = fitted
+
+    def build(self, shape: tuple) -> None:
+        count = 2 * PATCH_SIZE * PATCH_SIZE * shape[-1]
+        self.kernel = self.add_weight(
+            shape=(PATCH_SIZE, PATCH_SIZE, shape[-1], count),
+            name="kernel",
+            initializer="he_normal",
+            trainable=not self.fitted,
+        )
+        self.bias = self.add_weight(
+            shape=(count,), name="bias", initializer="zeros", trainable=not self.fitted
+        )
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        kernel = tf.cast(self.kernel, x.dtype)
+        patches = tf.nn.conv2d(x, kernel, strides=1, padding="VALID")
+        return tf.nn.bias_add(patches, tf.cast(self.bias, x.dtype))
+
+    def adapt(self, images: np.ndarray) -> None:
+        """Sets the filters from float [N, H, W, C], as the layer sees images."""
+        if self.fitted:
+            kernel, bias = filters(images)
+            self.kernel.assign(kernel)
+            self.bias.assign(bias)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "fitted": self.fitted}
+
+
+def filters(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel [2, 2, C, 8 C] and bias [8 C] that whiten and centre patches.
+
+    The same images give the same bits: sums are float64, and an eigenvector's sign,
+    which no decomposition fixes, makes its largest element positive.
+    """
+    channels = images.shape[-1]
+    windows = np.lib.stride_tricks.sliding_window_view(
+        images, (PATCH_SIZE, PATCH_SIZE), (1, 2)
+    )
+    patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(
+        -1, PATCH_SIZE * PATCH_SIZE * channels
+    )
+    patches = patches.astype(np.float64)
+    mean = patches.mean(axis=0)
+    values, vectors = np.linalg.eigh(np.cov(patches.T))
+    # Grey images vary in a third of the directions: those are used several times.
+    live = np.flatnonzero(values > FLAT_VARIANCE * values.max())[::-1]
+    order = np.resize(live, len(values))
+    vectors = vectors[:, order] / np.sqrt(values[order] + VARIANCE_FLOOR)
+    largest = np.abs(vectors).argmax(axis=0)
+    vectors *= np.sign(vectors[largest, np.arange(vectors.shape[1])])
+    both = np.concatenate([vectors, -vectors], axis=1)
+    return both.reshape(PATCH_SIZE, PATCH_SIZE, channels, -1), -mean @ both

@@ -2,7 +2,7 @@
 
 import keras
 
-from trainer.config import ModelConfig
+from trainer.config.schema import ModelConfig
 from trainer.models.layers import BatchNorm, Dropout, scaled
 
 WIDTHS = (16, 32, 64)

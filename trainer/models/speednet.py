@@ -2,10 +2,9 @@
 
 import keras
 
-from trainer.choices import Activation
-from trainer.config import ModelConfig
-from trainer.models.layers import BatchNorm, Dirac, Scale, scaled
-from trainer.models.whitening import Whitening
+from trainer.config.enums import Activation
+from trainer.config.schema import ModelConfig
+from trainer.models.layers import BatchNorm, Dirac, Scale, Whitening, scaled
 
 WIDTHS = (64, 256, 256)
 MOMENTUM = 0.6  # of the moving statistics: a training has only some hundred steps

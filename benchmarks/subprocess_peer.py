@@ -1,0 +1,89 @@
+"""A side of a comparison in a process of its own, asked over a pipe.
+
+Two frameworks in one process would share cores between two thread pools. Both ends use
+this file: `Side` asks, `serve` answers; questions and answers are lines of JSON.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from benchmarks.training import ROOT
+from trainer.errors import TrainingFailed
+
+WARM_UP = 2  # steps before each timing: the other side had the caches
+
+
+class Net(Protocol):
+    """Something that trains on a constant batch."""
+
+    def speed(self, steps: int) -> float:
+        """Images per second over `steps` steps."""
+
+
+class Side:
+    """The process of `module`, which calls `serve`; use it in a with statement."""
+
+    def __init__(self, module: str, threads: int) -> None:
+        self._module = module
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115  by __exit__
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+        )
+
+    def __enter__(self) -> "Side":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(BrokenPipeError):  # it ended before us
+            self._process.stdin.close()
+        self._process.wait()
+        self._said.close()
+
+    def speed(self, steps: int, **spec: Any) -> float:
+        """Images per second of the net that `spec` describes.
+
+        Raises:
+            Failure: the process ended.
+        """
+        try:
+            self._process.stdin.write(json.dumps({"steps": steps, "spec": spec}) + "\n")
+            self._process.stdin.flush()
+            return json.loads(self._process.stdout.readline())
+        except (BrokenPipeError, ValueError) as error:
+            self._said.seek(0)
+            last = self._said.read().strip().splitlines()[-1:] or ["no message"]
+            raise TrainingFailed(f"{self._module} ended: {last[0]}") from error
+
+
+def serve(make: Callable[..., Net]) -> None:
+    """Answers with the speed of `make(**spec)` until nobody asks any more.
+
+    The precisions of one network are kept, so that they can be asked in turn.
+    """
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints is no answer
+    held: dict[str, Net] = {}
+    name = None
+    for line in sys.stdin:
+        question = json.loads(line)
+        spec: Mapping[str, Any] = question["spec"]
+        if spec["name"] != name:
+            held.clear()
+            name = spec["name"]
+        key = json.dumps(spec, sort_keys=True)
+        if key not in held:
+            held[key] = make(**spec)
+        held[key].speed(WARM_UP)
+        print(json.dumps(held[key].speed(question["steps"])), file=answers, flush=True)

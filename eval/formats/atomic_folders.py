@@ -1,0 +1,215 @@
+"""Folders that appear whole or not at all, under their name, and replace one another.
+
+Made in a hidden folder beside it, renamed when whole: whoever is killed leaves the
+folder that was there, or the new one, never a mixture. What killed processes left is
+removed by the next one that writes there.
+"""
+
+import contextlib
+import ctypes
+import errno
+import os
+import pathlib
+import shutil
+import signal
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from trainer import files
+from trainer.contract import STOPS, stop_signals
+from trainer.errors import Interrupted, UsageError
+from trainer.storage import as_failure, as_refusal
+
+HIDDEN, LOCK = ".writing-", "lock"
+_HERE, _EXCHANGE = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of linux/fs.h
+
+_NO_RENAME = (
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
+    errno.EINVAL,
+    errno.EXDEV,
+    errno.EPERM,
+    errno.EACCES,
+)
+
+
+@contextlib.contextmanager
+def writing(folder: pathlib.Path, what: str) -> Iterator[pathlib.Path]:
+    """A hidden folder inside `folder`, gone at the end, also when a signal comes.
+
+    `what` is made there, for messages.
+
+    Raises:
+        UsageError: `folder` cannot be made or written.
+        Failure: the storage does not take it, and never will; nothing is left behind.
+        Stopped: by SIGTERM or SIGHUP, with 143 or 129; with 175, the disk is full or
+            gone.
+    """
+    made = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        hidden, lock = _hidden(folder)
+    except OSError as error:
+        told = f"{what} cannot go to {folder}"
+        raise as_refusal(told, error, restart=False) from error
+    try:
+        with _ended_by_signals():
+            yield hidden
+    except OSError as error:
+        told = f"{what} could not be written, nothing was kept in {folder}"
+        raise as_failure(told, error) from error
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+        os.close(lock)
+        if made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # only if it is empty
+
+
+def _hidden(folder: pathlib.Path) -> tuple[pathlib.Path, int]:
+    """A new folder in `folder` and its lock; those of killed processes are removed."""
+    files.sweep(folder)
+    for left in folder.glob(f"{HIDDEN}*/{LOCK}"):
+        with contextlib.suppress(OSError):  # somebody writes there
+            os.close(_locked(left, new=False))
+            shutil.rmtree(left.parent, ignore_errors=True)
+    hidden = pathlib.Path(tempfile.mkdtemp(prefix=HIDDEN, dir=folder))
+    return hidden, _locked(hidden / LOCK, new=True)
+
+
+def _locked(path: pathlib.Path, *, new: bool) -> int:
+    """The open file `path`, locked; the lock goes with the process.
+
+    Where the file system has no locks a `new` file is open without.
+
+    Raises:
+        OSError: another process has it, or that cannot be seen.
+    """
+    lock = files.open_regular(path, os.O_RDWR | os.O_CREAT)
+    try:
+        if not files.lock(lock, wait=False) and not new:
+            raise OSError(errno.ENOLCK, "who writes there cannot be seen", str(path))
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Lets them raise Stopped, so that what stands in `finally` is done."""
+
+    def stop(number: int, _frame: object) -> None:
+        name = signal.Signals(number)
+        raise Interrupted(f"stopped by {name.name}; nothing was kept", STOPS[name])
+
+    taken = [n for n in stop_signals() if n in (signal.SIGTERM, signal.SIGHUP)]
+    before = {number: signal.signal(number, stop) for number in taken}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def replace(made: pathlib.Path, final: pathlib.Path, seal: str | None = None) -> None:
+    """Gives the folder `made` its `final` name; one that has it lands where `made` was.
+
+    At once where the file system can exchange names; else `final` is missing for a
+    moment. Where folders cannot be renamed at all (mounted buckets) and a file `seal`
+    tells that a folder is whole, it goes first and comes last, file by file.
+
+    Raises:
+        OSError: it cannot be.
+    """
+    try:
+        _rename(made, final)
+    except OSError as error:
+        if seal is None or error.errno not in _NO_RENAME:
+            raise
+        _move(made, final, seal)
+    files.sync_directory(final.parent)
+
+
+def _rename(made: pathlib.Path, final: pathlib.Path) -> None:
+    if not final.exists():
+        os.rename(made, final)
+        return
+    try:
+        _exchange(made, final)
+    except OSError:
+        aside = made.with_name("replaced")
+        os.rename(final, aside)
+        try:
+            os.rename(made, final)
+        except OSError:
+            os.rename(aside, final)
+            raise
+
+
+def _move(made: pathlib.Path, final: pathlib.Path, seal: str) -> None:
+    """Moves every file, `seal` last; no other file stays in `final`."""
+    (final / seal).unlink(missing_ok=True)
+    new = [p.relative_to(made) for p in made.rglob("*") if p.is_file()]
+    for old in [p for p in final.rglob("*") if p.is_file()]:
+        if old.relative_to(final) not in new:
+            old.unlink()
+    for name in sorted(new, key=lambda name: str(name) == seal):
+        (final / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(made / name, final / name)
+
+
+def _exchange(one: pathlib.Path, other: pathlib.Path) -> None:
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    names = os.fsencode(one), os.fsencode(other)
+    if call(_HERE, names[0], _HERE, names[1], _EXCHANGE):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(other))
+
+
+def check(folder: pathlib.Path, names: Collection[str], what: str) -> None:
+    """Raises UsageError if `folder` holds more than files called `names`.
+
+    `what` is to be written there, and would replace the folder as a whole.
+    """
+    if os.path.ismount(folder):
+        raise UsageError(
+            f"{what} cannot go to {folder}: that is where something is mounted, and it"
+            " could not be replaced as a whole;\nname a folder in it with --out_dir"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(
+            f"{what} cannot go to {folder}, which is a file; name a folder with"
+            " --out_dir"
+        )
+    found = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+    for name in found:
+        if name not in names and not name.startswith("."):
+            raise UsageError(
+                f"{what} cannot go to {folder}, which holds {name}: the folder would be"
+                " replaced as a whole;\nname another with --out_dir"
+            )
+
+
+def check_same(
+    folder: pathlib.Path, old: Mapping[str, Any], new: Mapping[str, Any], asked: bool
+) -> str | None:
+    """What to say before what is in `folder`, of `old`, gives way to something `new`.
+
+    Both say what was evaluated and how, by name; None if there is nothing to say.
+
+    Raises:
+        UsageError: they are not of the same thing, and `folder` was `asked` for.
+    """
+    if not old or old == new:
+        return None
+    differ = [f"{k} {old[k]}, now {new[k]}" for k in new if old[k] != new[k]]
+    if asked:
+        raise UsageError(
+            f"{folder} holds another one ({'; '.join(differ)});\nname another folder"
+            " with --out_dir, or remove this one"
+        )
+    return f"replaces what is in {folder} ({'; '.join(differ)})"

@@ -1,0 +1,134 @@
+"""What the flatbuffer of a .tflite says of itself: operators, quantisation, work.
+
+https://github.com/tensorflow/tensorflow/blob/master/tensorflow/compiler/mlir/lite/schema/schema.fbs
+"""
+
+import collections
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+_NAMES = {
+    number: name
+    for name, number in vars(schema.BuiltinOperator).items()
+    if not name.startswith("_")
+}
+
+
+# What passes numbers on as they are, but for their type or shape.
+_CARRIERS = ("DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE", "CAST", "EXPAND_DIMS")
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """An operator.
+
+    Attributes:
+        kernel: shape of its second input, () without.
+        outputs: shape of its first output.
+    """
+
+    name: str
+    kernel: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+class FlatbufferInfo:
+    """The one subgraph of a converted classifier."""
+
+    def __init__(self, content: bytes) -> None:
+        self._model = schema.Model.GetRootAs(content, 0)
+        self._subgraph = self._model.Subgraphs(0)
+
+    def operators(self) -> dict[str, int]:
+        """How often each operator occurs, in the order of first use."""
+        return dict(collections.Counter(name for name, _ in self._operators()))
+
+    def multiply_accumulates(self) -> int:
+        """Of convolutions and dense layers, for one image."""
+        total = 0
+        for name, operator in self._operators():
+            if name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+                kernel = self._shape(operator.Inputs(1))
+                outputs = int(np.prod(self._shape(operator.Outputs(0))))
+                # Kernels are [out, h, w, in], depthwise ones [1, h, w, out].
+                depthwise = name == "DEPTHWISE_CONV_2D"
+                each = kernel[1:3] if depthwise else kernel[1:]
+                total += outputs * int(np.prod(each))
+        return total
+
+    def input_quantization(self) -> tuple[float, int]:
+        """Scale and zero point of pixels, also behind a QUANTIZE; (0, 0) if float."""
+        index = self._subgraph.Inputs(0)
+        if self._subgraph.Tensors(index).Type() == schema.TensorType.FLOAT32:
+            name, first = next(self._operators())
+            index = first.Outputs(0) if name == "QUANTIZE" else index
+        found = self._subgraph.Tensors(index).Quantization()
+        if found is None or found.ScaleLength() == 0:
+            return 0.0, 0
+        return float(found.Scale(0)), int(found.ZeroPoint(0))
+
+    def answer(self) -> tuple[str, float]:
+        """The operator whose numbers are the answer, and their quantisation step.
+
+        Behind a DEQUANTIZE the numbers have its input's step; "" and 0 for none.
+        """
+        made = {
+            operator.Outputs(place): (name, operator)
+            for name, operator in self._operators()
+            for place in range(operator.OutputsLength())
+        }
+        index = self._subgraph.Outputs(0)
+        step = self._scale(index)
+        for _ in range(len(made)):
+            name, operator = made.get(index, ("", None))
+            if name not in _CARRIERS:
+                return name, step
+            index = operator.Inputs(0)
+            step = step or self._scale(index)
+        return "", step
+
+    def _scale(self, index: int) -> float:
+        found = self._subgraph.Tensors(index).Quantization()
+        if found is None or found.ScaleLength() != 1:
+            return 0.0
+        return float(found.Scale(0))
+
+    def kernel_scales(self) -> list[tuple[int, int]]:
+        """Channels, and scales, of the kernel of each convolution and dense layer."""
+        found = []
+        for name, operator in self._operators():
+            if name in ("CONV_2D", "FULLY_CONNECTED"):
+                kernel = self._subgraph.Tensors(operator.Inputs(1))
+                scales = kernel.Quantization()
+                count = scales.ScaleLength() if scales else 0
+                found.append((kernel.Shape(0), count))
+        return found
+
+    def min_runtime_version(self) -> str | None:
+        """The oldest runtime that the converter noted; None if it noted none."""
+        for index in range(self._model.MetadataLength()):
+            entry = self._model.Metadata(index)
+            if entry.Name() == b"min_runtime_version":
+                noted = self._model.Buffers(entry.Buffer()).DataAsNumpy()
+                return noted.tobytes().rstrip(b"\0").decode() or None
+        return None
+
+    def layers(self) -> Iterator[Layer]:
+        """Every operator, in order."""
+        for name, operator in self._operators():
+            two = operator.InputsLength() > 1 and operator.Inputs(1) >= 0
+            kernel = self._shape(operator.Inputs(1)) if two else []
+            yield Layer(name, tuple(kernel), tuple(self._shape(operator.Outputs(0))))
+
+    def _operators(self):
+        for index in range(self._subgraph.OperatorsLength()):
+            operator = self._subgraph.Operators(index)
+            code = self._model.OperatorCodes(operator.OpcodeIndex())
+            number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+            yield _NAMES.get(number, str(number)), operator
+
+    def _shape(self, index: int) -> list[int]:
+        return self._subgraph.Tensors(index).ShapeAsNumpy().tolist()

@@ -1,0 +1,1 @@
+"""Predictors: any model file as a function from uint8 images to probabilities."""

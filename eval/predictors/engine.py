@@ -1,0 +1,59 @@
+"""Engines: what computes a model's answers, as reports and manifests name it."""
+
+import enum
+import importlib.metadata
+from collections.abc import Sequence
+from typing import Any
+
+from trainer import system
+
+
+class Kernels(enum.Enum):
+    """Which kernels LiteRT runs a `.tflite` with; they round differently."""
+
+    XNNPACK = "xnnpack"  # its default delegate, where that takes the operators
+    BUILTIN = "builtin"  # optimised, without a delegate
+    REFERENCE = "reference"  # as TensorFlow Lite Micro computes
+
+
+def tensorflow() -> dict[str, Any]:
+    """What a checkpoint and a SavedModel run in, in this process."""
+    import tensorflow as tf
+
+    gpus = tf.config.get_visible_devices("GPU")
+    return {
+        "name": "TensorFlow",
+        "version": importlib.metadata.version("tensorflow"),
+        "delegate": None,
+        "device": "GPU" if gpus else "CPU",
+        "threads": tf.config.threading.get_intra_op_parallelism_threads() or cores(),
+    }
+
+
+def litert(kernels: Kernels, operators: Sequence[str]) -> dict[str, Any]:
+    """LiteRT; `operators` are those of a model as it stands ready to run."""
+    return {
+        "name": "LiteRT",
+        "version": importlib.metadata.version("ai-edge-litert"),
+        "kernels": kernels.value,
+        "delegate": "XNNPACK" if "DELEGATE" in operators else None,
+        "device": "CPU",
+        "threads": 1,  # an interpreter; images are shared out among as many as cores
+    }
+
+
+def words(engine: dict[str, Any]) -> str:
+    """`engine` for a terminal or a page."""
+    parts = [f"{engine['name']} {engine['version']}"]
+    if "kernels" in engine:
+        parts.append(f"{engine['kernels']} kernels")
+    if engine["delegate"]:
+        parts.append(f"delegate {engine['delegate']}")
+    count = engine["threads"]
+    parts += [engine["device"], f"{count} thread{'s' if count != 1 else ''}"]
+    return ", ".join(parts)
+
+
+def cores() -> int:
+    """How many cores this process may use, or its container's quota if less."""
+    return system.threads()

@@ -1,0 +1,176 @@
+"""How uint8 images become what a model file takes."""
+
+import dataclasses
+import enum
+
+import numpy as np
+
+from trainer.errors import UsageError
+
+
+class InputRange(enum.Enum):
+    """The real numbers that pixels 0 and 255 stand for in a model file's input."""
+
+    RAW = "0:255"
+    UNIT = "0:1"
+    SIGNED = "-1:1"
+
+
+class InputScaling(enum.Enum):
+    """How an 8-bit input takes pixels."""
+
+    PIXELS = "pixels"  # as they are (int8: minus 128)
+    FILE = "file"  # in the scale and zero point of the file
+
+
+@dataclasses.dataclass(frozen=True)
+class InputNormalization:
+    """The input is (pixel - mean) / std; a list has one value a channel."""
+
+    mean: float | list[float] = 0.0
+    std: float | list[float] = 1.0
+
+    def __str__(self) -> str:
+        mean, std = (np.unique(value).tolist() for value in (self.mean, self.std))
+        mean, std = (
+            f"{values[0]:g}" if len(values) == 1 else str(values)
+            for values in (mean, std)
+        )
+        return f"(pixel - {mean}) / {std}"
+
+    def same(self, other: "InputNormalization") -> bool:
+        """Whether both mean the same numbers."""
+        pairs = ((self.mean, other.mean), (self.std, other.std))
+        return all(np.allclose(one, two, rtol=1e-4, atol=1e-4) for one, two in pairs)
+
+    @classmethod
+    def of(cls, span: InputRange) -> "InputNormalization":
+        """What `span` means as mean and standard deviation."""
+        low, high = (float(end) for end in span.value.split(":"))
+        std = 255 / (high - low)
+        return cls(mean=-low * std, std=std)
+
+    def real(self, images: np.ndarray) -> np.ndarray:
+        """`images` uint8 [N, H, W, C] as float32."""
+        mean, std = np.float32(self.mean), np.float32(self.std)
+        return (images.astype(np.float32) - mean) / std
+
+
+def encode(
+    images: np.ndarray,
+    dtype: np.dtype,
+    quantization: tuple[float, int],
+    pixels: InputNormalization | None,
+) -> np.ndarray:
+    """`images` uint8 [N, H, W, C] as a tensor of `dtype`.
+
+    An 8-bit tensor takes the pixel itself (int8: minus 128), as image classifiers are
+    converted, unless `pixels` asks for something else. Any other integer tensor takes
+    the real value in its own scale and zero point; floats take the real value.
+    """
+    dtype, (scale, zero_point) = np.dtype(dtype), quantization
+    if dtype.kind == "f":
+        return (pixels or InputNormalization()).real(images).astype(dtype)
+    limits = np.iinfo(dtype)
+    if pixels is None and dtype.itemsize == 1:
+        return (images.astype(np.int16) + limits.min).astype(dtype)
+    real = (pixels or InputNormalization()).real(images)
+    steps = np.rint(real / scale) + zero_point if scale else np.rint(real)
+    return np.clip(steps, limits.min, limits.max).astype(dtype)
+
+
+_RAMP = np.repeat(np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1), 3, axis=3)
+
+
+def eight_bits(
+    dtype: np.dtype,
+    quantization: tuple[float, int],
+    said: InputNormalization | None,
+    scaling: InputScaling | None,
+    who: str,
+) -> tuple[InputNormalization | None, list[str]]:
+    """How pixels become an 8-bit input (None: as they are), and a line if it matters.
+
+    Where the scale and zero point of the file are not those of the pixel itself, its
+    metadata (`said`), or else the range that they cover, tell the real numbers meant.
+
+    Raises:
+        UsageError: metadata and scale contradict each other and `scaling` is None.
+    """
+    real = said or _covered(dtype, quantization)
+    if real is None or not quantization[0] or np.size(real.mean) not in (1, 3):
+        return None, []
+    taken = encode(_RAMP, dtype, quantization, real).astype(int)
+    plain = encode(_RAMP, dtype, quantization, None).astype(int)
+    off = int(np.abs(taken - plain).max())
+    if off <= 1:  # rounding
+        return None, []
+    named = f"scale {quantization[0]:.4g} and zero point {quantization[1]}"
+    if len(np.unique(taken)) < 64 and scaling is None:
+        raise UsageError(
+            f"{who}: its metadata says that its input is {real}, but {named} of its"
+            " 8-bit input leave little of that;\n--input_scaling=pixels gives it the"
+            " pixel itself, --input_range other numbers"
+        )
+    as_file = scaling is not InputScaling.PIXELS
+    how = f"{real} in that scale" if as_file else "the pixel itself"
+    other = (InputScaling.PIXELS if as_file else InputScaling.FILE).value
+    line = (
+        f"{who}: an input of {named} is up to {off} steps off the pixel itself; it is"
+        f" given {how} (--input_scaling={other} is the other reading)"
+    )
+    return (real if as_file else None), [line]
+
+
+def others(
+    dtype: np.dtype,
+    quantization: tuple[float, int],
+    current: InputNormalization | None,
+    said: InputNormalization | None,
+) -> dict[str, InputNormalization | None]:
+    """Readings of an input that differ from the `current` one, by flag.
+
+    `said` is what the file's metadata says, which counts for an 8-bit input.
+    """
+    if np.dtype(dtype).itemsize > 1:
+        named = {
+            f"--input_range={span.value}": InputNormalization.of(span)
+            for span in InputRange
+        }
+    else:
+        named = {f"--input_scaling={InputScaling.PIXELS.value}": None}
+        if real := said or _covered(dtype, quantization):
+            named[f"--input_scaling={InputScaling.FILE.value}"] = real
+    try:
+        own = encode(_RAMP, dtype, quantization, current).astype(float)
+        return {
+            flag: pixels
+            for flag, pixels in named.items()
+            if np.abs(encode(_RAMP, dtype, quantization, pixels) - own).max()
+            > 0.01 * np.ptp(own)
+        }
+    except ValueError:  # its metadata is for images of other channels
+        return {}
+
+
+def _covered(
+    dtype: np.dtype, quantization: tuple[float, int]
+) -> InputNormalization | None:
+    """The InputRange nearest to what an 8-bit tensor can hold, if one is near."""
+    limits, (scale, zero_point) = np.iinfo(dtype), quantization
+    ends = [scale * (end - zero_point) for end in (limits.min, limits.max)]
+
+    def far(span: InputRange) -> float:
+        low, high = (float(end) for end in span.value.split(":"))
+        return (abs(ends[0] - low) + abs(ends[1] - high)) / (high - low)
+
+    nearest = min(InputRange, key=far)
+    return InputNormalization.of(nearest) if far(nearest) < 0.5 else None
+
+
+def dequantize(raw: np.ndarray, quantization: tuple[float, int]) -> np.ndarray:
+    """A tensor's values as float64; one that is not quantised passes through."""
+    scale, zero_point = quantization
+    if scale == 0:  # how TFLite marks it
+        return raw.astype(np.float64)
+    return scale * (raw.astype(np.float64) - zero_point)

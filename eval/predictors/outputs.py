@@ -1,0 +1,78 @@
+"""What a model file answers, as probabilities."""
+
+import enum
+
+import numpy as np
+
+from eval.metrics import classification
+
+
+class Output(enum.Enum):
+    """What a file's numbers mean."""
+
+    AUTO = "auto"  # probabilities if every row could be some, else logits
+    LOGITS = "logits"
+    PROBABILITIES = "probabilities"
+    SIGMOIDS = "sigmoids"  # of each class by itself; a row adds up to anything
+
+
+# What the last operator of a file says, in TFLite's name and TensorFlow's.
+LAST = {
+    "SOFTMAX": Output.PROBABILITIES,
+    "Softmax": Output.PROBABILITIES,
+    "LOGISTIC": Output.SIGMOIDS,
+    "Sigmoid": Output.SIGMOIDS,
+    "LOG_SOFTMAX": Output.LOGITS,
+    "LogSoftmax": Output.LOGITS,
+}
+
+
+def infer_output(raw: np.ndarray, step: float) -> Output:
+    """LOGITS or PROBABILITIES for answers [N, C], by looking at every row.
+
+    Probabilities: all values within 0..1, and each row's sum within 0.001 of 1, or
+    within what rounding each of C values to a quantised `step` can add up to.
+    """
+    slack = max(1e-3, raw.shape[1] * step / 2)
+    in_range = raw.min() >= 0 and raw.max() <= 1 + step
+    sums_to_one = (np.abs(raw.sum(axis=1) - 1) <= slack).all()
+    return Output.PROBABILITIES if in_range and sums_to_one else Output.LOGITS
+
+
+def to_probabilities(raw: np.ndarray, output: Output, step: float) -> np.ndarray:
+    """Answers [N, C] as float64 probabilities; given ones are not normalised again.
+
+    `output` says which they are: LOGITS, PROBABILITIES or SIGMOIDS. The latter are
+    divided by their sum, as an image has one class; a row of zeros favours none.
+
+    Raises:
+        ValueError: a value is not finite, or not a probability where one was promised.
+    """
+    finite = np.isfinite(raw).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise ValueError(
+            f"the model gives {raw[row].tolist()} for image {row}; it must give finite"
+            " numbers"
+        )
+    if output is Output.LOGITS:
+        from scipy import special  # half a second that --help need not wait for
+
+        return special.softmax(raw.astype(np.float64), axis=1)
+    if raw.min() < 0 or raw.max() > 1 + max(step, 1e-6):
+        raise ValueError(
+            f"the model gives values from {raw.min():.4g} to {raw.max():.4g}, which are"
+            " not probabilities; try --output=logits"
+        )
+    given = np.clip(raw.astype(np.float64), 0, 1)
+    if output is Output.SIGMOIDS:
+        total = given.sum(axis=1, keepdims=True)
+        shares = given / np.where(total > 0, total, 1)
+        return np.where(total > 0, shares, 1 / given.shape[1])
+    return given
+
+
+def min_probability(output: Output, step: float) -> float:
+    """The probability below which one reads as 0: half a step of a quantised output."""
+    quantised = output is not Output.LOGITS and step > 0
+    return step / 2 if quantised else classification.SMALLEST

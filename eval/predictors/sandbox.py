@@ -1,0 +1,216 @@
+"""Model files that were not made here: what they can do to the process that opens them.
+
+LiteRT trusts a file's tensors and indices, and an edited one can end the process or
+take gigabytes. So a `.tflite` is first loaded and asked three images in a process of
+its own, with a limit of memory and time: 0.3 s for a file of 100 KB. A SavedModel is a
+program; the whole command runs in a second process, and the first says how it ended.
+"""
+
+import contextlib
+import ctypes
+import hashlib
+import json
+import os
+import pathlib
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from trainer.contract import EXIT_WRONG_USAGE
+from trainer.errors import UsageError, first_line
+
+MEMORY_BYTES = 1 << 30  # and FACTOR times the file, beyond the runtime's own
+FACTOR = 8
+SECS = 60
+PATIENCE_SECS = 4  # of silence
+_ROOT = pathlib.Path(__file__).parents[2]
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+_HARMLESS: set[str] = set()  # SHA-256 of contents that passed, or were made here
+
+
+def trust(content: bytes) -> None:
+    """Takes note of a file that this process made: it is not foreign."""
+    _HARMLESS.add(hashlib.sha256(content).hexdigest())
+
+
+def check(
+    path: pathlib.Path, content: bytes, resolver: int, *, memory: int = MEMORY_BYTES
+) -> None:
+    """Lets another process load `content`, a `.tflite` file, and ask it three images.
+
+    `resolver` is LiteRT's number of the kernels that will run it.
+
+    Raises:
+        UsageError: that process was killed, took too much memory or too long, or the
+            model cannot be loaded or run.
+    """
+    digest = hashlib.sha256(content).hexdigest()
+    if digest in _HARMLESS:
+        return
+    limit = memory + FACTOR * len(content)
+    if reason := _tried(path, content, int(resolver), limit):
+        raise UsageError(f"{path} {reason}")
+    _HARMLESS.add(digest)
+
+
+def _tried(path: pathlib.Path, content: bytes, resolver: int, limit: int) -> str | None:
+    """Why the model cannot be used, or None."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "eval.predictors.sandbox", str(limit), str(resolver)],
+        cwd=_ROOT,
+        env=os.environ | _ONE_THREAD,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with child:
+        try:
+            answer, said = _talk(child, path, content)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            return f"is damaged or too slow: it took more than {SECS} s for 3 images"
+    may = f"(of memory it may take {limit:,} bytes)"
+    if b"bad_alloc" in said or child.returncode == _MEMORY:
+        return f"is damaged or too large: it took more than {limit:,} bytes of memory"
+    if child.returncode < 0:
+        name = signal_name(-child.returncode)
+        return f"is damaged: it ended the process that tried it with {name} {may}"
+    if child.returncode:
+        raise OSError(f"the process that tries {path} failed: {said[-200:]!r}")
+    reason = json.loads(answer)
+    return (
+        reason and f"is damaged or no .tflite model that LiteRT can run: {reason} {may}"
+    )
+
+
+def _talk(
+    child: subprocess.Popen, path: pathlib.Path, content: bytes
+) -> tuple[bytes, bytes]:
+    try:
+        return child.communicate(content, timeout=PATIENCE_SECS)
+    except subprocess.TimeoutExpired:
+        print(f"trying {path} in a process of its own", file=sys.stderr)
+        return child.communicate(timeout=SECS - PATIENCE_SECS)
+
+
+def signal_name(number: int) -> str:
+    """'SIGSEGV' for 11."""
+    with contextlib.suppress(ValueError):
+        return signal.Signals(number).name
+    return f"signal {number}"
+
+
+_MEMORY = 77  # exit code of the child
+
+
+def _child(limit: int, resolver: int) -> NoReturn:
+    """Tries what stands in stdin, and writes why it cannot be run as JSON."""
+    from ai_edge_litert import interpreter as litert
+
+    content = sys.stdin.buffer.read()
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+    used = pages * resource.getpagesize() + len(content)
+    resource.setrlimit(resource.RLIMIT_AS, (used + limit,) * 2)
+    resource.setrlimit(resource.RLIMIT_CPU, (SECS,) * 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        _ask(litert, content, resolver)
+        reason = None
+    except MemoryError:
+        os._exit(_MEMORY)
+    except Exception as error:  # noqa: BLE001  whatever such a file makes it raise
+        reason = first_line(error)
+    os.write(1, json.dumps(reason).encode())
+    os._exit(0)  # no destructor of the file's may speak last
+
+
+def _ask(litert: Any, content: bytes, resolver: int) -> None:
+    import numpy as np
+
+    own = litert.Interpreter(
+        model_content=content,
+        num_threads=1,
+        experimental_op_resolver_type=litert.OpResolverType(resolver),
+    )
+    own.allocate_tensors()
+    ins, outs = own.get_input_details(), own.get_output_details()
+    own._get_ops_details()
+    if any(np.dtype(detail["dtype"]).kind not in "biuf" for detail in ins):
+        return  # takes no pixels: whoever opens it will say so
+    for pixels in (0, 255, np.random.default_rng(0)):
+        for detail in ins:
+            shape = tuple(detail["shape"])
+            fixed = isinstance(pixels, int)
+            drawn = pixels if fixed else pixels.integers(256, size=shape)
+            values = np.full(shape, drawn).astype(detail["dtype"])
+            own.set_tensor(detail["index"], values)
+        own.invoke()
+        for detail in outs:
+            own.get_tensor(detail["index"])
+
+
+# What ends a process that does what a damaged or evil file makes it do.
+_CRASHES = {"SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE", "SIGKILL", "SIGSYS"}
+_FORWARDED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}
+
+
+def supervised(command: str, work: Callable[[], NoReturn], names: Sequence[str]):
+    """Does `work` in a second process if it opens the model files `names`.
+
+    This one ends as that did: with its exit code, or by a signal that was sent to it.
+    If it crashed, a line says which files it used, and the exit code is 2.
+
+    It has to come before there are threads, which a fork would lose.
+    """
+    if not names:
+        work()
+    watched = _FORWARDED | {signal.SIGCHLD}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
+    parent, child = os.getpid(), os.fork()
+    if child == 0:
+        _end_with(parent)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        work()
+    status = _wait(child, watched)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if not os.WIFSIGNALED(status):
+        sys.exit(os.WEXITSTATUS(status))
+    number = os.WTERMSIG(status)
+    if signal_name(number) in _CRASHES:
+        print(
+            f"{command}: {' or '.join(names)} ended the process that used it with "
+            f"{signal_name(number)}; it is damaged, or too large for this machine",
+            file=sys.stderr,
+        )
+        sys.exit(EXIT_WRONG_USAGE)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process when its parent is killed; no harm where Linux is not."""
+    set_parent_death_signal = 1
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _wait(child: int, watched: set[signal.Signals]) -> int:
+    """The status of `child` at its end; hands on what is sent to this process alone."""
+    while True:
+        heard = signal.sigwaitinfo(watched)
+        if heard.si_signo == signal.SIGCHLD:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                return status
+        elif heard.si_code <= 0:  # of a process; a terminal's reaches both
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, heard.si_signo)
+
+
+if __name__ == "__main__":
+    _child(int(sys.argv[1]), int(sys.argv[2]))

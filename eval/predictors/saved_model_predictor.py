@@ -1,0 +1,144 @@
+"""Any SavedModel directory with a signature that takes images."""
+
+import copy
+import math
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from eval.formats import saved_model_graph
+from eval.predictors import engine, input_normalization, outputs
+from eval.predictors.input_normalization import InputNormalization
+from eval.predictors.outputs import Output
+from trainer import files
+from trainer.errors import TrainingFailed, UsageError, first_line
+from trainer.monitoring.progress import OnBatch
+
+_BATCH = 256  # of 32x32 pixels, and of as many pixels in all where they are larger
+
+
+class SavedModel:
+    """Raw answers of a SavedModel's image signature.
+
+    Attributes:
+        shape: (H, W, C) of an image; None where the signature leaves it open.
+        classes: width of the answer; None where the signature leaves it open.
+        step: 0, its answers are floats.
+        says: what its last operator makes the answers, None if that is unclear.
+        engine: what computes them.
+    """
+
+    step, notes = 0.0, ()
+
+    def __init__(
+        self, path: pathlib.Path, given: InputNormalization | None = None
+    ) -> None:
+        """Loads `path`; `given` says which real numbers a float input expects.
+
+        Raises:
+            UsageError: it cannot be loaded or has no signature for images.
+        """
+        try:
+            with files.nameless(path) as place:
+                self._loaded = tf.saved_model.load(place)
+        except Exception as error:  # whatever a damaged or foreign file makes it raise
+            raise UsageError(
+                f"{path} is no SavedModel that TensorFlow can load:"
+                f" {_reason(error)};\nsave it again, with its variables and without"
+                " operators or classes of its own"
+            ) from error
+        self._path = path
+        name, self._call = _image_signature(self._loaded.signatures, path)
+        ((self._key, spec),) = self._call.structured_input_signature[1].items()
+        self._dtype, self._pixels = spec.dtype.as_numpy_dtype, given
+        self.shape = tuple(spec.shape[1:])
+        self._fixed = spec.shape[0]
+        self._output = _answer(self._call.structured_outputs, f"{path} ({name})")
+        self.classes = self._call.structured_outputs[self._output].shape[1]
+        self.says = _says(self._call, self._output)
+        self.engine = engine.tensorflow()
+
+    def readings(self) -> dict[str, "SavedModel"]:
+        """The same model with its input read otherwise, by the flag that does it."""
+        if np.dtype(self._dtype).kind != "f":
+            return {}  # its integers are pixels
+        others = input_normalization.others(self._dtype, (0.0, 0), self._pixels, None)
+        made = {flag: copy.copy(self) for flag in others}
+        for flag, read in others.items():
+            made[flag]._pixels = read
+        return made
+
+    def __call__(self, images: np.ndarray, tick: OnBatch) -> np.ndarray:
+        """Answers for `images` uint8 [N, H, W, C]: float64 [N, classes]."""
+        rows = []
+        size = max(1, min(_BATCH, _BATCH * 32 * 32 // math.prod(images.shape[1:3])))
+        for block, used in blocks(images, self._fixed or size):
+            taken = input_normalization.encode(
+                block, self._dtype, (0.0, 0), self._pixels
+            )
+            try:
+                answer = self._call(**{self._key: tf.constant(taken)})[self._output]
+            except Exception as error:  # whatever a foreign graph makes it raise
+                raise TrainingFailed(
+                    f"{self._path}: TensorFlow cannot run it on images"
+                    f" {images.shape[1:]}: {_reason(error)}"
+                ) from error
+            rows.append(answer.numpy()[:used].astype(np.float64))
+            tick(used)
+        return np.concatenate(rows)
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in words rather than in names of Python's."""
+    spoken = isinstance(error, OSError | ValueError | tf.errors.OpError)
+    return first_line(error) if spoken else "it is damaged or of another version"
+
+
+def _says(call: Any, output: str) -> Output | None:
+    try:
+        return outputs.LAST.get(saved_model_graph.last_operator(call, output))
+    except (KeyError, ValueError, IndexError, AttributeError):
+        return None  # its graph is built otherwise
+
+
+def blocks(images: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Batches of exactly `size` images, the last one padded, and how many are real."""
+    for start in range(0, len(images), size):
+        block = images[start : start + size]
+        padding = np.zeros((size - len(block), *block.shape[1:]), block.dtype)
+        yield np.concatenate([block, padding]), len(block)
+
+
+def _image_signature(signatures, path: pathlib.Path):
+    """The signature that takes one batch of images; serving_default comes first."""
+    for name in sorted(signatures, key=lambda name: (name != "serving_default", name)):
+        inputs = list(signatures[name].structured_input_signature[1].values())
+        numbers = [i.dtype.is_floating or i.dtype.is_integer for i in inputs]
+        alone = numbers == [True]
+        if alone and inputs[0].shape.rank == 4:
+            return name, signatures[name]
+    raise UsageError(
+        f"{path} has no signature that takes one tensor of images [N, H, W, C]; it has"
+        f" {sorted(signatures) or 'none at all'}"
+    )
+
+
+def _answer(outputs, where: str) -> str:
+    """The key of the one output [N, C] of numbers, by name where there are several."""
+    tables = [
+        key
+        for key, spec in outputs.items()
+        if spec.dtype.is_floating and spec.shape.rank == 2
+    ]
+    for name in ("probabilities", "logits"):
+        if name in tables:
+            return name
+    if len(tables) != 1:
+        raise UsageError(
+            f"{where} gives {sorted(outputs)}; it must give one table [N, C] of"
+            " floats, or name one 'probabilities' or 'logits'"
+        )
+    return tables[0]

@@ -1,0 +1,228 @@
+"""Any `.tflite` image classifier through LiteRT, one image at a time on every core."""
+
+import concurrent.futures
+import copy
+import pathlib
+import struct
+
+import numpy as np
+from ai_edge_litert import interpreter as litert
+
+from eval.formats import tflite_metadata
+from eval.formats.flatbuffer import FlatbufferInfo
+from eval.predictors import engine, input_normalization, outputs, sandbox
+from eval.predictors.engine import Kernels
+from eval.predictors.input_normalization import InputNormalization, InputScaling
+from eval.predictors.outputs import Output
+from trainer import files, system
+from trainer.errors import TrainingFailed, UsageError, first_line
+from trainer.monitoring.progress import OnBatch
+
+_SLICE = 64  # images a thread takes at once
+RESOLVERS = {
+    Kernels.XNNPACK: litert.OpResolverType.AUTO,
+    Kernels.BUILTIN: litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    Kernels.REFERENCE: litert.OpResolverType.BUILTIN_REF,
+}
+
+
+class TfliteModel:
+    """Raw answers of a `.tflite` file; its own quantisation is undone.
+
+    Attributes:
+        shape: (H, W, C) of an image; None where the file leaves a side open.
+        classes: width of the answer; None where the file leaves it open.
+        step: smallest difference between two answers; 0 for a float output.
+        says: what its last operator makes the answers, None if that is unclear.
+        engine: what computes them.
+        notes: lines that a reader of the answers must know.
+    """
+
+    def __init__(
+        self,
+        path: pathlib.Path,
+        given: InputNormalization | None = None,
+        noted: InputNormalization | None = None,
+        scaling: InputScaling | None = None,
+        kernels: Kernels = Kernels.XNNPACK,
+    ) -> None:
+        """Opens `path`.
+
+        Args:
+            given: overrides what is said of its input in its metadata, or `noted`, by
+                its manifest.
+            scaling: how an 8-bit input takes pixels; None: as the file says.
+
+        Raises:
+            UsageError: the file is damaged or not an image classifier.
+        """
+        self._content, self._path, self._kernels = _read(path), path, kernels
+        sandbox.check(path, self._content, RESOLVERS[kernels].value)
+        first = self._interpreter()
+        ins, outs = first.get_input_details(), first.get_output_details()
+        self._input, self._output = (
+            _only(ins, path, "input"),
+            _only(outs, path, "output"),
+        )
+        self._measure()
+        operators = [found["op_name"] for found in first._get_ops_details()]
+        self.engine = engine.litert(kernels, operators)
+        last, self.step = _answer(self._content, self._output)
+        self.says: Output | None = outputs.LAST.get(last)
+        self._pixels, self.notes = self._reading(given, noted, scaling)
+
+    def _measure(self) -> None:
+        """Sets `shape`, `classes` and the batch from the file's signature."""
+        shape = _signature(self._input)
+        batched = len(shape) == 4
+        self.shape = tuple(shape[1:] if batched else shape)
+        self._batch = int(self._input["shape"][0]) if batched else 1
+        self._open = None in self.shape
+        answer = self._output["shape"].tolist()
+        sound = len(self.shape) == 3 and self._batch > 0
+        if not sound or int(np.prod(answer)) % self._batch:
+            raise UsageError(
+                f"{self._path}: input {self._input['shape'].tolist()} and output"
+                f" {answer} are not those of an image classifier; images are"
+                " [N, H, W, C] or [H, W, C]"
+            )
+        self.classes = int(np.prod(answer)) // self._batch
+        if self._open and None in (sides := _signature(self._output)[1:]):
+            self.classes = None if sides else self.classes
+
+    def _reading(
+        self,
+        given: InputNormalization | None,
+        noted: InputNormalization | None,
+        scaling: InputScaling | None,
+    ) -> tuple[InputNormalization | None, list[str]]:
+        """How pixels become the input, and what is to be said of that."""
+        found = tflite_metadata.normalization(self._content)
+        dtype = np.dtype(self._input["dtype"])
+        if dtype.itemsize > 1:
+            if scaling is not None:
+                raise UsageError(
+                    f"--input_scaling={scaling.value} is for 8-bit inputs, {self._path}"
+                    f" takes {dtype}; see --input_range"
+                )
+            if found and noted and not found.same(noted):
+                raise UsageError(
+                    f"{self._path} says in its metadata that its input is {found}, its"
+                    f" manifest {noted};\n--input_range says which numbers it takes"
+                )
+            return given or found or noted, []
+        if given is not None:
+            return given, []
+        return input_normalization.eight_bits(
+            dtype, self._input["quantization"], found, scaling, str(self._path)
+        )
+
+    def readings(self) -> dict[str, "TfliteModel"]:
+        """The same file with its input read otherwise, by the flag that does it."""
+        detail, found = self._input, tflite_metadata.normalization(self._content)
+        others = input_normalization.others(
+            detail["dtype"], detail["quantization"], self._pixels, found
+        )
+        made = {flag: copy.copy(self) for flag in others}
+        for flag, read in others.items():
+            made[flag]._pixels = read
+        return made
+
+    def _interpreter(self, shape: tuple[int, ...] | None = None) -> litert.Interpreter:
+        """A new interpreter, for images of `shape` where the file leaves that open."""
+        try:
+            made = litert.Interpreter(
+                model_content=self._content,
+                num_threads=1,
+                experimental_op_resolver_type=RESOLVERS[self._kernels],
+            )
+            if shape is not None:
+                batch = [self._batch] if len(self._input["shape"]) == 4 else []
+                made.resize_tensor_input(self._input["index"], [*batch, *shape])
+            made.allocate_tensors()
+        except Exception as error:  # whatever a damaged or foreign file makes it raise
+            wanted = "" if shape is None else f" on images {shape}"
+            spoken = isinstance(error, ValueError | RuntimeError)
+            line = first_line(error) if spoken else "it cannot be read"
+            raise UsageError(
+                f"{self._path} is damaged or no .tflite model that LiteRT can run"
+                f"{wanted}: {line};\ncopy it again, or convert it with LiteRT's own"
+                " operators only"
+            ) from error
+        return made
+
+    def __call__(self, images: np.ndarray, tick: OnBatch) -> np.ndarray:
+        """Answers for `images` uint8 [N, H, W, C]: float64 [N, classes]."""
+        size = max(_SLICE // self._batch, 1) * self._batch
+        starts = range(0, len(images), size)
+        workers = min(engine.cores(), len(starts))
+        shape = images.shape[1:] if self._open else None
+        spare = [self._interpreter(shape) for _ in range(workers)]
+
+        def work(start: int) -> np.ndarray:
+            own = spare.pop()  # list.pop and append are atomic
+            try:
+                return self._run(own, images[start : start + size], tick)
+            finally:
+                spare.append(own)
+
+        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+            return np.concatenate(list(pool.map(work, starts)))
+
+    def _run(
+        self, own: litert.Interpreter, images: np.ndarray, tick: OnBatch
+    ) -> np.ndarray:
+        detail = self._input
+        taken = input_normalization.encode(
+            images, detail["dtype"], detail["quantization"], self._pixels
+        )
+        short = -len(taken) % self._batch
+        taken = np.concatenate([taken, np.zeros_like(taken[:1]).repeat(short, 0)])
+        whole = own.get_input_details()[0]["shape"]
+        rows = []
+        for start in range(0, len(taken), self._batch):
+            own.set_tensor(
+                detail["index"], taken[start : start + self._batch].reshape(whole)
+            )
+            try:
+                own.invoke()
+            except RuntimeError as error:
+                raise TrainingFailed(
+                    f"{self._path}: LiteRT cannot run it: {first_line(error)}"
+                ) from error
+            rows.append(own.get_tensor(self._output["index"]).reshape(self._batch, -1))
+            tick(min(self._batch, len(images) - start))
+        raw = np.concatenate(rows)[: len(images)]
+        return input_normalization.dequantize(raw, self._output["quantization"])
+
+
+def _read(path: pathlib.Path) -> bytes:
+    try:
+        return files.read_bytes(path, system.free_bytes() // 8)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _only(details: list[dict], path: pathlib.Path, what: str) -> dict:
+    if len(details) != 1:
+        raise UsageError(f"{path} has {len(details)} {what}s; a classifier has 1")
+    dtype = np.dtype(details[0]["dtype"])
+    if dtype.kind not in "fiu":
+        raise UsageError(f"{path} has an {what} of {dtype}; a classifier's are numbers")
+    return details[0]
+
+
+def _signature(detail: dict) -> list[int | None]:
+    """The shape of a tensor, None for a side that is left open."""
+    said = detail["shape_signature"].tolist() or detail["shape"].tolist()
+    return [None if side < 0 else side for side in said]
+
+
+def _answer(content: bytes, output: dict) -> tuple[str, float]:
+    """The last operator, and the quantisation step of its numbers."""
+    step = float(output["quantization"][0])
+    try:
+        last, behind = FlatbufferInfo(content).answer()
+    except (IndexError, ValueError, TypeError, struct.error, AttributeError):
+        return "", step  # LiteRT reads it otherwise than Python does
+    return last, step or behind

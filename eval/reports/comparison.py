@@ -1,0 +1,211 @@
+"""comparison.json and its page: several models' answers to the same test images."""
+
+import dataclasses
+import datetime
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eval import runner
+from eval.metrics import classification, significance
+from eval.model_source import ModelSource
+from eval.reports import examples
+from eval.reports import html as reports_html
+from trainer import files
+from trainer.config import serialization
+from trainer.config.enums import EvalTta
+from trainer.data.split import Split
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
+
+VERSION = 1
+PAGE, DATA = "comparison.html", "comparison.json"
+EXAMPLES = 16  # disagreements shown of each pair
+_NAMES = ("accuracy", "accuracy_interval", "nll", "brier", "ece", "ties")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelResult:
+    """One model's probabilities, at its temperature if it has one."""
+
+    subject: ModelSource
+    split: Split
+    dataset: str
+    state: str
+    tta: EvalTta
+    engine: dict[str, Any]
+    remarks: list[str]
+    probabilities: np.ndarray
+    floor: float
+
+    @property
+    def right(self) -> np.ndarray:
+        """bool [N]."""
+        return classification.correct(self.probabilities, self.split.labels)
+
+    @property
+    def losses(self) -> np.ndarray:
+        """Negative log-likelihood of each label in nats: float64 [N]."""
+        own = self.probabilities[np.arange(len(self.split.labels)), self.split.labels]
+        return -np.log(np.maximum(own, self.floor))
+
+
+def evaluate_all(
+    subjects: Sequence[ModelSource],
+    split: Split,
+    builder: "tfds.core.DatasetBuilder",
+    tta: EvalTta = EvalTta.NONE,
+    *,
+    say: Callable[[list[str]], None],
+) -> list[ModelResult]:
+    """Evaluates each subject on `split`, a test split of `builder`, in the same way.
+
+    All are opened before the first is evaluated, so that one which does not fit is
+    found before anything is written; `say` hears what must be known of their data.
+    """
+    predictors = [runner.open_predictor(subject, split, tta) for subject in subjects]
+    for subject, predictor in zip(subjects, predictors, strict=True):
+        say(runner.remarks(subject, predictor, split, builder.info.full_name))
+    return [
+        _entry(runner.evaluate(subject, predictor, split, builder))
+        for subject, predictor in zip(subjects, predictors, strict=True)
+    ]
+
+
+def _entry(done: runner.Evaluation) -> ModelResult:
+    return ModelResult(
+        subject=done.subject,
+        split=done.split,
+        dataset=done.dataset,
+        state=done.calibration.state.value,
+        tta=done.predictor.tta,
+        engine=dict(done.predictor.model.engine),
+        remarks=done.remarks,
+        probabilities=done.softened,
+        floor=done.floor,
+    )
+
+
+def build_comparison(entries: Sequence[ModelResult]) -> dict[str, Any]:
+    """The comparison of all `entries` with the first."""
+    first, split = entries[0], entries[0].split
+    return {
+        "version": VERSION,
+        "created": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC",
+        "data": {
+            "dataset": first.dataset,
+            "split": split.split,
+            "images": len(split.labels),
+            "classes": list(split.names),
+            "sha256": split.sha256,
+        },
+        "models": [_row(entry) for entry in entries],
+        "pairs": [_pair(first, entry) for entry in entries[1:]],
+    }
+
+
+def _row(entry: ModelResult) -> dict[str, Any]:
+    given, labels = entry.probabilities, entry.split.labels
+    right = entry.right
+    values = (
+        float(right.mean()),
+        classification.interval(int(right.sum()), len(right)),
+        classification.nll(given, labels, entry.floor),
+        classification.brier(given, labels),
+        classification.ece(classification.reliability(given, labels)),
+        classification.ties(given),
+    )
+    named = dict(zip(_NAMES, values, strict=True))
+    how = {
+        "calibration": entry.state,
+        "eval_tta": entry.tta.value,
+        "engine": entry.engine,
+        "remarks": entry.remarks,
+    }
+    return entry.subject.facts | how | named
+
+
+def _pair(first: ModelResult, second: ModelResult) -> dict[str, Any]:
+    one, two = (classification.predictions(e.probabilities) for e in (first, second))
+    return {
+        "first": first.subject.name,
+        "second": second.subject.name,
+        "accuracy": significance.paired_bootstrap(first.right, second.right),
+        "nll": significance.paired_bootstrap(first.losses, second.losses),
+        "mcnemar": significance.mcnemar(first.right, second.right),
+        "disagreements": int((one != two).sum()),
+        "examples": _examples(first, second, one, two),
+        "config_differences": _config_differences(first, second),
+    }
+
+
+def _examples(
+    first: ModelResult, second: ModelResult, one: np.ndarray, two: np.ndarray
+) -> list[dict[str, Any]]:
+    """Images on which they disagree, the one where both are surest first."""
+    rows = np.flatnonzero(one != two)
+    sure = np.minimum(first.probabilities.max(axis=1), second.probabilities.max(axis=1))
+    rows = rows[np.argsort(-sure[rows], kind="stable")][:EXAMPLES]
+    split = first.split
+    return [
+        {
+            "row": int(row),
+            "id": split.ids[row],
+            "label": int(split.labels[row]),
+            "first": int(one[row]),
+            "second": int(two[row]),
+        }
+        for row in rows
+    ]
+
+
+def _config_differences(first: ModelResult, second: ModelResult) -> list[str] | None:
+    """Fields of two runs' configs that differ; None unless both are runs."""
+    runs = [entry.subject.run for entry in (first, second)]
+    if None in runs:
+        return None
+    ours, theirs = (run.config().to_json() for run in runs)
+    return serialization.differences(ours, theirs)
+
+
+def files_of(found: dict[str, Any], split: Split) -> dict[str, bytes]:
+    """The comparison's files by name; comparison.json is last."""
+    rows = {entry["row"] for pair in found["pairs"] for entry in pair["examples"]}
+    images = {row: examples.data_uri(split.images[row]) for row in rows}
+    html = reports_html.render("comparison.html.j2", found=found, images=images)
+    return {PAGE: html, DATA: files.json_bytes(found)}
+
+
+def kept(folder: pathlib.Path) -> dict[str, Any]:
+    """Which models the comparison in `folder` is of, and how; {} if there is none."""
+    try:
+        models = files.read_json(folder / DATA)["models"]
+        paths = [model["path"] for model in models]
+        return {"models": paths, "eval_tta": models[0]["eval_tta"]}
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return {}
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """The comparison as lines for a terminal."""
+    width = max(len(model["name"]) for model in found["models"])
+    text = [
+        f"{model['name']:{width}}  accuracy {model['accuracy']:.2%}"
+        f"{EvalTta(model['eval_tta']).words}"
+        f" ({model['accuracy_interval'][0]:.2%} to {model['accuracy_interval'][1]:.2%})"
+        f"  NLL {model['nll']:.4f}  ECE {model['ece']:.2%}"
+        for model in found["models"]
+    ]
+    for pair in found["pairs"]:
+        low, high = pair["accuracy"]["interval"]
+        text.append(
+            f"{pair['second']} - {pair['first']}:"
+            f" {100 * pair['accuracy']['difference']:+.2f} points of accuracy"
+            f" (95 %: {100 * low:+.2f} to {100 * high:+.2f}),"
+            f" McNemar's p = {pair['mcnemar']['p_value']:.2g},"
+            f" {pair['disagreements']:,} other answers"
+        )
+    return text

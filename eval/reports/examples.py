@@ -1,0 +1,83 @@
+"""Which test images are worth a look."""
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from eval.metrics import classification
+
+SIDE = 192  # pixels of an image on a page, twice as many as it has on a plain screen
+
+
+def mistakes(probabilities: np.ndarray, labels: np.ndarray, limit: int) -> np.ndarray:
+    """Rows of wrong answers, the surest first: int64, at most `limit`."""
+    wrong = ~classification.correct(probabilities, labels)
+    return _largest(probabilities.max(axis=1), wrong, limit)
+
+
+def least_certain(probabilities: np.ndarray, limit: int) -> np.ndarray:
+    """Rows with the smallest largest probability: int64, at most `limit`."""
+    every = np.ones(len(probabilities), bool)
+    return _largest(-probabilities.max(axis=1), every, limit)
+
+
+def label_errors(
+    probabilities: np.ndarray, labels: np.ndarray, limit: int
+) -> np.ndarray:
+    """Rows whose label is likely wrong, the likeliest first: int64, at most `limit`.
+
+    Confident learning (Northcutt, Jiang & Chuang 2021): another class than the label
+    reaches the mean probability that it has on images of its own; they are ranked by
+    how much likelier it is than the label.
+    """
+    classes = probabilities.shape[1]
+    rows = np.arange(len(labels))
+    own = probabilities[rows, labels]
+    count = np.bincount(labels, minlength=classes)
+    usual = np.bincount(labels, own, classes) / np.maximum(count, 1)
+    usual[count == 0] = np.inf
+    confident = np.where(probabilities >= usual, probabilities, -1)
+    other = confident.argmax(axis=1)
+    suspect = (confident[rows, other] >= 0) & (other != labels)
+    suspect &= other == classification.predictions(probabilities)
+    return _largest(probabilities[rows, other] - own, suspect, limit)
+
+
+def _largest(values: np.ndarray, among: np.ndarray, limit: int) -> np.ndarray:
+    rows = np.flatnonzero(among)
+    return rows[np.argsort(-values[rows], kind="stable")][:limit]
+
+
+def entries(
+    rows: np.ndarray, probabilities: np.ndarray, labels: np.ndarray, ids: Sequence[str]
+) -> list[dict[str, Any]]:
+    """What report.json says of each row."""
+    predicted = classification.predictions(probabilities)
+    return [
+        {
+            "row": int(row),
+            "id": ids[row],
+            "label": int(labels[row]),
+            "prediction": int(predicted[row]),
+            "confidence": float(probabilities[row].max()),
+            "label_probability": float(probabilities[row, labels[row]]),
+        }
+        for row in rows
+    ]
+
+
+def data_uri(image: np.ndarray) -> str:
+    """`image` uint8 [H, W, C] as a PNG in a URI; not 3 channels: the first.
+
+    One that is larger than it is shown becomes a JPEG of some ten kilobytes.
+    """
+    shown = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
+    kind, buffer = "png" if max(shown.size) <= SIDE // 2 else "jpeg", io.BytesIO()
+    shown.thumbnail((SIDE, SIDE))
+    shown.save(buffer, kind)
+    packed = base64.b64encode(buffer.getvalue()).decode()
+    return f"data:image/{kind};base64,{packed}"

@@ -1,0 +1,210 @@
+"""A report as files: the page, its pictures, report.json and predictions.npz."""
+
+import functools
+import pathlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from eval.formats import atomic_folders
+from eval.metrics import classification
+from eval.predictors import engine
+from eval.reports import examples, html, plots, report_data
+from eval.runner import PREDICTIONS, Evaluation
+from trainer import files
+from trainer.config.enums import EvalTta
+from trainer.config.serialization import misfit
+from trainer.models import evaluator
+from trainer.monitoring import pictures
+
+PAGE, DATA = "report.html", "report.json"
+NAMES = (PAGE, DATA, PREDICTIONS, "figures")  # of the folder
+LISTED = 50  # classes with a row and bars of their own
+MISSING = Markup("<p>This picture could not be drawn.</p>")
+
+
+def files_of(
+    report: Mapping[str, Any],
+    evaluation: Evaluation,
+    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+) -> dict[str, bytes]:
+    """Every file of a report by its name in the folder; report.json is last.
+
+    A picture that cannot be drawn is left out and `say` is told.
+    """
+    names = report["data"]["classes"]
+    content, shown = {}, {}
+    with plots.style(names):
+        for name, (draw, text) in _figures(report, evaluation).items():
+            made = pictures.attempt(
+                functools.partial(_saved, draw, text), f"the picture {name}", say
+            )
+            shown[name] = MISSING if made is None else made[0]
+            if made is not None:
+                content[f"figures/{name}.png"] = made[1]
+    content[PREDICTIONS] = evaluation.packed()
+    content[PAGE] = html.render(
+        "report.html.j2",
+        report=report,
+        pictures=shown,
+        images=_images(report, evaluation),
+        notes=_notes(report),
+        tta=EvalTta(report["eval_tta"]),
+        how=_how(report),
+        evaluated=_evaluated(report),
+        classes=_listed(report["scores"]["per_class"]),
+        unnamed=pictures.lettering(names).unnamed,
+    )
+    content[DATA] = files.json_bytes(report)
+    return content
+
+
+def _saved(draw: Callable[[], Figure], text: str) -> tuple[Markup, bytes]:
+    """A figure, described by `text`, as inline SVG and as PNG."""
+    figure = draw()
+    plots.settle(figure)
+    png = plots.png(figure)
+    return Markup(plots.svg(figure, text)), png
+
+
+def _listed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of `per_class` with their "id"; of more than LISTED those of least F1."""
+    numbered = [row | {"id": number} for number, row in enumerate(rows)]
+    if len(rows) <= LISTED:
+        return numbered
+    tested = [row for row in numbered if row["support"]]
+    return sorted(tested, key=lambda row: row["f1"])[:LISTED]
+
+
+def write(folder: pathlib.Path, content: Mapping[str, bytes]) -> None:
+    """Makes `folder`, in place of another, of the files of `content`, in this order.
+
+    Raises:
+        Failure: it cannot be written, and never will.
+        Stopped: with 175, the disk is full or gone; with 143, by SIGTERM.
+    """
+    folder = folder.resolve()
+    with atomic_folders.writing(folder.parent, "the report") as hidden:
+        made = hidden / folder.name
+        for name, data in content.items():
+            path = made / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.write_bytes(path, data)
+        atomic_folders.replace(made, folder, seal=name)  # the last of them
+
+
+def _figures(
+    report: Mapping[str, Any], evaluation: Evaluation
+) -> dict[str, tuple[Callable[[], Figure], str]]:
+    """How to draw each picture, and what it shows, for those who do not see it."""
+    found, names = report["scores"], report["data"]["classes"]
+    tables = {_how(report): found["reliability"]}
+    if report["calibrated"]:
+        tables["calibrated"] = report["calibrated"]["reliability"]
+    risks = classification.risks(evaluation.softened, evaluation.split.labels)
+    rows, letters = _listed(found["per_class"]), pictures.lettering(names)
+    labels = [letters.labels[row["id"]] for row in rows]
+    figures = {
+        "per_class": (
+            functools.partial(plots.per_class, rows, labels),
+            "Recall and precision of each class with intervals",
+        ),
+        "confusion": (
+            functools.partial(plots.confusion, found["confusion"], names),
+            "Confusion matrix, labels down and predictions across",
+        ),
+        "reliability": (
+            functools.partial(plots.reliability, tables),
+            "Accuracy against confidence, and a histogram of confidence",
+        ),
+        "risk_coverage": (
+            functools.partial(plots.risk_coverage, risks),
+            "Error rate against the share of images answered",
+        ),
+    }
+    if report["robustness"]:
+        types = {
+            name: [row["accuracy"] for row in rows]
+            for name, rows in report["robustness"]["types"].items()
+        }
+        draw = functools.partial(plots.robustness, types, found["accuracy"])
+        figures["robustness"] = (draw, "Accuracy by corruption and severity")
+    if curves := report_data.training_curves(evaluation.subject.run):
+        draw = functools.partial(plots.curves, curves)
+        figures["curves"] = (draw, "Training curves over steps")
+    return figures
+
+
+def _how(report: Mapping[str, Any]) -> str:
+    return EvalTta(report["eval_tta"]).words.strip() or "as the model answers"
+
+
+def _images(report: Mapping[str, Any], evaluation: Evaluation) -> dict[int, str]:
+    rows = {entry["row"] for kind in report["gallery"].values() for entry in kind}
+    return {row: examples.data_uri(evaluation.split.images[row]) for row in rows}
+
+
+def _notes(report: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before the figures."""
+    tta, notes = EvalTta(report["eval_tta"]), []
+    if tta is not EvalTta.NONE:
+        notes.append(
+            f"Every score here is{tta.words}: a mean over {evaluator.count_views(tta)} "
+            "views of each image. No exported file does that by itself; what ships has "
+            "the scores of a report without --eval_tta."
+        )
+    notes += [f"{line}." for line in report["remarks"]]
+    notes += _noted(report, tta)
+    if report["calibration"]["state"] == "uncalibrated":
+        notes.append(report["calibration"]["why"])
+    return notes
+
+
+def _noted(report: Mapping[str, Any], tta: EvalTta) -> list[str]:
+    """What the training said of the same weights and images, if it said another."""
+    result = (report["run"] or {}).get("result") or {}
+    known = result.get("steps") == report["model"]["step"]
+    if not (known and report["data"]["same_as_trained"]):
+        return []
+    known = [member.value for member in EvalTta]
+    if misfit(result, {"test_accuracy": float}) or (
+        result.get("eval_tta", EvalTta.NONE.value) not in known
+    ):
+        return []  # a damaged result says nothing
+    noted = EvalTta(result.get("eval_tta", EvalTta.NONE.value))
+    said = f"The training itself noted {result['test_accuracy']:.2%}{noted.words}"
+    if noted is not tta:
+        plain = "" if noted.words else " without test-time augmentation"
+        return [f"{said}{plain} on these images."]
+    if result["test_accuracy"] != report["scores"]["accuracy"]:
+        return [
+            f"{said} on these images: another machine or version rounds differently."
+        ]
+    return []
+
+
+def _evaluated(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    model, data = report["model"], report["data"]
+    rule = (
+        "as given, or as its last operator or manifest says"
+        if model["output_was_given"]
+        else "found by looking at every answer"
+    )
+    answers = None if model["kind"] == "checkpoint" else f"{model['output']} ({rule})"
+    trained = data["trained_on"] or {}
+    rows = [
+        ("model", model["path"]),
+        ("model SHA-256", model["sha256"]),
+        ("step", model["step"]),
+        ("answers", answers),
+        ("computed by", engine.words(report["engine"])),
+        ("test-time augmentation", report["eval_tta"]),
+        ("data", f"{data['dataset']}, {data['split']}: {data['images']:,} images"),
+        ("data SHA-256", data["sha256"]),
+        *((f"trained with ({k}) SHA-256", v) for k, v in trained.items()),
+        ("calibration", report["calibration"]["why"]),
+    ]
+    return [(name, str(value)) for name, value in rows if value is not None]

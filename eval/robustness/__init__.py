@@ -1,0 +1,1 @@
+"""Accuracy under corruptions of the test images."""

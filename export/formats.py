@@ -1,0 +1,67 @@
+"""Number formats of a .tflite: of its arithmetic (Scheme) and of its two ends (Io)."""
+
+import enum
+
+from trainer.errors import UsageError
+
+
+class Scheme(enum.Enum):
+    """What weights and activations are stored and computed in."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"  # float16 weights, float32 arithmetic
+    DYNAMIC = "dynamic"  # int8 weights, float activations
+    INT8 = "int8"  # integer only; needs calibration images
+    INT16X8 = "int16x8"  # int16 activations, int8 weights; needs calibration images
+
+
+class Io(enum.Enum):
+    """What pixels and probabilities are; an 8-bit pixel is the pixel, int8: minus 128.
+
+    float32 and int16 inputs are (pixel - 128) / 128, int16 ones in the file's scale.
+    """
+
+    UINT8 = "uint8"
+    INT8 = "int8"
+    INT16 = "int16"
+    FLOAT32 = "float32"
+
+
+# The first is the default. Float networks take uint8 through a CAST, give float32.
+IO_TYPES = {
+    Scheme.FLOAT32: (Io.UINT8, Io.FLOAT32),
+    Scheme.FLOAT16: (Io.UINT8, Io.FLOAT32),
+    Scheme.DYNAMIC: (Io.UINT8, Io.FLOAT32),
+    Scheme.INT8: (Io.UINT8, Io.INT8, Io.FLOAT32),
+    Scheme.INT16X8: (Io.INT16, Io.FLOAT32),
+}
+NEEDS_CALIBRATION = (
+    Scheme.INT8,
+    Scheme.INT16X8,
+)  # their ranges come from training images
+
+
+def resolve(quantize: bool, scheme: Scheme | None, io: Io | None) -> tuple[Scheme, Io]:
+    """What --quantize, --scheme and --io together ask for.
+
+    Raises:
+        UsageError: they contradict each other.
+    """
+    if quantize and scheme not in (None, Scheme.INT8):
+        raise UsageError(
+            f"--quantize means --scheme=int8, got --scheme={scheme.value}; "
+            "leave one out"
+        )
+    chosen = scheme or (Scheme.INT8 if quantize else Scheme.FLOAT32)
+    if io is not None and io not in IO_TYPES[chosen]:
+        raise UsageError(
+            f"--io={io.value} is not to be had with --scheme={chosen.value}, only "
+            f"{' or '.join(end.value for end in IO_TYPES[chosen])}"
+        )
+    return chosen, io or IO_TYPES[chosen][0]
+
+
+def file_name(scheme: Scheme, io: Io) -> str:
+    """model_<scheme>.tflite; ends other than the default are named as well."""
+    ends = "" if io is IO_TYPES[scheme][0] else f"_io-{io.value}"
+    return f"model_{scheme.value}{ends}.tflite"

@@ -1,0 +1,1 @@
+"""TFLite: conversion, quantisation, calibration images, metadata."""

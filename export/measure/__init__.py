@@ -1,0 +1,1 @@
+"""Latency, memory and size of exported files, each measured in its own process."""

@@ -1,0 +1,1 @@
+"""C source for microcontrollers, and the interpreter that checks it."""

@@ -1,0 +1,64 @@
+"""How much more of an arena CMSIS-NN's kernels ask for than the reference kernels.
+
+Computed by the formulas of CMSIS-NN's public functions, not measured: they are to be
+had on Arm only. https://github.com/ARM-software/CMSIS-NN, Source/ConvolutionFunctions:
+arm_convolve_get_buffer_sizes_s8.c (2.3.0, 2026) and arm_convolve_get_buffer_sizes_s16.c
+(1.0.0, 2023); PoolingFunctions/arm_avgpool_get_buffer_sizes_s8.c. TensorFlow Lite Micro
+asks them in `Prepare` of kernels/cmsis_nn/conv.cc and pooling.cc.
+"""
+
+from collections.abc import Iterable
+
+from eval.formats.flatbuffer import FlatbufferInfo, Layer
+
+_ALIGNMENT = 16
+# Records of an operator that has a scratch buffer, beyond the reference kernel's: of
+# resnet8 the arena grew by 656 bytes in all.
+_RECORDS = 64
+
+
+def extra_bytes(graph: FlatbufferInfo, width: int) -> dict[str, int | None]:
+    """An upper estimate for processors with DSP and with MVE (Helium) instructions.
+
+    Args:
+        width: bytes of an activation: 1 for int8, 2 for int16x8, 4 for float32.
+
+    Returns:
+        Bytes by "dsp" and "mve"; None where a layer is not among the formulas here.
+    """
+    layers = list(graph.layers())
+    if width == 4:  # CMSIS-NN's float kernels are not in TensorFlow Lite Micro
+        return {"dsp": 0, "mve": 0}
+    return {kind: _largest(layers, width, kind) for kind in ("dsp", "mve")}
+
+
+def _largest(layers: Iterable[Layer], width: int, kind: str) -> int | None:
+    """One scratch buffer lives at a time; the records of all of them stay."""
+    needs = [scratch_bytes(layer, width, kind) for layer in layers]
+    if None in needs:
+        return None
+    used = [-(-need // _ALIGNMENT) * _ALIGNMENT for need in needs if need]
+    return max(used, default=0) + _RECORDS * len(used)
+
+
+def scratch_bytes(layer: Layer, width: int, kind: str) -> int | None:
+    """Of one layer; None if its formula is not known here."""
+    if layer.name == "CONV_2D":
+        _, height, length, channels = layer.kernel
+        return _convolution(height * length * channels, height * length, width, kind)
+    if layer.name == "AVERAGE_POOL_2D":
+        return 4 * layer.outputs[-1] if kind == "dsp" else 0
+    return None if layer.name == "DEPTHWISE_CONV_2D" else 0
+
+
+def _convolution(column: int, taps: int, width: int, kind: str) -> int:
+    """`column` values make one output of a kernel of `taps` places.
+
+    A kernel of one place needs nothing but two columns of int16 for some compilers'
+    DSP code, so it is taken as any other there.
+    """
+    if width == 2:  # the fast kernel is for fewer than 512 values
+        return 2 * column * 2 if kind == "dsp" and column < 512 else 0
+    if kind == "dsp":
+        return 2 * (-(-column // 4) * 4) * 2
+    return 0 if taps == 1 else 4 * (-(-column // 16) * 16)

@@ -1,0 +1,1 @@
+"""SavedModel for serving: signatures, image decoding, warm-up requests."""

@@ -1,0 +1,40 @@
+"""What ships: pixels -> probabilities, normalisation and temperature inside, no Keras.
+
+Synopsis::
+
+    network = serving.Network(model, temperature=1.3)
+    network.probabilities(pixels)  # uint8 [N, H, W, C] -> float32 [N, K]
+"""
+
+import keras
+import tensorflow as tf
+
+
+class ServingModule(tf.Module):
+    """The weights, and functions over them; it can be saved without its Keras model.
+
+    Attributes:
+        weights: every variable of the model, tracked for saving.
+        image_shape: (H, W, C).
+    """
+
+    def __init__(self, model: keras.Model, temperature: float) -> None:
+        super().__init__()
+        self.weights = [variable.value for variable in model.variables]
+        self.image_shape = tuple(model.input_shape[1:])
+        body, normalise = model.get_layer("body"), model.get_layer("normalise")
+
+        def after_normalisation(normalised: tf.Tensor) -> tf.Tensor:
+            return tf.nn.softmax(body(normalised, training=False) / temperature)
+
+        # Kept as functions: a Keras model as an attribute would be saved with it.
+        self._after = after_normalisation
+        self._normalise = lambda pixels: normalise(pixels)
+
+    def after_normalisation(self, normalised: tf.Tensor) -> tf.Tensor:
+        """Probabilities float32 [N, K] of (pixel - 128) / 128, float32 [N, H, W, C]."""
+        return self._after(normalised)
+
+    def probabilities(self, pixels: tf.Tensor) -> tf.Tensor:
+        """Probabilities float32 [N, K] of `pixels` uint8 [N, H, W, C]."""
+        return self._after(self._normalise(pixels))

@@ -1,0 +1,140 @@
+"""What every command of this package does with its arguments.
+
+Own flags, `--`, the trainer's flags. absl's own parser exits 1 on `--help` and on a bad
+flag and shows the main module's flags only, so each command declares its flags on a
+FlagValues of its own, under headings that stand in for module names.
+"""
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import flags
+
+from trainer import streams
+from trainer.contract import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WRONG_USAGE
+
+HELP = {"--help", "-help", "-h", "-?", "--helpfull", "--helpshort"}
+_WIDTH = 88
+
+Command = Callable[[flags.FlagValues, list[str]], int]
+
+
+class UsageError(Exception):
+    """A wrong flag, or an environment that cannot work: what, got, limit, remedy."""
+
+
+def run(
+    usage: str,
+    define: Callable[[flags.FlagValues], None],
+    command: Command,
+    arguments: Sequence[str] | None = None,
+    *,
+    prints: bool = True,
+) -> int:
+    """Parses `arguments` (default: the process'), runs `command`; its exit code.
+
+    Args:
+      usage: what --help starts with; its first line starts with `name: `. No
+        docstring, `python -OO` has none.
+      define: declares the command's flags.
+      command: called with the parsed flags and what stands after `--`.
+      prints: whether stdout is what the command is for; if not, its loss changes no
+        exit code.
+    """
+    name = usage.partition(":")[0]
+    with streams.lasting() as out:
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        prints = prints or bool(HELP.intersection(_split(words)[0]))
+        if prints:  # a manifest is UTF-8, whatever the terminal takes
+            streams.encode(out)
+        code = _code(usage, define, command, words)
+        out.flush()
+        if out.lost and not out.left:
+            print(f"{name}: stdout took no more: {out.lost}", file=sys.stderr)
+            code = code or (EXIT_FAILED if prints else 0)
+    return code
+
+
+def _code(usage: str, define, command: Command, words: list[str]) -> int:
+    own, after = _split(words)
+    values = flags.FlagValues()
+    define(values)
+    name = usage.partition(":")[0]
+    try:
+        if HELP.intersection(own):
+            print(_help(usage, values))
+            return 0
+        _parse(values, own)
+        if "--" in after:
+            raise UsageError(
+                "a second `--` stands among the trainer's flags; leave it out, "
+                "one alone ends this command's flags"
+            )
+        return command(values, after)
+    except KeyboardInterrupt:
+        print(f"{name}: stopped by SIGINT", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except (UsageError, flags.Error) as error:
+        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_WRONG_USAGE
+
+
+def check_text(argument: str) -> None:
+    """Raises UsageError if `argument`, which is to be printed, is not UTF-8."""
+    if any("\ud800" <= char <= "\udfff" for char in argument):
+        raise UsageError(f"{ascii(argument)} is not UTF-8; write it as UTF-8 text")
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    if "--" not in arguments:
+        return arguments, []
+    at = arguments.index("--")
+    return arguments[:at], arguments[at + 1 :]
+
+
+def _parse(values: flags.FlagValues, own: list[str]) -> None:
+    """Parses in place; absl adds "Did you mean" to the name of an unknown flag."""
+    try:
+        rest = values(["", *own])[1:]
+    except flags.UnrecognizedFlagError as error:
+        raise UsageError(
+            f"{error}; the trainer's flags come after a `--` that stands alone"
+        ) from error
+    except ValueError as error:  # of --nodebug=3
+        raise UsageError(str(error)) from error
+    if rest:
+        raise UsageError(
+            f"{rest[0]!r} is not a flag of this command; "
+            "the trainer's flags come after a `--` that stands alone"
+        )
+    for name in values:  # absl lets NaN pass every bound
+        value = values[name].value
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"--{name}={value} must be a finite number")
+
+
+def _help(usage: str, values: flags.FlagValues) -> str:
+    lines = [usage.strip()]
+    for heading, members in values.flags_by_module_dict().items():
+        lines += ["", f"{heading}:"]
+        for flag in members:
+            name = f"[no]{flag.name}" if flag.boolean else flag.name
+            default = "" if flag.default is None else f" (default: {_default(flag)})"
+            lines += [f"  --{name}", *_wrapped(f"{flag.help}{default}")]
+    lines += ["", "Everywhere:", "  --flagfile", *_wrapped("Flags, one a line.")]
+    return "\n".join(lines)
+
+
+def _default(flag: flags.Flag) -> str:
+    return (flag.default_as_str or "").strip("'") or "none"
+
+
+def _wrapped(text: str, indent: str = " " * 6) -> list[str]:
+    """Lines of at most _WIDTH; textwrap would cost a third of the start-up."""
+    lines = [indent]
+    for word in text.split():
+        if len(lines[-1]) + len(word) >= _WIDTH and lines[-1].strip():
+            lines.append(indent)
+        lines[-1] += word if lines[-1] == indent else f" {word}"
+    return lines

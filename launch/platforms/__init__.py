@@ -1,0 +1,1 @@
+"""Platforms: what each scheduler tells a worker, and the jobs written for it."""

@@ -1,0 +1,150 @@
+"""What every scheduler is told about a job: its name, its container, its resources."""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+
+from absl import flags
+
+from launch.cli import UsageError, check_text
+
+MAX_WORKERS = 1_000
+MAX_NAME_CHARS = 40  # pods add to it: 63 is the limit of a host name
+COMMAND = ("python", "-m", "launch.worker", "--")
+
+_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OURS = re.compile(r"TF_CONFIG|CLUSTER_SPEC|(LAUNCH|PET|SLURM|JOB_COMPLETION)_.*")
+_QUANTITIES = {
+    "cpus": (
+        re.compile(r"[1-9][0-9]*(\.[0-9]+)?|0?\.[0-9]+|[1-9][0-9]*m"),
+        "4 or 500m",
+    ),
+    "memory": (re.compile(r"[1-9][0-9]*(\.[0-9]+)?[KMGT]i?"), "16Gi"),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """One job; `environment` in the order given, resources are for each worker."""
+
+    name: str
+    workers: int
+    image: str | None
+    environment: dict[str, str]
+    gpus: int
+    max_restarts: int | None = None
+
+
+def define(values: flags.FlagValues) -> None:
+    """Declares what all schedulers have in common."""
+    job = {"flag_values": values, "module_name": "Job"}
+    flags.DEFINE_string("name", None, "Name of the job and of its run.", **job)
+    flags.DEFINE_integer(
+        "workers",
+        2,
+        "Processes, one a machine or pod.",
+        lower_bound=1,
+        upper_bound=MAX_WORKERS,
+        **job,
+    )
+    container = {"flag_values": values, "module_name": "Container"}
+    flags.DEFINE_string("image", None, "Container image, see Dockerfile.", **container)
+    flags.DEFINE_multi_string(
+        "env", [], "NAME=VALUE for every worker; may be repeated.", **container
+    )
+    flags.DEFINE_integer(
+        "gpus",
+        0,
+        "GPUs of each worker.",
+        lower_bound=0,
+        upper_bound=16,
+        flag_values=values,
+        module_name="Resources",
+    )
+
+
+def define_restarts(values: flags.FlagValues) -> None:
+    """Declares --max_restarts, where the scheduler counts them."""
+    flags.DEFINE_integer(
+        "max_restarts",
+        10,
+        "How often the group may be started again.",
+        lower_bound=0,
+        upper_bound=1_000,
+        flag_values=values,
+        module_name="Job",
+    )
+
+
+def read(values: flags.FlagValues, *, needs_image: bool = True) -> Job:
+    """The job that parsed flags ask for.
+
+    Raises:
+      UsageError: one of them is missing or not of its form.
+    """
+    for flag in values:
+        value = values[flag].value
+        for text in value if isinstance(value, list) else [value]:
+            check_text(f"--{flag}={text}")
+    if not values.name:
+        raise UsageError("--name is missing; it names the job, and its run on a resume")
+    if not _NAME.fullmatch(values.name) or len(values.name) > MAX_NAME_CHARS:
+        raise UsageError(
+            f"--name={values.name} must be lower-case letters, digits and hyphens, "
+            f"from a letter on, at most {MAX_NAME_CHARS}"
+        )
+    if values.image is None and needs_image:
+        raise UsageError("--image is missing; build one from the Dockerfile here")
+    if values.image is not None and not re.fullmatch(r"[^\s\"']+", values.image):
+        raise UsageError(f"--image={values.image!r} is not the name of an image")
+    return Job(
+        name=values.name,
+        workers=values.workers,
+        image=values.image,
+        environment=_environment(values.env),
+        gpus=values.gpus,
+        max_restarts=values.max_restarts if "max_restarts" in values else None,
+    )
+
+
+def quantity(values: flags.FlagValues, name: str) -> str | None:
+    """The flag `name` (`cpus` or `memory`) in Kubernetes' form.
+
+    Raises:
+      UsageError: it has another form.
+    """
+    value = values[name].value
+    form, example = _QUANTITIES[name]
+    if value is not None and not form.fullmatch(value):
+        raise UsageError(f"--{name}={value} is not a quantity such as {example}")
+    return value
+
+
+def fields(text: str, flag: str, form: str, patterns: Sequence[str]) -> list[str]:
+    """`text` split at its colons, each part of its pattern; `form` is for the error.
+
+    Raises:
+      UsageError: another number of parts, or one of another form.
+    """
+    parts = text.split(":")
+    if len(parts) != len(patterns) or not all(
+        re.fullmatch(pattern, part)
+        for pattern, part in zip(patterns, parts, strict=True)
+    ):
+        raise UsageError(f"--{flag}={text} is not of the form {form}")
+    return parts
+
+
+def _environment(pairs: Sequence[str]) -> dict[str, str]:
+    environment: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not _VARIABLE.fullmatch(name):
+            raise UsageError(f"--env={pair} is not NAME=VALUE")
+        if _OURS.fullmatch(name):
+            raise UsageError(f"--env={pair}: {name} is set by the scheduler; rename it")
+        if name in environment:
+            raise UsageError(f"--env={name} is given twice; leave one out")
+        environment[name] = value
+    return environment

@@ -1,0 +1,181 @@
+"""The pod that each kind of Kubernetes job has in common."""
+
+import dataclasses
+import math
+
+from absl import flags
+
+from launch.cli import UsageError
+from launch.platforms import job_spec
+from launch.platforms.expansion import literal
+from launch.platforms.job_spec import Job
+from launch.trainer_command import TrainerCommand, for_scheduler
+from trainer.contract import HEARTBEAT_VARIABLE
+
+END_MARGIN_SECS = 30  # on top of the trainer's grace: its way out, and the kubelet's
+HEARTBEAT = "/tmp/heartbeat.json"
+PROBE_SECS = 60
+MAX_THREADS = 1024  # that the trainer takes
+
+_CLAIM_AND_PATH = (r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", r"/[^\s:,]*[^\s:,/]")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pod:
+    """A Job with what only Kubernetes asks for; `volumes` are (claim, path)."""
+
+    job: Job
+    training: TrainerCommand
+    resources: dict[str, str]
+    volumes: list[tuple[str, str]]
+    port: int
+    hang_secs: float
+
+    def template(
+        self, *, container: str, variables: list[dict], **spec: object
+    ) -> dict:
+        """A PodTemplateSpec.
+
+        Args:
+          container: its name; some operators ask for a certain one.
+          variables: EnvVars that tell the worker which one it is.
+          **spec: further fields of the pod.
+        """
+        volumes = [
+            {"name": f"volume-{i}", "persistentVolumeClaim": {"claimName": claim}}
+            for i, (claim, _) in enumerate(self.volumes)
+        ]
+        mounts = [
+            {"name": f"volume-{i}", "mountPath": path}
+            for i, (_, path) in enumerate(self.volumes)
+        ]
+        if self.job.gpus > 1:  # NCCL talks through shared memory; the default is 64 MiB
+            volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
+            mounts.append({"name": "shm", "mountPath": "/dev/shm"})
+        return {
+            "spec": {
+                "restartPolicy": "Never",
+                "terminationGracePeriodSeconds": self.training.grace_secs
+                + END_MARGIN_SECS,
+                **spec,
+                "containers": [self._container(container, variables, mounts)],
+                "volumes": volumes,
+            }
+        }
+
+    def _container(self, name: str, variables: list[dict], mounts: list[dict]) -> dict:
+        environment = {**self.job.environment, HEARTBEAT_VARIABLE: HEARTBEAT}
+        return {
+            "name": name,
+            "image": self.job.image,
+            "command": list(job_spec.COMMAND),
+            "args": [literal(argument) for argument in self.training.arguments],
+            "env": [
+                {"name": key, "value": literal(value)}
+                for key, value in environment.items()
+            ]
+            + variables,
+            "ports": [{"name": "tensorflow", "containerPort": self.port}],
+            "resources": {"limits": self.resources, "requests": self.resources},
+            "livenessProbe": self._probe(),
+            "volumeMounts": mounts,
+        }
+
+    def _probe(self) -> dict:
+        """Fails while the heartbeat is what it was a minute ago, if there is one.
+
+        The kubelet counts the minutes: a clock that is set never looks like a hang.
+        """
+        seen = f"{HEARTBEAT}.seen"
+        same = f"cmp -s {HEARTBEAT} {seen}"
+        changed = f"test ! -e {HEARTBEAT} || {{ ! {same} && cp {HEARTBEAT} {seen}; }}"
+        return {
+            "exec": {"command": ["sh", "-c", literal(changed)]},
+            "periodSeconds": PROBE_SECS,
+            "timeoutSeconds": 10,
+            "failureThreshold": math.ceil(self.hang_secs / PROBE_SECS),
+        }
+
+
+def define(values: flags.FlagValues) -> None:
+    """Declares what only Kubernetes asks for."""
+    flags.DEFINE_integer(
+        "port",
+        2222,
+        "Where workers reach each other.",
+        lower_bound=1024,
+        upper_bound=65_535,
+        flag_values=values,
+        module_name="Job",
+    )
+    flags.DEFINE_float(
+        "hang_secs",
+        900.0,
+        "Without progress for so many seconds, in whole minutes, a worker is ended.",
+        lower_bound=60.0,
+        flag_values=values,
+        module_name="Job",
+    )
+    flags.DEFINE_multi_string(
+        "volume",
+        [],
+        "CLAIM:/PATH, a PersistentVolumeClaim that all workers can write. The first "
+        "one keeps the runs; may be repeated.",
+        flag_values=values,
+        module_name="Container",
+    )
+    for name, example in (("cpus", "4 or 500m"), ("memory", "16Gi")):
+        flags.DEFINE_string(
+            name,
+            None,
+            f"Of each worker, e.g. {example}.",
+            flag_values=values,
+            module_name="Resources",
+        )
+
+
+def read(values: flags.FlagValues, trainer_flags: list[str]) -> Pod:
+    """The pod that parsed flags ask for.
+
+    Raises:
+      UsageError: a flag is missing or not of its form.
+    """
+    wanted = job_spec.read(values)
+    volumes = [
+        job_spec.fields(text, "volume", "CLAIM:/PATH", _CLAIM_AND_PATH)
+        for text in values.volume
+    ]
+    if not volumes:
+        raise UsageError(
+            "--volume is missing; a run must outlive its pods: name a "
+            "PersistentVolumeClaim, e.g. --volume=runs:/runs"
+        )
+    paths = [path for _, path in volumes]
+    if len(set(paths)) != len(paths):
+        raise UsageError("--volume: one path twice; choose another for one of them")
+    amounts = {
+        "cpu": job_spec.quantity(values, "cpus"),
+        "memory": job_spec.quantity(values, "memory"),
+        "nvidia.com/gpu": str(wanted.gpus) if wanted.gpus else None,
+    }
+    return Pod(
+        job=wanted,
+        training=for_scheduler(
+            trainer_flags,
+            default_run_dir=f"{paths[0]}/{wanted.name}",
+            threads=None if amounts["cpu"] is None else _threads(amounts["cpu"]),
+        ),
+        resources={key: value for key, value in amounts.items() if value is not None},
+        volumes=[(claim, path) for claim, path in volumes],
+        port=values.port,
+        hang_secs=values.hang_secs,
+    )
+
+
+def _threads(cpus: str) -> int:
+    """Whole cores of a quantity in Kubernetes' form, at least one: 2 of 2.5, 1 of 500m.
+
+    A thread more than the quota has cores would be halted for part of every period.
+    """
+    cores = int(cpus[:-1]) / 1000 if cpus.endswith("m") else float(cpus)
+    return min(MAX_THREADS, max(1, math.floor(cores)))

@@ -1,0 +1,172 @@
+"""TCP ports: free ones here, and the wait until a job's workers reach each other."""
+
+import contextlib
+import random
+import socket
+import time
+from collections.abc import Callable
+
+from launch.cli import UsageError
+from trainer.contract import Cluster
+
+RETRY_SECS = 0.2
+_CANDIDATES = range(20_000, 32_768)  # Linux' ephemeral ports start at 32,768
+_READ_SECS = 2.0  # a peer says who it is at once; whoever does not is none
+_GO = b"go\n"
+
+
+class PeersError(Exception):
+    """Some peers did not come in time; the text names them."""
+
+
+def free_ports(count: int) -> list[int]:
+    """`count` different ports of 127.0.0.1 that nobody listens on.
+
+    They are not ephemeral ones: TensorFlow opens its port seconds later, and until then
+    the system could give an ephemeral one to any connection, even to that of a worker
+    that looks for its peer.
+    """
+    found: list[int] = []
+    with contextlib.ExitStack() as held:
+        for port in random.sample(_CANDIDATES, len(_CANDIDATES)):
+            one = held.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                one.bind(("127.0.0.1", port))
+                found.append(port)
+            if len(found) == count:
+                return found
+    raise UsageError(f"--workers={count}: no free ports in {_CANDIDATES}; lower it")
+
+
+def meet(
+    cluster: Cluster,
+    *,
+    limit_secs: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Returns on every worker once each has reached the ports of all others.
+
+    TensorFlow waits without end for a peer that never comes. Each worker listens on
+    its own port, so a connection alone proves the way there; the chief lets all go
+    when all have said that they reached the others.
+
+    Raises:
+      PeersError: not within `limit_secs`, or this worker's own port is taken.
+    """
+    with _listen(cluster) as listener:
+        meeting = _Meeting(cluster, limit_secs, clock)
+        for index in range(1, len(cluster.workers)):
+            if index != cluster.index:
+                meeting.reach(index).close()
+        if cluster.index == 0:
+            meeting.gather(listener)
+        else:
+            meeting.ask()
+
+
+class _Meeting:
+    """One worker's way to the others, until the limit is over."""
+
+    def __init__(
+        self, cluster: Cluster, limit_secs: float, clock: Callable[[], float]
+    ) -> None:
+        self._cluster = cluster
+        self._limit_secs = limit_secs
+        self._clock = clock
+        self._deadline = clock() + limit_secs
+
+    def reach(self, index: int) -> socket.socket:
+        """A connection to worker `index`, tried again and again."""
+        address = self._cluster.workers[index]
+        while (connection := _connect(address)) is None:
+            self._retry([index], "could not be reached")
+        return connection
+
+    def gather(self, listener: socket.socket) -> None:
+        """The chief: hears from every worker, then lets them all go."""
+        absent = set(range(1, len(self._cluster.workers)))
+        listener.settimeout(RETRY_SECS)
+        with contextlib.ExitStack() as held:
+            peers = {}
+            while absent:
+                connection = _accept(listener)
+                index = _hear(held.enter_context(connection)) if connection else None
+                if index is None:
+                    self._retry(sorted(absent), "did not come")
+                else:
+                    peers[index] = connection  # one that came again replaces itself
+                    absent.discard(index)
+            for index, connection in peers.items():
+                try:
+                    connection.sendall(_GO)
+                except OSError as error:
+                    raise self._missing([index], "left again") from error
+
+    def ask(self) -> None:
+        """A worker: says that it is there until the chief of this attempt lets it go.
+
+        Whatever else answers is the TensorFlow of an attempt that has not ended yet.
+        """
+        while not self._ask_once():
+            self._retry([0], "did not answer")
+
+    def _ask_once(self) -> bool:
+        with self.reach(0) as chief, contextlib.suppress(OSError):
+            chief.settimeout(max(RETRY_SECS, self._deadline - self._clock()))
+            chief.sendall(f"worker {self._cluster.index}\n".encode())
+            return chief.recv(len(_GO)) == _GO
+        return False
+
+    def _retry(self, indices: list[int], what: str) -> None:
+        """A moment's rest; raises once the limit is over."""
+        if self._clock() >= self._deadline:
+            raise self._missing(indices, what)
+        time.sleep(RETRY_SECS)
+
+    def _missing(self, indices: list[int], what: str) -> PeersError:
+        names = ", ".join(f"worker {i} at {self._cluster.workers[i]}" for i in indices)
+        return PeersError(
+            f"{names} {what} within {self._limit_secs:g} s; see that worker's log, "
+            "the network between them, or raise --peers_secs"
+        )
+
+
+def _listen(cluster: Cluster) -> socket.socket:
+    """The port that TensorFlow will open later, on all interfaces."""
+    address = ("", int(cluster.workers[cluster.index].rpartition(":")[2]))
+    queue = max(16, len(cluster.workers))
+    try:
+        if not socket.has_dualstack_ipv6():
+            return socket.create_server(address, backlog=queue)
+        return socket.create_server(
+            address, family=socket.AF_INET6, backlog=queue, dualstack_ipv6=True
+        )
+    except OSError as error:
+        raise PeersError(
+            f"port {address[1]} cannot be opened here ({error.strerror}); "
+            "end what holds it"
+        ) from error
+
+
+def _connect(address: str) -> socket.socket | None:
+    host, _, port = address.rpartition(":")
+    try:
+        return socket.create_connection((host.strip("[]"), int(port)), _READ_SECS)
+    except OSError:  # not up yet, or its name not yet known
+        return None
+
+
+def _accept(listener: socket.socket) -> socket.socket | None:
+    try:
+        return listener.accept()[0]
+    except TimeoutError:
+        return None
+
+
+def _hear(connection: socket.socket) -> int | None:
+    """The index that a worker says; None from anybody else."""
+    connection.settimeout(_READ_SECS)
+    with contextlib.suppress(OSError, ValueError):
+        word, _, index = connection.recv(64).decode().strip().partition(" ")
+        return int(index) if word == "worker" else None
+    return None

@@ -1,0 +1,146 @@
+"""One attempt: all workers of a job, from their start until none is left."""
+
+import selectors
+import signal
+import time
+from collections.abc import Callable, Sequence
+
+from launch.supervisor import exit_policy
+from launch.supervisor.console import Console
+from launch.supervisor.exit_policy import WorkerExit
+from launch.supervisor.signals import Signals
+from launch.supervisor.worker_process import Worker
+from trainer.contract import EXIT_PEER_LOST
+
+TICK_SECS = 0.1
+SETTLE_SECS = 20.0  # TensorFlow notices a dead or stopped peer after about ten
+_MARGIN_SECS = 15.0  # on top of the grace: the interpreter's own way out
+_STACKS_SECS = 1.0
+
+
+class Group:
+    """Watches `workers`; `run` ends them all before it returns, whatever happens."""
+
+    def __init__(
+        self,
+        workers: Sequence[Worker],
+        *,
+        console: Console,
+        signals: Signals,
+        grace_secs: float,
+        hang_secs: float | None,
+        settle_secs: float = SETTLE_SECS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._workers = list(workers)
+        self._left: list[Worker] = []  # in the order of leaving
+        self._console = console
+        self._signals = signals
+        self._patience_secs = grace_secs + _MARGIN_SECS
+        self._hang_secs = hang_secs
+        self._settle_secs = settle_secs
+        self._clock = clock
+        self._deadline: float | None = None
+        self._selector = selectors.DefaultSelector()
+        for worker in self._workers:
+            self._selector.register(worker.output, selectors.EVENT_READ, worker)
+
+    def run(self, *, restarts: str) -> list[WorkerExit]:
+        """How each worker ended, those that had to be killed last.
+
+        Args:
+          restarts: for the progress line, e.g. "1/3".
+        """
+        try:
+            while len(self._left) < len(self._workers) and not self._over():
+                self._pump(TICK_SECS)
+                self._forward()
+                self._console.progress(
+                    [worker.heartbeat for worker in self._workers], restarts=restarts
+                )
+            ends = self._ends()
+            self._show_stacks(ends)
+        finally:
+            for worker in self._workers:
+                worker.kill()
+            self._selector.close()
+        for worker in self._workers:
+            worker.close()
+        return ends
+
+    def _pump(self, secs: float) -> None:
+        """Passes output on for at most `secs`, then looks at every worker once."""
+        self._drain(secs)
+        now = self._clock()
+        for worker in self._running():
+            worker.heartbeat.read(now)
+            if worker.code() is not None:
+                self._left.append(worker)
+
+    def _forward(self) -> None:
+        """Passes received signals on; from the first on, the workers' time runs out."""
+        for number in self._signals.take():
+            for worker in self._running():
+                worker.send(number)
+            self._expect_end(self._patience_secs)
+            self._console.say(
+                f"{signal.Signals(number).name}: passed on to all workers"
+            )
+
+    def _over(self) -> bool:
+        """Whether those that still run need not be waited for."""
+        now = self._clock()
+        if self._deadline is not None and now >= self._deadline:
+            return True
+        if self._signals.received is not None:
+            return False
+        codes = {worker.code() for worker in self._left} - {0}
+        if codes:
+            waits = codes == {EXIT_PEER_LOST}
+            self._expect_end(self._settle_secs if waits else self._patience_secs)
+            return exit_policy.decided(self._ends())
+        return self._hangs(now)
+
+    def _hangs(self, now: float) -> bool:
+        """Whether somebody who once showed progress shows none for too long.
+
+        Those who never did are noticed by the others, who wait for them.
+        """
+        if self._hang_secs is None:
+            return False
+        beats = [worker.heartbeat for worker in self._running()]
+        return any(
+            beat.step is not None and now - beat.changed_secs > self._hang_secs
+            for beat in beats
+        )
+
+    def _show_stacks(self, ends: Sequence[WorkerExit]) -> None:
+        """Unless one that left is to blame: Python shows where each thread is."""
+        if not self._running() or exit_policy.decide(ends).code != EXIT_PEER_LOST:
+            return
+        for worker in self._running():
+            worker.send(signal.SIGABRT)
+        end = self._clock() + _STACKS_SECS
+        while self._clock() < end:
+            self._drain(TICK_SECS)
+
+    def _drain(self, secs: float) -> None:
+        """Passes output on; returns after `secs` at the latest."""
+        if not self._selector.get_map():
+            time.sleep(secs)
+            return
+        for key, _ in self._selector.select(secs):
+            if not key.data.read():
+                self._selector.unregister(key.fileobj)
+
+    def _expect_end(self, secs: float) -> None:
+        if self._deadline is None:
+            self._deadline = self._clock() + secs
+
+    def _running(self) -> list[Worker]:
+        return [worker for worker in self._workers if worker not in self._left]
+
+    def _ends(self) -> list[WorkerExit]:
+        """Those that left, in their order, then those that still run."""
+        now = self._clock()
+        return [worker.end(now) for worker in self._left + self._running()]

@@ -1,0 +1,32 @@
+"""The signals that end a job, remembered instead of obeyed."""
+
+import signal
+
+from trainer.contract import stop_signals
+
+
+class Signals:
+    """While entered, signals are kept; `received` is the first one, None before it."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._pending: list[int] = []
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> "Signals":
+        for number in stop_signals():
+            self._before[number] = signal.signal(number, self._keep)
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def take(self) -> list[int]:
+        """What came since the last call."""
+        taken, self._pending = self._pending, []
+        return taken
+
+    def _keep(self, number: int, _: object) -> None:
+        self.received = self.received or number
+        self._pending.append(number)

@@ -1,0 +1,140 @@
+"""One worker: a process with its own session, cores, log file and heartbeat."""
+
+import collections
+import contextlib
+import ctypes
+import os
+import pathlib
+import signal
+import subprocess
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO
+
+from launch.supervisor.exit_policy import WorkerExit
+from launch.supervisor.heartbeat_file import Heartbeat
+from launch.supervisor.log_file import Log
+
+LAST_LINES = 20  # shown when a worker is blamed
+
+_PR_SET_PDEATHSIG = 1  # <sys/prctl.h>; the child is killed when this process dies
+_CHUNK_BYTES = 1 << 16
+
+
+class Worker:
+    """Starts at construction; every method returns at once.
+
+    Its lines go to `show` and to `log`; `last_lines` keeps the newest.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        index: int,
+        environment: Mapping[str, str],
+        cores: Sequence[int],
+        heartbeat: Heartbeat,
+        log: Log,
+        show: Callable[[str], None],
+    ) -> None:
+        self.index = index
+        self.heartbeat = heartbeat
+        self.last_lines: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
+        self.log = log
+        self._show = show
+        self._rest = b""
+        self._process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            # Safe: the only other threads write to the console, without a lock.
+            preexec_fn=_in_child(cores, os.getpid()),
+        )
+        os.set_blocking(self.output.fileno(), False)
+
+    @property
+    def output(self) -> IO[bytes]:
+        """The reading end of the worker's stdout and stderr."""
+        return typing.cast(IO[bytes], self._process.stdout)
+
+    def code(self) -> int | None:
+        """Exit code, -n after signal n, None while it runs."""
+        return self._process.poll()
+
+    def end(self, now: float) -> WorkerExit:
+        """How it stands at `now` (seconds of the heartbeat's clock)."""
+        code = self.code()
+        return WorkerExit(
+            index=self.index,
+            code=code,
+            stopped=code is None and _is_stopped(self._process.pid),
+            step=self.heartbeat.step,
+            silent_secs=now - self.heartbeat.changed_secs,
+        )
+
+    def send(self, number: int) -> None:
+        """Signals the worker itself, not what it started."""
+        if self.code() is None:
+            self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """Ends it and everything that it started, and waits for that."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def close(self) -> None:
+        """Passes on the rest of what it wrote."""
+        self.read()
+        self._emit(self._rest)
+        self.output.close()
+        self.log.write(b"")
+
+    def read(self) -> bool:
+        """Passes on what it wrote; False once nothing more can come."""
+        while True:
+            try:
+                chunk = os.read(self.output.fileno(), _CHUNK_BYTES)
+            except BlockingIOError:
+                return True
+            if not chunk:
+                return False
+            self.log.write(chunk)
+            *lines, self._rest = (self._rest + chunk).split(b"\n")
+            for line in lines:
+                self._emit(line)
+
+    def _emit(self, line: bytes) -> None:
+        """The text that would stay visible: progress bars end in carriage returns."""
+        text = line.rstrip(b"\r").rpartition(b"\r")[2].decode(errors="replace")
+        if text.strip():
+            self.last_lines.append(text)
+            self._show(text)
+
+
+def _in_child(cores: Sequence[int], parent: int) -> Callable[[], None]:
+    """What runs between fork and exec."""
+    libc = ctypes.CDLL(None)
+    prctl = getattr(libc, "prctl", None)  # Linux only
+
+    def prepare() -> None:
+        if prctl is not None:
+            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() != parent:  # it died before prctl
+                os._exit(128 + signal.SIGKILL)
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, cores)
+
+    return prepare
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether SIGSTOP halted it: state T of /proc/<pid>/stat, see proc_pid_stat(5)."""
+    with contextlib.suppress(OSError):
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] == "T"
+    return False

@@ -1,0 +1,210 @@
+"""What a launcher has to know of the trainer's flags, and no more.
+
+>>> Training.read(["--epochs=3"], default_run_dir="runs/a").arguments
+('--epochs=3', '--run_dir=runs/a', '--strategy=multi_worker')
+"""
+
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+
+from absl import flags
+
+from launch.cli import HELP, UsageError, check_text
+
+MODULE = "trainer.main"
+PREPARE_MODULE = "trainer.prepare"
+DEFAULT_GRACE_SECS = 30
+
+_NAMES = ("strategy", "run_dir", "runs_root", "resume", "dataset", "data_dir", "model")
+_NAMES += ("threads",)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainerCommand:
+    """The trainer's command line for a job of several workers.
+
+    `arguments` are the given ones, completed by run_dir and strategy: a job that is
+    started again has to be the same command. `grace_secs` is how long the trainer may
+    take to save and leave after a signal. A `dry_run` writes nothing.
+    """
+
+    arguments: tuple[str, ...]
+    run_dir: str
+    grace_secs: int
+    prepare_arguments: tuple[str, ...]
+    dry_run: bool = False
+
+    @classmethod
+    def read(
+        cls,
+        arguments: Sequence[str],
+        *,
+        default_run_dir: str,
+        threads: int | None = None,
+    ) -> "TrainerCommand":
+        """Completes `arguments`, also those inside a --flagfile.
+
+        `threads` are those that the platform gives a worker, if that is known: the
+        trainer would take all cores that it sees, be they of a whole node.
+
+        Raises:
+          UsageError: another strategy, no run directory, no grace, or no UTF-8.
+        """
+        for argument in arguments:
+            check_text(argument)
+        given = _known(arguments)
+        run_dir = _run_dir(given, default_run_dir)
+        added = [f"--run_dir={run_dir}", "--strategy=multi_worker"]
+        if threads is not None and given.threads is None:
+            added.append(f"--threads={threads}")
+        shared = {name: given[name].value for name in ("dataset", "data_dir")}
+        return cls(
+            arguments=(*arguments, *(a for a in added if a not in arguments)),
+            run_dir=run_dir,
+            grace_secs=given.grace_secs,
+            dry_run=given.dry_run,
+            prepare_arguments=tuple(
+                f"--{name}={value}"
+                for name, value in shared.items()
+                if value is not None
+            ),
+        )
+
+    def arguments_after(self, restarts: int) -> tuple[str, ...]:
+        """The arguments of a start; `--resume=never` is meant for the first one."""
+        if restarts and _known(self.arguments).resume == "never":
+            return (*self.arguments, "--resume=auto")
+        return self.arguments
+
+
+def _run_dir(given: flags.FlagValues, default: str) -> str:
+    """The run's directory; raises UsageError without one, and of another strategy."""
+    if given.strategy not in (None, "multi_worker"):
+        raise UsageError(
+            f"--strategy={given.strategy}: a job of several workers is "
+            "multi_worker; leave the flag out"
+        )
+    run_dir = given.run_dir if given.run_dir is not None else default
+    if not run_dir:
+        raise UsageError(
+            "--run_dir is missing or empty after `--`; name the run's directory, "
+            "one for all workers and restarts"
+        )
+    return run_dir
+
+
+def for_scheduler(
+    arguments: Sequence[str], *, default_run_dir: str, threads: int | None = None
+) -> TrainerCommand:
+    """A Training whose command is printed, and started again as it is.
+
+    Raises:
+      UsageError: as of Training.read; --resume=never.
+    """
+    check_restartable(arguments)
+    return TrainerCommand.read(
+        arguments, default_run_dir=default_run_dir, threads=threads
+    )
+
+
+def check_restartable(arguments: Sequence[str]) -> None:
+    """Raises UsageError if the same command would refuse to go on with its own run."""
+    if _known(arguments).resume == "never":
+        raise UsageError(
+            "--resume=never: when the job is started again with the same flags, its "
+            "own run would be refused; leave it out, a new --run_dir starts anew"
+        )
+
+
+def local_run_dir(arguments: Sequence[str], *, time: str) -> str:
+    """The trainer's default name for a run: <runs_root>/<time>-<model>-<dataset>.
+
+    `time` is to the millisecond, so that the jobs of a sweep do not meet in one folder.
+    """
+    given = _known(arguments)
+    dataset = re.sub("[/:]", "-", given.dataset or "cifar10")
+    name = f"{time}-{given.model or 'cnn'}-{dataset}"
+    return f"{given.runs_root or 'runs'}/{name}"
+
+
+def _known(arguments: Sequence[str]) -> flags.FlagValues:
+    """The flags named above; all others are passed over."""
+    values = flags.FlagValues()
+    for name in _NAMES:
+        flags.DEFINE_string(name, None, "", flag_values=values)
+    flags.DEFINE_integer(
+        "grace_secs", DEFAULT_GRACE_SECS, "", lower_bound=1, flag_values=values
+    )
+    flags.DEFINE_bool("dry_run", False, "", flag_values=values)
+    values.set_gnu_getopt(True)  # `--epochs 3` must not end the parse
+    try:
+        values(["", *arguments], known_only=True)
+    except ValueError as error:  # of a flag file that is not UTF-8
+        raise UsageError(f"the trainer's flags cannot be read: {error}") from error
+    return values
+
+
+def absolute_run_dir(text: str) -> str:
+    """Where the trainer puts a run that it is told to put into `text`.
+
+    Raises:
+      UsageError: it is in the home directory of somebody who has none.
+    """
+    found = os.path.expanduser(text)
+    if found.startswith("~"):
+        raise UsageError(
+            f"--run_dir={text}: the home directory of {text.partition('/')[0]} is not "
+            "known; write the whole path"
+        )
+    return os.path.abspath(found)
+
+
+def check_run_dir(path: str) -> None:
+    """Proves that the absolute `path` can be made, and leaves nothing behind.
+
+    Permissions alone do not tell: root may write /proc and still make nothing there.
+    A directory that exists is left to the trainer, which knows what a run is.
+
+    Raises:
+      UsageError: it cannot.
+    """
+    if os.path.isdir(path):
+        return
+    above = os.path.dirname(path)
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".launch-", dir=above) as probe:
+            os.makedirs(os.path.join(probe, os.path.relpath(path, above)))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(
+            f"--run_dir={path} cannot be made ({reason}); name a directory below one "
+            "that you may write to"
+        ) from error
+    if os.path.lexists(path):
+        raise UsageError(f"--run_dir={path} is no directory; name another one")
+
+
+CHECK_MODULE = "trainer.check"
+
+
+def refused_by_trainer(
+    arguments: Sequence[str], environment: Mapping[str, str]
+) -> int | None:
+    """The exit code of a job that does not start; None if it may.
+
+    The trainer's own words have been shown: what is wrong, or its help.
+
+    Args:
+      arguments: the trainer's flags.
+      environment: with TF_CONFIG.
+    """
+    command = [sys.executable, "-m", CHECK_MODULE, *arguments]
+    code = subprocess.run(command, env=dict(environment), check=False).returncode
+    return code if code or HELP.intersection(arguments) else None

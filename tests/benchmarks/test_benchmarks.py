@@ -1,0 +1,83 @@
+"""The commands behind the numbers in docs/ start, and their JSON can be read."""
+
+import json
+
+import pytest
+
+from benchmarks.against_pytorch import TWINS
+from tests.support.commands import ROOT, run_command
+from trainer.config.enums import Activation
+from trainer.config.schema import ModelConfig
+from trainer.models import builder, registry
+
+COMMANDS = sorted(
+    path.stem
+    for path in (ROOT / "benchmarks").glob("*.py")
+    if "commandline.run(" in path.read_text()
+)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_starts_and_says_how_to_call_it(name):
+    done = run_command(f"benchmarks.{name}", "--help", check=True)
+    assert f"usage: python -m benchmarks.{name}" in done.stdout
+    assert "--rounds" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "name, word",
+    [
+        ("throughput", "--rounds=0"),
+        ("scaling", "--global_batch=64,x"),
+        ("input_cost", "--augment=twirl"),
+        ("against_pytorch", "--model=vgg"),
+    ],
+)
+def test_wrong_words_are_refused(name, word):
+    done = run_command(f"benchmarks.{name}", word)
+    assert done.returncode == 2
+    assert word.split("=")[0] in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
+
+
+def test_input_cost_gives_every_augmentation_by_the_constant_batch():
+    words = ["--steps=1", "--rounds=1", "--global_batch=4", "--examples=9"]
+    done = run_command(
+        "benchmarks.input_cost", *words, "--augment=none,crop", check=True
+    )
+    rows = {row["augment"]: row for row in json.loads(done.stdout)["rows"]}
+    assert rows.keys() == {"none", "crop", "constant"}
+    assert rows["constant"]["by constant"] == 1
+    assert all(row["images/s"] > 0 for row in rows.values())
+    assert "by constant" in done.stderr  # the table, for people
+
+
+@pytest.mark.slow
+def test_checkpoint_cost_is_measured_in_the_trainer(data_dir):
+    words = ["--dataset=digits", f"--data_dir={data_dir}", "--model=resnet8"]
+    short = ["--global_batch=16", "--rounds=1", "--saves=2"]
+    done = run_command("benchmarks.checkpoint_cost", *words, *short, check=True)
+    (row,) = json.loads(done.stdout)["rows"]
+    assert row["bytes"] > 78_666 * 4  # weights, and the optimizer's slots
+    assert row["save s"] > 0
+    assert row["restore s"] > 0
+    assert row["share"] == pytest.approx(row["save s"] / (45 + row["save s"]), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "activation", "twin"),
+    [(n, a, t) for n, of in TWINS.items() for a, all_ in of.items() for t in all_],
+)
+def test_a_twin_in_pytorch_has_as_many_parameters(name, activation, twin):
+    pytest.importorskip("torch", reason="PyTorch is installed by those who compare")
+    from benchmarks import torch_nets
+
+    config = ModelConfig(name=name, activation=Activation(activation))
+    ours = builder.build_model(config, image_shape=(32, 32, 3), num_classes=10)
+    theirs = torch_nets.NETS[twin]()
+    assert torch_nets.parameters(theirs) == ours.count_params()
+
+
+def test_every_network_of_the_comparison_exists():
+    assert TWINS.keys() <= registry.MODELS.keys()

@@ -1,0 +1,166 @@
+"""The table of every format: nothing is left out, and a failure is a row."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from eval.formats import manifest
+from eval.predictors.engine import Kernels
+from eval.reports import report_data
+from export import artifact, bench, inputs, tflite
+from export.formats import Io, Scheme
+from export.measure import child, latency
+from tests.support import eval_models, export_runs, forged_tflite
+from trainer import files
+from trainer.errors import TrainingFailed
+
+
+def test_latency_asks_every_model_in_every_round():
+    order, clock = [], iter(range(10**6))
+    asks = {name: lambda name=name: order.append(name) for name in "ab"}
+    found = latency.interleaved(asks, rounds=3, now=lambda: next(clock))
+    each = latency.CALLS + 1
+    assert order == ["a"] * each + ["b"] * each + order[2 * each :]
+    assert order.count("a") == order.count("b") == 3 * each
+    assert found["a"] == {"p50_ms": 1000, "p90_ms": 1000, "p99_ms": 1000}
+
+
+def test_quantiles_are_of_single_calls():
+    ticks = iter(np.cumsum([0] * 20 + [0, 1] * 5))
+    found = latency.interleaved({"a": lambda: None}, rounds=3, now=lambda: next(ticks))
+    assert found["a"]["p50_ms"] == 0 < found["a"]["p90_ms"] == 1000
+
+
+def plain(folder, *names: str) -> dict[str, str]:
+    """Small sound files by name."""
+    paths = {name: folder / f"{name}.tflite" for name in names}
+    return {name: str(eval_models.tflite(path)) for name, path in paths.items()}
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "place", [pytest.param(0, marks=SLOW), 1, pytest.param(2, marks=SLOW)]
+)
+def test_who_ends_the_process_is_a_row_and_the_others_are_timed(tmp_path, place):
+    paths = plain(tmp_path, "a", "b", "c")
+    evil = "abc"[place]
+    model = pathlib.Path(paths[evil])
+    model.write_bytes(forged_tflite.edited(model.read_bytes(), 181))
+    made = [{"format": name, "path": path} for name, path in paths.items()]
+    made += [{"format": "d", "failed": "before"}]
+    bench._time(made, 1, "one_thread", Kernels.XNNPACK)
+    assert made.pop() == {"format": "d", "failed": "before"}
+    for found in made:
+        if found["format"] == evil:
+            assert found.keys() == {"format", "failed"}
+            assert "SIGSEGV" in found["failed"] and model.name in found["failed"]
+        else:
+            assert found["one_thread"]["p50_ms"] > 0
+
+
+ENDS = {
+    "os.kill(os.getpid(), signal.SIGKILL)": "SIGKILL at x.tflite: out of memory",
+    "os.abort()": "SIGABRT at x.tflite",
+    "sys.exit('no such kernel')": "failed at x.tflite: no such kernel",
+    "time.sleep(60)": "took more than 3 s at x.tflite",
+    "sys.exit(3)": "failed at x.tflite: exit code 3",
+    "print('words', flush=True)": "found nothing at x.tflite",
+}
+
+
+@pytest.mark.parametrize(("end", "said"), ENDS.items())
+def test_a_measurement_that_ends_says_at_which_file(monkeypatch, tmp_path, end, said):
+    lines = ["import os, signal, sys, time", "from export.measure import child"]
+    lines += ["child.turn('/a/y.tflite')", "child.turn('/a/x.tflite')", end]
+    (tmp_path / "ending.py").write_text("\n".join(lines))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    turns = []
+    with pytest.raises(child.Ended, match=said) as caught:
+        child.run("ending", turned=lambda: turns.append(1), secs=3)
+    assert caught.value.at == "/a/x.tflite" and len(turns) == 2
+
+
+def row(name: str, drop: float = 0.0) -> dict:
+    interval = [drop / 2, 2 * drop]
+    return {
+        "format": name,
+        "accuracy_drop": drop,
+        "accuracy_drop_interval": interval,
+    }
+
+
+def test_the_gate_names_what_missed_it():
+    bench.verdict([row("float32"), row("int8", 0.01)], 0.01)
+    rows = [row("float32"), row("int8", 0.02), {"format": "dynamic", "failed": "x"}]
+    with pytest.raises(
+        TrainingFailed, match="int8, dynamic .*--max_accuracy_drop=0.01"
+    ):
+        bench.verdict(rows, 0.01)
+
+
+def test_a_file_of_other_labels_or_kernels_is_made_again():
+    opened = export_runs.opened()
+    order = tflite.TFLiteOptions(Scheme.DYNAMIC, Io.UINT8, 0.05)
+    made = tflite.export(opened, order)
+    known = bench._made_before(opened, "dynamic", Kernels.XNNPACK)
+    assert known.manifest == made.manifest
+    assert bench._made_before(opened, "dynamic", Kernels.REFERENCE) is None
+    other = made.manifest | {"labels": made.manifest["labels"][::-1]}
+    files.write_json(manifest.manifest_path(made.path), other)
+    assert bench._made_before(opened, "dynamic", Kernels.XNNPACK) is None
+
+
+@pytest.mark.slow
+def test_every_format_has_a_row_and_a_failure_has_a_reason(capsys):
+    folder = export_runs.opened().folder
+    folder.mkdir(exist_ok=True)
+    for path in folder.glob("model_int8.tflite*"):
+        path.unlink()
+    (folder / "model_int8.tflite.json").mkdir()  # its manifest cannot be written
+    words = [f"--run_dir={export_runs.run()}", "--max_accuracy_drop=0.05"]
+    with pytest.raises(TrainingFailed, match="^int8 failed"):
+        bench.main(export_runs.parsed(bench.define, *words))
+    printed = capsys.readouterr().out
+    (folder / "model_int8.tflite.json").rmdir()
+    found = json.loads((folder / bench.FILE).read_text())
+    names = [r["format"] for r in found["rows"]]
+    assert names == ["checkpoint", "saved_model", *(s.value for s in Scheme)]
+    for r in found["rows"]:
+        assert r["format"] in printed
+        if r["format"] == "int8":
+            assert "could not be written" in r["failed"]
+            continue
+        assert r["bytes"] > 1000 and r["load_ms"] > 0 and r["peak_memory_bytes"] > 0
+        litert = r["format"] not in ("checkpoint", "saved_model")
+        assert r["engine"].get("kernels") == ("xnnpack" if litert else None)
+        for key in ("one_thread", "all_threads"):
+            assert 0 < r[key]["p50_ms"] <= r[key]["p90_ms"] <= r[key]["p99_ms"]
+    shown = report_data.list_exports(export_runs.opened().run)
+    assert {"model_float32.tflite"} <= {entry["file"] for entry in shown}
+    assert artifact.read(folder / "model_float32.tflite") is not None
+
+
+def test_a_file_that_crashes_is_a_row_that_names_it(tmp_path):
+    words = f"--run_dir={export_runs.copied(tmp_path)}"
+    opened = inputs.open_inputs(export_runs.parsed(inputs.define, words))
+    made, final = tmp_path / "made", opened.folder / "model_float32.tflite"
+    opened.folder.mkdir()
+    plain = eval_models.tflite(tmp_path / "plain.tflite").read_bytes()
+    test = dict.fromkeys(["accuracy", "nll", "ece", "agreement", "accuracy_drop"], 0.5)
+    test |= {"images": len(opened.exam.labels), "accuracy_interval": [0.4, 0.6]}
+    engine = {"name": "LiteRT", "delegate": None, "kernels": "xnnpack"}
+    test |= {"flips": 0, "engine": engine, "sampled": False}
+    test |= {"accuracy_drop_interval": [0.4, 0.6]}
+    older = {key: test[key] for key in test if key != "accuracy_drop_interval"}
+    for odd in ([1], {"images": 3}, test | {"nll": "x"}, test | {"engine": [1]}, older):
+        made.write_bytes(plain)
+        artifact.publish_file(made, final, opened.facts() | {"test": odd})
+        assert bench._made_before(opened, "float32", Kernels.XNNPACK) is None
+    made.write_bytes(forged_tflite.edited(plain, 181))
+    artifact.publish_file(made, final, opened.facts() | {"test": test})
+    row = bench._row(opened, "float32", 0.01, Kernels.XNNPACK)
+    assert str(final) in row["failed"] and "SIGSEGV" in row["failed"]

@@ -1,0 +1,166 @@
+"""C source: it compiles, holds the model's bytes, and its interpreter agrees."""
+
+import ctypes
+import dataclasses
+import json
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from ai_edge_litert import interpreter as litert
+
+from eval.formats.embedded import one_line
+from eval.formats.flatbuffer import FlatbufferInfo, Layer
+from eval.predictors import input_normalization
+from export import artifact, micro, tflite
+from export.formats import Io, Scheme
+from export.lite import converter, metadata_writer
+from export.lite.calibration_images import CalibrationImages
+from export.microcontroller import c_source, cmsis_nn, interpreter
+from export.microcontroller.c_source import Constants
+from export.serving.module import ServingModule
+from tests.support import commands, export_runs
+from trainer.config import schema
+from trainer.models import builder
+
+LABELS = ["cat", 'a "b"\\', "what??!", "été", "0123"]
+CONSTANTS = Constants(
+    comment="a model",
+    image_shape=(4, 5, 3),
+    input_is="input: pixel - 128",
+    input=(1 / 128, 0),
+    output=(1 / 256, -128),
+    arena_bytes=4096,
+    labels=LABELS,
+    cmsis_nn_bytes=8192,
+)
+CONTENT = bytes(range(256)) * 3 + b"\x1c"
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_what_is_compiled_is_the_model(tmp_path):
+    (tmp_path / "model.h").write_text(c_source.header(CONTENT, CONSTANTS))
+    (tmp_path / "model.c").write_text(c_source.source(CONTENT, CONSTANTS))
+    strict = ["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+    subprocess.run([*strict, "model.c", "-o", "model.so"], cwd=tmp_path, check=True)
+    library = ctypes.CDLL(str(tmp_path / "model.so"))
+    data = (ctypes.c_ubyte * len(CONTENT)).in_dll(library, "model_data")
+    assert bytes(data) == CONTENT and ctypes.addressof(data) % 16 == 0
+    labels = (ctypes.c_char_p * len(LABELS)).in_dll(library, "model_labels")
+    assert [label.decode() for label in labels] == LABELS
+
+
+def test_the_header_states_every_number():
+    text = c_source.header(CONTENT, CONSTANTS)
+    for line in (
+        "#define MODEL_BYTES 769",
+        "#define MODEL_ARENA_BYTES 4096",
+        "#define MODEL_ARENA_BYTES_CMSIS_NN 8192",
+        "#define MODEL_HEIGHT 4",
+        "#define MODEL_WIDTH 5",
+        "#define MODEL_CHANNELS 3",
+        "#define MODEL_CLASSES 5",
+        "#define MODEL_INPUT_SCALE 0.0078125",
+        "#define MODEL_OUTPUT_ZERO_POINT (-128)",
+    ):
+        assert f"{line}\n" in text
+
+
+def test_an_arena_that_is_not_known_is_not_stated():
+    text = c_source.header(CONTENT, dataclasses.replace(CONSTANTS, cmsis_nn_bytes=None))
+    assert "MODEL_ARENA_BYTES_CMSIS_NN" not in text and "is not known" in text
+
+
+# name, kernel, width of an activation, bytes with DSP and with MVE instructions
+SCRATCH = [
+    ("CONV_2D", (16, 3, 3, 3), 1, 2 * 28 * 2, 4 * 32),
+    ("CONV_2D", (64, 3, 3, 64), 1, 2 * 576 * 2, 4 * 576),
+    ("CONV_2D", (64, 1, 1, 32), 1, 2 * 32 * 2, 0),
+    ("CONV_2D", (16, 3, 3, 3), 2, 2 * 27 * 2, 0),
+    ("CONV_2D", (64, 3, 3, 64), 2, 0, 0),  # 576 values: not the fast kernel
+    ("FULLY_CONNECTED", (10, 64), 1, 0, 0),
+    ("DEPTHWISE_CONV_2D", (1, 3, 3, 8), 1, None, None),
+]
+
+
+@pytest.mark.parametrize(("name", "kernel", "width", "dsp", "mve"), SCRATCH)
+def test_scratch_buffers_are_those_of_the_formulas(name, kernel, width, dsp, mve):
+    layer = Layer(name, kernel, (1, 8, 8, kernel[0]))
+    assert cmsis_nn.scratch_bytes(layer, width, "dsp") == dsp
+    assert cmsis_nn.scratch_bytes(layer, width, "mve") == mve
+
+
+def test_resnet8_has_room_for_what_cmsis_nn_was_seen_to_need():
+    """54,340 bytes with the reference kernels and 54,996 with CMSIS-NN's."""
+    network = builder.build_model(
+        schema.ModelConfig(name="resnet8"), image_shape=(32, 32, 3), num_classes=10
+    )
+    images = np.zeros((2, 32, 32, 3), np.uint8)
+    images.flat[:2] = (0, 255)
+    calibration = CalibrationImages(images, "", "")
+    content = converter.convert(
+        ServingModule(network, 1.0), Scheme.INT8, Io.INT8, calibration
+    )
+    extra = cmsis_nn.extra_bytes(FlatbufferInfo(content), 1)
+    for need in extra.values():
+        assert 54_996 - 54_340 <= need <= 4096
+
+
+def test_names_of_classes_are_whole_in_c_whatever_is_in_them():
+    for name in ("a\0b", "line\u2028line", "a\nb"):
+        text = c_source.quoted(one_line(name))
+        assert text.isascii() and "\\000" not in text and text.count("\n") == 0
+
+
+def test_without_its_package_it_says_which(monkeypatch):
+    if micro.installed():
+        pytest.skip("tflite-micro is installed")
+    done = commands.run_command("export.micro")
+    assert done.returncode == 2 and "pip install tflite-micro" in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
+
+
+@pytest.mark.slow
+def test_int8_is_bit_for_bit_what_the_reference_kernels_give():
+    pytest.importorskip("tflite_micro")
+    opened = export_runs.opened()
+    order = tflite.TFLiteOptions(Scheme.INT8, Io.INT8)
+    images = tflite.representative(opened, order)
+    content = converter.convert(opened.network, Scheme.INT8, Io.INT8, images)
+    asked = opened.exam.images[:40]
+    model = interpreter.MicroModel(metadata_writer.aligned(content))
+    ours = model(asked, lambda _: None)
+    own = litert.Interpreter(
+        model_content=content,
+        experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF,
+    )
+    own.allocate_tensors()
+    source, sink = own.get_input_details()[0], own.get_output_details()[0]
+    for image, answer in zip(asked, ours, strict=True):
+        own.set_tensor(source["index"], (image.astype(int) - 128).astype(np.int8)[None])
+        own.invoke()
+        raw = own.get_tensor(sink["index"])
+        np.testing.assert_array_equal(
+            input_normalization.dequantize(raw[0], sink["quantization"]), answer
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", micro.ENDS)
+def test_the_microcontrollers_interpreter_agrees_with_litert(scheme):
+    pytest.importorskip("tflite_micro")
+    made = micro.export(export_runs.opened(), scheme, 0.02)
+    found = artifact.read(made.path).manifest
+    assert found["test"]["litert"]["agreement"] > 0.98
+    assert found["arena_bytes"] % 16 == 0
+    arena = found["arena"]
+    assert arena["reference"] == {"bytes": found["arena_bytes"], "measured": True}
+    assert arena["cmsis_nn"]["dsp"] >= found["arena_bytes"]
+    if scheme is Scheme.FLOAT32:
+        assert found["test"]["litert"]["largest_difference"] < 1e-5
+    assert (
+        f"MODEL_ARENA_BYTES {found['arena_bytes']}\n"
+        in (made.path / "model.h").read_text()
+    )
+    assert json.loads((made.path / "manifest.json").read_text()) == found

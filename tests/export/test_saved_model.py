@@ -1,0 +1,159 @@
+"""A SavedModel that needs TensorFlow alone and answers as the checkpoint does."""
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image, ImageOps
+
+from export import artifact, saved_model
+from export.serving import image_decoding, warmup
+from tests.support import export_runs
+
+# A stranger's program: TensorFlow and a folder.
+STRANGER = """
+import sys
+sys.modules["keras"] = None  # importing it fails
+import numpy as np
+import tensorflow as tf
+folder, data = sys.argv[1:]
+split = np.load(data)
+loaded = tf.saved_model.load(folder)
+answer = loaded.signatures["serving_default"](images=tf.constant(split["images"]))
+assert answer["class_id"].dtype == tf.int64
+print(int((answer["label"].numpy().astype(str) == split["names"]).sum()))
+assert not {"trainer", "eval", "export"} & set(sys.modules)
+"""
+
+
+@pytest.fixture(scope="module")
+def made() -> artifact.Artifact:
+    return saved_model.export(export_runs.opened())
+
+
+@pytest.fixture(scope="module")
+def signatures(made):
+    loaded = tf.saved_model.load(str(made.path))
+    yield loaded.signatures
+
+
+def test_tensorflow_alone_gets_the_manifests_accuracy(made, tmp_path):
+    exam = export_runs.opened().exam
+    names = [exam.names[label] for label in exam.labels]
+    np.savez(tmp_path / "data.npz", images=exam.images, names=names)
+    words = [sys.executable, "-c", STRANGER, made.path, tmp_path / "data.npz"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == made.manifest["test"]["correct"]
+
+
+def test_no_answer_differs_from_the_checkpoint(made):
+    assert made.manifest["test"]["flips"] == 0
+    assert made.manifest["test"]["largest_difference"] <= 1e-5
+    assert artifact.read(made.path).manifest == made.manifest
+
+
+def coded(image: np.ndarray, size: tuple[int, int], kind: str) -> bytes:
+    buffer = io.BytesIO()
+    resized = Image.fromarray(image).resize(size, Image.Resampling.NEAREST)
+    resized.save(buffer, kind, quality=100)
+    return buffer.getvalue()
+
+
+def test_encoded_images_of_the_right_size_are_taken_as_they_are(signatures):
+    images = export_runs.opened().exam.images[:20]
+    files = [coded(image, (32, 32), "PNG") for image in images]
+    ours = signatures["serve_encoded"](encoded=tf.constant(files))
+    theirs = signatures["serving_default"](images=tf.constant(images))
+    np.testing.assert_array_equal(ours["probabilities"], theirs["probabilities"])
+    np.testing.assert_array_equal(ours["label"], theirs["label"])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_encoded_images_of_any_size_are_resized(signatures, kind):
+    images = export_runs.opened().exam.images[:60]
+    sizes = [(64, 64), (96, 128), (33, 200)]
+    files = [coded(image, sizes[n % 3], kind) for n, image in enumerate(images)]
+    ours = signatures["serve_encoded"](encoded=tf.constant(files))
+    theirs = signatures["serving_default"](images=tf.constant(images))
+    assert np.mean(ours["class_id"].numpy() == theirs["class_id"].numpy()) > 0.9
+
+
+NOISE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+
+
+def turned(kind: str, number: int | None, endian: str = "<") -> bytes:
+    """NOISE as a file whose EXIF says orientation `number`, among other things."""
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif.endian = endian
+    exif[0x010F] = "the maker of a camera"
+    if number is not None:
+        exif[0x0112] = number
+    Image.fromarray(NOISE).save(buffer, kind, exif=exif)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_files_are_decoded_and_turned_as_pillow_does(kind):
+    for number in (None, *range(10)):
+        for endian in "<>":
+            file = turned(kind, number, endian)
+            upright = ImageOps.exif_transpose(Image.open(io.BytesIO(file)))
+            shape = (upright.height, upright.width, 3)
+            (ours,) = image_decoding.decode(tf.constant([file]), shape).numpy()
+            np.testing.assert_array_equal(ours, np.asarray(upright), f"{number}")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_damaged_orientation_is_no_error(kind):
+    file, rng = turned(kind, 6), np.random.default_rng(0)
+    spec = [tf.TensorSpec([], tf.string)]
+    read = tf.function(image_decoding.orientation, spec, autograph=False)
+    for cut in range(0, len(file), 97):
+        assert 1 <= read(file[:cut]).numpy() <= 8
+    for _ in range(200):
+        damaged = bytearray(file)
+        for place in rng.integers(0, 150, 4):
+            damaged[place] = rng.integers(256)
+        assert 1 <= read(bytes(damaged)).numpy() <= 8
+
+
+def test_no_file_keeps_the_search_for_an_orientation_busy():
+    """A PNG of chunks without content, and a JPEG of nothing but filling bytes."""
+    chunk = b"\0\0\0\0aaaa\0\0\0\0"
+    for file in (b"\x89PNG\r\n\x1a\n" + 10**5 * chunk, b"\xff\xd8" + b"\xff" * 10**6):
+        assert image_decoding.orientation(tf.constant(file)).numpy() == 1
+
+
+def test_an_empty_batch_gets_an_empty_answer(signatures):
+    empty = {
+        "serving_default": {"images": tf.zeros((0, 32, 32, 3), tf.uint8)},
+        "serve_encoded": {"encoded": tf.constant([], tf.string)},
+    }
+    for name, inputs in empty.items():
+        answer = signatures[name](**inputs)
+        assert answer["probabilities"].shape == (0, 10)
+        assert answer["class_id"].shape == answer["label"].shape == (0,)
+
+
+def test_warm_up_holds_one_request_a_signature(made):
+    records = list(tf.data.TFRecordDataset(str(made.path / warmup.FILE)))
+    assert len(records) == 2
+    for record, name in zip(records, ("serving_default", "serve_encoded"), strict=True):
+        assert name.encode() in record.numpy()
+
+
+@pytest.mark.parametrize("size", [1, 127, 128, 20_000])
+def test_lengths_are_coded_as_protobuf_codes_them(size):
+    coded = warmup._field(1, b"x" * size)
+    parsed = tf.train.BytesList.FromString(coded)  # its field 1 is bytes as well
+    assert parsed.value == [b"x" * size]
+
+
+def test_a_second_export_takes_the_next_number(made):
+    again = saved_model.export(export_runs.opened())
+    assert int(again.path.name) == int(made.path.name) + 1
+    assert artifact.read(made.path) is not None

@@ -1,0 +1,273 @@
+"""Manifests have the platforms' form: their own schemas, where they are installed.
+
+The packages that carry the schemas are in requirements-dev.txt.
+"""
+
+import pytest
+
+from launch import cli, kubernetes, vertex, yaml
+from launch.platforms import pod
+
+IMAGE = "--image=registry.example/trainer:1"
+COMMON = ["--name=cnn", "--workers=3", IMAGE, "--env=A=$(B) c", "--max_restarts=4"]
+RESOURCES = ["--cpus=4", "--memory=16Gi", "--gpus=2"]
+CLUSTER = [*COMMON, *RESOURCES, "--volume=runs:/runs", "--volume=data:/data"]
+TRAINER = ["--epochs=3", "--grace_secs=45", "--data_dir=/data"]
+VERTEX = [
+    "--nfs=10.0.0.2:/share:runs",
+    "--network=projects/12/global/networks/default",
+    "--name=cnn",
+    "--workers=3",
+    IMAGE,
+    "--gpus=1",
+]
+
+
+def documents(kind, *more, trainer=TRAINER):
+    values = cli.flags.FlagValues()
+    kubernetes.define(values)
+    values(["", f"--kind={kind}", *CLUSTER, *more])
+    return kubernetes.manifests(kubernetes.Kind(kind), pod.read(values, list(trainer)))
+
+
+def pod_template(kind):
+    """The PodTemplateSpec inside the last or only workload of `kind`."""
+    found = documents(kind)
+    match kind:
+        case "job":
+            return found[1]["spec"]["template"]
+        case "jobset":
+            spec = found[0]["spec"]
+        case "trainjob":
+            spec = found[0]["spec"]["template"]["spec"]
+        case "tfjob":
+            return found[0]["spec"]["tfReplicaSpecs"]["Worker"]["template"]
+    return spec["replicatedJobs"][0]["template"]["spec"]["template"]
+
+
+KINDS = ["job", "jobset", "trainjob", "tfjob"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_pod_keeps_the_contract(kind):
+    spec = pod_template(kind)["spec"]
+    (container,) = spec["containers"]
+    assert spec["terminationGracePeriodSeconds"] > 45
+    assert spec.get("restartPolicy", "Never") == "Never"
+    assert container["command"] == ["python", "-m", "launch.worker", "--"]
+    assert container["args"] == [
+        *TRAINER,
+        "--run_dir=/runs/cnn",
+        "--strategy=multi_worker",
+        "--threads=4",
+    ]
+    assert {"name": "A", "value": "$$(B) c"} in container["env"]
+    assert container["resources"]["limits"] == {
+        "cpu": "4",
+        "memory": "16Gi",
+        "nvidia.com/gpu": "2",
+    }
+    mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert mounted == {"/runs", "/data", "/dev/shm"}
+
+
+@pytest.mark.parametrize(
+    ("cpus", "threads"), [("4", 4), ("2.5", 2), ("500m", 1), ("2500m", 2), (".5", 1)]
+)
+def test_a_pod_s_cores_are_its_threads(cpus, threads):
+    for kind in KINDS:
+        text = yaml.dump_all(documents(kind, f"--cpus={cpus}"))
+        assert f'"--threads={threads}"' in text
+        text = yaml.dump_all(documents(kind, trainer=[*TRAINER, "--threads=3"]))
+        assert text.count("--threads") == 1
+
+
+@pytest.mark.parametrize(
+    ("machine", "threads"),
+    [
+        ("n1-standard-8", 8),
+        ("n2-highmem-2", 2),
+        ("c3-standard-8-lssd", 8),
+        ("n2-custom-4-8192", 4),
+        ("custom-6-4096", 6),
+        ("m1-ultramem-40", 40),
+        ("a2-highgpu-1g", None),
+        ("e2-small", None),
+    ],
+)
+def test_a_machine_type_s_cores_are_its_threads(machine, threads):
+    assert vertex.threads(machine) == threads
+    pool = custom_job(f"--machine={machine}")["jobSpec"]["workerPoolSpecs"][0]
+    words = pool["containerSpec"]["args"]
+    found = [w for w in words if "threads" in w]
+    assert found == ([] if threads is None else [f"--threads={threads}"])
+
+
+def test_the_exit_codes_that_end_a_job():
+    """1 and 2 end it everywhere; everything else starts the group again."""
+    job = documents("job")[1]["spec"]
+    jobset = documents("jobset")[0]["spec"]
+    inner = jobset["replicatedJobs"][0]["template"]["spec"]
+    for spec in (job, inner):
+        rule = spec["podFailurePolicy"]["rules"][0]
+        assert rule["action"] == "FailJob"
+        assert rule["onExitCodes"] == {"operator": "In", "values": [1, 2]}
+    assert job["backoffLimitPerIndex"] == jobset["failurePolicy"]["maxRestarts"] == 4
+    assert inner["backoffLimit"] == 0
+    assert jobset["failurePolicy"]["rules"] == [
+        {
+            "name": "permanent",
+            "action": "FailJobSet",
+            "onJobFailureReasons": ["PodFailurePolicy"],
+        }
+    ]
+    worker = documents("tfjob")[0]["spec"]["tfReplicaSpecs"]["Worker"]
+    assert worker["restartPolicy"] == "ExitCode"
+
+
+@pytest.mark.parametrize("kind", ["job"])
+def test_built_in_kinds_have_kubernetes_own_form(kind):
+    validate = pytest.importorskip("kubernetes_validate")
+    for document in documents(kind):
+        for version in ("1.29", "1.33"):
+            validate.validate(document, version, strict=True)
+
+
+@pytest.mark.parametrize("kind", ["jobset", "trainjob", "tfjob"])
+def test_pods_of_custom_kinds_have_kubernetes_own_form(kind):
+    validate = pytest.importorskip("kubernetes_validate")
+    document = {
+        "apiVersion": "v1",
+        "kind": "PodTemplate",
+        "metadata": {"name": "x"},
+        "template": pod_template(kind),
+    }
+    validate.validate(document, "1.33", strict=True)
+
+
+def test_jobset_and_trainer_have_their_own_form():
+    """Read and written again by the models that are generated from the CRDs."""
+    models = pytest.importorskip("kubeflow_trainer_api.models")
+    forms = {
+        "JobSet": models.JobsetV1alpha2JobSet,
+        "TrainingRuntime": models.TrainerV1alpha1TrainingRuntime,
+        "TrainJob": models.TrainerV1alpha1TrainJob,
+    }
+    for document in documents("jobset") + documents("trainjob"):
+        again = forms[document["kind"]].from_dict(document).to_dict()
+        assert kept(document, again) == document
+
+
+def kept(document, again):
+    """`again` without the defaults that a model adds; what it did not know is gone."""
+    if isinstance(document, dict):
+        return {k: kept(v, again[k]) for k, v in document.items() if k in again}
+    if isinstance(document, list):
+        return [kept(*pair) for pair in zip(document, again, strict=True)]
+    return again
+
+
+TFJOB_FIELDS = {  # https://www.kubeflow.org/docs/components/trainer/legacy-v1/reference/
+    "spec": {"runPolicy", "successPolicy", "tfReplicaSpecs", "enableDynamicWorker"},
+    "runPolicy": {
+        "activeDeadlineSeconds",
+        "backoffLimit",
+        "cleanPodPolicy",
+        "managedBy",
+        "schedulingPolicy",
+        "suspend",
+        "ttlSecondsAfterFinished",
+    },
+    "Worker": {"replicas", "restartPolicy", "template"},
+}
+
+
+def test_a_tfjob_has_its_own_form():
+    spec = documents("tfjob")[0]["spec"]
+    assert set(spec) <= TFJOB_FIELDS["spec"]
+    assert set(spec["runPolicy"]) <= TFJOB_FIELDS["runPolicy"]
+    assert spec["runPolicy"]["cleanPodPolicy"] in {"All", "Running", "None"}
+    assert spec["successPolicy"] in {"", "AllWorkers"}
+    assert set(spec["tfReplicaSpecs"]["Worker"]) <= TFJOB_FIELDS["Worker"]
+    (container,) = pod_template("tfjob")["spec"]["containers"]
+    assert container["name"] == "tensorflow"
+    assert container["ports"] == [{"name": "tfjob-port", "containerPort": 2222}]
+
+
+POOL_FIELDS = {"machineSpec", "replicaCount", "containerSpec", "nfsMounts", "diskSpec"}
+
+
+def test_a_custom_job_has_vertex_own_form():
+    """https://cloud.google.com/vertex-ai/docs/reference/rest/v1/CustomJobSpec"""
+    body = custom_job()
+    assert set(body) == {"displayName", "jobSpec"}
+    first, second = body["jobSpec"]["workerPoolSpecs"]
+    assert (first["replicaCount"], second["replicaCount"]) == (1, 2)
+    for pool in (first, second):
+        assert set(pool) <= POOL_FIELDS
+        assert set(pool["containerSpec"]) == {"imageUri", "command", "args", "env"}
+        assert pool["machineSpec"]["acceleratorCount"] == 1
+        assert "--run_dir=/mnt/nfs/runs/cnn" in pool["containerSpec"]["args"]
+    assert body["jobSpec"]["scheduling"]["restartJobOnWorkerRestart"] is True
+
+
+def custom_job(*more):
+    values = cli.flags.FlagValues()
+    vertex.define(values)
+    values(["", *VERTEX, *more])
+    return vertex.custom_job(values, list(TRAINER))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_printed_text_is_the_manifest(kind, capsys):
+    reader = pytest.importorskip("yaml")
+    arguments = [f"--kind={kind}", *CLUSTER, "--namespace=ml", "--", *TRAINER]
+    assert kubernetes.main(arguments) == 0
+    expected = documents(kind)
+    for document in expected:
+        document["metadata"]["namespace"] = "ml"
+    assert list(reader.safe_load_all(capsys.readouterr().out)) == expected
+
+
+def test_yaml_keeps_every_text():
+    reader = pytest.importorskip("yaml")
+    texts = [
+        "",
+        "a",
+        "yes",
+        "No",
+        "~",
+        "null",
+        "1",
+        "1e3",
+        "0x1",
+        "a: b",
+        "a:b",
+        "#",
+        "- a",
+    ]
+    texts += ["a #b", "'", '"', "\\", "\n", "\t a", " a ", "é", "\x7f", "\u2028", "😀"]
+    texts += [
+        "2026-01-01",
+        "1:30",
+        "=",
+        "<<",
+        "on",
+        "!x",
+        "&x",
+        "*x",
+        "%",
+        "@",
+        "`",
+        "{",
+        "[",
+    ]
+    value = {
+        "texts": texts,
+        "empty": [{}, [], {"a": []}],
+        "deep": [[1, [True]], {"b": 2}],
+    }
+    assert reader.safe_load(yaml.dump(value)) == value
+    assert reader.safe_load(yaml.dump(dict.fromkeys(texts, 1))) == dict.fromkeys(
+        texts, 1
+    )

@@ -1,0 +1,109 @@
+"""The architecture is a test: who imports whom, and how large a thing may be."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.commands import ROOT
+
+ALLOWED = {
+    "trainer": {"trainer"},
+    "eval": {"trainer", "eval"},
+    "export": {"trainer", "eval", "export"},
+    "launch": {"launch", "trainer"},  # of it SHARED alone
+}
+SHARED = {"contract", "streams"}  # modules of trainer that launch imports
+SOURCES = sorted(p for name in ALLOWED for p in (ROOT / name).rglob("*.py"))
+TRACKED = [
+    *SOURCES,
+    *(ROOT / "tests").rglob("*.py"),
+    *(ROOT / "benchmarks").glob("*.py"),
+]
+
+
+def imported(path: pathlib.Path) -> set[str]:
+    return set().union(*map(imported_by, ast.walk(ast.parse(path.read_text()))))
+
+
+def imported_by(node: ast.AST) -> set[str]:
+    if isinstance(node, ast.Import):
+        return {alias.name for alias in node.names}
+    if isinstance(node, ast.ImportFrom) and node.level == 0:
+        return {node.module}
+    return set()
+
+
+def test_packages_import_only_downwards():
+    for path in SOURCES:
+        package = path.relative_to(ROOT).parts[0]
+        ours = {name.split(".")[0] for name in imported(path)} & ALLOWED.keys()
+        extra = ours - ALLOWED[package]
+        assert not extra, f"{path} imports {sorted(extra)}"
+
+
+def test_launch_and_trainer_share_two_modules_alone():
+    """It is of the standard library, so that launch starts in an instant."""
+    for path in (ROOT / "launch").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "trainer":
+                assert {alias.name for alias in node.names} <= SHARED, path
+            else:
+                names = imported_by(node)
+                ours = {name for name in names if name.split(".")[0] == "trainer"}
+                assert ours <= {f"trainer.{name}" for name in SHARED}, path
+    for name in (*SHARED, "__init__"):
+        roots = {n.split(".")[0] for n in imported(ROOT / "trainer" / f"{name}.py")}
+        assert roots <= sys.stdlib_module_names
+
+
+def test_there_is_one_keras():
+    for path in TRACKED:
+        assert "tf_keras" not in imported(path)
+        used = [
+            node
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Attribute)
+            and node.attr == "keras"
+            and isinstance(node.value, ast.Name)
+            and node.value.id in ("tf", "tensorflow")
+        ]
+        assert not used, f"{path}:{used[0].lineno} uses tf.keras"
+
+
+def test_the_builtin_eval_is_not_shadowed():
+    for path in TRACKED:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                bare = [a for a in node.names if a.name == "eval" or a.asname == "eval"]
+                assert not bare, f"{path}:{node.lineno}"
+
+
+def test_files_and_functions_are_small():
+    for path in [*SOURCES, *(ROOT / "benchmarks").glob("*.py")]:
+        text = path.read_text()
+        assert len(text.splitlines()) <= 500, path  # a concept a file, not a noun
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                size = node.end_lineno - node.lineno + 1
+                assert size <= 40, f"{path}:{node.lineno} {node.name} has {size} lines"
+
+
+def test_every_requirement_is_pinned():
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        for line in (ROOT / name).read_text().splitlines():
+            wanted = line.split("#")[0].strip()
+            assert not wanted or wanted.startswith("-r") or "==" in wanted, line
+
+
+def test_nothing_of_a_training_is_in_the_repository():
+    done = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    for name in done.stdout.splitlines():
+        assert not name.startswith(("runs/", "data/", ".venv/")), name
+        assert ".tfrecord" not in name, name

@@ -1,0 +1,113 @@
+"""A recheck confirms what a run says of itself, and finds what is not so."""
+
+import json
+import shutil
+
+import pytest
+
+from tests.support import forged_files
+from tests.support.commands import run_command, run_trainer
+from tests.support.eval_models import tree
+from trainer.errors import TrainingFailed, UsageError
+from trainer.rundir import checkpoints, layout
+from trainer.training import replay
+
+
+@pytest.fixture(scope="module")
+def run(data_dir, tmp_path_factory):
+    """A run whose checkpoints of steps 12, 18 and 24 are kept."""
+    path = tmp_path_factory.mktemp("runs") / "run"
+    words = ["--checkpoint_every_steps=6", "--steps_per_call=4", "--dropout=0.2"]
+    run_trainer(data_dir, path, *words, check=True)
+    return path
+
+
+def recheck(path, *words: str):
+    return run_command("trainer.recheck", f"--run_dir={path}", *words)
+
+
+def rewritten(path, step: int, **change) -> None:
+    """A good checkpoint that says something else."""
+    found = checkpoints.load(checkpoints.folder_of(path / "checkpoints", step))
+    facts = {**found.facts, **change}
+    del facts["files"], facts["manifest_sha256"]
+    checkpoints.save(path / "checkpoints", found.arrays, facts)
+
+
+def test_a_run_is_confirmed_and_nothing_is_written(run):
+    before = tree(run)
+    done = recheck(run)
+    assert done.returncode == 0, done.stderr
+    assert "steps 13 to 18" in done.stdout
+    assert "steps 19 to 24" in done.stdout
+    assert tree(run) == before
+
+
+@pytest.mark.slow
+def test_other_hashes_and_other_machines_are_named(run):
+    good = checkpoints.load(checkpoints.folder_of(run / "checkpoints", 24)).facts
+    rewritten(run, 24, rows_sha256="0" * 64)
+    done = recheck(run)
+    assert done.returncode == 1
+    assert "rows_sha256" in done.stderr
+    assert "19 to 24" in done.stderr
+    place = json.loads(json.dumps(good["place"]))
+    place["environment"]["packages"]["tensorflow"] = "1.15"
+    rewritten(run, 24, rows_sha256=good["rows_sha256"], place=place)
+    done = recheck(run)
+    assert done.returncode == 1
+    assert "tensorflow: '1.15' -> " in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
+    rewritten(run, 24, place=good["place"])
+
+
+def test_a_claim_of_other_weights_is_named(run, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(run, path)
+    forged_files.reseal(path / "checkpoints" / "step-00000024", weights_sha256="0" * 64)
+    with pytest.raises(
+        TrainingFailed, match="step-00000024: .* weights_sha256 000000000000"
+    ):
+        replay._kept(layout.Run(path))
+
+
+@pytest.mark.slow
+def test_a_foreign_checkpoint_is_skipped_as_the_trainer_does(run, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(run, path)
+    facts = checkpoints.load(checkpoints.folder_of(path / "checkpoints", 18)).facts
+    rewritten(path, 18, config=facts["config"] | {"seed": 5})
+    (path / "environment.json").unlink()
+    done = recheck(path)
+    assert done.returncode == 0, done.stderr
+    assert "step-00000018: it is of another run: config differs" in done.stdout
+    assert "steps 13 to 24" in done.stdout
+
+
+@pytest.mark.parametrize("change", [{"data": [1]}, {"data": None}, {"run": []}])
+def test_a_damaged_config_is_named(run, tmp_path, change):
+    path = tmp_path / "run"
+    shutil.copytree(run, path)
+    recorded = json.loads((path / "config.json").read_text()) | change
+    (path / "config.json").write_text(json.dumps(recorded))
+    found = layout.Run(path)
+    with pytest.raises(UsageError, match="config.json is damaged"):
+        kept = replay._kept(found)
+        replay._placed(found, kept[-1], None)
+
+
+@pytest.mark.slow
+def test_one_checkpoint_is_replayed_from_the_start(data_dir, tmp_path):
+    words = ["--strategy=mirrored", "--logical_devices=2", "--train_steps=6"]
+    run_trainer(data_dir, tmp_path / "run", *words, check=True)
+    done = recheck(tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "steps 1 to 6" in done.stdout
+
+
+def test_no_run_and_no_checkpoint_are_wrong_usage(tmp_path):
+    assert recheck(tmp_path).returncode == 2
+    (tmp_path / "config.json").write_text("{}")
+    done = recheck(tmp_path)
+    assert done.returncode == 2
+    assert "no good checkpoint" in done.stderr

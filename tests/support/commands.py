@@ -1,0 +1,53 @@
+import json
+import pathlib
+import subprocess
+import sys
+
+from tests import conftest
+
+ROOT = pathlib.Path(__file__).parents[2]
+# Seconds-long: a narrow network, small batches, few steps.
+TINY = [
+    "--dataset=digits",
+    "--augment=crop",
+    "--model_width=0.25",
+    "--global_batch=32",
+    "--train_steps=24",
+    "--warmup_epochs=0.1",
+    "--eval_every_epochs=0.2",
+    "--log_every_steps=5",
+]
+
+
+def run_command(
+    module: str, *words: str, check: bool = False, **kwargs
+) -> subprocess.CompletedProcess:
+    """Runs `python -m module words` and returns what it printed.
+
+    How far long phases were, which depends on the machine, is left out of its stderr.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", module, *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        **kwargs,
+    )
+    done.stderr = conftest.PROGRESS.sub("", done.stderr)
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done
+
+
+def run_trainer(
+    data_dir, run_dir, *words: str, **kwargs
+) -> subprocess.CompletedProcess:
+    """Runs the trainer for seconds; later flags override the tiny ones."""
+    where = [f"--data_dir={data_dir}", f"--run_dir={run_dir}"]
+    return run_command("trainer.main", *TINY, *where, *words, **kwargs)
+
+
+def result(run_dir) -> dict:
+    """result.json of a finished run."""
+    return json.loads((pathlib.Path(run_dir) / "result.json").read_text())

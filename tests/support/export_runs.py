@@ -1,0 +1,64 @@
+"""One small trained run for all tests of export, and that run opened."""
+
+import atexit
+import functools
+import pathlib
+import shutil
+import tempfile
+
+from absl import flags
+
+from export import inputs
+from tests import conftest
+from tests.support import commands
+
+# 95 % of the test digits in a few seconds; enough validation rows for a temperature.
+FLAGS = [
+    "--augment=none",
+    "--dropout=0",
+    "--epochs=2.5",
+    "--learning_rate=0.005",
+    "--warmup_epochs=0.2",
+    "--model_width=0.25",
+    "--global_batch=32",
+    "--dataset=digits",
+    "--validation_fraction=0.2",
+]
+
+
+@functools.cache
+def run() -> pathlib.Path:
+    """A finished run of a narrow cnn; this process' own, to be exported into."""
+    root = pathlib.Path(tempfile.mkdtemp(prefix="export-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    trained = conftest.Shared.of_session.made("narrow", _train)
+    return pathlib.Path(shutil.copytree(trained, root / "run"))
+
+
+def _train(path: pathlib.Path) -> None:
+    where = [f"--data_dir={data()}", f"--run_dir={path}"]
+    commands.run_command("trainer.main", *FLAGS, *where, check=True)
+
+
+def data() -> pathlib.Path:
+    """The digits, which the run learnt from."""
+    return conftest.Shared.of_session.digits()
+
+
+def parsed(define, *words: str) -> flags.FlagValues:
+    """The flags of `define` with `words` of a command line."""
+    values = define(flags.FlagValues())
+    values(["command", *words])
+    return values
+
+
+@functools.cache
+def opened(*words: str) -> inputs.ExportInputs:
+    """The run, opened for export."""
+    return inputs.open_inputs(parsed(inputs.define, f"--run_dir={run()}", *words))
+
+
+def copied(folder: pathlib.Path) -> pathlib.Path:
+    """A copy of the run in `folder`, without what was exported, to be damaged."""
+    left_out = shutil.ignore_patterns("export", "calibration.json")
+    return pathlib.Path(shutil.copytree(run(), folder / "run", ignore=left_out))

@@ -1,0 +1,191 @@
+"""Flags: a frozen list, groups, hints, and every bad value named before TensorFlow."""
+
+import pathlib
+import subprocess
+import sys
+import time
+
+import pytest
+from absl import flags as absl_flags
+
+from tests.conftest import PROGRESS
+from tests.support.commands import ROOT, run_command
+from trainer.cli import command, flags
+from trainer.config.enums import Augment, Precision, Strategy
+from trainer.config.schema import Config
+from trainer.errors import UsageError
+
+FLAGS = [
+    "activation",
+    "augment",
+    "bias_rate_factor",
+    "checkpoint_every_steps",
+    "clip_norm",
+    "crop_pixels",
+    "data_dir",
+    "dataset",
+    "debug",
+    "deterministic",
+    "dropout",
+    "dry_run",
+    "elastic_shards",
+    "ema_decay",
+    "epochs",
+    "eval_every_epochs",
+    "eval_tta",
+    "flip",
+    "global_batch",
+    "grace_secs",
+    "hang_secs",
+    "jit_compile",
+    "keep_checkpoints",
+    "label_smoothing",
+    "learning_rate",
+    "log_every_steps",
+    "logical_devices",
+    "model",
+    "model_width",
+    "momentum",
+    "optimizer",
+    "other_learning_rate",
+    "precision",
+    "profile_steps",
+    "resume",
+    "run_dir",
+    "runs_root",
+    "schedule",
+    "seed",
+    "small_part",
+    "small_pixels",
+    "steps_per_call",
+    "strategy",
+    "sync_batch_norm",
+    "teacher",
+    "teacher_temperature",
+    "teacher_weight",
+    "threads",
+    "train_steps",
+    "validation_fraction",
+    "warmup_epochs",
+    "weight_decay",
+    "whiten",
+]
+
+
+def read(*words: str):
+    values = flags.define(absl_flags.FlagValues())
+    command.parse(values, ["trainer.main", *words])
+    return flags.read(values)
+
+
+def test_the_list_of_flags_is_frozen():
+    declared = flags.define(absl_flags.FlagValues()).flags_by_module_dict()
+    assert sorted(f.name for group in declared.values() for f in group) == FLAGS
+
+
+def test_a_typo_gets_the_nearest_flag():
+    with pytest.raises(UsageError, match="epochs"):
+        read("--epoch=3")
+
+
+def test_no_flags_are_the_default_config():
+    config, run_config = read()
+    assert config == Config()
+    assert run_config.strategy is Strategy.ONE_DEVICE
+
+
+def test_flags_reach_the_config(tmp_path):
+    file = tmp_path / "x.flags"
+    file.write_text("# a comment\n--augment=flip\n--epochs=9.9\n")
+    config, run_config = read(f"--flagfile={file}", "--precision=mixed_bfloat16")
+    assert config.data.augment is Augment.FLIP
+    assert config.epochs == 9.9
+    assert config.precision is Precision.MIXED_BFLOAT16
+    assert run_config.run_dir is None
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.flags")))
+def test_every_experiment_is_readable_and_says_what_it_gives(path: pathlib.Path):
+    read(f"--flagfile={path}")
+    assert path.read_text().startswith("# ")
+
+
+def test_flags_txt_gives_the_same_config_again(tmp_path):
+    values = flags.define(absl_flags.FlagValues())
+    words = ["--epochs=7", "--nodeterministic", "--dropout=0", "--ema_decay=0.99"]
+    command.parse(values, ["trainer.main", *words])
+    file = tmp_path / "flags.txt"
+    file.write_text(flags.flag_file(values))
+    assert "resume" not in file.read_text()  # `never` would refuse the run it names
+    assert read(f"--flagfile={file}")[0] == flags.read(values)[0]
+
+
+def test_config_survives_json():
+    config, _ = read("--optimizer=sgd", "--momentum=0.8", "--schedule=triangle")
+    assert Config.from_json(config.to_json()) == config
+    bent, _ = read("--model=speednet", "--activation=gelu")
+    assert Config.from_json(bent.to_json()) == bent
+    older = config.to_json()  # than what it does not name
+    assert "activation" not in older["model"]
+    del older["data"]["flip"]
+    assert Config.from_json(older) == config
+    with pytest.raises(ValueError, match="not a config"):
+        Config.from_json(config.to_json() | {"colour": "blue"})
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        pytest.param("KeyboardInterrupt", marks=pytest.mark.slow),
+        "ImportError from KeyboardInterrupt()",
+    ],
+)
+def test_ctrl_c_is_told_although_start_up_is_quiet(raised):
+    """Also where a native module was just being imported."""
+    program = (
+        "from absl import flags\nfrom trainer.cli import command\n"
+        "from trainer.monitoring import native_output\n"
+        f"def main():\n    with native_output.suppress_native_stderr():\n"
+        f"        raise {raised}\n"
+        "command.run('x', '', flags.FlagValues(), main)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
+    )
+    said = PROGRESS.sub("", done.stderr)
+    assert (done.returncode, said) == (130, "x: stopped by SIGINT\n")
+
+
+def test_help_lists_every_flag_under_a_heading_and_exits_0():
+    done = run_command("trainer.main", "--help")
+    assert done.returncode == 0
+    for name in FLAGS:
+        assert f"--{name}" in done.stdout or f"--[no]{name}" in done.stdout
+    for heading in ("Data:", "Model:", "Optimizer:", "Schedule:", "Run directory:"):
+        assert heading in done.stdout.splitlines()
+
+
+def test_wrong_usage_is_found_without_tensorflow(tmp_path):
+    code = (
+        "import sys\nfrom trainer import main\nfrom trainer.cli import command, flags\n"
+        "sys.argv = ['trainer.main', '--epochs=0']\n"
+        "try: command.run('trainer.main', '', flags.define(), main.main)\n"
+        "finally: print([m for m in ('tensorflow', 'keras') if m in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stdout.strip() == "[]"
+    assert "Traceback" not in done.stderr
+
+
+def test_wrong_usage_takes_under_a_second_of_processor_time():
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    started = time.monotonic()
+    assert run_command("trainer.main", "--epochs=0").returncode == 2
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert spent < 1, f"{spent:.2f} s, {time.monotonic() - started:.2f} s on the wall"

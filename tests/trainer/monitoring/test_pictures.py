@@ -1,0 +1,169 @@
+"""Pictures: any names, any number of classes, bounded memory and bytes, no warning."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from eval.reports import examples, plots, report_files
+from tests.support import eval_models
+from tests.support.commands import ROOT
+from trainer.monitoring import pictures
+
+ODD = [
+    "$1_$5", r"\frac{$", "猫", "🐈", "שלום", "مرحبا", "a\nb", "\u202eevil", "x" * 300,
+    "", " \u200b", "<b>&\"'", "\x1b[31m", "ok",
+]  # fmt: skip
+MEASURED = """
+import json, sys
+import numpy as np
+import seaborn  # loaded: what follows is the pictures'
+from tests.conftest import peak_bytes
+from trainer.monitoring import pictures
+
+for classes in map(int, sys.argv[1:]):
+    names = [f"$class_{n}$ {'x' * 300}" for n in range(classes)]
+    counts = np.random.default_rng(0).integers(0, 9, (classes, classes))
+    images, labels = np.zeros((32, 99, 99, 3), np.uint8), np.arange(32) % classes
+    before = peak_bytes()
+    heat = pictures.confusion_picture(counts, names)
+    grid = pictures.grid(images, labels, names)
+    print(json.dumps([peak_bytes(since=before), heat.shape, grid.shape]))
+"""
+
+
+def test_memory_and_size_do_not_grow_with_the_classes():
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, "2", "10", "200", "1100"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert len(lines := done.stdout.splitlines()) == 4
+    for grown, *shapes in map(json.loads, lines):
+        assert grown < 120e6
+        assert all(np.prod(shape) < 1400 * 1400 * 3 for shape in shapes)
+
+
+@pytest.mark.parametrize("count", [len(ODD), 30, 60])
+def test_names_are_text_in_every_picture(count, recwarn, capfd):
+    names = ODD + [f"n{n}" for n in range(count - len(ODD))]
+    counts = np.arange(count * count).reshape(count, count)
+    assert pictures.confusion_picture(counts, names).std() > 10
+    images = np.zeros((3, 8, 8, 1), np.uint8)
+    assert pictures.grid(images, np.arange(3), names).ndim == 3
+    assert not recwarn.list
+    assert capfd.readouterr() == ("", "")
+
+
+def test_labels_are_readable_and_tell_classes_apart():
+    found = pictures.lettering([*ODD, "y" * 200 + "1", "y" * 200 + "1", "class 2"])
+    assert len(set(found.labels)) == len(found.labels)
+    assert found.labels[0] == "$1_$5"
+    assert found.labels[6:10] == ("a b", "evil", "x" * 16 + "…" + "x" * 7, "class 9")
+    assert max(map(len, found.labels)) <= pictures.LONGEST + 4
+    shown = [pictures.short(name, 60) for name in ODD]
+    assert all(
+        label in (text, f"class {n}", f"{n}: class {n}") or "…" in label
+        for n, (label, text) in enumerate(zip(found.labels, shown, strict=False))
+    )
+
+
+def test_a_font_that_has_the_letters_is_found():
+    script = "\U0001d49c"  # not in DejaVu Sans, but in a font that matplotlib brings
+    found = pictures.lettering([script, "b"])
+    assert (found.labels, found.unnamed) == ((script, "b"), 0)
+    assert found.families[0] == pictures.FAMILY
+    assert len(found.families) == 2
+
+
+def test_more_confusions_than_cells_are_added_up():
+    counts = np.ones((1100, 1100), int)
+    pooled, step = pictures._pooled(counts)
+    assert (step, len(pooled), pooled.sum()) == (11, 100, counts.sum())
+
+
+def test_a_picture_that_fails_is_a_line():
+    said = []
+
+    def draw():
+        raise MemoryError("no room")
+
+    assert pictures.attempt(draw, "the picture x", said.append) is None
+    assert said == ["the picture x could not be drawn: MemoryError: no room"]
+
+
+def test_a_class_may_be_called_like_the_ink():
+    names = [plots.INK, "<style>", "<metadata>x</metadata>"]
+    with plots.style(names):
+        text = plots.svg(plots.confusion(np.eye(3, dtype=int), names), "x")
+    assert text.count(f">{plots.INK}<") == 2
+    assert text.count("&lt;metadata&gt;x") == 2
+    assert f": {plots.INK}" not in text
+
+
+def rows(classes: int) -> list[dict]:
+    ends = {f"{k}_interval": [0.1, 0.9] for k in ("precision", "recall", "f1")}
+    values = {"precision": 0.5, "recall": 0.5, "roc_auc": None, "support": 3}
+    return [{"name": f"$c_{n}$", "f1": n / classes, **values, **ends}
+            for n in range(classes)]  # fmt: skip
+
+
+@pytest.mark.parametrize("classes", [2, 10, 200, 1100])
+def test_pictures_of_a_report_stay_small(classes):
+    names, listed = (
+        [row["name"] for row in rows(classes)],
+        report_files._listed(rows(classes)),
+    )
+    counts = np.random.default_rng(0).integers(0, 9, (classes, classes))
+    labels = [names[row["id"]] for row in listed]
+    long = list(range(1_000_000))
+    with plots.style(names):
+        for figure in (
+            plots.confusion(counts, names),
+            plots.per_class(listed, labels),
+            plots.curves({"loss": {"train": (long, long)}}),
+        ):
+            plots.settle(figure)
+            assert len(plots.svg(figure, "x")) < 400_000
+            assert len(plots.png(figure)) < 400_000
+    assert [row["id"] for row in listed] == list(
+        range(min(classes, report_files.LISTED))
+    )
+
+
+def test_a_report_without_a_picture_is_still_a_report(monkeypatch, capfd, run):
+    def fails(*_):
+        raise ValueError("mathtext")
+
+    monkeypatch.setattr(plots, "confusion", fails)
+    old = run / "report" / "figures" / "confusion.png"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"of an earlier report")
+    ended = eval_models.command(
+        monkeypatch, capfd, "report", f"--run_dir={run}", paint=True
+    )
+    assert ended.code == 0
+    lines = "the picture confusion could not be drawn: ValueError: mathtext"
+    assert ended.err == [lines]
+    assert "could not be drawn" in (run / "report" / "report.html").read_text()
+    assert not old.exists()
+    assert (run / "report" / "report.json").exists()
+
+
+def test_large_images_do_not_make_a_large_page():
+    from PIL import Image
+
+    noise = np.random.default_rng(0).integers(0, 256, (1024, 700, 3), np.uint8)
+    uri = examples.data_uri(noise)
+    assert len(uri) < 80_000
+    small = examples.data_uri(noise[:32, :32])
+    import base64
+
+    packed = base64.b64decode(small.split(",")[1])
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(packed))),
+                                  noise[:32, :32])  # fmt: skip

@@ -1,0 +1,125 @@
+"""Run directories: names, the link to the newest, what is admitted and what refused."""
+
+import json
+
+import pytest
+
+from trainer.config.enums import Resume
+from trainer.config.schema import Config, RunConfig
+from trainer.errors import UsageError
+from trainer.rundir import checks, layout
+from trainer.rundir.layout import Run
+
+
+def begin(path, config=None) -> Run:
+    path.mkdir(parents=True)
+    recorded = {"version": 1, "config": (config or Config()).to_json()}
+    (path / "config.json").write_text(json.dumps(recorded))
+    return Run(path)
+
+
+def test_a_name_that_no_disk_can_hold_is_wrong_usage(tmp_path):
+    long = tmp_path / ("a" * 300)
+    with pytest.raises(UsageError, match="no run in"):
+        layout.open_run(str(long))
+    with pytest.raises(UsageError, match="File name too long; name another"):
+        checks.check_can_start(Run(long), Config(), RunConfig())
+
+
+def test_a_finished_run_need_not_be_writable(tmp_path, monkeypatch):
+    run = begin(tmp_path / "a")
+    monkeypatch.setattr(layout.os, "access", lambda *_: False)
+    with pytest.raises(UsageError, match="no right to write"):
+        checks.check_can_start(run, Config(), RunConfig())
+    (run.path / "result.json").write_text("{}")
+    checks.check_can_start(run, Config(), RunConfig())
+
+
+def test_the_link_follows_the_newest_run(tmp_path):
+    for name in ("a", "b"):
+        layout.update_latest(begin(tmp_path / name))
+        assert layout.open_run(None, root=str(tmp_path)).path == tmp_path / name
+
+
+def test_latest_is_resumed_as_the_run_it_means(tmp_path):
+    layout.update_latest(begin(tmp_path / "a"))
+    given = RunConfig(run_dir=str(tmp_path / "latest"))
+    assert layout.new_path(Config(), given) == tmp_path / "a"
+    layout.update_latest(Run(tmp_path / "a"))
+    assert layout.open_run(None, root=str(tmp_path)).path == tmp_path / "a"
+
+
+def test_what_is_not_a_link_to_a_run_is_left_alone(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "latest").symlink_to("mine")
+    layout.update_latest(begin(tmp_path / "a"))
+    assert (tmp_path / "latest").resolve() == tmp_path / "mine"
+    other = tmp_path / "other"
+    (other / "latest").mkdir(parents=True)
+    layout.update_latest(begin(other / "a"))
+    assert (other / "latest").is_dir()
+
+
+def test_runs_of_one_second_have_names_of_their_own(tmp_path):
+    root = RunConfig(runs_root=str(tmp_path))
+    first = layout.new_path(Config(), root)
+    first.mkdir()
+    assert layout.new_path(Config(), root) != first
+
+
+@pytest.mark.parametrize("content", ["[]", "null", '"x"', "3", "{", '{"config": []}'])
+def test_a_damaged_config_is_named(tmp_path, content):
+    run = begin(tmp_path / "a")
+    (run.path / "config.json").write_text(content)
+    with pytest.raises(UsageError, match="config.json"):
+        checks.check_can_start(run, Config(), RunConfig())
+
+
+NO_RESULTS = [
+    "[]",
+    "{}",
+    "{",
+    '{"test_accuracy_interval": 5}',
+    '{"test_accuracy_interval": [0, 1]}',
+    '{"test_accuracy_interval": [0, 1], "test_accuracy": "x"}',
+]
+
+
+@pytest.mark.parametrize("content", NO_RESULTS)
+def test_a_damaged_result_is_named(tmp_path, content):
+    run = begin(tmp_path / "a")
+    (run.path / "result.json").write_text(content)
+    with pytest.raises(UsageError, match="result.json"):
+        layout.format_summary(run, run.result())
+
+
+def test_another_config_is_refused_by_naming_its_fields(tmp_path):
+    run = begin(tmp_path / "a", Config(seed=3))
+    with pytest.raises(UsageError, match="seed: 3 != 0"):
+        checks.check_can_start(run, Config(), RunConfig())
+    checks.check_can_start(
+        run, Config(seed=3), RunConfig(logical_devices=None, threads=2)
+    )
+    with pytest.raises(UsageError, match="--resume=never"):
+        checks.check_can_start(run, Config(seed=3), RunConfig(resume=Resume.NEVER))
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "tensorboard", "workers"])
+@pytest.mark.parametrize("kind", ["a file", "a dangling link"])
+def test_what_is_no_directory_is_named(tmp_path, name, kind):
+    run = begin(tmp_path / "a")
+    path = run.path / name
+    path.touch() if kind == "a file" else path.symlink_to("nowhere")
+    with pytest.raises(UsageError, match=f"{path} is {kind} and should be a directory"):
+        checks.check_can_start(run, Config(), RunConfig())
+    path.unlink()
+    path.mkdir()
+    checks.check_can_start(run, Config(), RunConfig())
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "result.json", "environment.json"])
+def test_what_is_no_file_is_named(tmp_path, name):
+    run = begin(tmp_path / "a")
+    (run.path / name).mkdir()
+    with pytest.raises(UsageError, match=f"{name} is a directory and should be a file"):
+        checks.check_can_start(run, Config(), RunConfig())

@@ -1,0 +1,256 @@
+"""Laws of the compiled step: replicas, steps a call, clipping, scaling, GPU kernels."""
+
+import dataclasses
+import functools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.trainer.training.test_gpu_kernels import without_gpu_kernel
+from trainer.config.enums import Augment, OptimizerName, Precision
+from trainer.config.schema import Config, DataConfig, ModelConfig, OptimConfig
+from trainer.data.device_dataset import DeviceDataset, gather_images
+from trainer.data.sampler import Sampler
+from trainer.models import builder
+from trainer.optim import optimizers
+from trainer.rundir.weights import weights_sha256
+from trainer.training import step as training_step
+from trainer.training.state import TrainState
+
+COUNT = 500
+GENERATOR = np.random.default_rng(0)
+LABELS = GENERATOR.integers(0, 10, COUNT).astype(np.int32)
+IMAGES = np.clip(
+    GENERATOR.normal(LABELS[:, None, None, None] * 20, 40, (COUNT, 16, 16, 3)), 0, 255
+).astype(np.uint8)
+CNN = ModelConfig(name="cnn", width=0.25)
+RESNET8 = ModelConfig(name="resnet8", width=0.5, dropout=0.2)
+
+
+def config(model=CNN, **settings) -> Config:
+    optimizer = OptimConfig(
+        name=settings.pop("optimizer", OptimizerName.ADAMW),
+        learning_rate=settings.pop("learning_rate", 1e-3),
+        ema_decay=settings.pop("ema_decay", 0.9),
+        clip_norm=settings.pop("clip_norm", 1.0),
+        label_smoothing=0.1,
+    )
+    data = DataConfig(augment=settings.pop("augment", Augment.FLIP_CROP_CUTOUT))
+    return Config(
+        model=model, optim=optimizer, data=data, global_batch=32, train_steps=100,
+        **settings,
+    )  # fmt: skip
+
+
+def assemble(cluster, settings: Config):
+    """The state before the first step, and the compiled step; traced once a setting."""
+    state, trainer, start = _traced(cluster, settings)
+    for variable, value in start:
+        variable.assign(value)
+    return TrainState(state.model, state.optimizer, trainer.averages), trainer
+
+
+@functools.lru_cache(maxsize=4)
+def _traced(cluster, settings: Config):
+    keras.utils.set_random_seed(settings.seed)
+    with cluster.strategy.scope():
+        model = builder.build_model(
+            settings.model,
+            image_shape=IMAGES.shape[1:],
+            num_classes=10,
+            precision=settings.precision.value,
+        )
+        optimizer = optimizers.build_optimizer(settings, model.trainable_variables)
+    images = DeviceDataset(IMAGES, LABELS, cluster)
+    trainer = training_step.TrainStep(settings, cluster, model, optimizer, images)
+    state = TrainState(model, optimizer, trainer.averages)
+    return state, trainer, [(v, v.numpy()) for v in state.variables().values()]
+
+
+def run(cluster, settings: Config, count: int, per_call: int = 5):
+    """Trains `count` steps; returns the state and metrics [count, 3]."""
+    state, trainer = assemble(cluster, settings)
+    rows = Sampler(np.arange(COUNT), global_batch=settings.global_batch, seed=0)
+    measured = []
+    while state.step < count:
+        size = min(per_call, count - state.step)
+        rates = np.full(size, settings.optim.learning_rate, np.float32)
+        outcome = trainer(state.step, rows.block(state.step, size), rates)
+        np.testing.assert_array_equal(outcome.rows, rows.block(state.step, size))
+        state.advance(outcome)
+        measured.append(outcome.metrics)
+    return state, np.concatenate(measured)
+
+
+def fingerprint(state: TrainState) -> tuple[str, str]:
+    return weights_sha256(state.arrays()), state.rows_digest.hex()
+
+
+@pytest.mark.parametrize("model", [CNN, RESNET8], ids=["cnn", "resnet8"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_steps_per_call_do_not_change_a_bit(replicas, model, count):
+    settings = config(model)
+    seen = {fingerprint(run(replicas(count), settings, 20, k)[0]) for k in (1, 7, 20)}
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("model", [CNN, RESNET8], ids=["cnn", "resnet8"])
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(replicas, model):
+    one = fingerprint(run(replicas(1), config(model), 5)[0])
+    _traced.cache_clear()
+    two = fingerprint(run(replicas(1), config(model), 5)[0])
+    other = fingerprint(run(replicas(1), config(model, seed=1), 5)[0])
+    assert one == two
+    assert one[0] != other[0]
+
+
+def test_any_number_of_replicas_learns_the_same_in_float64(replicas):
+    settings = config(precision=Precision.FLOAT64)
+    first, losses = run(replicas(1), settings, 50, 25)
+    for count in (2, 4):
+        state, shared = run(replicas(count), settings, 50, 25)
+        assert state.rows_digest == first.rows_digest
+        np.testing.assert_allclose(shared, losses, rtol=0, atol=1e-9)
+
+
+def test_any_number_of_replicas_starts_the_same_in_float32(replicas):
+    _, losses = run(replicas(1), config(), 5)
+    for count in (2, 4):
+        _, shared = run(replicas(count), config(), 5)
+        np.testing.assert_allclose(shared[:, 0], losses[:, 0], rtol=0, atol=1e-5)
+
+
+def test_synchronised_batch_norm_makes_replicas_equal_and_only_that(replicas):
+    synchronised = dataclasses.replace(RESNET8, sync_batch_norm=True)
+    settings = config(synchronised, precision=Precision.FLOAT64)
+    first, losses = run(replicas(1), settings, 10)
+    state, shared = run(replicas(2), settings, 10)
+    np.testing.assert_allclose(shared, losses, rtol=0, atol=1e-9)
+    for one, other in zip(
+        first.model.variables, state.model.variables, strict=True
+    ):  # moving statistics among them
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-9)
+    own = config(RESNET8, precision=Precision.FLOAT64)
+    _, apart = run(replicas(2), own, 10)
+    assert np.abs(apart - losses).max() > 1e-6
+
+
+def test_moving_statistics_are_the_mean_over_replicas(replicas):
+    settings = config(RESNET8, precision=Precision.FLOAT64)
+    state, _ = run(replicas(2), settings, 3)
+    halves = dataclasses.replace(settings, elastic_shards=2)
+    alone, _ = run(replicas(1), halves, 3)  # has the mean over its two shards
+    for variable, mean in zip(
+        state.model.non_trainable_variables,
+        alone.model.non_trainable_variables,
+        strict=True,
+    ):
+        one, two = variable.value.values
+        np.testing.assert_array_equal(one, two)
+        np.testing.assert_allclose(one, mean, rtol=0, atol=1e-9)
+
+
+def test_the_gradient_is_clipped_after_it_is_summed(replicas):
+    settings = config(
+        optimizer=OptimizerName.SGD,
+        precision=Precision.FLOAT64,
+        learning_rate=0.1,
+        clip_norm=1e-3,
+    )
+    first, before = run(replicas(1), settings, 3)
+    assert (before[:, 2] > 1e-3).all()  # the norm is reported unclipped
+    shared, _ = run(replicas(4), settings, 3)
+    for one, other in zip(first.model.variables, shared.model.variables, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "precision", [Precision.MIXED_BFLOAT16, Precision.MIXED_FLOAT16]
+)
+def test_half_precision_learns(replicas, precision):
+    settings = config(precision=precision, augment=Augment.NONE, learning_rate=3e-3)
+    _, metrics = run(replicas(2), settings, 60)
+    assert np.isfinite(metrics[:, 0]).all()
+    assert metrics[-10:, 0].mean() < metrics[:5, 0].mean() - 0.3
+
+
+def test_loss_scaling_survives_an_infinity_on_one_replica_only(replicas):
+    settings = config(precision=Precision.MIXED_FLOAT16, augment=Augment.NONE)
+    state, trainer = assemble(replicas(2), settings)
+    exact = trainer._gradients
+
+    def infinite_at_step_1_on_replica_1(images, labels, stream):
+        sums, gradients, statistics = exact(images, labels, stream)
+        hit = tf.cast((stream.step == 1) & (stream.first > 0), gradients[0].dtype)
+        spoilt = gradients[0] + tf.math.divide_no_nan(hit, 1 - hit) + hit * np.inf
+        spoilt = tf.where(hit > 0, spoilt, gradients[0])
+        return sums, [spoilt, *gradients[1:]], statistics
+
+    trainer._gradients = infinite_at_step_1_on_replica_1
+    trainer.compile()
+    rows = Sampler(np.arange(COUNT), global_batch=32, seed=0)
+    scales, weights = [], []
+    for step in range(3):
+        trainer(step, rows.block(step, 1), np.full(1, 1e-3, np.float32))
+        scales.append(float(state.optimizer.dynamic_scale.numpy()))
+        weights.append([v.numpy() for v in state.model.trainable_variables])
+    assert scales[1] == scales[0] / 2  # noticed on both, halved once
+    for kept, before in zip(weights[1], weights[0], strict=True):
+        np.testing.assert_array_equal(kept, before)  # the step was skipped
+    assert all(np.isfinite(w).all() for w in weights[2])
+    assert any((a != b).any() for a, b in zip(weights[2], weights[1], strict=True))
+
+
+def test_averaged_weights_follow_their_definition(replicas):
+    settings = config(ema_decay=0.75)
+    state, trainer = assemble(replicas(2), settings)
+    rows = Sampler(np.arange(COUNT), global_batch=32, seed=0)
+    average = None
+    for step in range(4):
+        trainer(step, rows.block(step, 1), np.full(1, 1e-3, np.float32))
+        arrays = state.arrays()
+        now = arrays["model/classes/kernel"]
+        average = now if average is None else 0.75 * average + 0.25 * now
+        np.testing.assert_allclose(arrays["ema/classes/kernel"], average, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 2])
+def test_jit_compile_draws_the_same_and_learns_the_same(replicas, count):
+    # resnet8 has no max-pooling, whose gradient XLA cannot repeat bit for bit.
+    plain = run(replicas(count), config(RESNET8, deterministic=False), 5)[1]
+    settings = config(RESNET8, deterministic=False, jit_compile=True)
+    compiled = run(replicas(count), settings, 5)[1]
+    np.testing.assert_allclose(compiled[:, 0], plain[:, 0], rtol=0, atol=1e-4)
+
+
+def test_packed_rows_are_gathered_exactly():
+    images = GENERATOR.integers(0, 256, (9, 5, 3, 1), np.uint8)  # 15 bytes: padded
+
+    class OneDevice:
+        strategy = tf.distribute.get_strategy()
+        local_devices = ("/cpu:0",)
+
+    packed = DeviceDataset(images, np.zeros(9, np.int32), OneDevice())
+    rows = tf.constant([8, 0, 3, 3], tf.int32)
+    out = gather_images(packed.packed_pixels, rows, (5, 3, 1))
+    np.testing.assert_array_equal(out, images[[8, 0, 3, 3]])
+
+
+@pytest.mark.parametrize(
+    ("model", "precision", "optimizer"),
+    [
+        (CNN, Precision.FLOAT32, OptimizerName.ADAMW),
+        (CNN, Precision.MIXED_FLOAT16, OptimizerName.SGD),
+        (RESNET8, Precision.FLOAT32, OptimizerName.SGD),
+        (RESNET8, Precision.MIXED_BFLOAT16, OptimizerName.ADAMW),
+    ],
+)
+def test_every_operator_of_the_step_has_a_gpu_kernel(
+    replicas, model, precision, optimizer
+):
+    settings = config(model, precision=precision, optimizer=optimizer)
+    _, trainer = assemble(replicas(2), settings)
+    assert not without_gpu_kernel(trainer.graph)

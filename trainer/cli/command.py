@@ -1,0 +1,152 @@
+"""What every command of the toolkit does with its words: parse, help, exit codes.
+
+Synopsis::
+
+    values = flags.FlagValues()
+    flags.DEFINE_integer("epochs", 3, "How long.", flag_values=values,
+                         module_name="Schedule")  # the heading in --help
+    if __name__ == "__main__":
+        commandline.run("trainer.main", "Trains a model.", values, main)
+
+absl's own ``--help`` exits 1 and shows the main module's flags only, and its bad flags
+exit 1; here ``--help`` exits 0 and wrong usage exits 2 with at most two lines.
+"""
+
+import errno
+import sys
+import textwrap
+import traceback
+import unicodedata
+from collections.abc import Callable
+from typing import NoReturn
+
+from absl import flags
+
+from trainer import errors, storage, streams, system
+from trainer.contract import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_WRONG_USAGE,
+)
+from trainer.monitoring.printable import printable
+from trainer.monitoring.progress import CONSOLE
+
+
+def help_text(
+    name: str, summary: str, values: flags.FlagValues, words: str = ""
+) -> str:
+    """The flags of `values` under their headings, each with its default."""
+    called = " ".join(filter(None, [name, words, "[--flag=value ...]"]))
+    lines = [summary, "", f"usage: python -m {called}"]
+    for heading, declared in values.flags_by_module_dict().items():
+        lines += ["", f"{heading}:"]
+        for flag in declared:
+            lines += _describe(flag)
+    lines += ["", "Everywhere:", "  --flagfile=FILE: reads flags from FILE, one a line"]
+    return "\n".join(lines)
+
+
+def _describe(flag: flags.Flag) -> list[str]:
+    text, value = flag.help, ""
+    if text.startswith("<") and ">: " in text:  # absl puts the choices of enums first
+        choices, text = text.split(">: ", 1)
+        value = f"={choices[1:]}"
+    name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}{value}"
+    default = "off" if flag.default is None else flag.default_as_str.strip("'")
+    wrapped = textwrap.wrap(f"{text} (default: {default})", 74)
+    return [f"  {name}", *(f"      {line}" for line in wrapped)]
+
+
+def parse(values: flags.FlagValues, argv: list[str], words: str = "") -> list[str]:
+    """Parses `argv` (program name first) into `values`.
+
+    Returns:
+        The words that are no flags, which may stand between flags, if `words`.
+
+    Raises:
+        UsageError: an unknown flag (with the nearest one), a bad value, a stray word,
+            or bytes that are no UTF-8 or control characters, which no file of flags
+            could hold.
+    """
+    for word in argv:
+        if any("\ud800" <= char <= "\udfff" for char in word):
+            raise errors.UsageError(f"{ascii(word)} is not UTF-8; rename what it names")
+        if not word.isprintable() and any(
+            unicodedata.category(c) == "Cc" for c in word
+        ):
+            raise errors.UsageError(
+                f"{word!r} holds a line break or another control character; rename "
+                "what it names"
+            )
+    values.set_gnu_getopt(bool(words))
+    try:
+        rest = values(argv)
+    except (flags.Error, ValueError) as error:  # ValueError: --nodebug=3
+        raise errors.UsageError(" ".join(str(error).split())) from error
+    if len(rest) > 1 and not words:
+        raise errors.UsageError(
+            f"unexpected word {rest[1]!r}; flags are written --name=value, see --help"
+        )
+    return rest[1:]
+
+
+def run(
+    name: str,
+    summary: str,
+    values: flags.FlagValues,
+    main: Callable[..., int | None],
+    words: str = "",
+) -> NoReturn:
+    """Parses sys.argv, calls `main`, exits with its code or the error's.
+
+    Whether its words could be read changes no code: what is done is done.
+
+    A command with `words`, which --help shows, gives its `main` those that are no
+    flags; without it a word is an error.
+    """
+    argv = sys.argv
+    with streams.lasting() as out, CONSOLE.watched(f"{name} is working"):
+        asked = any(word in ("--help", "-help", "-h") for word in argv[1:])
+        try:
+            if asked:
+                print(help_text(name, summary, values, words))
+                code = 0
+            else:
+                found = parse(values, argv, words)
+                code = (main(found) if words else main()) or 0
+        except (KeyboardInterrupt, errors.Interrupted, Exception) as error:  # noqa: BLE001
+            code, message = _verdict(error)
+            _explain(name, message, values)
+        out.flush()
+        if out.lost and not out.left:
+            print(f"{name}: stdout took no more: {out.lost}", file=sys.stderr)
+            code = code or (EXIT_FAILED if asked else 0)
+    sys.exit(code)
+
+
+def _verdict(error: BaseException) -> tuple[int, str]:
+    """Exit code and what to say: a line of ours, not a page of Python's."""
+    error = errors.unwrapped(error)
+    if isinstance(error, KeyboardInterrupt):
+        return EXIT_INTERRUPTED, "stopped by SIGINT"
+    if isinstance(error, errors.Interrupted):
+        return error.code, str(error)
+    if not isinstance(error, errors.TrainingFailed) and system.lacking(error):
+        return EXIT_FAILED, system.explanation(error)
+    if isinstance(error, errors.UsageError | errors.TrainingFailed):
+        return EXIT_WRONG_USAGE if isinstance(
+            error, errors.UsageError
+        ) else EXIT_FAILED, str(error)
+    known = isinstance(error, OSError) and error.errno in storage.TABLE
+    if known and error.errno != errno.ENOENT:  # whatever was not there, it never was
+        return _verdict(storage.as_failure("failed", error))
+    named = f"{type(error).__name__}: {errors.first_line(error)}"
+    return EXIT_FAILED, f"{named} (--debug shows where)"
+
+
+def _explain(name: str, message: str, values: flags.FlagValues) -> None:
+    asked = any(word in ("--debug", "--debug=true") for word in sys.argv)
+    if asked or (values.is_parsed() and "debug" in values and values["debug"].value):
+        traceback.print_exc()
+    CONSOLE.close()
+    print(f"{name}: {printable(message)}", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Config and RunConfig: every option with its help, bounds and flag."""

@@ -1,0 +1,1 @@
+"""Data: splits in memory, augmentation, order of examples, copies on devices."""

@@ -1,0 +1,41 @@
+"""A split: images, labels and ids in memory, and the hash that names them."""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Every example of a split, in the order of the prepared files.
+
+    Attributes:
+        images: uint8 [N, H, W, C].
+        labels: int32 [N].
+        ids: the data set's own "id", or else TFDS's (file and position).
+        names: of the classes, by label.
+        sha256: over ids, pixels and labels in order.
+        split: which one it is of the data set.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    ids: tuple[str, ...]
+    names: tuple[str, ...]
+    sha256: str
+    split: str = ""
+
+    def digest(self) -> str:
+        """`sha256` anew: another one where the labels were given other numbers."""
+        return split_sha256(self.ids, self.images, self.labels)
+
+
+def split_sha256(ids: Sequence[str], images: np.ndarray, labels: np.ndarray) -> str:
+    """SHA-256 over ids, shape, pixels and labels, in order."""
+    digest = hashlib.sha256("\0".join(ids).encode())
+    digest.update(f"{images.shape}".encode())
+    digest.update(images)
+    digest.update(labels.astype("<i4"))
+    return digest.hexdigest()

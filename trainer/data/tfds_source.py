@@ -1,0 +1,202 @@
+"""Data sets: our own TFDS builders, and splits in memory.
+
+Importing this package registers our own builders (``digits``) with TFDS::
+
+    import trainer.data.tfds_source
+    tfds.builder("digits").download_and_prepare()
+"""
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from trainer import storage, system
+from trainer.config import parsing
+from trainer.data.split import Split, split_sha256
+from trainer.errors import UsageError, first_line
+from trainer.monitoring.progress import CONSOLE, OnBatch
+from trainer.storage import as_failure
+
+BATCH = 500  # examples fetched from TFDS at a time
+HIDDEN = -1  # TFDS's label of an example whose class is not told
+
+
+def locate(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
+    """The builder of `name`, prepared or not; no network is touched.
+
+    Raises:
+        UsageError: there is no such data set, its files are damaged, or `data_dir` is
+            empty.
+    """
+    if data_dir is not None and "://" not in data_dir:  # TFDS reads buckets, too
+        data_dir = str(parsing.parse_path("data_dir", data_dir))
+    try:
+        return tfds.builder(name, data_dir=data_dir, try_gcs=False)
+    except tfds.core.DatasetNotFoundError as error:
+        raise UsageError(
+            f"--dataset={name} is neither known to TFDS nor prepared in "
+            f"{data_dir or 'its default folder'};\nsee the TFDS catalogue for names, "
+            "or use --dataset=digits, which needs no download"
+        ) from error
+    except Exception as error:  # noqa: BLE001  JSON, protobuf, import, file errors
+        cause = storage.behind(error)
+        if cause is not None and storage.away(cause):
+            raise as_failure(f"--data_dir={data_dir} cannot be read", cause) from error
+        why = f" ({storage.reason(cause)})" if cause else ""
+        raise UsageError(
+            f"--dataset={name} in --data_dir={data_dir} cannot be opened: "
+            f"{first_line(error)}{why}"
+        ) from error
+
+
+def load_split(builder: tfds.core.DatasetBuilder, which: str) -> Split:
+    """Decodes split `which` ("train" or "test") of a prepared data set.
+
+    A data set without "test" is tested on its "validation" split.
+
+    Raises:
+        Stopped: with 175, the storage does not give it now.
+        UsageError: not a data set for image classification, images of several sizes, a
+            damaged file, or more bytes than there is memory for.
+    """
+    image, label = _features(builder)
+    split = _split_name(builder, which)
+    count = builder.info.splits[split].num_examples
+    what = f"reading {builder.name}, {split}"
+    try:
+        with CONSOLE.count(count, what, "examples") as tick:
+            return _decode(builder, split, (image, label), tick)
+    except (tf.errors.OpError, OSError, ValueError) as error:
+        if isinstance(error, UsageError):
+            raise
+        what = f"split {split} of {builder.info.full_name} in {builder.data_dir} cannot"
+        if isinstance(error, tf.errors.OpError | OSError):
+            said = storage.told(first_line(error))
+            if storage.away(said):
+                raise as_failure(f"{what} be read", said) from error
+        raise UsageError(
+            f"{what} be read: {first_line(error)};\nprepare it again in an empty "
+            "--data_dir"
+        ) from error
+
+
+def _features(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
+    """Names of the one image and the one class label."""
+    features = builder.info.features
+    if not isinstance(features, tfds.features.FeaturesDict):
+        raise UsageError(f"--dataset={builder.name} has no named features")
+    images = [k for k, f in features.items() if isinstance(f, tfds.features.Image)]
+    labels = [k for k, f in features.items() if isinstance(f, tfds.features.ClassLabel)]
+    if builder.info.supervised_keys:
+        wanted = builder.info.supervised_keys[:2]
+        images = [k for k in images if k in wanted] or images
+        labels = [k for k in labels if k in wanted] or labels
+    if len(images) != 1 or len(labels) != 1:
+        raise UsageError(
+            f"--dataset={builder.name} is not for image classification: it needs one "
+            f"image and one class label, got images {images} and labels {labels}"
+        )
+    if (dtype := features[images[0]].np_dtype) != np.uint8:
+        raise UsageError(
+            f"--dataset={builder.name} has {dtype} pixels; uint8 is needed"
+        )
+    return images[0], labels[0]
+
+
+def _split_name(builder: tfds.core.DatasetBuilder, which: str) -> str:
+    splits = builder.info.splits
+    for name in (which, "validation") if which == "test" else (which,):
+        if name in splits and splits[name].num_examples:
+            return name
+    raise UsageError(
+        f"--dataset={builder.name} has no {which} split, only {sorted(splits)}"
+    )
+
+
+def _decode(
+    builder: tfds.core.DatasetBuilder, split: str, keys: tuple[str, str], tick: OnBatch
+) -> Split:
+    image, label = keys
+    count = builder.info.splits[split].num_examples
+    features = builder.info.features
+    own_id = "id" in features and isinstance(features["id"], tfds.features.Text)
+    config = tfds.ReadConfig(add_tfds_id=True, try_autocache=False)
+    config.options.deterministic = True
+    source = builder.as_dataset(split=split, read_config=config, shuffle_files=False)
+    source = source.map(
+        lambda e: (e[image], e[label], e["id" if own_id else "tfds_id"]),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    if None in features[image].shape:
+        source = _of_one_size(source, builder)
+    images = labels = None
+    ids: list[str] = []
+    for pixels, classes, names in source.batch(BATCH).prefetch(2).as_numpy_iterator():
+        if images is None:
+            images = _room((count, *pixels.shape[1:]), builder)
+            labels = np.empty(count, np.int32)
+        here = slice(len(ids), len(ids) + len(names))
+        if here.stop > count:
+            break
+        images[here], labels[here] = pixels, classes
+        ids += [n.decode() for n in names]
+        tick(len(names))
+    if len(ids) != count:
+        raise ValueError(f"{len(ids)} or more examples where {count} are declared")
+    names = tuple(features[label].names)
+    if labels.min() == HIDDEN:
+        raise UsageError(_hidden(builder, split, labels, label))
+    if labels.min() < 0 or labels.max() >= len(names):
+        raise ValueError(
+            f"labels {labels.min()}..{labels.max()} of {len(names)} classes"
+        )
+    sha256 = split_sha256(ids, images, labels)
+    return Split(images, labels, tuple(ids), names, sha256, split)
+
+
+def _hidden(builder, split: str, labels: np.ndarray, label: str) -> str:
+    """What to say of a split that, as those of competitions, keeps its labels back."""
+    shown = [
+        name
+        for name, info in builder.info.splits.items()
+        if name != split and info.num_examples and _shown(builder, name, label)
+    ]
+    return (
+        f"split {split} of {builder.info.full_name} hides {(labels == HIDDEN).sum():,} "
+        f"of its {len(labels):,} labels ({HIDDEN}), so nothing can be scored on it; "
+        f"with labels: {', '.join(shown) or 'none'};\nname a data set that has one of "
+        f"those as its split {split}"
+    )
+
+
+def _shown(builder, split: str, label: str) -> bool:
+    """Whether every example of `split` tells its label."""
+    only = tfds.decode.PartialDecoding({label: True})
+    source = builder.as_dataset(split=split, decoders=only, shuffle_files=False)
+    found = (batch[label] for batch in source.batch(BATCH).as_numpy_iterator())
+    return all(labels.min() >= 0 for labels in found)
+
+
+def _of_one_size(source: tf.data.Dataset, builder) -> tf.data.Dataset:
+    """Checks that every image has the size of the first one."""
+    first = next(iter(source.take(1)))[0].shape
+    for number, (pixels, *_) in enumerate(source):
+        if pixels.shape != first:
+            raise UsageError(
+                f"--dataset={builder.name} has images of several sizes: number 0 is "
+                f"{tuple(first)}, number {number} is {tuple(pixels.shape)};\nprepare a "
+                "data set whose images have one size"
+            )
+    return source
+
+
+def _room(shape: tuple[int, ...], builder: tfds.core.DatasetBuilder) -> np.ndarray:
+    """An empty uint8 array, if there is memory for it and a copy on the device."""
+    need, free = 2 * int(np.prod(shape)), system.free_bytes()
+    if need > free:
+        raise UsageError(
+            f"--dataset={builder.name} needs {need:,} bytes in memory, twice its "
+            f"{shape} pixels; {free:,} are free: use a smaller data set"
+        )
+    return np.empty(shape, np.uint8)

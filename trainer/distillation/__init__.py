@@ -1,0 +1,1 @@
+"""Distillation: a finished run teaches another one through its soft labels."""

@@ -1,0 +1,96 @@
+"""TaughtImages: what a student learns from, labels and a teacher's answers, on devices.
+
+Beyer et al. 2021 ("a good teacher is patient and consistent"): the teacher has to see
+the very view that the student sees.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from trainer import system
+from trainer.config.schema import Config
+from trainer.data.augmentation import AugmentationIndex
+from trainer.data.dataset import Dataset
+from trainer.data.device_dataset import DeviceDataset, on_each_device
+from trainer.distributed.strategy import Cluster
+from trainer.errors import UsageError
+from trainer.rng import RandomStream
+
+
+class DistillationTargets(DeviceDataset):
+    """Images with a teacher's logits for every view, float16 [views * N, K].
+
+    They are zeros, which say nothing, until `teach` is called.
+    """
+
+    def __init__(self, config: Config, data: Dataset, cluster: Cluster) -> None:
+        super().__init__(data.train.images, data.train.labels, cluster)
+        self.views, self._data, self._cluster = (
+            AugmentationIndex.of(config.data),
+            data,
+            cluster,
+        )
+        self._place(np.zeros((self.views.count * self._count, self._classes), "f2"))
+
+    @property
+    def _count(self) -> int:
+        return len(self._data.train.labels)
+
+    @property
+    def _classes(self) -> int:
+        return len(self._data.train.names)
+
+    @property
+    def shape_of_answers(self) -> tuple[int, int, int]:
+        """Views, rows learnt from, classes."""
+        return self.views.count, len(self._data.learnt), self._classes
+
+    def teach(self, answers: np.ndarray) -> None:
+        """Takes float16 [views, rows learnt from, K]."""
+        whole = np.zeros((self.views.count, self._count, self._classes), np.float16)
+        whole[:, self._data.learnt] = answers
+        self._place(whole.reshape(-1, self._classes))
+
+    def _place(self, logits: np.ndarray) -> None:
+        self._logits = on_each_device(logits, self._cluster)
+
+    @property
+    def targets(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Labels, int64 [N], and the teacher's logits, float16 [views * N, K]."""
+        return self.labels, self._logits
+
+    def gather_targets(
+        self,
+        targets: tuple[tf.Tensor, tf.Tensor],
+        rows: tf.Tensor,
+        stream: RandomStream,
+    ) -> tuple[tf.Tensor, ...]:
+        """Labels [n] and logits [n, K] of the views that augmentation gives there."""
+        labels, logits = targets
+        view = tf.cast(self.views.drawn(stream, rows.shape[0]), tf.int64)
+        at = view * self._count + tf.cast(rows, tf.int64)
+        return tf.gather(labels, rows), tf.gather(logits, at)
+
+
+def build_device_dataset(
+    config: Config, data: Dataset, cluster: Cluster
+) -> DeviceDataset:
+    """What the steps of `config` learn from.
+
+    Raises:
+        UsageError: the answers would not fit into memory.
+    """
+    if config.teacher is None:
+        return DeviceDataset(data.train.images, data.train.labels, cluster)
+    count, classes = len(data.train.labels), len(data.train.names)
+    need = 2 * AugmentationIndex.of(config.data).count * count * classes
+    need *= 2 + len(cluster.local_devices)
+    free = system.free_bytes()
+    if need > free:
+        raise UsageError(
+            f"the teacher's answers for {AugmentationIndex.of(config.data).count} "
+            f"views of {count} images need {need:,} bytes of memory, {free:,} are "
+            "free;\n"
+            f"lower --crop_pixels={config.data.crop_pixels}"
+        )
+    return DistillationTargets(config, data, cluster)

@@ -1,0 +1,1 @@
+"""Replicas and workers: strategy, exchange, agreement, heartbeat, shutdown."""

@@ -1,0 +1,286 @@
+"""Heartbeat: signs of progress for whoever supervises, and a watch over this process.
+
+A replica waiting for a peer in a collective waits for ever, and TensorFlow never
+notices a peer that is alive but stuck. So each worker leaves a sign at every phase, and
+a thread ends the process with exit code 175 when the signs stop.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import math
+import os
+import pathlib
+import sys
+import threading
+import time
+import typing
+from collections.abc import Callable
+from typing import Any
+
+from trainer import contract, files
+from trainer.config.serialization import differences
+from trainer.contract import EXIT_PEER_LOST
+from trainer.contract import HEARTBEAT_VARIABLE as VARIABLE
+from trainer.errors import Interrupted, UsageError
+from trainer.storage import as_refusal
+
+COMPILE_SECS = 600.0
+CHIEF = 0
+# What a chief does while its peers wait for it.
+WAITED_FOR = ("restore", "compile", "teach", "evaluate", "save")
+UNHURRIED = ("compile", "restore")  # the chief may wait for the last owner's lease
+UNWATCHED = ("start", "refused", "done")
+PEERS_A_LOOK = 16  # so that many workers do not load the storage
+MEET_POLL_SECS = 0.2
+SAY_SECS = 5.0
+REFUSE_SECS = 10.0  # until all peers have seen why
+MEET_HANGS = 4  # times hang_secs until the last peer has to be there
+
+
+class Heartbeat:
+    """The signs of one worker, and what it sees of the others'.
+
+    A sign counts when it changes, by this process's monotonic clock: what a peer's
+    clock says is never compared with ours.
+
+    Args:
+        folder: where the workers of a job leave their signs for each other, or None.
+        worker, workers: this one's index, and how many there are.
+        hang_secs: without progress until the process is ended.
+    """
+
+    def __init__(
+        self, folder: pathlib.Path | None, worker: int, workers: int, hang_secs: float
+    ) -> None:
+        self._folder = folder if workers > 1 else None
+        self._worker, self._workers, self._hang_secs = worker, workers, hang_secs
+        self._step, self._phase, self._at = 0, "start", time.monotonic()
+        self._count = itertools.count()
+        self._facts: dict[str, Any] | None = None
+        self._made = False  # the folder: never again, a run may have been moved away
+        self._seen: dict[int, _Seen] = {}
+        self._lock = threading.Lock()  # of _seen
+        if workers > 1:
+            threading.Thread(target=self._watch, daemon=True).start()
+
+    @classmethod
+    def alone(cls) -> "Heartbeat":
+        """Of a process without peers."""
+        return cls(None, 0, 1, hang_secs=math.inf)
+
+    def beat(self, phase: str, step: int | None = None) -> None:
+        """Leaves a sign: start, connect, refused, restore, teach, compile, train,
+        evaluate, save or done.
+        """
+        self._step = self._step if step is None else step
+        self._phase, self._at = phase, time.monotonic()
+        given = self._step, phase, next(self._count)
+        if asked := os.environ.get(VARIABLE):
+            _replace(pathlib.Path(asked), contract.sign(*given))
+        if self._folder is not None:
+            if not self._made:
+                self._make()
+            facts = {} if self._facts is None else {"facts": self._facts}
+            _replace(self._path(self._worker), contract.sign(*given, **facts))
+
+    def _make(self) -> None:
+        folder = typing.cast(pathlib.Path, self._folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise as_refusal(f"{folder} cannot be made", error, restart=True) from error
+        self._made = True
+        files.sweep(folder, mine=[f"{self._worker}.json"])
+
+    def meet(self, facts: dict[str, Any], say: Callable[[str], None]) -> None:
+        """Waits until every peer is about to make the cluster, with the same `facts`.
+
+        TensorFlow's constructor waits for a peer without end, and nothing in this
+        process runs meanwhile. A sign left by an earlier attempt does not count: it
+        has to change while this worker looks.
+
+        Args:
+            facts: what must be equal on all workers; JSON.
+            say: told of every few seconds of waiting.
+
+        Raises:
+            UsageError: a worker was started with other facts; all workers raise it.
+            Stopped: a peer did not come within four times `hang_secs`.
+        """
+        if self._folder is None:
+            return
+        self._facts = json.loads(json.dumps(facts))
+        for peer in self._peers():
+            self._look(peer)
+        start = words = time.monotonic()
+        while coming := [n for n in self._peers() if self._facts_of(n) is None]:
+            self.beat("start")
+            now, names = time.monotonic(), ", ".join(f"worker {n}" for n in coming)
+            if now > start + MEET_HANGS * self._hang_secs:
+                self._compare()
+                raise Interrupted(
+                    f"worker {self._worker} waited in vain for: {names} (never came);\n"
+                    "restart the whole group",
+                    EXIT_PEER_LOST,
+                )
+            if now > words + SAY_SECS:
+                words = now
+                say(f"worker {self._worker} waits for {names}")
+            time.sleep(MEET_POLL_SECS)
+        self.beat("connect")
+        self._compare()
+        self._facts = None
+
+    def leave(self) -> None:
+        """Removes this worker's sign, and what was made for it and is empty."""
+        if self._folder is not None:
+            with contextlib.suppress(OSError):
+                self._path(self._worker).unlink()
+            with contextlib.suppress(OSError):
+                self._folder.rmdir()
+                self._folder.parent.rmdir()
+
+    def _compare(self) -> None:
+        """Raises UsageError if the facts of those that came differ.
+
+        Not before the others have seen ours, so that all of them hear of it.
+        """
+        given = {n: self._facts_of(n) for n in self._peers()} | {
+            self._worker: self._facts
+        }
+        if (said := disagreement(given)) is None:
+            return
+        self.beat("refused")
+        end = time.monotonic() + REFUSE_SECS
+        while time.monotonic() < end and not all(map(self._has_refused, self._peers())):
+            time.sleep(MEET_POLL_SECS)
+        raise UsageError(said)
+
+    def _has_refused(self, peer: int) -> bool:
+        seen = self._look(peer)
+        return not self._path(peer).exists() or (
+            seen is not None and seen.sign["phase"] == "refused"
+        )
+
+    def _facts_of(self, peer: int) -> dict[str, Any] | None:
+        """What the peer was started with; None until it comes."""
+        seen = self._look(peer)
+        facts = seen.sign.get("facts") if seen is not None and seen.fresh else None
+        return facts if isinstance(facts, dict) else None
+
+    def _peers(self) -> list[int]:
+        return [n for n in range(self._workers) if n != self._worker]
+
+    def missing(self) -> str:
+        """Names the peers that are silent, or else those that are furthest behind."""
+        seen = {n: self._look(n) for n in self._peers()}
+        late = time.monotonic() - self._hang_secs / 2
+        silent = [n for n, s in seen.items() if not s or not s.fresh or s.at < late]
+        least = min((s.sign["step"] for s in seen.values() if s), default=0)
+        behind = [n for n, s in seen.items() if s and s.sign["step"] == least]
+        said = [f"worker {n} ({_last(seen[n])})" for n in silent or behind]
+        return ", ".join(said) or "no peer"
+
+    def _path(self, worker: int) -> pathlib.Path:
+        return typing.cast(pathlib.Path, self._folder) / f"{worker}.json"
+
+    def _look(self, worker: int) -> "_Seen | None":
+        """The worker's last sign; None before its first."""
+        content = b""
+        with contextlib.suppress(OSError):
+            content = files.read_bytes(self._path(worker), files.JSON_BYTES)
+        found = contract.read_sign(content)
+        with self._lock:
+            seen = self._seen.get(worker)
+            if found is not None and (seen is None or content != seen.content):
+                seen = _Seen(content, found, time.monotonic(), fresh=seen is not None)
+                self._seen[worker] = seen
+            return seen
+
+    def _chief_is_busy(self) -> bool:
+        """Whether this worker has reason to wait: the chief may take minutes."""
+        seen = self._seen.get(CHIEF) if self._worker != CHIEF else None
+        if seen is None or not seen.fresh or seen.sign["phase"] not in WAITED_FOR:
+            return False
+        return time.monotonic() - seen.at < self._hang_secs
+
+    def _watch(self) -> None:
+        turns = itertools.cycle(self._peers())
+        while True:
+            time.sleep(0.5)
+            few = itertools.islice(turns, min(PEERS_A_LOOK, self._workers - 1))
+            for peer in {CHIEF, *few} - {self._worker}:
+                self._look(peer)
+            limit = COMPILE_SECS if self._phase in UNHURRIED else self._hang_secs
+            quiet = time.monotonic() - self._at
+            if quiet > limit / 2 and self._chief_is_busy():
+                self.beat(self._phase)
+            elif self._phase not in UNWATCHED and quiet > limit:
+                self._give_up(quiet)
+
+    def _give_up(self, quiet: float) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            print(
+                f"trainer.main: worker {self._worker} made no progress in phase "
+                f"{self._phase}, step {self._step}, for {quiet:.0f} s; waiting "
+                f"for: {self.missing()};\nrestart the whole group",
+                file=sys.stderr,
+                flush=True,
+            )
+        os._exit(EXIT_PEER_LOST)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Seen:
+    """A peer's sign.
+
+    Attributes:
+        content, sign: the file's bytes and fields.
+        at: when this process saw it first, by its monotonic clock.
+        fresh: whether it followed another one while this process looked.
+    """
+
+    content: bytes
+    sign: dict[str, Any]
+    at: float
+    fresh: bool
+
+
+def _last(seen: _Seen | None) -> str:
+    if seen is None or not seen.fresh:
+        return "never came"
+    ago, phase, step = time.monotonic() - seen.at, seen.sign["phase"], seen.sign["step"]
+    return f"last seen {ago:.0f} s ago in phase {phase}, step {step}"
+
+
+def disagreement(given: dict[int, dict[str, Any] | None]) -> str | None:
+    """Names workers and fields that differ from the first one's; None if none does.
+
+    Args:
+        given: by worker, what it was started with; None of one that did not come.
+    """
+    came = {n: facts for n, facts in sorted(given.items()) if facts is not None}
+    first = next(iter(came))
+    said = [
+        f"worker {n} was started unlike worker {first} (its != that one's: "
+        f"{'; '.join(found)[:300]})"
+        for n, facts in came.items()
+        if (found := differences(facts, came[first]))
+    ]
+    if not said:
+        return None
+    more = f", and {len(said) - 1} more" if len(said) > 1 else ""
+    return f"{said[0]}{more};\ngive all workers the same flags, code and packages"
+
+
+def _replace(path: pathlib.Path, sign: bytes) -> None:
+    """A sign that cannot be left must not end the training."""
+    beside = files.beside(path)
+    try:
+        files.write_new(beside, sign)
+        beside.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            beside.unlink()

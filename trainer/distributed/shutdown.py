@@ -1,0 +1,82 @@
+"""Asks for a stop instead of dying: SIGTERM, SIGINT, SIGUSR1 and SIGHUP."""
+
+import os
+import signal
+import threading
+
+from trainer import contract
+from trainer.errors import Interrupted
+
+
+class StopRequest:
+    """Remembers the first signal; a second one ends the process at once.
+
+    While nothing could be lost, the first signal raises Stopped where the program is.
+    A thread hears signals too: Python calls a handler only when the main thread is back
+    from TensorFlow, and a call of many steps may take longer than the grace.
+
+    Attributes:
+        number: of the signal received, or 0.
+    """
+
+    def __init__(self, grace_secs: float) -> None:
+        self.number = 0
+        self._safe: str | None = "before the first step; nothing to save"
+        self._grace_secs = grace_secs
+        self._heard: int | None = None  # a pipe that signals are written to
+
+    def install(self) -> None:
+        """Takes the signals over.
+
+        TensorFlow takes SIGTERM when a cluster is made: call it again after that.
+        """
+        for number in contract.stop_signals():
+            signal.signal(number, self._receive)
+        if self._heard is None:
+            self._heard, told = os.pipe()
+            os.set_blocking(told, False)
+            signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+            threading.Thread(target=self._listen, daemon=True).start()
+
+    def defer(self) -> None:
+        """From now on a signal waits until the program looks at `number`."""
+        self.allow(self._safe or "")
+        self._safe = None
+
+    def allow(self, state: str) -> None:
+        """From now on a signal may raise anywhere; `state` says how safe the work is.
+
+        Raises:
+            Stopped: a signal came before.
+        """
+        self._safe = state
+        if self.number:
+            raise stopped(self.number, state)
+
+    def _receive(self, number: int, _frame: object) -> None:
+        if self.number:
+            return
+        self.number = number
+        if self._safe is not None:
+            raise stopped(number, self._safe)
+
+    def _listen(self) -> None:
+        """Ends the process at the second signal, or when the grace is over."""
+        first = None
+        while heard := os.read(self._heard, 1):
+            number = heard[0]
+            if number not in contract.STOPS:
+                continue
+            if first is not None:
+                os._exit(contract.STOPS[signal.Signals(first)])
+            first = number
+            code = contract.STOPS[signal.Signals(number)]
+            timer = threading.Timer(self._grace_secs, os._exit, [code])
+            timer.daemon = True
+            timer.start()
+
+
+def stopped(number: int, state: str) -> Interrupted:
+    """The exception that ends the process with the signal's exit code."""
+    name = signal.Signals(number)
+    return Interrupted(f"stopped by {name.name} {state}", contract.STOPS[name])

@@ -1,0 +1,173 @@
+"""Cluster: the strategy, how many replicas there are, and who writes."""
+
+import dataclasses
+import os
+import re
+import typing
+
+import tensorflow as tf
+
+from trainer import contract, system
+from trainer.config.enums import Strategy
+from trainer.config.schema import Config, RunConfig
+from trainer.distributed.tf_config import read_task
+from trainer.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """Replicas that share one global batch.
+
+    Attributes:
+        strategy: in whose scope the state is made.
+        replicas: over all workers.
+        local_devices: of this process, one a replica.
+        worker, workers: this process's index, and how many processes there are.
+    """
+
+    strategy: tf.distribute.Strategy
+    replicas: int
+    local_devices: tuple[str, ...]
+    worker: int
+    workers: int
+
+    @property
+    def chief(self) -> bool:
+        """Whether this process writes files and reports."""
+        return self.worker == 0
+
+
+def set_threads(threads: int | None) -> int:
+    """Pins TensorFlow's thread pools; to be called before any device is made."""
+    count = threads or system.threads()
+    tf.config.threading.set_intra_op_parallelism_threads(count)
+    # float32 means float32: TensorFloat-32 keeps 10 of its 23 bits on some GPUs.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    # With one, workers of a job were seen to wait for each other in the first step.
+    tf.config.threading.set_inter_op_parallelism_threads(max(2, count))
+    return count
+
+
+def gpus_asked(value: str | None) -> int:
+    """How many GPUs CUDA_VISIBLE_DEVICES names; CUDA ends at what names none.
+
+    >>> [gpus_asked(value) for value in (None, "", "-1", "NoDevFiles", "0,-1,2")]
+    [0, 0, 0, 0, 1]
+    """
+    count = 0
+    for name in (value or "").split(","):
+        if not re.fullmatch(r"\d+|(GPU|MIG)-\S+", name.strip()):
+            break
+        count += 1
+    return count
+
+
+def check_gpus(value: str | None, seen: int) -> None:
+    """Raises UsageError unless the GPUs that CUDA_VISIBLE_DEVICES names are `seen`."""
+    if (asked := gpus_asked(value)) > seen:
+        raise UsageError(
+            f"CUDA_VISIBLE_DEVICES={value} asks for {asked} GPU(s), TensorFlow sees "
+            f"{seen}; name those that are there (nvidia-smi -L), or set it to nothing "
+            "for the CPU"
+        )
+
+
+def connect(config: RunConfig) -> Cluster:
+    """Makes the devices and the strategy.
+
+    Raises:
+        UsageError: the strategy does not fit the devices, or GPUs are not there.
+    """
+    if config.logical_devices is None:
+        seen = len(tf.config.list_physical_devices("GPU"))
+        check_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"), seen)
+    if config.strategy is Strategy.MULTI_WORKER:
+        return _multi_worker(config)  # before any device is made
+    gpus = tf.config.list_physical_devices("GPU")
+    if config.logical_devices is not None:
+        _split_cpu(config.logical_devices)
+        gpus = []
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    kind = "GPU" if gpus else "CPU"
+    devices = [d.name for d in tf.config.list_logical_devices(kind)]
+    match config.strategy:
+        case Strategy.ONE_DEVICE:
+            return _cluster(tf.distribute.OneDeviceStrategy(devices[0]))
+        case Strategy.MIRRORED:
+            if not gpus and config.logical_devices is None:
+                devices = devices[:1]
+            return _cluster(tf.distribute.MirroredStrategy(devices))
+        case _:
+            typing.assert_never(config.strategy)
+
+
+def _split_cpu(count: int) -> None:
+    parts = [tf.config.LogicalDeviceConfiguration() for _ in range(count)]
+    tf.config.set_visible_devices([], "GPU")
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], parts
+    )
+
+
+def _cluster(strategy: tf.distribute.Strategy) -> Cluster:
+    return Cluster(
+        strategy=strategy,
+        replicas=strategy.num_replicas_in_sync,
+        local_devices=tuple(strategy.extended.worker_devices),
+        worker=0,
+        workers=1,
+    )
+
+
+def worker_index(config: RunConfig) -> tuple[int, int]:
+    """This process's index and how many processes there are, as TF_CONFIG says.
+
+    Raises:
+        UsageError: TF_CONFIG does not describe a worker.
+    """
+    if config.strategy is not Strategy.MULTI_WORKER:
+        return 0, 1
+    described = read_task()
+    return described.index, len(described.workers)
+
+
+def _multi_worker(config: RunConfig) -> Cluster:
+    described = read_task()
+    # TensorFlow reads the variable itself: what we do not know of it is left out.
+    os.environ[contract.TF_CONFIG] = described.to_json()
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    return Cluster(
+        strategy=strategy,
+        replicas=strategy.num_replicas_in_sync,
+        local_devices=tuple(strategy.extended.worker_devices),
+        worker=described.index,
+        workers=len(described.workers),
+    )
+
+
+def check_shares(config: Config, replicas: int) -> None:
+    """Raises UsageError unless the replicas share batches and shards evenly."""
+    check_batch(config.global_batch, replicas)
+    check_shards(config.elastic_shards, replicas)
+
+
+def check_batch(global_batch: int, replicas: int) -> None:
+    """Raises UsageError unless the replicas share the global batch evenly."""
+    if global_batch % replicas:
+        lower = global_batch // replicas * replicas
+        near = [n for n in (lower, lower + replicas) if n > 0]
+        raise UsageError(
+            f"--global_batch={global_batch} cannot be shared by {replicas} replicas; "
+            f"the nearest that work: {' and '.join(map(str, near))}"
+        )
+
+
+def check_shards(shards: int | None, replicas: int) -> None:
+    """Raises UsageError unless the replicas share the shards of a batch evenly."""
+    if shards is not None and shards % replicas:
+        good = [str(n) for n in range(1, shards + 1) if shards % n == 0]
+        raise UsageError(
+            f"--elastic_shards={shards} cannot be shared by {replicas} replicas; it "
+            f"can by {', '.join(good)}"
+        )

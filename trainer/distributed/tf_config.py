@@ -1,0 +1,27 @@
+"""Reads the cluster of a multi-worker job from TF_CONFIG."""
+
+import os
+
+from trainer import contract
+from trainer.errors import UsageError
+
+
+def read_task() -> contract.Cluster:
+    """The workers of this job and which of them this process is, as TF_CONFIG says.
+
+    Raises:
+        UsageError: TF_CONFIG is missing, or does not describe a worker.
+    """
+    text = os.environ.get(contract.TF_CONFIG)
+    if text is None:
+        raise UsageError(
+            "--strategy=multi_worker reads its cluster from TF_CONFIG, which is not "
+            "set;\nstart it through python -m launch.local or launch.worker"
+        )
+    try:
+        return contract.read_cluster(text, contract.TF_CONFIG, ["worker"])
+    except ValueError as error:
+        raise UsageError(
+            f"TF_CONFIG does not describe a worker of a cluster: {error}; start it "
+            "through python -m launch.local or launch.worker"
+        ) from error

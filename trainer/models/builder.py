@@ -1,0 +1,55 @@
+"""The Keras model around a network: raw pixels in, logits out.
+
+Synopsis::
+
+    model = builder.build_model(config.model, image_shape=(32, 32, 3), num_classes=10)
+    logits = model(images)  # uint8 [N, H, W, C] -> float32 [N, K]
+"""
+
+import importlib
+
+import keras
+import numpy as np
+
+from trainer.config.schema import ModelConfig
+from trainer.models import layers, registry
+
+
+def build_model(
+    config: ModelConfig,
+    *,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    precision: str = "float32",
+) -> keras.Model:
+    """A Keras model: uint8 [N, H, W, C] -> normalise -> `body` -> logits [N, K].
+
+    Its layer "body" is what follows the normalisation. Logits are float32 (float64 when
+    that is the precision, a Keras dtype policy name).
+    """
+    module, function = registry.MODELS[config.name].split(":")
+    network = getattr(importlib.import_module(module), function)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        normalised = keras.Input(image_shape, name="normalised")
+        logits = network(normalised, config, num_classes)
+        body = keras.Model(
+            normalised, layers.Logits(name="logits")(logits), name="body"
+        )
+        if config.name in registry.ANY_SIZE:
+            body.input_spec = None  # else Keras refuses images of another size
+        pixels = keras.Input(image_shape, dtype="uint8", name="images")
+        outputs = body(layers.Normalise(name="normalise")(pixels))
+        return keras.Model(pixels, outputs, name=config.name)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def adapt(model: keras.Model, images: np.ndarray) -> None:
+    """Shows uint8 [N, H, W, C] to the layers whose weights are computed from images."""
+    adapted = [x for x in model.get_layer("body").layers if hasattr(x, "adapt")]
+    if adapted:
+        seen = model.get_layer("normalise")(images).numpy()
+        for layer in adapted:
+            layer.adapt(seen)

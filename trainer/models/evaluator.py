@@ -1,0 +1,207 @@
+"""Evaluator: weights in float32 on one device -> logits of a whole split."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainer import errors
+from trainer.config.enums import EvalTta
+from trainer.config.schema import ModelConfig
+from trainer.models import builder
+from trainer.models.intervals import wilson_interval
+
+BATCH = 500  # at most; of 32x32 pixels the networks' usual widths take that many
+MEMORY = 2**30  # bytes of a batch that may be live at once
+LIVE_LAYERS = 3  # a layer's input and output, and what a shortcut still holds
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalMetrics:
+    """What a split says of some weights; every example counts.
+
+    Attributes:
+        loss: mean cross-entropy in nats.
+        correct, total: right answers; ties go to the lower class.
+        confusion: int [K, K], true class by answer.
+    """
+
+    loss: float
+    correct: int
+    total: int
+    confusion: np.ndarray
+
+    @property
+    def accuracy(self) -> float:
+        """Part of right answers."""
+        return self.correct / self.total
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the accuracy."""
+        return wilson_interval(self.correct, self.total)
+
+
+def live_bytes(body: keras.Model) -> int:
+    """Of one image, in float32, while `body` answers; later layers reuse the memory."""
+    sizes = [4 * math.prod(layer.output.shape[1:]) for layer in body.layers]
+    last = max(1, len(sizes) - LIVE_LAYERS + 1)
+    return max(sum(sizes[first : first + LIVE_LAYERS]) for first in range(last))
+
+
+def batch_size(body: keras.Model) -> int:
+    """Images to answer at once: of one network and image size always the same number.
+
+    A kernel may sum in another order in a batch of another size, so neither the memory
+    that is free nor the number of images decides; the tail is padded.
+    """
+    return max(1, min(BATCH, MEMORY // live_bytes(body)))
+
+
+class Evaluator:
+    """Runs one network in float32 on one device, whatever trained its weights.
+
+    Only where a teacher answers, never in an evaluation, is it another `precision`.
+
+    Attributes:
+        batch: images it answers at once.
+        tta: the views of an image that its logits are the mean over.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        device: str | None = None,
+        tta: EvalTta = EvalTta.NONE,
+        precision: str = "float32",
+    ) -> None:
+        self._device, self.tta = device, tta
+        with tf.device(device):
+            self.model = builder.build_model(
+                config,
+                image_shape=image_shape,
+                num_classes=num_classes,
+                precision=precision,
+            )
+            self.batch = batch_size(self.model.get_layer("body"))
+            self._call = tf.function(
+                lambda images: self.model(images, training=False),
+                input_signature=[tf.TensorSpec([self.batch, *image_shape], tf.uint8)],
+                autograph=False,
+            )
+
+    def load(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Takes weights by path, in any float dtype.
+
+        Raises:
+            ValueError: they are of another model.
+        """
+        own = {v.path: v for v in self.model.variables}
+        if odd := own.keys() ^ weights.keys():
+            raise ValueError(f"weights of another model: {sorted(odd)[0]} differs")
+        for path, variable in own.items():
+            variable.assign(weights[path].astype(np.float32))
+
+    def logits(
+        self, images: np.ndarray, tick: Callable[[int], object] = lambda _: None
+    ) -> np.ndarray:
+        """float32 [N, K] of uint8 [N, H, W, C]; `tick` is told each batch's size."""
+
+        def answer(view: np.ndarray) -> np.ndarray:
+            found = self._batch(view)
+            tick(len(view))
+            return found
+
+        parts = []
+        for first in range(0, len(images), self.batch):
+            part = images[first : first + self.batch]
+            parts.append(mean_over_views(answer, part, self.tta))
+        return np.concatenate(parts)
+
+    def _batch(self, images: np.ndarray) -> np.ndarray:
+        full = np.zeros((self.batch, *images.shape[1:]), np.uint8)
+        full[: len(images)] = images
+        with tf.device(self._device):
+            return self._call(tf.constant(full)).numpy()[: len(images)]
+
+
+def compute_metrics(logits: np.ndarray, labels: np.ndarray) -> EvalMetrics:
+    """Scores of logits [N, K] against labels [N], computed in float64.
+
+    Raises:
+        NotFinite: a logit is not finite, with its row.
+    """
+    wide = logits.astype(np.float64)
+    if not np.isfinite(wide).all():
+        row = int(np.argwhere(~np.isfinite(wide).all(axis=1))[0, 0])
+        raise errors.NotFinite(f"the logits of example {row} are not finite")
+    wide -= wide.max(axis=1, keepdims=True)
+    log_sum = np.log(np.exp(wide).sum(axis=1))
+    loss = float(np.mean(log_sum - wide[np.arange(len(labels)), labels]))
+    answers = logits.argmax(axis=1)  # the first of equal ones
+    confusion = np.zeros((logits.shape[1],) * 2, np.int64)
+    np.add.at(confusion, (labels, answers), 1)
+    return EvalMetrics(loss, int((answers == labels).sum()), len(labels), confusion)
+
+
+def count_parameters(model: keras.Model) -> int:
+    """How many numbers the model's variables hold."""
+    return int(model.count_params())
+
+
+# Pixels down and to the right, and the share of the image that is moved so.
+_SHARES = {
+    EvalTta.NONE: {0: 1.0},
+    EvalTta.FLIP: {0: 1.0},
+    EvalTta.FLIP_SHIFT: {0: 0.5, -1: 0.25, 1: 0.25},
+}
+
+
+def count_views(tta: EvalTta) -> int:
+    """How many views there are of an image."""
+    return len(_SHARES[tta]) * (1 if tta is EvalTta.NONE else 2)
+
+
+def views(images: np.ndarray, tta: EvalTta) -> Iterator[tuple[float, np.ndarray]]:
+    """Weight and view, one after the other, of `images` [N, H, W, C].
+
+    The first view is the images themselves; the weights add up to 1.
+    """
+    for pixels, share in _SHARES[tta].items():
+        moved = _moved(images, pixels) if pixels else images
+        if tta is EvalTta.NONE:
+            yield share, moved
+        else:
+            yield share / 2, moved
+            yield share / 2, np.ascontiguousarray(moved[:, :, ::-1])
+
+
+def _moved(images: np.ndarray, pixels: int) -> np.ndarray:
+    """`images` one pixel down and right (1) or up and left (-1), edges reflected."""
+    height, width = images.shape[1:3]
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+    start = 1 - pixels
+    return padded[:, start : start + height, start : start + width]
+
+
+def mean_over_views(
+    answer: Callable[[np.ndarray], np.ndarray], images: np.ndarray, tta: EvalTta
+) -> np.ndarray:
+    """Weighted mean of the answers [N, K] to all views, in the dtype of the answers.
+
+    It is summed in float64: the weights are powers of two, so answers in float32 that
+    do not feel the view come back as they are.
+    """
+    if tta is EvalTta.NONE:
+        return answer(images)
+    total: np.ndarray | float = 0.0
+    for weight, view in views(images, tta):
+        answers = answer(view)
+        total = total + weight * answers.astype(np.float64)
+    return total.astype(answers.dtype)

@@ -1,0 +1,1 @@
+"""Monitoring: progress, metrics.jsonl, TensorBoard, pictures, Kubeflow status."""

@@ -1,0 +1,149 @@
+"""TensorBoard summaries: one event file an attempt, none of whose steps stands twice.
+
+Tags: train/{loss,accuracy,learning_rate,gradient_norm,images_per_second},
+validation/{loss,accuracy}, test/{loss,accuracy}; pictures train/augmented and
+validation/confusion; the graph; hparams.
+"""
+
+import pathlib
+import socket
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf import message
+from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.plugins.hparams import summary_v2 as hparams
+from tensorboard.plugins.image import metadata as images
+from tensorboard.plugins.scalar import summary_v2 as scalars
+
+from trainer import files
+from trainer.monitoring import event_records
+from trainer.rundir.durable_log import DurableLog
+
+FINAL = "test/"  # tags of what is written after the last step
+
+
+class TensorBoardWriter:
+    """Writes the event file of one attempt into `directory`.
+
+    Not TensorFlow's own writer: that loses what it could not write to a full disk.
+    """
+
+    def __init__(
+        self, directory: pathlib.Path, attempt: int, say: Callable[[str], None]
+    ) -> None:
+        # TensorBoard reads the files of a folder in the order of their names.
+        name = f"events.out.tfevents.{attempt:010d}.{socket.gethostname()}"
+        self._journal = DurableLog(directory / name, say)
+        if self._journal.empty:
+            self._add(0, file_version="brain.Event:2")
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """One point of each curve."""
+        for tag, value in values.items():
+            self._add(step, summary=scalars.scalar_pb(tag, value))
+
+    def picture(self, step: int, tag: str, image: np.ndarray) -> None:
+        """An image uint8 [H, W, C]."""
+        height, width, _ = image.shape
+        content = [str(width), str(height), tf.io.encode_png(image).numpy()]
+        value = summary_pb2.Summary.Value(
+            tag=tag,
+            metadata=images.create_summary_metadata(
+                display_name=None, description=None
+            ),
+        )
+        packed = tf.make_tensor_proto(content, tf.string).SerializeToString()
+        value.tensor.ParseFromString(packed)
+        self._add(step, summary=summary_pb2.Summary(value=[value]))
+
+    def start(self, graph: tf.Graph, settings: Mapping[str, Any]) -> None:
+        """The graph of the compiled step, and what the hparams page compares."""
+        definition = graph.as_graph_def(add_shapes=True)
+        self._add(0, graph_def=definition.SerializeToString())
+        self._add(0, summary=hparams.hparams_pb(dict(settings)))
+
+    def sync(self) -> None:
+        """Makes all events durable; raises OSError where that cannot be."""
+        self._journal.sync()
+
+    def _add(self, step: int, **what: Any) -> None:
+        event = event_pb2.Event(step=step, wall_time=time.time(), **what)
+        self._journal.add(event_records.framed(event.SerializeToString()))
+
+
+def truncate_after(
+    directory: pathlib.Path, step: int, say: Callable[[str], None] = print
+) -> None:
+    """Removes what event files say of steps after `step`; a torn end goes too.
+
+    So does what is damaged or no event, and nothing else with it; `say` is told of it.
+    A file of which all is kept is not written again.
+
+    With `step` 0 nothing is kept: the run starts anew. What comes after the last step
+    is removed too: whoever continues a run will write it.
+    """
+    for left in directory.glob(".events.out.tfevents.*"):  # TensorBoard would read it
+        left.unlink()
+    for path in sorted(directory.glob("events.out.tfevents.*")):
+        kept = _Kept(path, step, say)
+        if step and path.is_file() and not path.is_symlink():
+            kept.read()
+        if not kept.summaries:
+            path.unlink()
+            files.sync_directory(directory)
+        else:
+            files.keep(path, kept.ranges)
+
+
+class _Kept:
+    """Which bytes of an event file stay.
+
+    Attributes:
+        ranges: of bytes, ascending.
+        summaries: whether anything in them is to be seen.
+    """
+
+    def __init__(
+        self, path: pathlib.Path, step: int, say: Callable[[str], None]
+    ) -> None:
+        self._path, self._step, self._say = path, step, say
+        self.ranges: list[tuple[int, int]] = []
+        self.summaries = False
+
+    def read(self) -> None:
+        """Goes through the file once."""
+        damaged, size = 0, 0
+        for span in event_records.scan(self._path):
+            event = _event(span)
+            if event is not None:
+                self._take(span, event)
+            elif not span.torn:  # by a kill
+                damaged, size = damaged + 1, size + span.end - span.start
+        if damaged:
+            self._say(
+                f"dropped {size:,} bytes of {self._path}, in {damaged} places: they "
+                "are damaged or no event; what follows them is kept"
+            )
+
+    def _take(self, span: event_records.Span, event: event_pb2.Event) -> None:
+        tags = [value.tag for value in event.summary.value]
+        if event.step > self._step or any(tag.startswith(FINAL) for tag in tags):
+            return
+        self.summaries |= event.HasField("summary")
+        start = span.start
+        if self.ranges and self.ranges[-1][1] == start:
+            start = self.ranges.pop()[0]
+        self.ranges.append((start, span.end))
+
+
+def _event(span: event_records.Span) -> event_pb2.Event | None:
+    if span.content is None:
+        return None
+    try:
+        return event_pb2.Event.FromString(span.content)
+    except message.DecodeError:
+        return None

@@ -1,0 +1,40 @@
+"""Random streams: numbers that depend on seed, stream, step and position alone.
+
+They come from a counter-based generator (Philox, Salmon et al. 2011) at (seed, stream
+name, step, position in the global batch). So there is no generator state to keep, and a
+replica draws exactly its rows of what one replica would draw alone.
+"""
+
+import dataclasses
+import hashlib
+
+import tensorflow as tf
+
+PHILOX = 1
+WORDS = 4  # 32-bit numbers in one Philox block
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomStream:
+    """The position at which a replica reads its random numbers.
+
+    Attributes:
+        seed: of the run.
+        step: int64 [], 0-based.
+        first: int64 [], position in the global batch of this replica's first example.
+    """
+
+    seed: int
+    step: tf.Tensor
+    first: tf.Tensor
+
+    def uniform(self, stream: str, *, examples: int, features: int) -> tf.Tensor:
+        """Numbers in [0, 1), float32 [examples, features], of the named stream."""
+        blocks = -(-features // WORDS)
+        digest = hashlib.sha256(f"{self.seed}/{stream}".encode()).digest()
+        key = tf.constant([int.from_bytes(digest[:8], "little")], tf.uint64)
+        counter = tf.cast(tf.stack([self.first * blocks, self.step]), tf.uint64)
+        drawn = tf.raw_ops.StatelessRandomUniformV2(
+            shape=[examples, blocks * WORDS], key=key, counter=counter, alg=PHILOX
+        )
+        return drawn[:, :features]

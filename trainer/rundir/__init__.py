@@ -1,0 +1,1 @@
+"""Run directory: layout, lease, checkpoints, resume."""

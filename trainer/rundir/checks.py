@@ -1,0 +1,97 @@
+"""Checks that a training may start or go on in a run directory."""
+
+import dataclasses
+import os
+import pathlib
+
+from trainer.config.enums import Resume
+from trainer.config.schema import Config, RunConfig
+from trainer.config.serialization import differences, to_plain
+from trainer.errors import UsageError
+from trainer.rundir import layout
+
+
+def check_can_start(run: layout.Run, config: Config, run_config: RunConfig) -> None:
+    """Whether this training may start or go on in `run`; writes nothing.
+
+    Raises:
+        UsageError: --resume forbids it, another Config was used, or no right to write.
+    """
+    if run.result() is None:  # a finished one is only told of
+        check_writable(run.path)
+    _check_layout(run)
+    if not run.exists:
+        if run_config.resume is Resume.MUST:
+            raise UsageError(
+                f"--resume=must, but there is no run in {run.path}; "
+                "leave --resume out to start one"
+            )
+        return
+    if run_config.resume is Resume.NEVER:
+        raise UsageError(
+            f"--resume=never, but {run.path} holds a run; name another --run_dir"
+        )
+    if not isinstance(run.recorded().get("config"), dict):
+        raise UsageError(f"{run.path / 'config.json'} holds no config; it is damaged")
+    theirs, ours = (
+        to_plain(dataclasses.asdict(each)) for each in (run.config(), config)
+    )
+    if found := differences(theirs, ours):
+        named = "; ".join(found)[:500]
+        raise UsageError(
+            f"{run.path} was started with another config (its != yours: {named});\n"
+            "give the same flags, or another --run_dir"
+        )
+
+
+def check_writable(path: pathlib.Path) -> None:
+    """Raises UsageError unless a run can be made or continued in `path`."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass  # what stands in the way is found below
+    except OSError as error:  # too long a name, a circle of links
+        raise UsageError(
+            f"the run cannot go to {path}: {error.strerror}; name another directory"
+        ) from error
+    if os.path.isdir(path) and not layout.Run(path).exists and not _just_begun(path):
+        raise UsageError(
+            f"--run_dir={path} is not empty and not a run; name another directory"
+        )
+    parent = path
+    while not os.path.lexists(parent):
+        parent = parent.parent
+    if not os.path.isdir(parent):
+        raise UsageError(
+            f"the run cannot go to {path}: {parent} is a file; name another directory"
+        )
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"the run cannot go to {path}: no right to write in {parent}; "
+            "name another directory"
+        )
+
+
+def _check_layout(run: layout.Run) -> None:
+    """Raises UsageError where a name of the run is taken by another kind of thing."""
+    wrong = None
+    for path in (run.checkpoints, run.tensorboard, run.path / "workers"):
+        if os.path.lexists(path) and not os.path.isdir(path):
+            kind = "a dangling link" if not os.path.exists(path) else "a file"
+            wrong = f"{path} is {kind} and should be a directory"
+    for path in (run.metrics, run.path / "result.json", run.path / "environment.json"):
+        if os.path.isdir(path):
+            wrong = f"{path} is a directory and should be a file"
+        elif os.path.exists(path) and not os.path.isfile(path):
+            wrong = f"{path} is a pipe or a device and should be a file"
+    if os.path.islink(run.metrics):  # appending would write what it points at
+        wrong = f"{run.metrics} is a link and should be a file"
+    if wrong:
+        raise UsageError(f"{wrong}; move it away, or name another --run_dir")
+
+
+def _just_begun(path: pathlib.Path) -> bool:
+    """Whether nothing is there, or only what a run has before its config.json."""
+    names = {p.name for p in path.iterdir() if not p.name.startswith(".probe.tmp-")}
+    claimed = any(name.lstrip(".").startswith("owner.json") for name in names)
+    return claimed or names <= {"workers"}

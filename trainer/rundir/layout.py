@@ -1,0 +1,227 @@
+"""Run: a directory with everything one training made.
+
+Synopsis::
+
+    run = runs.find(None, root="runs")  # what runs/latest points at
+    print(run.result()["test_accuracy"], run.config().model.name)
+"""
+
+import dataclasses
+import datetime
+import os
+import pathlib
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+from trainer import files, storage
+from trainer.config.enums import EvalTta
+from trainer.config.parsing import parse_path
+from trainer.config.schema import Config, RunConfig
+from trainer.config.serialization import misfit
+from trainer.errors import UsageError
+from trainer.storage import as_refusal
+
+LATEST = "latest"
+# What is told of result.json.
+_RESULT = {
+    "test_accuracy_interval": list,
+    "test_accuracy": float,
+    "test_images": int,
+    "data": str,
+    "steps": int,
+    "images_per_second": float,
+    "weights_sha256": str,
+}
+# Files that only the owner of a run writes.
+_OWNERS = ("config.json", "environment.json", "flags.txt", "metrics.jsonl")
+_OWNERS += ("result.json",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run directory; DESIGN lists what lies in it."""
+
+    path: pathlib.Path
+
+    @property
+    def checkpoints(self) -> pathlib.Path:
+        """Folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def tensorboard(self) -> pathlib.Path:
+        """Folder of event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def metrics(self) -> pathlib.Path:
+        """One JSON object a line, see docs/run_directory.md."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def exists(self) -> bool:
+        """Whether a training was started here."""
+        return os.path.isfile(self.path / "config.json")  # no error if out of reach
+
+    def recorded(self) -> dict[str, Any]:
+        """config.json: {"config": ..., "run": ..., "data": ...}."""
+        found = self._json("config.json")
+        parts = {name: dict for name in ("config", "run", "data") if name in found}
+        if wrong := misfit(found, parts):
+            raise UsageError(
+                f"{self.path / 'config.json'} is damaged: {wrong};\nrestore it, or "
+                "name another --run_dir"
+            )
+        return found
+
+    def environment(self) -> dict[str, Any]:
+        """environment.json: what the bits depend on besides Config and data."""
+        return self._json("environment.json")
+
+    def config(self) -> Config:
+        """The Config that the run was started with."""
+        try:
+            return Config.from_json(self.recorded()["config"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"{self.path / 'config.json'} cannot be read: {error}"
+            ) from error
+
+    def result(self) -> dict[str, Any] | None:
+        """result.json of a finished run, else None."""
+        if not os.path.isfile(self.path / "result.json"):
+            return None
+        return self._json("result.json")
+
+    def write(self, name: str, value: Any) -> None:
+        """Writes `value` as JSON file `name`, whole or not at all."""
+        files.sweep(self.path)
+        files.write_json(self.path / name, value)
+
+    def sweep(self) -> None:
+        """Removes what killed processes left half written; for the run's one owner."""
+        files.sweep(self.path, mine=_OWNERS)
+        files.sweep(self.path / "workers")
+        for folder in (self.tensorboard, self.path / "teacher"):
+            files.sweep(folder, mine=None)
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            found = files.read_json(self.path / name)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{self.path / name} cannot be read: {error}") from error
+        if not isinstance(found, dict):
+            raise UsageError(f"{self.path / name} is damaged: it holds no object")
+        return found
+
+
+def open_run(run_dir: str | None, *, root: str = "runs") -> Run:
+    """The run in `run_dir`, or else the newest one under `root`.
+
+    Raises:
+        UsageError: there is none.
+    """
+    path = pathlib.Path(root) / LATEST
+    if run_dir is not None:
+        path = parse_path("run_dir", run_dir)
+    run = Run(resolved(path))
+    if not run.exists:
+        raise UsageError(
+            f"no run in {path}; train one with python -m trainer.main, or name another "
+            "with --run_dir"
+        )
+    return run
+
+
+def resolved(path: pathlib.Path) -> pathlib.Path:
+    """`path` without links.
+
+    Raises:
+        UsageError: its links go in a circle.
+    """
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise UsageError(
+            f"{path} is a link that leads to itself; name another directory"
+        ) from error
+
+
+def new_path(config: Config, run_config: RunConfig) -> pathlib.Path:
+    """Where this training goes: --run_dir, or a fresh name under --runs_root."""
+    if run_config.run_dir is not None:
+        return resolved(pathlib.Path(run_config.run_dir))  # of latest, its run
+    now = datetime.datetime.now(datetime.UTC)
+    dataset = config.data.dataset.replace("/", "-").replace(":", "-")
+    # Milliseconds: the runs of a sweep are named in the same second.
+    time = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}"
+    name = f"{time}-{config.model.name}-{dataset}"
+    root = pathlib.Path(run_config.runs_root).absolute()
+    names = [name, *(f"{name}-{n}" for n in range(2, 100))]
+    return next(root / n for n in names if not (root / n).exists())
+
+
+def check_storage(run: Run) -> None:
+    """Proves that the storage takes everything that a run does; leaves nothing.
+
+    Raises:
+        UsageError: it does not, and names what it cannot do.
+        Stopped: with 175, at a restart: what is missing comes back.
+    """
+    try:
+        storage.probe(run.path)
+    except OSError as error:
+        what = f"the run cannot go to {run.path}"
+        raise as_refusal(what, error, restart=run.exists) from error
+
+
+def update_latest(run: Run, say: Callable[[str], None] = print) -> None:
+    """Lets `latest` beside the run point at it; a convenience that may fail.
+
+    Anything of that name which is not a link to a run is left alone.
+    """
+    files.sweep(run.path.parent)
+    link = run.path.parent / LATEST
+    if run.path.name == LATEST or (link.exists() and not link.is_symlink()):
+        return
+    if link.exists() and not Run(link).exists:
+        return
+    beside = files.beside(link)
+    try:
+        beside.symlink_to(run.path.name)
+        os.replace(beside, link)
+    except OSError as error:
+        files.delete(beside)
+        say(f"{link} is not kept ({error.strerror}): name the run with --run_dir")
+
+
+def format_summary(run: Run, result: dict[str, Any]) -> str:
+    """The last words: accuracy with interval, provenance, what to type next."""
+    try:
+        if wrong := misfit(result, _RESULT):
+            raise ValueError(wrong)
+        return _format_summary(run, result)
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"{run.path / 'result.json'} is not one of ours ({error});\nmove it away, "
+            "and the same command with --run_dir writes it again"
+        ) from error
+
+
+def _format_summary(run: Run, result: dict[str, Any]) -> str:
+    low, high = map(float, result["test_accuracy_interval"])
+    tta = EvalTta(result.get("eval_tta", "none"))  # runs before it was one have none
+    used = result.get("test_split", "test")
+    split = "" if used == "test" else f", its {used} split"
+    where, parent = shlex.quote(str(run.path)), shlex.quote(str(run.path.parent))
+    return (
+        f"test accuracy {result['test_accuracy']:.2%}{tta.words} (95 % interval "
+        f"{low:.2%} to {high:.2%}) on all {result['test_images']:,} images of "
+        f"{result['data']}{split}\n"
+        f"{result['steps']:,} steps, {result['images_per_second']:,.0f} images/s, "
+        f"weights {result['weights_sha256'][:12]}, run {run.path}\n"
+        f"next: tensorboard --logdir {parent}\n"
+        f"      python -m eval.report --run_dir={where}\n"
+        f"      python -m export.tflite --quantize --run_dir={where}"
+    )

@@ -1,0 +1,149 @@
+"""Forecast: what a training will take, told before it starts."""
+
+import dataclasses
+import math
+import typing
+
+import keras
+
+from trainer import system
+from trainer.config.enums import OptimizerName, Precision
+from trainer.config.schema import Config
+from trainer.data.dataset import Dataset
+from trainer.distributed.strategy import Cluster
+from trainer.models import builder, evaluator
+from trainer.monitoring.progress import duration
+from trainer.training import callbacks
+from trainer.training.timetable import Timetable
+
+if typing.TYPE_CHECKING:
+    from trainer.training.session import TrainingSession
+
+GIB = 2**30
+FRAMEWORK = GIB  # TensorFlow, Keras, TFDS and matplotlib once imported
+# Forward results are kept for the backward pass, which holds about as much again.
+ACTIVATION_PASSES = 2
+PIXEL_BYTES = 4 * (4 + 8)  # of a drawn image: float32 and matplotlib's float64, RGBA
+
+
+@dataclasses.dataclass(frozen=True)
+class ResourceEstimate:
+    """Sizes of a training, of this process.
+
+    Attributes:
+        parameters: numbers in the model.
+        kept: bytes from the start to the end: data, weights, slots, framework.
+        passing: bytes at once of what follows each other, by what it is.
+    """
+
+    parameters: int
+    kept: dict[str, int]
+    passing: dict[str, int]
+
+    @property
+    def memory_bytes(self) -> int:
+        """At most, at once."""
+        return FRAMEWORK + sum(self.kept.values()) + max(self.passing.values())
+
+    @classmethod
+    def of(
+        cls, body: keras.Model, config: Config, cluster: Cluster, data: Dataset
+    ) -> "ResourceEstimate":
+        """Estimates from shapes; nothing is run."""
+        local = len(cluster.local_devices)
+        share = config.global_batch // (config.elastic_shards or cluster.replicas)
+        half = config.precision in (Precision.MIXED_BFLOAT16, Precision.MIXED_FLOAT16)
+        activations = sum(math.prod(layer.output.shape[1:]) for layer in body.layers)
+        step = activations * share * ACTIVATION_PASSES * (2 if half else 4)
+        parameters = int(body.count_params())
+        slots = 4 if config.optim.name is OptimizerName.ADAMW else 3
+        slots += 2 * (config.optim.ema_decay is not None)
+        slots += config.elastic_shards or 0  # each shard's gradient until the sum
+        shape = data.image_shape
+        held = len(data.held_out) * math.prod(shape)
+        images = data.train.images.nbytes * (1 + local) + data.test.images.nbytes
+        return cls(
+            parameters,
+            {"data": images + held, "weights": parameters * 4 * slots * local},
+            {
+                "training": step * local,
+                "evaluation": evaluator.batch_size(body) * evaluator.live_bytes(body),
+                "pictures": callbacks.PICTURED * shape[0] * shape[1] * PIXEL_BYTES,
+            },
+        )
+
+    def remedy(self, config: Config, cluster: Cluster) -> str:
+        """What to change where memory does not do: the largest part that can be."""
+        sizes = dict(self.kept)
+        largest = max(self.passing, key=self.passing.__getitem__)
+        sizes[largest] = self.passing[largest]
+        shares = config.elastic_shards or cluster.replicas
+        flags = {
+            "data": "use a smaller --dataset or a machine with more memory",
+            "weights": f"lower --model_width={config.model.width}",
+            "training": f"lower --global_batch={config.global_batch}",
+            "evaluation": f"lower --model_width={config.model.width}, or use smaller "
+            "images: --global_batch does not matter",
+            "pictures": "use smaller images",
+        }
+        if config.global_batch <= shares:  # an image each is the least
+            flags["training"] = f"lower --model_width={config.model.width}"
+        part = max(sizes, key=sizes.__getitem__)
+        return f"{part} takes {sizes[part] / GIB:.1f} GiB of it: {flags[part]}"
+
+    def lines(self, job: "TrainingSession") -> list[str]:
+        """The plan, and a warning where memory may not do."""
+        config, plan, data = job.config, job.plan, job.data
+        free = system.free_bytes()
+        lines = [
+            f"{config.model.name}: {self.parameters:,} parameters, "
+            f"{config.precision.value}, {job.cluster.replicas} replica(s) on "
+            f"{job.cluster.workers} worker(s)",
+            f"{data.name}: {len(data.learnt):,} to train on, {len(data.held_out):,} "
+            f"held out, {len(data.test.labels):,} to test on, decoded in "
+            f"{duration(job.clock.seconds['data'])}",
+            f"{plan.total_steps:,} steps of {config.global_batch} images = "
+            f"{plan.epoch(plan.total_steps):.4g} epochs; about "
+            f"{self.memory_bytes / GIB:.1f} GiB of memory, {free / GIB:.1f} are free",
+        ]
+        if config.train_steps is not None:
+            lines.append(f"--train_steps={config.train_steps} overrides --epochs")
+        if self.memory_bytes > free:
+            remedy = self.remedy(config, job.cluster)
+            lines.append(f"warning: memory may not do; {remedy}")
+        lines.append(f"run directory: {job.run.path}")
+        return lines
+
+
+# Backward is a gradient by the weights and one by the input, each the work of forward
+# (Kaplan et al. 2020, arXiv:2001.08361, section 2.1).
+FLOP_PASSES = 3
+
+
+def forward_flops(body: keras.Model) -> int:
+    """Of convolutions and dense layers for one image; a multiply-add is two."""
+    kernels = [
+        (layer.kernel.shape, layer.output.shape[1:-1])
+        for layer in body.layers
+        if hasattr(layer, "kernel")
+    ]
+    return sum(2 * math.prod(kernel) * math.prod(at) for kernel, at in kernels)
+
+
+def training_flops(
+    config: Config, plan: Timetable, image_shape: tuple[int, int, int], classes: int
+) -> int:
+    """Of all steps, the first `plan.small_steps` of them on small images."""
+
+    def steps(count: int, shape: tuple[int, int, int]) -> int:
+        model = builder.build_model(
+            config.model, image_shape=shape, num_classes=classes
+        )
+        images = count * config.global_batch
+        return FLOP_PASSES * forward_flops(model.get_layer("body")) * images
+
+    total = steps(plan.total_steps - plan.small_steps, image_shape)
+    if plan.small_steps:
+        side = config.data.small_pixels
+        total += steps(plan.small_steps, (side, side, image_shape[-1]))
+    return total

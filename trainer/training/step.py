@@ -1,0 +1,304 @@
+"""The compiled training step: rows of the global batch to new weights and metrics.
+
+One call of `TrainStep` runs a block of steps in one compiled function. A step gathers
+its images by row, augments them, runs the network forward and backward, sums over all
+replicas, and updates the weights. Nothing is read from the host while a block runs.
+"""
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainer.config.enums import Precision
+from trainer.config.schema import Config
+from trainer.data.augmentation import AlternatingFlip, area_resize, augment
+from trainer.data.device_dataset import DeviceDataset, gather_images
+from trainer.distillation.loss import distillation_loss
+from trainer.distributed.strategy import Cluster
+from trainer.models.context import ForwardContext, forward_context
+from trainer.models.layers import BatchNorm, Dropout
+from trainer.rng import RandomStream
+from trainer.training import averages, reduction
+
+METRICS = ("loss", "accuracy", "gradient_norm")  # of each step, over the global batch
+Targets = tf.Tensor | tuple[tf.Tensor, ...]
+Gradients = tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]
+
+
+@dataclasses.dataclass(frozen=True)
+class StepOutput:
+    """What one block of K steps measured.
+
+    Attributes:
+        metrics: float [K, 3], a row a step, columns as in METRICS.
+        rows: int32 [K, B], the rows that the replicas gathered, in replica order.
+    """
+
+    metrics: np.ndarray
+    rows: np.ndarray
+
+
+class TrainStep:
+    """Runs steps of `model` on `images`; every replica holds the same variables.
+
+    Args:
+        config: decides batch size, augmentation, loss and precision.
+        cluster: the replicas.
+        model: with layers "normalise" and "body".
+        optimizer: of the body's trainable variables.
+        images: the training split on every device.
+        small_steps: number of first steps on images of `progressive` size.
+        flips: which images are mirrored; None: drawn at random.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        cluster: Cluster,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        images: DeviceDataset,
+        *,
+        small_steps: int = 0,
+        flips: AlternatingFlip | None = None,
+    ) -> None:
+        self._config, self._cluster = config, cluster
+        self._body, self._optimizer = model.get_layer("body"), optimizer
+        self._normalise = model.get_layer("normalise")
+        self._dropouts = [x for x in self._body.layers if isinstance(x, Dropout)]
+        self._norms = [x for x in self._body.layers if isinstance(x, BatchNorm)]
+        self._images, self._flips, self._small_steps = images, flips, small_steps
+        self._share = config.global_batch // cluster.replicas
+        self._compute_gradients = self._forward_backward
+        if config.jit_compile:  # of the whole replica step it fails on two CPU replicas
+            self._compute_gradients = tf.function(
+                self._forward_backward, jit_compile=True, autograph=False
+            )
+        with cluster.strategy.scope():
+            self._statistics = averages.of_statistics(self._body)
+            self._weights = averages.of_weights(self._body, optimizer)
+        self.compile()
+
+    def compile(self) -> None:
+        """Traces the block once, for any number of steps."""
+        self._compiled = tf.function(self._run_block).get_concrete_function(
+            self._images.packed_pixels,
+            self._images.targets,
+            tf.TensorSpec([None, self._config.global_batch], tf.int32),
+            tf.TensorSpec([], tf.int64),
+            tf.TensorSpec([None], tf.float32),
+        )
+
+    def __call__(self, step: int, rows: np.ndarray, rates: np.ndarray) -> StepOutput:
+        """Runs steps `step`, `step` + 1, ... on `rows` int32 [K, B], `rates` [K]."""
+        metrics, gathered = self._compiled(
+            self._images.packed_pixels,
+            self._images.targets,
+            tf.constant(rows),
+            tf.constant(step, tf.int64),
+            tf.constant(rates),
+        )
+        return StepOutput(metrics.numpy(), gathered.numpy())
+
+    @property
+    def averages(self) -> list[averages.Average]:
+        """What is shipped in the place of variables of the network."""
+        return self._statistics + self._weights
+
+    @property
+    def body(self) -> keras.Model:
+        """The network after normalisation."""
+        return self._body
+
+    @property
+    def graph(self) -> tf.Graph:
+        """The graph of the compiled block, for TensorBoard."""
+        return self._compiled.graph
+
+    def augmented(self, rows: np.ndarray) -> np.ndarray:
+        """What the network sees of int32 rows [n] at step 0: float32 [n, H, W, C]."""
+        pixels = self._images.packed_pixels
+        local = self._cluster.strategy.experimental_local_results(pixels)[0]
+        zero = tf.zeros([], tf.int64)
+        stream = RandomStream(self._config.seed, zero, zero)
+        return self._augment(local, tf.constant(rows), stream).numpy()
+
+    def _run_block(
+        self,
+        pixels: tf.Tensor,
+        targets: Targets,
+        rows: tf.Tensor,
+        first_step: tf.Tensor,
+        rates: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """A loop over steps, each on all replicas; runs in cross-replica context."""
+        strategy, count = self._cluster.strategy, tf.shape(rows)[0]
+        metrics = tf.TensorArray(self._body.variable_dtype, count)
+        gathered = tf.TensorArray(tf.int32, count)
+        for i in tf.range(count):
+            self._optimizer.learning_rate.assign(rates[i])
+            step = first_step + tf.cast(i, tf.int64)
+            results = strategy.run(
+                self._replica_step, args=(pixels, targets, rows[i], step)
+            )
+            # Every replica returns the same: sums and gathered rows are exchanged.
+            measured, took = (
+                strategy.experimental_local_results(result)[0] for result in results
+            )
+            metrics = metrics.write(i, measured)
+            gathered = gathered.write(i, took)
+        return metrics.stack(), gathered.stack()
+
+    @tf.autograph.experimental.do_not_convert
+    def _replica_step(
+        self, pixels: tf.Tensor, targets: Targets, rows: tf.Tensor, step: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """This replica's share of a global batch, and the update all replicas make."""
+        replica = tf.distribute.get_replica_context()
+        first = replica.replica_id_in_sync_group * self._share
+        mine = tf.ensure_shape(rows[first : first + self._share], [self._share])
+
+        def measure(rows: tf.Tensor, first: tf.Tensor) -> Gradients:
+            stream = RandomStream(self._config.seed, step, tf.cast(first, tf.int64))
+            images, learnt = self.batch(pixels, targets, rows, stream)
+            return self._gradients(images, learnt, stream)
+
+        sums, gradients, statistics = self._reduce(measure, mine, first)
+        norm = self._update(gradients, statistics, step)
+        measured = tf.concat([sums / self._config.global_batch, [norm]], 0)
+        return measured, replica.all_gather(mine, axis=0)
+
+    def batch(
+        self,
+        pixels: tf.Tensor,
+        targets: Targets,
+        rows: tf.Tensor,
+        stream: RandomStream,
+    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+        """What a replica learns from: float32 [n, H, W, C], and labels [n] in a tuple.
+
+        Where there is a teacher, its logits [n, K] follow the labels.
+        """
+        images = self._augment(pixels, rows, stream)
+        return images, self._images.gather_targets(targets, rows, stream)
+
+    def _augment(
+        self, pixels: tf.Tensor, rows: tf.Tensor, stream: RandomStream
+    ) -> tf.Tensor:
+        """float32 [n, H, W, C]: images of dataset rows [n], augmented."""
+        data, mirror = self._config.data, None
+        if self._flips:
+            number = stream.step * self._config.global_batch + stream.first
+            mirror = self._flips(rows, number)
+        images = gather_images(pixels, rows, self._images.shape)
+        return augment(
+            images, data.augment, stream, crop_pixels=data.crop_pixels, mirror=mirror
+        )
+
+    def _gradients(
+        self, images: tf.Tensor, targets: tuple[tf.Tensor, ...], stream: RandomStream
+    ) -> Gradients:
+        """What `_forward_backward` gives, on smaller images in the first steps."""
+        count = images.shape[0]
+        masks = {d.name: d.draw(stream, count) for d in self._dropouts}
+        if not self._small_steps:
+            return self._compute_gradients(images, targets, masks)
+        side = self._config.data.small_pixels
+        return tf.cond(
+            stream.step < self._small_steps,
+            lambda: self._compute_gradients(area_resize(images, side), targets, masks),
+            lambda: self._compute_gradients(images, targets, masks),
+        )
+
+    def _forward_backward(
+        self,
+        images: tf.Tensor,
+        targets: tuple[tf.Tensor, ...],
+        masks: dict[str, tf.Tensor],
+    ) -> Gradients:
+        """Sums of losses and of right answers [2], gradients, batch statistics."""
+        trained = [v.value for v in self._body.trainable_variables]
+        forward = ForwardContext(dropout_masks=masks)
+        with forward_context(forward), tf.GradientTape() as tape:
+            logits = self._body(self._normalise(images), training=True)
+            losses = self._losses(logits, *targets)
+            loss = tf.reduce_sum(losses) / self._config.global_batch
+            scaled = self._scale(loss)
+        gradients = tape.gradient(scaled, trained)
+        right = tf.equal(tf.argmax(logits, 1), targets[0])
+        sums = tf.stack(
+            [tf.reduce_sum(losses), tf.reduce_sum(tf.cast(right, losses.dtype))]
+        )
+        moving = [variable for norm in self._norms for variable in norm.moving]
+        return sums, gradients, [forward.statistics[v.path] for v in moving]
+
+    def _losses(
+        self, logits: tf.Tensor, labels: tf.Tensor, *soft_labels: tf.Tensor
+    ) -> tf.Tensor:
+        """Cross-entropy [n]; label smoothing as in Szegedy et al. 2016.
+
+        `soft_labels` are the logits of a teacher, if there is one.
+        """
+        smoothing, classes = self._config.optim.label_smoothing, logits.shape[1]
+        target = tf.one_hot(labels, classes, dtype=logits.dtype)
+        target = target * (1 - smoothing) + smoothing / classes
+        losses = tf.nn.softmax_cross_entropy_with_logits(target, logits)
+        return distillation_loss(losses, logits, *soft_labels, how=self._config.teacher)
+
+    def _scale(self, loss: tf.Tensor) -> tf.Tensor:
+        if self._config.precision is Precision.MIXED_FLOAT16:
+            return self._optimizer.scale_loss(loss)
+        return loss
+
+    def _reduce(
+        self, measure: reduction.Measure, rows: tf.Tensor, first: tf.Tensor
+    ) -> Any:
+        """The sum of what `measure` gives of the shares of all replicas."""
+        shards = self._config.elastic_shards
+        if shards is None:
+            replica = tf.distribute.get_replica_context()
+            own = measure(rows, first)
+            return replica.all_reduce(tf.distribute.ReduceOp.SUM, own)
+        return reduction.sharded_sum(
+            measure,
+            rows,
+            first,
+            size=self._config.global_batch // shards,
+            dtype=self._body.variable_dtype,
+        )
+
+    def _update(
+        self,
+        gradients: list[tf.Tensor],
+        statistics: list[tf.Tensor],
+        step: tf.Tensor,
+    ) -> tf.Tensor:
+        """Applies summed gradients; returns their norm before clipping, unscaled."""
+        factor = self._scale(tf.ones([], self._body.variable_dtype))
+        norm = tf.linalg.global_norm(gradients) / factor
+        limit = self._config.optim.clip_norm
+        if limit is not None:
+            gradients, _ = tf.clip_by_global_norm(
+                gradients, limit * factor, use_norm=norm * factor
+            )
+        self._optimizer.apply(gradients, self._body.trainable_variables)
+        self._move_statistics(statistics, step)
+        for weight, average in zip(
+            self._body.trainable_variables, self._weights, strict=bool(self._weights)
+        ):
+            average.update(tf.convert_to_tensor(weight.value), step)
+        return norm
+
+    def _move_statistics(self, statistics: list[tf.Tensor], step: tf.Tensor) -> None:
+        """Moves batch normalisation's variables towards the means over all parts."""
+        parts = self._config.elastic_shards or self._cluster.replicas
+        moving = [(v, norm.momentum) for norm in self._norms for v in norm.moving]
+        for (variable, momentum), average, total in zip(
+            moving, self._statistics, statistics, strict=True
+        ):
+            now = tf.cast(total / parts, variable.dtype)
+            variable.assign(variable.value * momentum + now * (1 - momentum))
+            average.update(now, step)

@@ -1,0 +1,85 @@
+"""Plan: epochs become steps here, once; and when things happen."""
+
+import dataclasses
+import math
+
+from trainer.config.schema import Config, RunConfig
+from trainer.optim import schedules
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """True on each multiple of `steps` and on the last step; None is never."""
+
+    steps: int | None
+    last: int
+
+    def __call__(self, step: int) -> bool:
+        """Whether it is due once `step` steps are done."""
+        return self.steps is not None and (step % self.steps == 0 or step == self.last)
+
+    def after(self, step: int) -> int:
+        """The next due step after `step`."""
+        if self.steps is None:
+            return self.last
+        return min(self.last, (step // self.steps + 1) * self.steps)
+
+
+@dataclasses.dataclass(frozen=True)
+class Timetable:
+    """How many steps, and when to log, validate and save."""
+
+    total_steps: int
+    warmup_steps: int
+    steps_per_epoch: float
+    log: Interval
+    evaluate: Interval
+    save: Interval  # of --checkpoint_every_steps; by default the clock decides
+    stops: tuple[int, ...] = ()  # further steps after which a call has to end
+    small_steps: int = 0  # the first ones, on small images
+
+    def epoch(self, step: int) -> float:
+        """Epochs done after `step` steps."""
+        return step / self.steps_per_epoch
+
+    def next_stop(self, step: int) -> int:
+        """The first step after `step` at which a call has to end."""
+        due = [e.after(step) for e in (self.log, self.evaluate, self.save)]
+        return min(due + [stop for stop in self.stops if stop > step])
+
+
+def build_timetable(config: Config, run_config: RunConfig, num_rows: int) -> Timetable:
+    """The plan for `num_rows` training rows.
+
+    Raises:
+        ValueError: warm-up is not shorter than training, or a profile is outside it.
+    """
+    per_epoch = num_rows / config.global_batch
+    total = config.train_steps
+    if total is None:
+        # The rounding keeps 9.9 x 50,000 / 500 = 990.0000000000001 from becoming 991.
+        total = max(1, math.ceil(round(config.epochs * per_epoch, 6)))
+    warmup = schedules.warmup_steps(config.optim, per_epoch, total)
+    if warmup and warmup >= total:
+        raise ValueError(
+            f"--warmup_epochs={config.optim.warmup_epochs} are {warmup} steps and must "
+            f"be fewer than the {total} steps of training; lower --warmup_epochs"
+        )
+    if run_config.profile_steps and run_config.profile_steps[1] > total:
+        raise ValueError(
+            f"--profile_steps={run_config.profile_steps[0]}:{run_config.profile_steps[1]}"
+            f" must end at or before the last step, {total}"
+        )
+    evaluate = max(1, round(run_config.eval_every_epochs * per_epoch))
+    first, last = run_config.profile_steps or (1, 1)
+    small = round(config.data.small_part * total) if config.data.small_pixels else 0
+    return Timetable(
+        total_steps=total,
+        warmup_steps=warmup,
+        steps_per_epoch=per_epoch,
+        log=Interval(run_config.log_every_steps, total),
+        evaluate=Interval(evaluate, total),
+        save=Interval(run_config.checkpoint_every_steps, total),
+        stops=(first - 1, last),
+        small_steps=small,
+    )
