@@ -5,6 +5,14 @@ from absl import app
 UsageError = app.UsageError  # wrong usage, config or input: nothing was written
 
 
+class InvalidConfig(ValueError):
+    """A config, an option or an input that is wrong: exit code 2, nothing was written.
+
+    The message names options as `name=value` or in backquotes; commands make flags of
+    both.
+    """
+
+
 class TrainingFailed(Exception):
     """The work failed, and a restart would fail the same way: exit code 1."""
 

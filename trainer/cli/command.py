@@ -6,13 +6,16 @@ Synopsis::
     flags.DEFINE_integer("epochs", 3, "How long.", flag_values=values,
                          module_name="Schedule")  # the heading in --help
     if __name__ == "__main__":
-        commandline.run("trainer.main", "Trains a model.", values, main)
+        command.run("trainer.main", "Trains a model.", values, main)
+
+The library names an option as `name=value` or in backquotes; here both become flags.
 
 absl's own ``--help`` exits 1 and shows the main module's flags only, and its bad flags
 exit 1; here ``--help`` exits 0 and wrong usage exits 2 with at most two lines.
 """
 
 import errno
+import re
 import sys
 import textwrap
 import traceback
@@ -30,6 +33,11 @@ from trainer.contract import (
 )
 from trainer.monitoring.printable import printable
 from trainer.monitoring.progress import CONSOLE
+
+# `name` or `name=value` in backquotes; name=value that is no part of a path or a list
+_OPTION = re.compile(
+    r"""`(\w+)(?:=([^`\s]+))?`|(?<![\w\-./=,:'"`])([a-z]\w*)=([^\s;,)]+)"""
+)
 
 
 def help_text(
@@ -115,7 +123,7 @@ def run(
                 found = parse(values, argv, words)
                 code = (main(found) if words else main()) or 0
         except (KeyboardInterrupt, errors.Interrupted, Exception) as error:  # noqa: BLE001
-            code, message = _verdict(error)
+            code, message = _verdict(error, values)
             _explain(name, message, values)
         out.flush()
         if out.lost and not out.left:
@@ -124,22 +132,42 @@ def run(
     sys.exit(code)
 
 
-def _verdict(error: BaseException) -> tuple[int, str]:
+def translate_options(message: str, values: flags.FlagValues) -> str:
+    """A library's message with options named as the flags of a command.
+
+    `epochs=3` becomes --epochs=3, "`epochs`" --epochs, `debug=False` --nodebug. Names
+    that are no flags of the command, parts of paths and of lists stay as they are.
+    """
+
+    def translate(match: re.Match[str]) -> str:
+        name, value = match[1] or match[3], match[2] or match[4]
+        known = name if name in values else name.removeprefix("no")
+        boolean = known in values and values[known].boolean
+        if known not in (*values, "flagfile") or (name != known and not boolean):
+            return match[0]
+        if boolean and value in ("True", "False"):
+            return f"--{name}" if value == "True" else f"--no{name}"
+        return f"--{name}" if value is None else f"--{name}={value}"
+
+    return _OPTION.sub(translate, message)
+
+
+def _verdict(error: BaseException, values: flags.FlagValues) -> tuple[int, str]:
     """Exit code and what to say: a line of ours, not a page of Python's."""
     error = errors.unwrapped(error)
     if isinstance(error, KeyboardInterrupt):
         return EXIT_INTERRUPTED, "stopped by SIGINT"
     if isinstance(error, errors.Interrupted):
-        return error.code, str(error)
+        return error.code, translate_options(str(error), values)
     if not isinstance(error, errors.TrainingFailed) and system.lacking(error):
         return EXIT_FAILED, system.explanation(error)
-    if isinstance(error, errors.UsageError | errors.TrainingFailed):
-        return EXIT_WRONG_USAGE if isinstance(
-            error, errors.UsageError
-        ) else EXIT_FAILED, str(error)
+    if isinstance(error, errors.UsageError | errors.InvalidConfig):
+        return EXIT_WRONG_USAGE, translate_options(str(error), values)
+    if isinstance(error, errors.TrainingFailed):
+        return EXIT_FAILED, translate_options(str(error), values)
     known = isinstance(error, OSError) and error.errno in storage.TABLE
     if known and error.errno != errno.ENOENT:  # whatever was not there, it never was
-        return _verdict(storage.as_failure("failed", error))
+        return _verdict(storage.as_failure("failed", error), values)
     named = f"{type(error).__name__}: {errors.first_line(error)}"
     return EXIT_FAILED, f"{named} (--debug shows where)"
 
