@@ -92,7 +92,7 @@ def split(values: flags.FlagValues) -> "tfds_source.Split":
     from trainer.data import tfds_source
 
     builder = preparation.prepare(values.dataset, values.data_dir, say=_say)
-    return tfds_source.load(builder, "train")
+    return tfds_source.load_split(builder, "train")
 
 
 def _say(message: str) -> None:

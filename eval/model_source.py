@@ -21,7 +21,7 @@ from trainer.config.serialization import misfit
 from trainer.errors import UsageError
 from trainer.rundir import checkpoints, layout
 from trainer.rundir.layout import Run
-from trainer.training import state
+from trainer.rundir.weights import eval_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _predictor(
 ) -> Predictor:
     from eval.predictors.run_predictor import CheckpointModel
 
-    weights = state.shipped(checkpoint.arrays)
+    weights = eval_weights(checkpoint.arrays)
     model = CheckpointModel(config, weights, shape, classes)
     return Predictor(name, model, Output.LOGITS)
 

@@ -80,7 +80,7 @@ class Evaluation:
 def load_split(builder: "tfds.core.DatasetBuilder", which: str) -> Split:
     """Split `which` of a prepared data set, without TensorFlow's own lines."""
     with native_output.suppress_native_stderr("reading the data set"):
-        return tfds_source.load(builder, which)
+        return tfds_source.load_split(builder, which)
 
 
 def open_predictor(

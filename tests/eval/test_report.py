@@ -23,7 +23,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def test_split(data_dir):
-    return tfds_source.load(tfds_source.locate("digits", str(data_dir)), "test")
+    return tfds_source.load_split(tfds_source.locate("digits", str(data_dir)), "test")
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_no_temperature_is_fitted_on_test_images(data_dir, tmp_path):
     """A run whose training split was mixed with its test split."""
     run = eval_models.make_run(tmp_path / "mixed", data_dir, taught=True)
     builder = tfds_source.locate("digits", str(data_dir))
-    train, test = (tfds_source.load(builder, name) for name in ("train", "test"))
+    train, test = (tfds_source.load_split(builder, name) for name in ("train", "test"))
     judge = dataclasses.replace(test, images=train.images[:360])
     found = calibration.from_run(
         run, run.result()["weights_sha256"], None, lambda: train, judge

@@ -21,7 +21,7 @@ ODD = ["a[1]", "b *?", "c{x,y}$d", "läufe 走", "~", "-x", "#", "100%"]
 def test_a_prepared_set_is_seen_wherever_it_lies(data_dir, tmp_path, name):
     (tmp_path / name).symlink_to(data_dir)
     builder = preparation.prepare("digits", str(tmp_path / name), say=pytest.fail)
-    assert len(tfds_source.load(builder, "test").labels) == 360
+    assert len(tfds_source.load_split(builder, "test").labels) == 360
 
 
 def test_a_set_is_prepared_once_below_a_name_that_looks_like_a_pattern(tmp_path):

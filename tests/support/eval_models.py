@@ -19,6 +19,7 @@ from trainer.cli import command as cli_command
 from trainer.config import schema
 from trainer.data import tfds_source
 from trainer.data.split import Split
+from trainer.models import builder
 from trainer.optim import optimizers
 from trainer.rundir import checkpoints
 from trainer.rundir.layout import Run
@@ -45,8 +46,10 @@ def make_run(
 
     Its files are all real.
     """
-    builder = tfds.builder("digits", data_dir=data)
-    splits = {name: tfds_source.load(builder, name) for name in ("train", "test")}
+    prepared = tfds.builder("digits", data_dir=data)
+    splits = {
+        name: tfds_source.load_split(prepared, name) for name in ("train", "test")
+    }
     settings = schema.Config(
         data=schema.DataConfig(dataset="digits", validation_fraction=held),
         model=schema.ModelConfig(name="cnn", width=1 / 16),

@@ -54,8 +54,8 @@ def load_dataset(
     )
     with native_output.suppress_native_stderr():
         train, test = (
-            tfds_source.load(builder, "train"),
-            tfds_source.load(builder, "test"),
+            tfds_source.load_split(builder, "train"),
+            tfds_source.load_split(builder, "test"),
         )
     learnt, held = sampler.validation_split(
         train.labels, config.data.validation_fraction

@@ -1,6 +1,6 @@
-"""Data sets: our own TFDS builders, and splits in memory.
+"""TFDS data sets: our own builders, and splits decoded into memory.
 
-Importing this package registers our own builders (``digits``) with TFDS::
+Importing this module registers our own builder, ``digits``, with TFDS::
 
     import trainer.data.tfds_source
     tfds.builder("digits").download_and_prepare()
@@ -12,6 +12,8 @@ import tensorflow_datasets as tfds
 
 from trainer import storage, system
 from trainer.config import parsing
+from trainer.data import digits as digits  # registers itself with TFDS
+from trainer.data import literal_paths as literal_paths  # mends TFDS's search for files
 from trainer.data.split import Split, split_sha256
 from trainer.errors import UsageError, first_line
 from trainer.monitoring.progress import CONSOLE, OnBatch

@@ -35,7 +35,10 @@ def pixels(count: int, *shape: int) -> list[np.ndarray]:
 
 def test_digits_are_the_real_ones_split_with_every_class(data_dir):
     builder = tfds_source.locate("digits", str(data_dir))
-    train, test = tfds_source.load(builder, "train"), tfds_source.load(builder, "test")
+    train, test = (
+        tfds_source.load_split(builder, "train"),
+        tfds_source.load_split(builder, "test"),
+    )
     assert (len(train.labels), len(test.labels)) == (1437, 360)
     assert train.images.shape == (1437, 32, 32, 3)
     assert train.images.dtype == np.uint8
@@ -44,7 +47,7 @@ def test_digits_are_the_real_ones_split_with_every_class(data_dir):
     assert len(set(train.ids) | set(test.ids)) == 1797
     assert np.bincount(test.labels).min() >= 34
     assert train.names == tuple("0123456789")
-    again = tfds_source.load(builder, "train")
+    again = tfds_source.load_split(builder, "train")
     assert again.sha256 == train.sha256 != test.sha256
 
 
@@ -61,7 +64,7 @@ def test_enlarging_keeps_the_picture():
 def test_grey_images_are_taken_as_they_are(tmp_path):
     images = pixels(6, 9, 7, 1)
     builder = prepare(tmp_path, "grey", images, [0, 1, 2] * 2, shape=(None, None, 1))
-    split = tfds_source.load(builder, "train")
+    split = tfds_source.load_split(builder, "train")
     np.testing.assert_array_equal(split.images, np.stack(images))
     assert split.names == ("a", "b", "c")
     assert len(set(split.ids)) == 6
@@ -71,7 +74,7 @@ def test_images_of_several_sizes_are_refused_with_both_sizes(tmp_path):
     images = [*pixels(3, 8, 8, 3), *pixels(1, 9, 8, 3)]
     builder = prepare(tmp_path, "sizes", images, [0, 1, 2, 0], shape=(None, None, 3))
     with pytest.raises(UsageError, match=r"\(8, 8, 3\), number 3 is \(9, 8, 3\)"):
-        tfds_source.load(builder, "train")
+        tfds_source.load_split(builder, "train")
 
 
 def test_no_class_label_is_refused(tmp_path):
@@ -81,7 +84,7 @@ def test_no_class_label_is_refused(tmp_path):
         feature=number,
     )  # fmt: skip
     with pytest.raises(UsageError, match="not for image classification"):
-        tfds_source.load(builder, "train")
+        tfds_source.load_split(builder, "train")
 
 
 def test_a_set_larger_than_memory_is_refused_with_the_bytes(tmp_path, monkeypatch):
@@ -94,7 +97,7 @@ def test_a_set_larger_than_memory_is_refused_with_the_bytes(tmp_path, monkeypatc
 
     monkeypatch.setattr(psutil, "virtual_memory", Little)
     with pytest.raises(UsageError, match="1,152 bytes.*100 are free"):
-        tfds_source.load(builder, "train")
+        tfds_source.load_split(builder, "train")
 
 
 @pytest.mark.parametrize("name", ["no_such_set", "cifar10:0.0.1", "a/b/c", "cifar10/x"])
@@ -114,9 +117,9 @@ def test_hidden_labels_are_called_so_and_the_split_with_labels_named(tmp_path, h
     images, shown = pixels(6, 8, 8, 1), [0, 1, 2, 0, 1, 2]
     labels = {"train": shown, "test": hidden, "validation": shown}
     builder = prepare_splits(tmp_path, "contest", images, labels)
-    assert len(tfds_source.load(builder, "train").labels) == 6
+    assert len(tfds_source.load_split(builder, "train").labels) == 6
     with pytest.raises(UsageError) as raised:
-        tfds_source.load(builder, "test")
+        tfds_source.load_split(builder, "test")
     assert f"hides {hidden.count(-1)} of its 6 labels (-1)" in str(raised.value)
     assert "with labels: train, validation;" in str(raised.value)
     assert "again" not in str(raised.value)
