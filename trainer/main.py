@@ -22,7 +22,11 @@ def main() -> None:
         layout.check_storage(run)
     with native_output.suppress_native_stderr():
         from trainer.training import session
-    session.train(run, config, run_config, request)
+    result = session.train(
+        run, config, run_config, request, flags_text=flags.flag_file()
+    )
+    if result is not None:
+        print(layout.format_summary(run, result))
 
 
 def admitted(config: Config, run_config: RunConfig) -> layout.Run:

@@ -68,7 +68,7 @@ def test_a_claim_of_other_weights_is_named(run, tmp_path):
     with pytest.raises(
         TrainingFailed, match="step-00000024: .* weights_sha256 000000000000"
     ):
-        replay._kept(layout.Run(path))
+        replay._load_kept(layout.Run(path))
 
 
 @pytest.mark.slow
@@ -92,8 +92,8 @@ def test_a_damaged_config_is_named(run, tmp_path, change):
     (path / "config.json").write_text(json.dumps(recorded))
     found = layout.Run(path)
     with pytest.raises(UsageError, match="config.json is damaged"):
-        kept = replay._kept(found)
-        replay._placed(found, kept[-1], None)
+        kept = replay._load_kept(found)
+        replay._run_config(found, kept[-1], None)
 
 
 @pytest.mark.slow

@@ -1,4 +1,8 @@
-"""Answers: a teacher's logits for every view, kept in the run directory of a student.
+"""Soft labels: a teacher's logits for every view of every row, computed once.
+
+A teacher may be several times as costly as its student, and the views that
+augmentation can give are few enough to be counted. So it labels all of them before the
+first step, and a resumed run reads what is kept.
 
 Layout: ``teacher/view-000.npy`` (float16 [rows, classes], the rows learnt from in
 ascending order) and ``teacher/manifest.json`` with what decides them and size and
@@ -9,7 +13,6 @@ import hashlib
 import io
 import pathlib
 import time
-import typing
 from collections.abc import Callable
 from typing import Any
 
@@ -19,11 +22,14 @@ from trainer import files
 from trainer.config.enums import Precision
 from trainer.config.schema import Config
 from trainer.contract import EXIT_PEER_LOST
-from trainer.distillation import teacher
-from trainer.distillation.targets import DistillationTargets
-from trainer.distributed import collectives
+from trainer.data.augmentation import AugmentationIndex
+from trainer.data.dataset import Dataset
+from trainer.distillation.teacher import leakage_warning, load_weights
+from trainer.distributed.collectives import digest, gather
+from trainer.distributed.strategy import Cluster
 from trainer.errors import Interrupted, UsageError
 from trainer.models.evaluator import Evaluator
+from trainer.monitoring.monitor import Monitor
 from trainer.monitoring.progress import duration
 from trainer.rundir import arrays
 from trainer.rundir.layout import Run
@@ -49,7 +55,7 @@ class SoftLabelCache:
         key: dict[str, Any],
         shape: tuple[int, int, int],
     ) -> None:
-        self._folder, self.shape = folder, shape
+        self.folder, self.shape = folder, shape
         self._key = {"version": VERSION, **key, "shape": list(shape)}
         self._files: dict[str, dict[str, Any]] = {}
         self._views: dict[int, np.ndarray] = {}
@@ -67,10 +73,10 @@ class SoftLabelCache:
                 try:
                     self._views[view] = self._read(name)
                 except (OSError, ValueError, KeyError, TypeError) as error:
-                    damaged(f"{self._folder / name} is not used: {error}")
+                    damaged(f"{self.folder / name} is not used: {error}")
 
     def _listed(self, damaged: Callable[[str], None]) -> dict[str, dict[str, Any]]:
-        path = self._folder / MANIFEST
+        path = self.folder / MANIFEST
         if not path.exists():
             return {}
         try:
@@ -86,7 +92,7 @@ class SoftLabelCache:
     def _read(self, name: str) -> np.ndarray:
         rows, classes = self.shape[1:]
         limit = _HEADER_BYTES + 2 * rows * classes
-        content = files.read_bytes(self._folder / name, limit)
+        content = files.read_bytes(self.folder / name, limit)
         if _facts(content) != self._files[name]:
             raise ValueError("its bytes are not those of the manifest")
         array = arrays.npy(content)
@@ -118,10 +124,10 @@ class SoftLabelCache:
         differs = self._files.get(name, facts) != facts
         if write:
             self._files[name] = facts
-            self._folder.mkdir(exist_ok=True)
-            files.write_bytes(self._folder / name, packed.getvalue())
+            self.folder.mkdir(exist_ok=True)
+            files.write_bytes(self.folder / name, packed.getvalue())
             manifest = {**self._key, "files": self._files}
-            files.write_json(self._folder / MANIFEST, manifest)
+            files.write_json(self.folder / MANIFEST, manifest)
         return differs
 
     def array(self) -> np.ndarray:
@@ -142,117 +148,64 @@ def _facts(content: bytes) -> dict[str, Any]:
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-if typing.TYPE_CHECKING:
-    from trainer.training.session import TrainingSession
-
 FOLDER = "teacher"  # in the student's run directory
 POLL_SECS = 0.2
 
 
-def prepare_soft_labels(job: "TrainingSession", *, write: bool = True) -> None:
-    """Gives the steps of `job` the teacher's answers; computes those not yet kept.
-
-    The chief computes, the other workers wait for its files.
-
-    Raises:
-        Stopped: with 175, the disk is full, or not all workers read the same.
-    """
-    taught = job.images
-    if not isinstance(taught, DistillationTargets):
-        return
-    answers = SoftLabelCache(job.run.path / FOLDER, _key(job), taught.shape_of_answers)
-    with job.clock.phase("teach"):
-        if job.cluster.chief:
-            answers.load(damaged=job.progress.say)
-            if answers.missing:
-                _compute(job, answers, write=write)
-        else:
-            _wait(job, answers)
-        if job.cluster.workers > 1:
-            _agree(job, answers.sha256)
-        taught.teach(answers.array())
-
-
-def _key(job: "TrainingSession") -> dict[str, typing.Any]:
-    data = job.config.data
+def cache_key(config: Config, train_sha256: str) -> dict[str, Any]:
+    """What decides the soft labels: the teacher, the rows and their views."""
+    data = config.data
     return {
-        "weights_sha256": job.config.teacher.weights_sha256,
-        "data_sha256": job.data.train.sha256,
+        "weights_sha256": config.teacher.weights_sha256,
+        "data_sha256": train_sha256,
         "validation_fraction": data.validation_fraction,
         "augment": data.augment.value,
         "crop_pixels": data.crop_pixels,
     }
 
 
-def _compute(job: "TrainingSession", answers: SoftLabelCache, *, write: bool) -> None:
-    """Lets the teacher answer the views that are missing, and keeps each at once."""
-    found, config = teacher.find_teacher(job.config, job.run_config), job.config
-    say, (views, rows, _) = job.progress.say, answers.shape
-    say(
-        f"teacher {found.path} answers {len(answers.missing)} of {views} views of "
-        f"{rows:,} images, once"
-    )
-    if remark := teacher.leakage_warning(found.config(), config):
-        say(f"warning: {remark}")
-    asked = TeacherLabeler(job, found, answers)
-    for view in answers.missing:
-        try:
-            if answers.add(view, asked.logits(view), write=write):
-                say(f"view {view} was computed anew and differs: bits may, too")
-        except ValueError as error:
-            raise UsageError(f"--teacher={found.path}: {error}") from error
-        except OSError as error:
-            raise as_failure(
-                "the teacher's answers could not be written", error
-            ) from error
-
-
 class TeacherLabeler:
-    """Asks a teacher, telling how far it is."""
+    """Computes a teacher's logits of the rows learnt from, one view at a time.
+
+    Args:
+        teacher: the finished run that teaches.
+        config: of the student.
+        dataset: whose training rows are labelled.
+        device: where the teacher computes.
+    """
 
     def __init__(
-        self, job: "TrainingSession", run: Run, answers: SoftLabelCache
+        self, teacher: Run, config: Config, dataset: Dataset, device: str
     ) -> None:
-        self._job, self._views = job, job.images.views
-        config = run.config()
-        job.heartbeat.beat("compile", job.state.step)
+        self.path, self._dataset = teacher.path, dataset
+        self._views = AugmentationIndex.of(config.data)
+        theirs = teacher.config()
+        self.warning = leakage_warning(theirs, config)
         self._evaluator = Evaluator(
-            config.model,
-            image_shape=job.data.image_shape,
-            num_classes=answers.shape[2],
-            device=job.cluster.local_devices[0],
-            precision=_precision(config),
+            theirs.model,
+            image_shape=dataset.image_shape,
+            num_classes=len(dataset.train.names),
+            device=device,
+            precision=_precision(theirs),
         )
-        self._evaluator.load(
-            teacher.load_weights(run, job.config.teacher.weights_sha256)
-        )
-        self._total = len(answers.missing) * answers.shape[1]
-        self._done, self._start = 0, job.clock.now()
+        self._evaluator.load(load_weights(teacher, config.teacher.weights_sha256))
 
-    def logits(self, view: int) -> np.ndarray:
-        """Float [rows, classes] of all rows learnt from, seen in that view."""
-        data, parts, size = self._job.data, [], self._evaluator.batch
-        for first in range(0, len(data.learnt), size):
-            rows = data.learnt[first : first + size]
-            shown = self._views.show(data.train.images[rows], view)
-            parts.append(self._evaluator.logits(shown))
-            self._tell(view, len(rows))
+    def logits(self, view: int, on_batch: Callable[[int], None]) -> np.ndarray:
+        """Float [rows, classes] of all rows learnt from, seen in that view.
+
+        `on_batch` is told the number of images just done.
+        """
+        parts, size = [], self._evaluator.batch
+        learnt, images = self._dataset.learnt, self._dataset.train.images
+        for first in range(0, len(learnt), size):
+            rows = learnt[first : first + size]
+            parts.append(self._evaluator.logits(self._views.show(images[rows], view)))
+            on_batch(len(rows))
         return np.concatenate(parts)
-
-    def _tell(self, view: int, count: int) -> None:
-        self._done += count
-        secs = self._job.clock.now() - self._start
-        left = secs / self._done * (self._total - self._done)
-        self._job.heartbeat.beat("teach", self._job.state.step)
-        self._job.progress.update(
-            f"teacher: view {view + 1}/{self._views.count}  ETA {duration(left)}  "
-            f"{self._done / max(secs, 1e-9):,.0f} images/s",
-            last=self._done == self._total,
-        )
 
 
 def _precision(config: Config) -> str:
-    """In which a teacher answers: bfloat16 if it was trained so, or else float32.
+    """In which a teacher labels: bfloat16 if it was trained so, or else float32.
 
     Of the cnn trained in bfloat16, on 2,000 CIFAR-10 images, bfloat16 was 2 to 2.7
     times as fast on two cores with AVX512-BF16 (1,750 to 2,300 images/s) and 1.1e-5
@@ -262,21 +215,98 @@ def _precision(config: Config) -> str:
     return (Precision.MIXED_BFLOAT16 if half else Precision.FLOAT32).value
 
 
-def _wait(job: "TrainingSession", answers: SoftLabelCache) -> None:
+def prepare_soft_labels(
+    cache: SoftLabelCache,
+    open_labeler: Callable[[], TeacherLabeler],
+    cluster: Cluster,
+    monitor: Monitor,
+    *,
+    write: bool = True,
+) -> np.ndarray:
+    """The teacher's logits, float16 [views, rows, classes]; computes what is missing.
+
+    The chief computes, the other workers wait for its files.
+
+    Raises:
+        Interrupted: with 175, the disk is full, or not all workers read the same.
+    """
+    if cluster.chief:
+        cache.load(damaged=monitor.say)
+        if cache.missing:
+            _label_missing_views(cache, open_labeler, monitor, write=write)
+    else:
+        _wait_for_chief(cache, monitor)
+    if cluster.workers > 1:
+        _verify_agreement(cache, cluster, monitor)
+    return cache.array()
+
+
+def _label_missing_views(
+    cache: SoftLabelCache,
+    open_labeler: Callable[[], TeacherLabeler],
+    monitor: Monitor,
+    *,
+    write: bool,
+) -> None:
+    """Lets the teacher label the views that are missing, and keeps each at once."""
+    monitor.heartbeat.beat("compile")
+    labeler, (views, rows, _) = open_labeler(), cache.shape
+    monitor.say(
+        f"teacher {labeler.path} answers {len(cache.missing)} of {views} views of "
+        f"{rows:,} images, once"
+    )
+    if labeler.warning:
+        monitor.say(f"warning: {labeler.warning}")
+    report = _LabelProgress(monitor, views, len(cache.missing) * rows)
+    for view in cache.missing:
+        try:
+            logits = labeler.logits(view, lambda done, view=view: report(view, done))
+            if cache.add(view, logits, write=write):
+                monitor.say(f"view {view} was computed anew and differs: bits may, too")
+        except ValueError as error:
+            raise UsageError(f"--teacher={labeler.path}: {error}") from error
+        except OSError as error:
+            raise as_failure(
+                "the teacher's answers could not be written", error
+            ) from error
+
+
+class _LabelProgress:
+    """The progress line of a teacher that labels `total` images in all views."""
+
+    def __init__(self, monitor: Monitor, views: int, total: int) -> None:
+        self._monitor, self._views, self._total = monitor, views, total
+        self._done, self._start = 0, monitor.timer.now()
+
+    def __call__(self, view: int, count: int) -> None:
+        self._done += count
+        secs = self._monitor.timer.now() - self._start
+        left = secs / self._done * (self._total - self._done)
+        self._monitor.heartbeat.beat("teach")
+        self._monitor.progress.update(
+            f"teacher: view {view + 1}/{self._views}  ETA {duration(left)}  "
+            f"{self._done / max(secs, 1e-9):,.0f} images/s",
+            last=self._done == self._total,
+        )
+
+
+def _wait_for_chief(cache: SoftLabelCache, monitor: Monitor) -> None:
     """Reads what the chief writes; the heartbeat waits as long as the chief does."""
-    job.heartbeat.beat("teach", job.state.step)
-    answers.load(damaged=lambda _: None)
-    while answers.missing:
+    monitor.heartbeat.beat("teach")
+    cache.load(damaged=lambda _: None)
+    while cache.missing:
         time.sleep(POLL_SECS)
-        answers.load(damaged=lambda _: None)
+        cache.load(damaged=lambda _: None)
 
 
-def _agree(job: "TrainingSession", sha256: str) -> None:
-    job.heartbeat.beat("restore", job.state.step)
-    held = collectives.gather(job.cluster, [collectives.digest(sha256)])
+def _verify_agreement(
+    cache: SoftLabelCache, cluster: Cluster, monitor: Monitor
+) -> None:
+    monitor.heartbeat.beat("restore")
+    held = gather(cluster, [digest(cache.sha256)])
     if (held != held[0]).any():
         raise Interrupted(
-            f"the workers read different answers of the teacher from {job.run.path};\n"
+            f"the workers read different answers of the teacher from {cache.folder};\n"
             "let all see the same files and restart the whole group",
             EXIT_PEER_LOST,
         )

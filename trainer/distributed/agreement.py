@@ -13,9 +13,9 @@ import json
 import os
 import pathlib
 import platform
-import typing
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from trainer.config.schema import Config, RunConfig
@@ -23,10 +23,8 @@ from trainer.config.serialization import to_plain
 from trainer.distributed import tf_config
 from trainer.distributed.collectives import PEER_LOST, digest, gather
 from trainer.distributed.environment import PACKAGES
+from trainer.distributed.strategy import Cluster
 from trainer.errors import UsageError
-
-if typing.TYPE_CHECKING:
-    from trainer.training.session import TrainingSession
 
 # Of a machine, not of the job. Processors and threads may differ too: they change how a
 # worker adds, not what.
@@ -60,37 +58,41 @@ def code_sha256() -> str:
     return found.hexdigest()
 
 
-def check_data(job: "TrainingSession") -> None:
+def check_data(cluster: Cluster, data: dict[str, Any], rows: np.ndarray) -> None:
     """Compares the data of all workers; each of them has to call it.
+
+    Args:
+        cluster: the workers.
+        data: what `Dataset.recorded` says of this worker's data.
+        rows: int [N], the training rows that are learnt from.
 
     Raises:
         UsageError: on all workers, one of them holds other data.
     """
-    if job.cluster.workers == 1:
+    if cluster.workers == 1:
         return
-    own = data_digests(job.data)
-    told = gather(job.cluster, list(own.values()))
-    for worker, theirs in enumerate(told):
-        odd = [n for n, same in zip(own, theirs == told[0], strict=True) if not same]
-        if odd:
+    own = data_digests(data, rows)
+    gathered = gather(cluster, list(own.values()))
+    for worker, theirs in enumerate(gathered):
+        same = zip(own, theirs == gathered[0], strict=True)
+        if odd := [name for name, equal in same if not equal]:
             with contextlib.suppress(*PEER_LOST):
-                gather(job.cluster, [0])  # who is here has been told
+                gather(cluster, [0])  # who is here has been told
             raise UsageError(
                 f"worker {worker} holds other data than worker 0 ({', '.join(odd)} of "
-                f"{job.data.name} differ);\ngive all workers the same data set, see "
+                f"{data['name']} differ);\ngive all workers the same data set, see "
                 "--data_dir"
             )
 
 
-def data_digests(held) -> dict[str, int]:
-    """Hashes of the parts of `held` data, by name; they fit an int64."""
-    recorded = held.recorded()
+def data_digests(data: dict[str, Any], rows: np.ndarray) -> dict[str, int]:
+    """Hashes of the parts of a data set, by name; each fits an int64."""
     parts = {
-        "name": recorded["name"],
-        "image_shape": recorded["image_shape"],
-        "labels": recorded["labels"],
-        **{f"sha256.{split}": sha for split, sha in recorded["sha256"].items()},
-        "training rows": hashlib.sha256(held.learnt.tobytes()).hexdigest(),
+        "name": data["name"],
+        "image_shape": data["image_shape"],
+        "labels": data["labels"],
+        **{f"sha256.{split}": sha for split, sha in data["sha256"].items()},
+        "training rows": hashlib.sha256(rows.tobytes()).hexdigest(),
     }
     texts = {name: json.dumps(value).encode() for name, value in parts.items()}
     return {name: digest(hashlib.sha256(t).hexdigest()) for name, t in texts.items()}

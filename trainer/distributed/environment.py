@@ -5,7 +5,6 @@ import os
 import pathlib
 import platform
 import subprocess
-import typing
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,9 +12,7 @@ import tensorflow as tf
 
 from trainer import system
 from trainer.config.serialization import differences
-
-if typing.TYPE_CHECKING:
-    from trainer.training.session import TrainingSession
+from trainer.distributed.strategy import Cluster
 
 PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-datasets")
 # What must be equal for a resumed run to be equal bit for bit.
@@ -86,13 +83,15 @@ def unknown(before: Mapping[str, Any]) -> list[str]:
     return [name for name in DECIDES_BITS if name not in before]
 
 
-def reproducibility_key(job: "TrainingSession") -> dict[str, Any]:
+def reproducibility_key(
+    strategy: str, cluster: Cluster, environment: Mapping[str, Any]
+) -> dict[str, Any]:
     """What the bits of a checkpoint depend on: environment and replicas."""
     return {
-        "strategy": job.run_config.strategy.value,
-        "replicas": job.cluster.replicas,
-        "workers": job.cluster.workers,
-        "environment": {name: job.environment[name] for name in DECIDES_BITS},
+        "strategy": strategy,
+        "replicas": cluster.replicas,
+        "workers": cluster.workers,
+        "environment": {name: environment[name] for name in DECIDES_BITS},
     }
 
 

@@ -1,49 +1,61 @@
-"""Blame: what an error of TensorFlow or the system means for whoever trains."""
+"""Translates errors of TensorFlow and the system for whoever trains."""
 
 import contextlib
-import typing
-from collections.abc import Iterator
+import pathlib
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
 from trainer import system
 from trainer.contract import EXIT_PEER_LOST
-from trainer.distributed import collectives
-from trainer.errors import DIVERGENCE_REMEDY, Interrupted, NotFinite, TrainingFailed
+from trainer.distributed.collectives import PEER_LOST
+from trainer.distributed.heartbeat import Heartbeat
+from trainer.distributed.strategy import Cluster
+from trainer.errors import (
+    DIVERGENCE_REMEDY,
+    Interrupted,
+    NotFinite,
+    TrainingFailed,
+)
 from trainer.storage import as_failure
-from trainer.training.estimate import ResourceEstimate
-
-if typing.TYPE_CHECKING:
-    from trainer.training.session import TrainingSession
 
 
 @contextlib.contextmanager
-def translate_errors(job: "TrainingSession") -> Iterator[None]:
-    """Says in one line what errors of TensorFlow and the system inside mean."""
+def translate_errors(
+    run_dir: pathlib.Path,
+    cluster: Cluster,
+    heartbeat: Heartbeat,
+    *,
+    step: Callable[[], int],
+    memory_remedy: Callable[[], str],
+) -> Iterator[None]:
+    """Says in one line what errors of TensorFlow and the system inside mean.
+
+    Args:
+        run_dir: where the run is.
+        cluster: the workers, of which one may be lost.
+        heartbeat: what is seen of the others.
+        step: gives the number of steps done.
+        memory_remedy: gives what to change where memory does not suffice.
+    """
     try:
         yield
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
-        raise TrainingFailed(_memory(job, error)) from error
+        raise TrainingFailed(system.explanation(error, memory_remedy())) from error
     except OSError as error:
         if system.lacking(error):
-            raise TrainingFailed(_memory(job, error)) from error
-        raise as_failure(f"{job.run.path} cannot be used", error) from error
-    except collectives.PEER_LOST as error:
-        if job.cluster.workers == 1:
+            raise TrainingFailed(system.explanation(error, memory_remedy())) from error
+        raise as_failure(f"{run_dir} cannot be used", error) from error
+    except PEER_LOST as error:
+        if cluster.workers == 1:
             raise
         raise Interrupted(
-            f"worker {job.cluster.worker} lost a peer after step {job.state.step}: "
-            f"{job.heartbeat.missing()};\nrestart the whole group",
+            f"worker {cluster.worker} lost a peer after step {step()}: "
+            f"{heartbeat.missing()};\nrestart the whole group",
             EXIT_PEER_LOST,
         ) from error
     except NotFinite as error:
         raise TrainingFailed(
-            f"after step {job.state.step} {error}; see {job.run.checkpoints};\n"
+            f"after step {step()} {error}; see {run_dir / 'checkpoints'};\n"
             f"{DIVERGENCE_REMEDY}"
         ) from error
-
-
-def _memory(job: "TrainingSession", error: Exception) -> str:
-    """What was lacking, and the flag that matters most."""
-    forecast = ResourceEstimate.of(job.trainer.body, job.config, job.cluster, job.data)
-    return system.explanation(error, forecast.remedy(job.config, job.cluster))

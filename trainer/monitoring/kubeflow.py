@@ -1,10 +1,9 @@
-"""TrainJobStatus: tells Kubeflow Trainer how far a TrainJob is.
+"""Kubeflow: tells its trainer how far a TrainJob is.
 
 The controller puts an address, a certificate and a token into the pods' environment
 (https://github.com/kubeflow/trainer, KEP-2779); where they are absent nothing is sent.
 """
 
-import dataclasses
 import datetime
 import json
 import os
@@ -12,11 +11,8 @@ import pathlib
 import ssl
 import threading
 import urllib.request
-from collections.abc import Callable
-
-from trainer.training.state import TrainState
-from trainer.training.step import METRICS, StepOutput
-from trainer.training.timetable import Timetable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 URL = "KUBEFLOW_TRAINER_SERVER_URL"
 CA_CERT = "KUBEFLOW_TRAINER_SERVER_CA_CERT"  # a file
@@ -30,46 +26,52 @@ def in_trainjob() -> bool:
     return URL in os.environ
 
 
-@dataclasses.dataclass
-class TrainJobStatus:
-    """An action: sends progress from a thread; a failure never reaches training."""
+class StatusSender:
+    """Sends how far a training is, from a thread; a failure never reaches training.
 
-    plan: Timetable
-    now: Callable[[], float]
-    started: float
-    first_step: int
-    _sent_at: float = float("-inf")
-    _sender: threading.Thread | None = None
+    Args:
+        total_steps: of the training.
+        first_step: the step that this process began with.
+        now: monotonic seconds.
+    """
 
-    def __call__(self, state: TrainState, outcome: StepOutput) -> None:
+    def __init__(
+        self, total_steps: int, first_step: int, now: Callable[[], float]
+    ) -> None:
+        self._total, self._first, self._now = total_steps, first_step, now
+        self._started = now()
+        self._sent_at = float("-inf")
+        self._sender: threading.Thread | None = None
+
+    def send(self, step: int, metrics: Mapping[str, float]) -> None:
         """Sends if it is time and the one before is through."""
-        last = state.step == self.plan.total_steps
+        last = step == self._total
         busy = self._sender is not None and self._sender.is_alive()
-        if not last and (busy or self.now() - self._sent_at < EVERY_SECS):
+        if not last and (busy or self._now() - self._sent_at < EVERY_SECS):
             return
-        self._sent_at = self.now()
-        status = self.status(state, outcome)
+        self._sent_at = self._now()
+        status = self.status(step, metrics)
         self._sender = threading.Thread(target=_send, args=(status,), daemon=not last)
         self._sender.start()
 
-    def status(self, state: TrainState, outcome: StepOutput) -> dict:
-        """What is sent: percentage, seconds left, and the means of the last call."""
-        done = max(1, state.step - self.first_step)
-        left = self.plan.total_steps - state.step
-        means = zip(METRICS, outcome.metrics.mean(axis=0), strict=True)
+    def status(self, step: int, metrics: Mapping[str, float]) -> dict[str, Any]:
+        """What is sent: percentage, seconds left, and metrics."""
+        done, left = max(1, step - self._first), self._total - step
+        remaining = (self._now() - self._started) / done * left
         return {
             "trainerStatus": {
-                "progressPercentage": 100 * state.step // self.plan.total_steps,
-                "estimatedRemainingSeconds": round(
-                    (self.now() - self.started) / done * left
-                ),
-                "metrics": [{"name": n, "value": f"{v:.6g}"} for n, v in means],
+                "progressPercentage": 100 * step // self._total,
+                "estimatedRemainingSeconds": round(remaining),
+                "metrics": [
+                    {"name": name, "value": f"{value:.6g}"}
+                    for name, value in metrics.items()
+                ],
                 "lastUpdatedTime": datetime.datetime.now(datetime.UTC).isoformat(),
             }
         }
 
 
-def _send(status: dict) -> None:
+def _send(status: dict[str, Any]) -> None:
     try:
         headers = {"Content-Type": "application/json"}
         if token := os.environ.get(TOKEN):

@@ -20,6 +20,7 @@ from matplotlib import font_manager, ft2font
 from matplotlib.figure import Figure
 
 matplotlib.use("Agg")
+GRID_IMAGES = 32  # augmented images in the grid of step 0
 FAMILY = "DejaVu Sans"  # comes with matplotlib
 CELLS = 20  # classes whose confusions are written as numbers
 NAMED = 40  # classes whose names fit at an axis

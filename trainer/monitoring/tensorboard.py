@@ -147,3 +147,14 @@ def _event(span: event_records.Span) -> event_pb2.Event | None:
         return event_pb2.Event.FromString(span.content)
     except message.DecodeError:
         return None
+
+
+def flat_settings(config: dict[str, Any]) -> dict[str, int | float | str]:
+    """A nested config as hparams: "optim.momentum" and so on."""
+    settings = {}
+    for name, value in config.items():
+        parts = value.items() if isinstance(value, dict) else [("", value)]
+        for part, leaf in parts:
+            key = f"{name}.{part}".rstrip(".")
+            settings[key] = leaf if isinstance(leaf, int | float | str) else str(leaf)
+    return settings

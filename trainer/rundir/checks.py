@@ -1,17 +1,21 @@
 """Checks that a training may start or go on in a run directory."""
 
 import dataclasses
+import errno
 import os
 import pathlib
+import shutil
 
 from trainer.config.enums import Resume
 from trainer.config.schema import Config, RunConfig
 from trainer.config.serialization import differences, to_plain
 from trainer.errors import UsageError
-from trainer.rundir import layout
+from trainer.rundir import checkpoints
+from trainer.rundir.layout import Run
+from trainer.storage import as_refusal
 
 
-def check_can_start(run: layout.Run, config: Config, run_config: RunConfig) -> None:
+def check_can_start(run: Run, config: Config, run_config: RunConfig) -> None:
     """Whether this training may start or go on in `run`; writes nothing.
 
     Raises:
@@ -54,7 +58,7 @@ def check_writable(path: pathlib.Path) -> None:
         raise UsageError(
             f"the run cannot go to {path}: {error.strerror}; name another directory"
         ) from error
-    if os.path.isdir(path) and not layout.Run(path).exists and not _just_begun(path):
+    if os.path.isdir(path) and not Run(path).exists and not _just_begun(path):
         raise UsageError(
             f"--run_dir={path} is not empty and not a run; name another directory"
         )
@@ -72,7 +76,7 @@ def check_writable(path: pathlib.Path) -> None:
         )
 
 
-def _check_layout(run: layout.Run) -> None:
+def _check_layout(run: Run) -> None:
     """Raises UsageError where a name of the run is taken by another kind of thing."""
     wrong = None
     for path in (run.checkpoints, run.tensorboard, run.path / "workers"):
@@ -95,3 +99,22 @@ def _just_begun(path: pathlib.Path) -> bool:
     names = {p.name for p in path.iterdir() if not p.name.startswith(".probe.tmp-")}
     claimed = any(name.lstrip(".").startswith("owner.json") for name in names)
     return claimed or names <= {"workers"}
+
+
+def check_space(run: Run, run_config: RunConfig, checkpoint_bytes: int) -> None:
+    """Checks that the checkpoints to keep fit on the disk.
+
+    Raises:
+        UsageError: the run is new: its options are too large for its disk.
+        Interrupted: with 175, at a restart the disk is full.
+    """
+    kept = run_config.keep_checkpoints
+    have = len(checkpoints.list_folders(run.checkpoints))
+    need = checkpoint_bytes * max(1, kept + 1 - have)
+    parent = next(p for p in (run.path, *run.path.parents) if p.exists())
+    free = shutil.disk_usage(parent).free
+    if need > free:
+        said = f"{need:,} bytes more are needed for {kept} checkpoints, {free:,} free"
+        error = OSError(errno.ENOSPC, f"{said} (see --keep_checkpoints)", str(parent))
+        restart = run.exists and not run_config.dry_run
+        raise as_refusal(f"the run cannot go to {run.path}", error, restart=restart)

@@ -1,114 +1,139 @@
-"""Resumption: what a job takes over from its run directory, the same on all workers."""
+"""Resume: what a training takes over from its run directory, equal on all workers."""
 
-import typing
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
 from trainer.config.enums import Resume
 from trainer.config.serialization import differences
 from trainer.contract import EXIT_PEER_LOST
-from trainer.distributed import collectives, environment
+from trainer.distributed import environment
+from trainer.distributed.collectives import HASH_BYTES, digest, gather
+from trainer.distributed.strategy import Cluster
 from trainer.errors import Interrupted, UsageError
 from trainer.rundir import checkpoints
+from trainer.rundir.layout import Run
+from trainer.rundir.metadata import RunMetadata
 
-if typing.TYPE_CHECKING:
-    from trainer.training.session import TrainingSession
+
+class Restorable(Protocol):
+    """A training state that checkpoints hold."""
+
+    step: int
+
+    def load(self, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
+        """Takes over the arrays and the manifest of a checkpoint."""
+
+    def facts(self) -> dict[str, Any]:
+        """What a manifest says of the state."""
 
 
-def check_data(job: "TrainingSession") -> None:
-    """Raises UsageError unless the run was trained on the job's data."""
-    theirs = job.run.recorded().get("data", {})
+def check_data(run: Run, data: dict[str, Any]) -> None:
+    """Raises UsageError unless `run` was trained on the data that `data` describes."""
+    theirs = run.recorded().get("data", {})
     if not isinstance(theirs, dict):
         raise UsageError(
-            f"{job.run.path / 'config.json'} is damaged: its data is {theirs!r:.80}, "
+            f"{run.path / 'config.json'} is damaged: its data is {theirs!r:.80}, "
             "no object; restore it, or name another --run_dir"
         )
-    if found := differences(theirs, job.data.recorded()):
+    if found := differences(theirs, data):
         named = "; ".join(found)[:500]
         raise UsageError(
-            f"{job.run.path} was trained on other data (its != yours: {named});\n"
+            f"{run.path} was trained on other data (its != yours: {named});\n"
             "give its own --data_dir, or another --run_dir"
         )
 
 
-def restore_latest(job: "TrainingSession") -> bool:
-    """Takes over the newest good checkpoint, if there is one.
+def restore_latest(
+    run: Run,
+    state: Restorable,
+    cluster: Cluster,
+    metadata: RunMetadata,
+    say: Callable[[str], None],
+) -> bool:
+    """Takes over the newest good checkpoint, if there is one; returns whether it did.
 
-    The chief chooses; its choice is told to the other workers.
+    The chief chooses; its choice is told to the other workers. `say` shows a message.
 
     Raises:
-        UsageError: it is of other data, or --resume=must and there is none.
-        Stopped: with 175, not all workers restored the same.
+        UsageError: it is of other data, or must be there and is not.
+        Interrupted: with 175, not all workers restored the same.
     """
-    job.heartbeat.beat("restore", job.state.step)
-    if job.cluster.chief:
-        _choose(job)
-    if job.cluster.workers > 1:
-        _verify_agreement(job)
-    return job.state.step > 0
+    if cluster.chief:
+        _choose(run, state, metadata, say)
+    if cluster.workers > 1:
+        _verify_agreement(run, state, cluster, say)
+    return state.step > 0
 
 
-def _choose(job: "TrainingSession") -> None:
-    if not job.run.exists:
+def _choose(
+    run: Run, state: Restorable, metadata: RunMetadata, say: Callable[[str], None]
+) -> None:
+    if not run.exists:
         return
-    check_data(job)
-    if note := _changed(job):
-        job.progress.say(note)
+    check_data(run, metadata.data)
+    if note := _describe_changes(run, metadata.environment):
+        say(note)
     checkpoint = checkpoints.load_latest(
-        job.run.checkpoints,
-        skipped=job.progress.say,
-        expected={"config": job.config.to_json(), "data": job.data.recorded()},
+        run.checkpoints, skipped=say, expected=metadata.expected()
     )
     if checkpoint is not None:
         try:
-            job.state.load(checkpoint.arrays, checkpoint.facts)
+            state.load(checkpoint.arrays, checkpoint.facts)
         except ValueError as error:
             raise UsageError(
                 f"{checkpoint.path} is not of this run: {error}; move it away"
             ) from error
-        job.progress.say(f"resumed {job.run.path} after step {checkpoint.step}")
-    elif job.run_config.resume is Resume.MUST:
+        say(f"resumed {run.path} after step {checkpoint.step}")
+    elif metadata.run_config.resume is Resume.MUST:
         raise UsageError(
-            f"--resume=must, but {job.run.path} has no good checkpoint; leave "
+            f"--resume=must, but {run.path} has no good checkpoint; leave "
             "--resume out to start it again"
         )
 
 
-def _changed(job: "TrainingSession") -> str | None:
+def _describe_changes(run: Run, now: dict[str, Any]) -> str | None:
     try:
-        before = job.run.environment()
+        before = run.environment()
     except UsageError as error:
         return f"{error}; whether the machine changed cannot be told"
-    return environment.changed(before, job.environment)
+    return environment.changed(before, now)
 
 
-def _verify_agreement(job: "TrainingSession") -> None:
+def _verify_agreement(
+    run: Run, state: Restorable, cluster: Cluster, say: Callable[[str], None]
+) -> None:
     """Lets the others restore what the chief did, and compares what came of it."""
-    step = int(collectives.gather(job.cluster, [job.state.step])[0, 0])
-    if step != job.state.step:
-        _restore_step(job, step)
-    weights = collectives.digest(job.state.facts()["weights_sha256"])
-    held = collectives.gather(job.cluster, [job.state.step, weights])
+    step = int(gather(cluster, [state.step])[0, 0])
+    if step != state.step:
+        _restore_step(
+            run, state, step, lambda text: say(f"worker {cluster.worker} {text}")
+        )
+    weights = digest(state.facts()["weights_sha256"])
+    held = gather(cluster, [state.step, weights])
     for worker, theirs in enumerate(held):
         if (theirs != held[0]).any():
             raise Interrupted(
-                f"worker {worker} restored {_named(theirs)}, worker 0 "
-                f"{_named(held[0])}, both from {job.run.checkpoints};\nlet all see "
+                f"worker {worker} restored {_describe(theirs)}, worker 0 "
+                f"{_describe(held[0])}, both from {run.checkpoints};\nlet all see "
                 "the same files and restart the whole group",
                 EXIT_PEER_LOST,
             )
 
 
-def _restore_step(job: "TrainingSession", step: int) -> None:
+def _restore_step(
+    run: Run, state: Restorable, step: int, say: Callable[[str], None]
+) -> None:
     """Restores the checkpoint of `step`; where it cannot be read all hear of it."""
-    path = checkpoints.folder_of(job.run.checkpoints, step)
+    path = checkpoints.folder_of(run.checkpoints, step)
     try:
         checkpoint = checkpoints.load(path)
-        job.state.load(checkpoint.arrays, checkpoint.facts)
-    except (ValueError, FileNotFoundError) as error:  # Damaged is a ValueError
-        job.progress.say(f"worker {job.cluster.worker} cannot restore {path}: {error}")
+        state.load(checkpoint.arrays, checkpoint.facts)
+    except (ValueError, FileNotFoundError) as error:  # CorruptCheckpoint, too
+        say(f"cannot restore {path}: {error}")
 
 
-def _named(held: np.ndarray) -> str:
-    weights = int(held[1]).to_bytes(collectives.HASH_BYTES, "big").hex()
+def _describe(held: np.ndarray) -> str:
+    weights = int(held[1]).to_bytes(HASH_BYTES, "big").hex()
     return f"step {held[0]} (weights {weights[:12]})"

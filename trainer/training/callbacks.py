@@ -1,217 +1,305 @@
-"""Every side effect of the loop: called with the state and what the call measured."""
+"""Callbacks: every side effect of the loop, called with the state after each block."""
 
 import dataclasses
 import math
-import typing
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from trainer import errors, storage
-from trainer.config.schema import Config
-from trainer.distributed import environment
-from trainer.distributed.heartbeat import Heartbeat
+from trainer.config.schema import OptimConfig
+from trainer.distributed.collectives import WorkerExchange
 from trainer.distributed.shutdown import StopRequest, stopped
 from trainer.errors import TrainingFailed
-from trainer.models import evaluator
-from trainer.models.evaluator import EvalMetrics, Evaluator, compute_metrics
-from trainer.monitoring import kubeflow, metrics_log, pictures, tensorboard
+from trainer.models.evaluator import (
+    EvalMetrics,
+    Evaluator,
+    compute_metrics,
+    count_views,
+)
+from trainer.monitoring import kubeflow, pictures
 from trainer.monitoring.metrics_log import MetricsLog
-from trainer.monitoring.progress import PhaseTimer, Progress, duration
+from trainer.monitoring.monitor import Monitor
+from trainer.monitoring.progress import duration
 from trainer.monitoring.tensorboard import TensorBoardWriter
 from trainer.optim import schedules
 from trainer.rundir import checkpoints
 from trainer.rundir.layout import Run
+from trainer.rundir.lease import Lease
 from trainer.rundir.weights import eval_weights
 from trainer.storage import as_failure
-from trainer.training.loop import BlockSizer, Callback
+from trainer.training.loop import BlockSizer
 from trainer.training.state import MetricSums, TrainState
 from trainer.training.step import METRICS, StepOutput
 from trainer.training.timetable import Interval, Timetable
 
-RISK_SECS = 45.0  # between saves; with a call and the save itself under a minute
-PICTURES = 10  # confusion matrices over a run
+RISK_SECS = 45.0  # between saves; with a block and the save itself under a minute
+CONFUSION_PICTURES = 10  # over a run
 
 
 @dataclasses.dataclass(frozen=True)
 class NanGuard:
     """Ends training when a loss is not finite, before anything of it is saved."""
 
-    config: Config
-    plan: Timetable
+    config: OptimConfig
+    timetable: Timetable
     run: Run
 
-    def __call__(self, state: TrainState, outcome: StepOutput) -> None:
-        """Raises Failure with the step, its rate and the last good checkpoint."""
-        losses = outcome.metrics[:, METRICS.index("loss")]
+    def __call__(self, state: TrainState, output: StepOutput) -> None:
+        """Raises TrainingFailed with the step, its rate and the last checkpoint."""
+        losses = output.metrics[:, METRICS.index("loss")]
         if np.isfinite(losses).all():
             return
         first = int(np.argmin(np.isfinite(losses)))
         step = state.step - len(losses) + first
-        rate = _rate(step, self.config, self.plan)
+        rate = _learning_rate(step, self.config, self.timetable)
         raise TrainingFailed(
             f"the loss of step {step} is {losses[first]} at rate {rate:.3g}; "
-            f"last good checkpoint: {latest_checkpoint(self.run)};\n"
+            f"last good checkpoint: {_latest_checkpoint(self.run)};\n"
             f"{errors.DIVERGENCE_REMEDY}"
         )
 
 
-def _rate(step: int, config: Config, plan: Timetable) -> float:
-    steps = {"warmup_steps": plan.warmup_steps, "total_steps": plan.total_steps}
-    return schedules.learning_rate(step, config.optim, **steps)
+def _learning_rate(step: int, config: OptimConfig, timetable: Timetable) -> float:
+    return schedules.learning_rate(
+        step,
+        config,
+        warmup_steps=timetable.warmup_steps,
+        total_steps=timetable.total_steps,
+    )
 
 
-def latest_checkpoint(run: Run) -> str:
+def _latest_checkpoint(run: Run) -> str:
     """Folder of the newest checkpoint: none is written that is not finite."""
     kept = checkpoints.list_folders(run.checkpoints)
     return str(kept[0]) if kept else "none"
 
 
 @dataclasses.dataclass
-class MetricsCallback:
-    """Writes the means since the last line to metrics.jsonl and TensorBoard."""
+class WorkerVotes:
+    """Lets all workers stop after the same block, and agree on the next one's length.
 
-    plan: Timetable
-    clock: PhaseTimer
-    config: Config
+    Attributes:
+        signal: number of a signal that any worker received, or 0.
+    """
+
+    exchange: WorkerExchange
+    request: StopRequest
+    sizer: BlockSizer
+    signal: int = 0
+
+    def __call__(self, _state: TrainState, _output: StepOutput) -> None:
+        """Exchanges the votes: the highest signal and the fewest steps win."""
+        votes = self.exchange([self.request.number, self.sizer.proposal()])
+        self.signal = int(votes[:, 0].max())
+        self.sizer.set_agreed(int(votes[:, 1].min()))
+
+
+@dataclasses.dataclass(frozen=True)
+class HeartbeatCallback:
+    """Leaves a sign of life after each block."""
+
+    monitor: Monitor
+
+    def __call__(self, state: TrainState, _output: StepOutput) -> None:
+        """Says that training got to the state's step."""
+        self.monitor.heartbeat.beat("train", state.step)
+
+
+@dataclasses.dataclass
+class ProgressCallback:
+    """Shows the progress line.
+
+    Attributes:
+        timed: when the first block, which compiles, had ended, and the step it reached.
+    """
+
+    timetable: Timetable
+    monitor: Monitor
+    timed: tuple[float, int] | None = None
+
+    def __call__(self, state: TrainState, _output: StepOutput) -> None:
+        """Shows step, ETA, and means since the last line of metrics."""
+        means, total = state.sums.means(), self.timetable.total_steps
+        self.monitor.progress.update(
+            f"step {state.step}/{total}  ETA {self._eta(state.step)}  "
+            f"epoch {self.timetable.epoch(state.step):.2f}  loss {means['loss']:.4f}  "
+            f"acc {means['accuracy']:.3f}  {state.images_per_second:,.0f} images/s",
+            last=state.step == total,
+        )
+
+    def _eta(self, step: int) -> str:
+        now = self.monitor.timer.now()
+        if self.timed is None:
+            self.timed = (now, step)
+            return "-"
+        secs, done = now - self.timed[0], step - self.timed[1]
+        return duration(secs / done * (self.timetable.total_steps - step))
+
+
+@dataclasses.dataclass
+class MetricsCallback:
+    """Writes the means since the last line to metrics.jsonl and TensorBoard.
+
+    Attributes:
+        since: seconds and images of training at the last line.
+    """
+
+    timetable: Timetable
+    config: OptimConfig
+    monitor: Monitor
     metrics: MetricsLog
     summaries: TensorBoardWriter
-    since: tuple[float, int]  # seconds and images of training at the last line
+    since: tuple[float, int]
 
-    def __call__(self, state: TrainState, outcome: StepOutput) -> None:
+    def __call__(self, state: TrainState, output: StepOutput) -> None:
         """Writes a line if one is due, and empties the sums."""
-        if not self.plan.log(state.step):
+        if not self.timetable.log(state.step):
             return
-        values = {
-            **_finite(state.sums.means()),
-            "learning_rate": _rate(state.step - 1, self.config, self.plan),
-        }
-        speed = {"images_per_second": round(self._speed(state, outcome), 1)}
-        epoch = self.plan.epoch(state.step)
+        rate = _learning_rate(state.step - 1, self.config, self.timetable)
+        values = {**_finite(state.sums.means()), "learning_rate": rate}
+        speed = {"images_per_second": round(self._speed(state, output), 1)}
+        epoch = self.timetable.epoch(state.step)
         self.metrics.write(state.step, epoch, "train", **values, **speed)
         tagged = {f"train/{k}": v for k, v in (values | speed).items()}
         self.summaries.scalars(state.step, tagged)
         state.sums = MetricSums()
 
-    def _speed(self, state: TrainState, outcome: StepOutput) -> float:
+    def _speed(self, state: TrainState, output: StepOutput) -> float:
         """Images per second since the last line.
 
-        A line that had only the call that compiled takes that one: each line of a run
+        A line that had only the block that compiled takes that one: each line of a run
         has a speed, wherever its processes started.
         """
         seconds, images = state.seconds - self.since[0], state.images - self.since[1]
         self.since = (state.seconds, state.images)
         if not images:
-            seconds, images = self.clock.last["compile"], outcome.rows.size
+            seconds, images = self.monitor.timer.last["compile"], output.rows.size
         return images / seconds
 
 
 def _finite(values: dict[str, float]) -> dict[str, float]:
-    """A gradient norm may overflow in float16; JSON has no infinity."""
+    """The finite values: float16 gradients may overflow, and JSON has no infinity."""
     return {k: v for k, v in values.items() if math.isfinite(v)}
-
-
-def images_per_second(state: TrainState) -> float:
-    """Training images per second of training; 0 while nothing was timed."""
-    return state.images / state.seconds if state.seconds else 0.0
 
 
 @dataclasses.dataclass
 class ValidationCallback:
-    """Evaluates the weights that would ship on the validation rows."""
+    """Evaluates the weights that would ship on the validation rows.
 
-    plan: Timetable
-    clock: PhaseTimer
+    Attributes:
+        images: uint8 [N, H, W, C].
+        labels: int32 [N].
+        names: of the classes, by label.
+        scores: the newest ones.
+    """
+
+    timetable: Timetable
     evaluator: Evaluator
     images: np.ndarray
     labels: np.ndarray
     names: tuple[str, ...]
     metrics: MetricsLog
     summaries: TensorBoardWriter
-    progress: Progress
-    heartbeat: Heartbeat
+    monitor: Monitor
     scores: EvalMetrics | None = None
 
-    def __call__(self, state: TrainState, _outcome: StepOutput | None = None) -> None:
-        """Scores the validation rows if it is time."""
-        if not self.plan.evaluate(state.step):
+    def __call__(self, state: TrainState, _output: StepOutput | None = None) -> None:
+        """Evaluates if it is time, writes the metrics, and draws the confusion."""
+        if not self.timetable.evaluate(state.step):
             return
-        self.heartbeat.beat("evaluate", state.step)
-        with self.clock.phase("evaluate"):
+        self.monitor.heartbeat.beat("evaluate", state.step)
+        with self.monitor.timer.phase("evaluate"):
             self.scores = self.measure(state)
-        epoch = self.plan.epoch(state.step)
+        epoch, views = self.timetable.epoch(state.step), self.evaluator.tta
         values = {"loss": self.scores.loss, "accuracy": self.scores.accuracy}
-        views = self.evaluator.tta
         self.metrics.write(
             state.step, epoch, "validation", **values, eval_tta=views.value
         )
         tagged = {f"validation/{k}": v for k, v in values.items()}
         self.summaries.scalars(state.step, tagged)
         if self._picture_due(state.step):
-            with self.clock.phase("evaluate"):
+            with self.monitor.timer.phase("evaluate"):
                 self._draw(state.step, self.scores.confusion)
-        self.progress.say(
+        self.monitor.say(
             f"epoch {epoch:.4g}: validation accuracy {self.scores.accuracy:.4f}, "
             f"loss {self.scores.loss:.4f}{views.words}"
         )
 
     def measure(self, state: TrainState) -> EvalMetrics:
-        """Scores of the weights that would ship, whether it is time or not."""
-        self.evaluator.load(eval_weights(state.arrays()))
-
-        answers = len(self.images) * evaluator.count_views(self.evaluator.tta)
-        with self.progress.count(answers, "validation") as tick:
-
-            def beat(count: int) -> None:
-                self.heartbeat.beat("evaluate", state.step)
-                tick(count)
-
-            return compute_metrics(
-                self.evaluator.logits(self.images, beat), self.labels
-            )
+        """Metrics of the weights that would ship, whether it is time or not."""
+        return measure_split(
+            self.evaluator, state, self.images, self.labels, self.monitor, "validation"
+        )
 
     def _draw(self, step: int, confusion: np.ndarray) -> None:
         def draw() -> np.ndarray:
             return pictures.confusion_picture(confusion, self.names)
 
         what = "the picture validation/confusion"
-        if (drawn := pictures.attempt(draw, what, self.progress.say)) is not None:
+        if (drawn := pictures.attempt(draw, what, self.monitor.say)) is not None:
             self.summaries.picture(step, "validation/confusion", drawn)
 
     def _picture_due(self, step: int) -> bool:
-        every = self.plan.evaluate
+        every = self.timetable.evaluate
         count = -(-every.last // every.steps)
-        sparse = Interval(every.steps * -(-count // PICTURES), every.last)
+        sparse = Interval(every.steps * -(-count // CONFUSION_PICTURES), every.last)
         return sparse(step)
+
+
+def measure_split(
+    evaluator: Evaluator,
+    state: TrainState,
+    images: np.ndarray,
+    labels: np.ndarray,
+    monitor: Monitor,
+    what: str,
+) -> EvalMetrics:
+    """Metrics of the weights that would ship on uint8 [N, H, W, C], labels [N].
+
+    `what` is the split's name for the progress line.
+    """
+    evaluator.load(eval_weights(state.arrays()))
+    passes = len(images) * count_views(evaluator.tta)
+    with monitor.progress.count(passes, what) as tick:
+
+        def on_batch(count: int) -> None:
+            monitor.heartbeat.beat("evaluate", state.step)
+            tick(count)
+
+        return compute_metrics(evaluator.logits(images, on_batch), labels)
 
 
 @dataclasses.dataclass
 class CheckpointCallback:
-    """Writes checkpoints, by step or so that at most a minute of work is at risk."""
+    """Writes checkpoints, by step or so that at most a minute of work is at risk.
 
-    plan: Timetable
-    clock: PhaseTimer
+    Attributes:
+        metadata: what each manifest says of the run.
+        sync: makes durable what was written before; a checkpoint vouches for it.
+    """
+
+    timetable: Timetable
     run: Run
     keep: int
-    facts: dict
-    before: list[Callable[[], None]]
-    confirm: Callable[[], None]
-    progress: Progress
-    heartbeat: Heartbeat
+    metadata: dict[str, Any]
+    sync: list[Callable[[], None]]
+    lease: Lease
+    monitor: Monitor
     saved_at: float
     saved_step: int = -1
 
-    def __call__(self, state: TrainState, _outcome: StepOutput | None = None) -> None:
+    def __call__(self, state: TrainState, _output: StepOutput | None = None) -> None:
         """Saves if it is time, and after the last step."""
-        late = (
-            self.plan.save.steps is None
-            and self.clock.now() - self.saved_at > RISK_SECS
-        )
-        if late or self.plan.save(state.step) or state.step == self.plan.total_steps:
-            self.now(state)
+        every, total = self.timetable.save, self.timetable.total_steps
+        since = self.monitor.timer.now() - self.saved_at
+        late = every.steps is None and since > RISK_SECS
+        if late or every(state.step) or state.step == total:
+            self.save(state)
 
-    def now(self, state: TrainState, *, last: bool = False) -> None:
+    def save(self, state: TrainState, *, last: bool = False) -> None:
         """Saves unless this very step is saved already.
 
         A disk that is full or gone is reported, and tried again when the next save is
@@ -220,228 +308,93 @@ class CheckpointCallback:
         """
         if self.saved_step == state.step:
             return
-        self.heartbeat.beat("save", state.step)
-        with self.clock.phase("save"):
+        self.monitor.heartbeat.beat("save", state.step)
+        with self.monitor.timer.phase("save"):
             try:
                 self._write(state)
                 self.saved_step = state.step
             except OSError as error:
-                self._report(error, last=last or state.step == self.plan.total_steps)
-        self.saved_at = self.clock.now()
+                last = last or state.step == self.timetable.total_steps
+                self._report(error, last=last)
+        self.saved_at = self.monitor.timer.now()
 
     def _write(self, state: TrainState) -> None:
-        self.confirm()  # before folders are made anew where the run was moved away
-        for make_durable in self.before:  # a checkpoint vouches for the lines up to it
+        self.lease.confirm()  # before folders are made anew where the run was moved
+        for make_durable in self.sync:
             make_durable()
         arrays = state.arrays()
-        facts = self.facts | state.facts(arrays)
+        facts = self.metadata | state.facts(arrays)
         if odd := [k for k, a in arrays.items() if not np.isfinite(a).all()]:
             raise TrainingFailed(
                 f"{odd[0]} is not finite after step {state.step}; last good "
-                f"checkpoint: {latest_checkpoint(self.run)};\n"
+                f"checkpoint: {_latest_checkpoint(self.run)};\n"
                 f"{errors.DIVERGENCE_REMEDY}"
             )
-        checkpoints.save(self.run.checkpoints, arrays, facts, confirm=self.confirm)
+        confirm = self.lease.confirm
+        checkpoints.save(self.run.checkpoints, arrays, facts, confirm=confirm)
         checkpoints.prune(self.run.checkpoints, self.keep, last=state.step)
 
     def _report(self, error: OSError, *, last: bool) -> None:
         message = f"the checkpoint could not be saved in {self.run.checkpoints}"
         if last or not storage.meaning(error).passing:
             raise as_failure(message, error) from error
-        self.progress.say(
+        self.monitor.say(
             f"{message}: {storage.reason(error)}; the one before is kept, trying again "
             "later"
         )
-
-
-@dataclasses.dataclass
-class ProgressCallback:
-    """The progress line.
-
-    Attributes:
-        timed: when the first call, which compiles, had ended, and the step it reached.
-    """
-
-    plan: Timetable
-    progress: Progress
-    clock: PhaseTimer
-    timed: tuple[float, int] | None = None
-
-    def __call__(self, state: TrainState, _outcome: StepOutput) -> None:
-        """Shows step, ETA, and means since the last line of metrics."""
-        means, total = state.sums.means(), self.plan.total_steps
-        self.progress.update(
-            f"step {state.step}/{total}  ETA {self._eta(state.step)}  "
-            f"epoch {self.plan.epoch(state.step):.2f}  loss {means['loss']:.4f}  "
-            f"acc {means['accuracy']:.3f}  {images_per_second(state):,.0f} images/s",
-            last=state.step == total,
-        )
-
-    def _eta(self, step: int) -> str:
-        if self.timed is None:
-            self.timed = (self.clock.now(), step)
-            return "-"
-        secs, done = self.clock.now() - self.timed[0], step - self.timed[1]
-        return duration(secs / done * (self.plan.total_steps - step))
 
 
 @dataclasses.dataclass(frozen=True)
 class StopOnSignal:
     """Saves and ends the process when a signal asked for it.
 
-    Workers stop after the same call: the one whose outcome told all of the signal.
+    Workers stop after the same block: the one after which all voted. A process alone
+    also sees a signal that came since.
     """
 
+    votes: WorkerVotes
     request: StopRequest
     run: Run
     alone: bool
-    save: CheckpointCallback | None  # the chief's
+    checkpoint: CheckpointCallback | None  # the chief's
 
-    def __call__(self, state: TrainState, outcome: StepOutput) -> None:
-        """Raises Stopped after a checkpoint."""
-        asked = outcome.asked or (self.request.number if self.alone else 0)
-        if not asked:
+    def __call__(self, state: TrainState, _output: StepOutput) -> None:
+        """Raises Interrupted after a checkpoint."""
+        signal = self.votes.signal or (self.request.number if self.alone else 0)
+        if not signal:
             return
-        if self.save is not None:
-            self.save.now(state, last=True)
+        if self.checkpoint is not None:
+            self.checkpoint.save(state, last=True)
         raise stopped(
-            asked,
+            signal,
             f"after step {state.step}, saved; the same command with "
             f"--run_dir={self.run.path} resumes",
         )
 
 
 @dataclasses.dataclass(frozen=True)
-class HeartbeatCallback:
-    """Leaves a sign of progress after each call."""
+class KubeflowCallback:
+    """Sends progress and the means of the last block to Kubeflow's trainer."""
 
-    heartbeat: Heartbeat
+    sender: kubeflow.StatusSender
 
-    def __call__(self, state: TrainState, _outcome: StepOutput) -> None:
-        """Says that training got to the state's step."""
-        self.heartbeat.beat("train", state.step)
-
-
-if typing.TYPE_CHECKING:
-    from trainer.training.session import TrainingSession
-
-PICTURED = 32  # augmented images in the grid
-
-
-def default_callbacks(
-    job: "TrainingSession",
-) -> tuple[list[Callback], ValidationCallback | None]:
-    """The actions, and among them the validation if rows are held out.
-
-    Log, then validate, then save: what a checkpoint of step s is kept with is all that
-    was written up to s.
-    """
-    finite = NanGuard(job.config, job.plan, job.run)
-    alone, beat = job.cluster.workers == 1, HeartbeatCallback(job.heartbeat)
-    if not job.cluster.chief:
-        stop = StopOnSignal(job.request, job.run, alone, None)
-        return [finite, beat, stop], None
-    say = job.progress.say
-    events = tensorboard.TensorBoardWriter(job.run.tensorboard, job.lease.attempt, say)
-    lines = metrics_log.MetricsLog(job.run.metrics, say)
-    if job.state.step == 0:
-        _write_first_summaries(job, events)
-    first, now = job.state.step, job.clock.now()
-    report = ProgressCallback(job.plan, job.progress, job.clock)
-    since = (job.state.seconds, job.state.images)
-    log = MetricsCallback(job.plan, job.clock, job.config, lines, events, since)
-    validate = (
-        _validation_callback(job, lines, events) if len(job.data.held_out) else None
-    )
-    save = _checkpoint_callback(job, [lines.sync, events.sync])
-    stop = StopOnSignal(job.request, job.run, alone, save)
-    acting: list[Callback] = [finite, beat, report, log]
-    acting += [validate] if validate else []
-    acting += [save, stop]
-    if kubeflow.in_trainjob():
-        acting.append(kubeflow.TrainJobStatus(job.plan, job.clock.now, now, first))
-    if job.run_config.profile_steps:
-        start, end = job.run_config.profile_steps
-        acting.append(ProfileCallback(start, end, str(job.run.tensorboard)))
-    return acting, validate
-
-
-def _checkpoint_callback(
-    job: "TrainingSession", before: list[Callable[[], None]]
-) -> CheckpointCallback:
-    return CheckpointCallback(
-        plan=job.plan,
-        clock=job.clock,
-        run=job.run,
-        keep=job.run_config.keep_checkpoints,
-        facts={
-            "config": job.config.to_json(),
-            "data": job.data.recorded(),
-            "packages": job.environment["packages"],
-            "place": environment.reproducibility_key(job),
-        },
-        before=before,
-        confirm=job.lease.confirm,
-        progress=job.progress,
-        heartbeat=job.heartbeat,
-        saved_at=job.clock.now(),
-    )
-
-
-def _validation_callback(
-    job: "TrainingSession",
-    lines: metrics_log.MetricsLog,
-    events: tensorboard.TensorBoardWriter,
-) -> ValidationCallback:
-    split, rows = job.data.train, job.data.held_out
-    return ValidationCallback(
-        plan=job.plan,
-        clock=job.clock,
-        evaluator=job.evaluator,
-        images=split.images[rows],
-        labels=split.labels[rows],
-        names=split.names,
-        metrics=lines,
-        summaries=events,
-        progress=job.progress,
-        heartbeat=job.heartbeat,
-    )
-
-
-def _write_first_summaries(
-    job: "TrainingSession", events: tensorboard.TensorBoardWriter
-) -> None:
-    """The summaries of step 0: graph, hparams, a grid of augmented images."""
-    settings = {}
-    for name, value in job.config.to_json().items():
-        parts = value.items() if isinstance(value, dict) else [("", value)]
-        for part, leaf in parts:
-            key = f"{name}.{part}".rstrip(".")
-            settings[key] = leaf if isinstance(leaf, int | float | str) else str(leaf)
-    events.start(job.trainer.graph, settings)
-    rows = next(job.calls(BlockSizer(1))).rows[0][:PICTURED]
-    varied = job.trainer.augmented(rows).astype(np.uint8)
-    split = job.data.train
-
-    def grid() -> np.ndarray:
-        return pictures.grid(varied, split.labels[rows], split.names)
-
-    what = "the picture train/augmented"
-    if (drawn := pictures.attempt(grid, what, job.progress.say)) is not None:
-        events.picture(0, "train/augmented", drawn)
+    def __call__(self, state: TrainState, output: StepOutput) -> None:
+        """Sends if it is time."""
+        means = zip(METRICS, output.metrics.mean(axis=0), strict=True)
+        self.sender.send(state.step, dict(means))
 
 
 @dataclasses.dataclass
 class ProfileCallback:
-    """Records a TensorBoard profile of the calls that cover steps first..last."""
+    """Records a TensorBoard profile of the blocks that cover steps first..last."""
 
     first: int
     last: int
     directory: str
     running: bool = False
 
-    def __call__(self, state: TrainState, _outcome: StepOutput) -> None:
-        """Starts and stops the profiler between calls."""
+    def __call__(self, state: TrainState, _output: StepOutput) -> None:
+        """Starts and stops the profiler between blocks."""
         if not self.running and self.first - 1 <= state.step < self.last:
             tf.profiler.experimental.start(self.directory)
             self.running = True

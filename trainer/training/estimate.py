@@ -1,8 +1,7 @@
-"""Forecast: what a training will take, told before it starts."""
+"""Resource estimate: memory and arithmetic of a training, told before it starts."""
 
 import dataclasses
 import math
-import typing
 
 import keras
 
@@ -12,12 +11,9 @@ from trainer.config.schema import Config
 from trainer.data.dataset import Dataset
 from trainer.distributed.strategy import Cluster
 from trainer.models import builder, evaluator
+from trainer.monitoring.pictures import GRID_IMAGES
 from trainer.monitoring.progress import duration
-from trainer.training import callbacks
 from trainer.training.timetable import Timetable
-
-if typing.TYPE_CHECKING:
-    from trainer.training.session import TrainingSession
 
 GIB = 2**30
 FRAMEWORK = GIB  # TensorFlow, Keras, TFDS and matplotlib once imported
@@ -46,7 +42,7 @@ class ResourceEstimate:
         return FRAMEWORK + sum(self.kept.values()) + max(self.passing.values())
 
     @classmethod
-    def of(
+    def from_shapes(
         cls, body: keras.Model, config: Config, cluster: Cluster, data: Dataset
     ) -> "ResourceEstimate":
         """Estimates from shapes; nothing is run."""
@@ -68,7 +64,7 @@ class ResourceEstimate:
             {
                 "training": step * local,
                 "evaluation": evaluator.batch_size(body) * evaluator.live_bytes(body),
-                "pictures": callbacks.PICTURED * shape[0] * shape[1] * PIXEL_BYTES,
+                "pictures": GRID_IMAGES * shape[0] * shape[1] * PIXEL_BYTES,
             },
         )
 
@@ -91,27 +87,32 @@ class ResourceEstimate:
         part = max(sizes, key=sizes.__getitem__)
         return f"{part} takes {sizes[part] / GIB:.1f} GiB of it: {flags[part]}"
 
-    def lines(self, job: "TrainingSession") -> list[str]:
-        """The plan, and a warning where memory may not do."""
-        config, plan, data = job.config, job.plan, job.data
-        free = system.free_bytes()
+    def describe(
+        self,
+        config: Config,
+        timetable: Timetable,
+        data: Dataset,
+        cluster: Cluster,
+        decode_secs: float,
+    ) -> list[str]:
+        """The plan of a training, and a warning where memory may not suffice."""
+        free, total = system.free_bytes(), timetable.total_steps
         lines = [
             f"{config.model.name}: {self.parameters:,} parameters, "
-            f"{config.precision.value}, {job.cluster.replicas} replica(s) on "
-            f"{job.cluster.workers} worker(s)",
+            f"{config.precision.value}, {cluster.replicas} replica(s) on "
+            f"{cluster.workers} worker(s)",
             f"{data.name}: {len(data.learnt):,} to train on, {len(data.held_out):,} "
             f"held out, {len(data.test.labels):,} to test on, decoded in "
-            f"{duration(job.clock.seconds['data'])}",
-            f"{plan.total_steps:,} steps of {config.global_batch} images = "
-            f"{plan.epoch(plan.total_steps):.4g} epochs; about "
+            f"{duration(decode_secs)}",
+            f"{total:,} steps of {config.global_batch} images = "
+            f"{timetable.epoch(total):.4g} epochs; about "
             f"{self.memory_bytes / GIB:.1f} GiB of memory, {free / GIB:.1f} are free",
         ]
         if config.train_steps is not None:
             lines.append(f"--train_steps={config.train_steps} overrides --epochs")
         if self.memory_bytes > free:
-            remedy = self.remedy(config, job.cluster)
+            remedy = self.remedy(config, cluster)
             lines.append(f"warning: memory may not do; {remedy}")
-        lines.append(f"run directory: {job.run.path}")
         return lines
 
 

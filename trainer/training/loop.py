@@ -1,4 +1,4 @@
-"""The sentence that runs the step: for every call, run its steps, then act."""
+"""The training loop: for every block of steps, run it, then call the callbacks."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
@@ -7,45 +7,14 @@ import numpy as np
 
 from trainer.config.schema import OptimConfig
 from trainer.data.sampler import Sampler
-from trainer.distributed.shutdown import StopRequest
 from trainer.monitoring.progress import PhaseTimer
 from trainer.optim import schedules
 from trainer.training.state import TrainState
-from trainer.training.step import StepOutput
+from trainer.training.step import StepOutput, TrainStep
 from trainer.training.timetable import Timetable
 
-
-class BlockSizer:
-    """How many steps to give one call so that it lasts about `target_secs`."""
-
-    def __init__(self, steps: int | None, *, target_secs: float = 0.8) -> None:
-        self._fixed, self._target = steps, target_secs
-        self._secs_per_step: float | None = None
-        self._agreed = steps or 1
-
-    def note(self, count: int, secs: float) -> None:
-        """Takes note that a call of `count` steps took `secs`."""
-        self._secs_per_step = secs / count
-
-    def agree(self, steps: int) -> None:
-        """Takes what all workers agreed on for the next call; 0 is nothing."""
-        self._agreed = max(1, steps)
-
-    def steps(self) -> int:
-        """Steps for the next call, the same for all workers."""
-        return self._agreed
-
-    def wish(self) -> int:
-        """Steps that would suit this worker, at least 1; one until a step was timed."""
-        if self._fixed is not None:
-            return self._fixed
-        if not self._secs_per_step:
-            return 1
-        return max(1, min(1000, int(self._target / self._secs_per_step)))
-
-
-Callback = Callable[[TrainState, StepOutput], None]
-RunSteps = Callable[[int, np.ndarray, np.ndarray], StepOutput]
+BLOCK_SECS = 0.8  # about a second for a compiled call, what a person waits gladly
+MAX_BLOCK_STEPS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +24,7 @@ class StepBlock:
     Attributes:
         step: of the first of them, 0-based.
         rows: int32 [K, B], the global batch of each.
-        rates: float32 [K].
+        rates: float32 [K], the learning rate of each.
     """
 
     step: int
@@ -63,62 +32,96 @@ class StepBlock:
     rates: np.ndarray
 
 
+Callback = Callable[[TrainState, StepOutput], None]
+RunBlock = Callable[[StepBlock], StepOutput]
+
+
 def train(
-    state: TrainState, run_steps: RunSteps, actions: Iterable[Callback], *, calls
+    state: TrainState,
+    run_block: RunBlock,
+    callbacks: Iterable[Callback],
+    *,
+    blocks: Iterable[StepBlock],
 ) -> None:
-    """Advances `state` call by call; a call runs its steps in one compiled function."""
-    for call in calls:
-        outcome = run_steps(call.step, call.rows, call.rates)
-        state.advance(outcome)
-        for action in actions:
-            action(state, outcome)
+    """Advances `state` block by block, and calls every callback after each."""
+    for block in blocks:
+        output = run_block(block)
+        state.advance(output)
+        for callback in callbacks:
+            callback(state, output)
+
+
+class BlockSizer:
+    """Number of steps in a block, chosen so that one lasts about `target_secs`.
+
+    Args:
+        steps: a fixed number; None: by time.
+        target_secs: of one block.
+    """
+
+    def __init__(self, steps: int | None, *, target_secs: float = BLOCK_SECS) -> None:
+        self._fixed, self._target = steps, target_secs
+        self._secs_per_step: float | None = None
+        self._agreed = steps or 1
+
+    def record(self, count: int, secs: float) -> None:
+        """Learns that `count` steps took `secs`."""
+        self._secs_per_step = secs / count
+
+    def set_agreed(self, steps: int) -> None:
+        """Sets the number that all workers agreed on for the next block."""
+        self._agreed = max(1, steps)
+
+    def steps(self) -> int:
+        """Steps of the next block, the same for all workers."""
+        return self._agreed
+
+    def proposal(self) -> int:
+        """Steps that suit this worker, at least 1; one until a step was timed."""
+        if self._fixed is not None:
+            return self._fixed
+        if not self._secs_per_step:
+            return 1
+        return max(1, min(MAX_BLOCK_STEPS, int(self._target / self._secs_per_step)))
 
 
 def step_blocks(
     state: TrainState,
-    plan: Timetable,
+    timetable: Timetable,
     sampler: Sampler,
     config: OptimConfig,
-    pace: BlockSizer,
+    sizer: BlockSizer,
 ) -> Iterator[StepBlock]:
-    """Calls from the state's step to the last, ending wherever something is due."""
-    while state.step < plan.total_steps:
+    """Blocks from the state's step to the last, ending wherever something is due."""
+    while state.step < timetable.total_steps:
         step = state.step
-        count = min(pace.steps(), plan.next_stop(step) - step)
-        yield StepBlock(
+        count = min(sizer.steps(), timetable.next_stop(step) - step)
+        rates = schedules.learning_rates(
             step,
-            sampler.block(step, count),
-            schedules.learning_rates(
-                step,
-                count,
-                config,
-                warmup_steps=plan.warmup_steps,
-                total_steps=plan.total_steps,
-            ),
+            count,
+            config,
+            warmup_steps=timetable.warmup_steps,
+            total_steps=timetable.total_steps,
         )
+        yield StepBlock(step, sampler.block(step, count), rates)
 
 
 def timed_step(
-    run_steps: Callable[..., StepOutput],
-    state: TrainState,
-    clock: PhaseTimer,
-    pace: BlockSizer,
-    request: StopRequest,
-) -> RunSteps:
-    """`run_steps`, timed, and told of signals.
+    train_step: TrainStep, state: TrainState, timer: PhaseTimer, sizer: BlockSizer
+) -> RunBlock:
+    """A function that runs a block and adds its seconds to `state` and `sizer`.
 
-    The first call of a process counts as compilation.
+    The first block of a process counts as compilation.
     """
 
-    def run(step: int, rows: np.ndarray, rates: np.ndarray) -> StepOutput:
-        phase = "train" if "compile" in clock.last else "compile"
-        with clock.phase(phase):
-            outcome = run_steps(step, rows, rates, (request.number, pace.wish()))
-        pace.agree(outcome.steps)
+    def run(block: StepBlock) -> StepOutput:
+        phase = "train" if "compile" in timer.last else "compile"
+        with timer.phase(phase):
+            output = train_step(block.step, block.rows, block.rates)
         if phase == "train":
-            pace.note(len(rows), clock.last[phase])
-            state.seconds += clock.last[phase]
-            state.images += rows.size
-        return outcome
+            sizer.record(len(block.rows), timer.last[phase])
+            state.seconds += timer.last[phase]
+            state.images += block.rows.size
+        return output
 
     return run

@@ -1,59 +1,54 @@
 """Replays steps of a run from one kept checkpoint to the next and compares the hashes.
 
-Synopsis::
-
-    python -m trainer.recheck --run_dir=runs/demo
-
-It writes nothing. Exit 0: every hash came out as the manifests say. Exit 1: one did
-not, or this machine is another kind than the one that trained.
+It writes nothing. A difference is a TrainingFailed, and so is a machine of another kind
+than the one that trained.
 """
 
 import contextlib
 import dataclasses
-import typing
 from collections.abc import Iterator
+from typing import Any
 
 from trainer import errors
 from trainer.config.enums import Strategy
 from trainer.config.schema import RunConfig
 from trainer.config.serialization import differences
-from trainer.distributed import environment, shutdown
+from trainer.distributed import environment
 from trainer.distributed.heartbeat import Heartbeat
+from trainer.distributed.shutdown import StopRequest
 from trainer.errors import TrainingFailed, UsageError
-from trainer.monitoring import native_output
-from trainer.rundir import checkpoints, layout, resume
+from trainer.rundir import checkpoints, resume
+from trainer.rundir.checkpoints import Checkpoint
+from trainer.rundir.layout import Run
 from trainer.training import callbacks, loop, session
+from trainer.training.loop import BlockSizer, StepBlock
+from trainer.training.session import TrainingSession
 
-if typing.TYPE_CHECKING:
-    from trainer.rundir.checkpoints import Checkpoint
-    from trainer.training.loop import BlockSizer, StepBlock
-    from trainer.training.session import TrainingSession
 COMPARED = ("rows_sha256", "raw_weights_sha256", "weights_sha256")
 
 
-def replay(run: layout.Run, data_dir: str | None) -> str:
+def replay(run: Run, data_dir: str | None) -> str:
     """Replays the run's kept checkpoints; returns what was confirmed.
+
+    `data_dir` is where the data set is; None: where it was.
 
     Raises:
         UsageError: there is nothing to replay.
-        Failure: names the difference.
+        TrainingFailed: names the difference.
     """
-    kept = _kept(run)
-    with native_output.suppress_native_stderr():
-        from trainer.distillation import soft_labels
-    placed = _placed(run, kept[-1], data_dir)
-    request = shutdown.StopRequest(placed.grace_secs)
+    kept = _load_kept(run)
+    run_config = _run_config(run, kept[-1], data_dir)
+    request = StopRequest(run_config.grace_secs)
     request.install()
     request.allow("while replaying; nothing was written")
-    job = session.build(run, run.config(), placed, request, Heartbeat.alone())
-    _check_place(job, kept)
-    soft_labels.prepare_soft_labels(job, write=False)
-    return _replay_kept(job, kept)
+    built = session.build(run, run.config(), run_config, request, Heartbeat.alone())
+    _check_machine(built, kept)
+    built.prepare_soft_labels(write=False)
+    return _replay_kept(built, kept)
 
 
-def _kept(run: layout.Run) -> "list[Checkpoint]":
+def _load_kept(run: Run) -> list[Checkpoint]:
     """The good checkpoints, oldest first; at least one."""
-
     kept, listed = [], checkpoints.list_folders(run.checkpoints)
     expected = _expected(run) if listed else {}
     for path in reversed(listed):
@@ -74,7 +69,7 @@ def _kept(run: layout.Run) -> "list[Checkpoint]":
     return kept
 
 
-def _expected(run: layout.Run) -> dict[str, typing.Any]:
+def _expected(run: Run) -> dict[str, Any]:
     """What all checkpoints of `run` say, as the trainer asks it of them."""
     data = run.recorded().get("data")
     if not isinstance(data, dict):
@@ -82,13 +77,13 @@ def _expected(run: layout.Run) -> dict[str, typing.Any]:
     return {"config": run.config().to_json(), "data": data}
 
 
-def _damaged(run: layout.Run, part: str) -> UsageError:
+def _damaged(run: Run, part: str) -> UsageError:
     return UsageError(
         f"{run.path / 'config.json'} is damaged: it has no {part}; restore it"
     )
 
 
-def _placed(run: layout.Run, last: "Checkpoint", data_dir: str | None) -> RunConfig:
+def _run_config(run: Run, last: Checkpoint, data_dir: str | None) -> RunConfig:
     """The replicas that trained up to `last`, in this process."""
     place = last.facts["place"]
     if place["workers"] > 1:
@@ -112,13 +107,13 @@ def _placed(run: layout.Run, last: "Checkpoint", data_dir: str | None) -> RunCon
     )
 
 
-def _check_place(job: "TrainingSession", kept: "list[Checkpoint]") -> None:
-
-    resume.check_data(job)
-    here = environment.reproducibility_key(job)
+def _check_machine(built: TrainingSession, kept: list[Checkpoint]) -> None:
+    """Raises TrainingFailed unless data and machine are those of the checkpoints."""
+    resume.check_data(built.run, built.metadata.data)
+    here, now = built.metadata.reproducibility_key, built.metadata.environment
     for checkpoint in kept:
         made = dict(checkpoint.facts["place"])
-        before, now = made.pop("environment"), job.environment
+        before = made.pop("environment")
         found = differences(made, {k: here[k] for k in here if k != "environment"})
         found += environment.changes(before, now)
         if found:
@@ -130,51 +125,54 @@ def _check_place(job: "TrainingSession", kept: "list[Checkpoint]") -> None:
         print(f"not recorded then, so not compared: {', '.join(missing)}")
 
 
-def _replay_kept(job: "TrainingSession", kept: "list[Checkpoint]") -> str:
-    from trainer.training.loop import BlockSizer
-
+def _replay_kept(built: TrainingSession, kept: list[Checkpoint]) -> str:
     said, stops = "", tuple(checkpoint.step for checkpoint in kept)
-    job.plan = dataclasses.replace(job.plan, stops=stops)
+    built.timetable = dataclasses.replace(built.timetable, stops=stops)
+    state, sizer = built.state, BlockSizer(None)
     if len(kept) > 1:
         first = kept.pop(0)
-        job.state.load(first.arrays, first.facts)
-    pace = BlockSizer(None)
-    steps = loop.timed_step(job.trainer, job.state, job.clock, pace, job.request)
-    shown = callbacks.ProgressCallback(job.plan, job.progress, job.clock)
+        state.load(first.arrays, first.facts)
+    timer = built.monitor.timer
+    run_block = loop.timed_step(built.train_step, state, timer, sizer)
+    shown = [callbacks.ProgressCallback(built.timetable, built.monitor)]
+    shown.append(lambda _state, _output: sizer.set_agreed(sizer.proposal()))
     for checkpoint in kept:
-        before = job.state.step
-        loop.train(job.state, steps, [shown], calls=_until(checkpoint.step, job, pace))
-        _compare(job, checkpoint, before)
+        before = state.step
+        blocks = _blocks_until(checkpoint.step, built, sizer)
+        loop.train(state, run_block, shown, blocks=blocks)
+        _compare(built, checkpoint, before)
         said += f"steps {before + 1} to {checkpoint.step}: {', '.join(COMPARED)} "
         said += "are those of the manifest\n"
     return said.rstrip()
 
 
-def _until(
-    step: int, job: "TrainingSession", pace: "BlockSizer"
-) -> Iterator["StepBlock"]:
-    calls = job.calls(pace)
-    while job.state.step < step:
-        yield next(calls)
+def _blocks_until(
+    step: int, built: TrainingSession, sizer: BlockSizer
+) -> Iterator[StepBlock]:
+    blocks = built.blocks(sizer)
+    while built.state.step < step:
+        yield next(blocks)
 
 
-def _compare(job: "TrainingSession", checkpoint: "Checkpoint", before: int) -> None:
-    """Raises Failure unless the state is that of `checkpoint`."""
-    arrays = job.state.arrays()  # older checkpoints have not all of them
-    facts = job.state.facts({k: v for k, v in arrays.items() if k in checkpoint.arrays})
+def _compare(built: TrainingSession, checkpoint: Checkpoint, before: int) -> None:
+    """Raises TrainingFailed unless the state is that of `checkpoint`."""
+    arrays = built.state.arrays()  # older checkpoints have not all of them
+    known = {k: v for k, v in arrays.items() if k in checkpoint.arrays}
+    facts = built.state.facts(known)
     for name in COMPARED:
         theirs = checkpoint.facts[name]
         if facts[name] != theirs:
-            deterministic = "" if job.config.deterministic else " (--nodeterministic)"
+            exact = built.config.deterministic
+            deterministic = "" if exact else " (--nodeterministic)"
             raise TrainingFailed(
                 f"steps {before + 1} to {checkpoint.step}{deterministic} gave {name} "
                 f"{facts[name][:12]}, {checkpoint.path} has {theirs[:12]};\nthe code "
-                f"was {_commit(job.run)}, now it is "
-                f"{job.environment['commit']}"
+                f"was {_commit(built.run)}, now it is "
+                f"{built.metadata.environment['commit']}"
             )
 
 
-def _commit(run: layout.Run) -> str | None:
+def _commit(run: Run) -> str | None:
     with contextlib.suppress(UsageError):
         return run.environment().get("commit")
     return "unknown"

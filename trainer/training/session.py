@@ -1,45 +1,52 @@
-"""One training from data to result.json: what trainer.main does once flags are good."""
+"""A training session: the parts of one training, wired together, from data to result.
+
+`build` makes every part from a Config and a RunConfig. `TrainingSession.train`
+restores the last checkpoint, runs the loop with its callbacks, tests once and writes
+result.json.
+"""
 
 import contextlib
 import dataclasses
-import errno
-import shutil
 import time
 from collections.abc import Iterator
 from typing import Any
 
-import keras
+import numpy as np
 import tensorflow as tf
 
 from trainer import files
-from trainer.cli import flags
-from trainer.config.enums import Flip, Strategy
+from trainer.config.enums import Strategy
 from trainer.config.schema import Config, RunConfig
-from trainer.config.serialization import to_plain
-from trainer.data import dataset, sampler
-from trainer.data.augmentation import AlternatingFlip
+from trainer.data.dataset import Dataset, load_dataset
 from trainer.data.device_dataset import DeviceDataset
-from trainer.distillation import soft_labels, targets, teacher
-from trainer.distributed import agreement, environment, error_translation, strategy
+from trainer.data.sampler import Sampler
+from trainer.distillation import soft_labels, teacher
+from trainer.distillation.targets import DistillationTargets
+from trainer.distributed import agreement, environment, strategy
+from trainer.distributed.collectives import WorkerExchange
+from trainer.distributed.error_translation import translate_errors
 from trainer.distributed.heartbeat import Heartbeat
 from trainer.distributed.shutdown import StopRequest
+from trainer.distributed.strategy import Cluster
 from trainer.errors import UsageError
-from trainer.models import builder, registry
-from trainer.models import evaluator as models_evaluator
-from trainer.models.evaluator import EvalMetrics, Evaluator, compute_metrics
-from trainer.monitoring import metrics_log, native_output, tensorboard
-from trainer.monitoring.progress import CONSOLE, PhaseTimer, Progress, duration
-from trainer.optim import optimizers
-from trainer.rundir import checkpoints, checks, layout, lease, resume
+from trainer.models.evaluator import EvalMetrics, Evaluator
+from trainer.monitoring import kubeflow, metrics_log, pictures, tensorboard
+from trainer.monitoring.metrics_log import MetricsLog
+from trainer.monitoring.monitor import Monitor
+from trainer.monitoring.native_output import suppress_native_stderr
+from trainer.monitoring.progress import CONSOLE, PhaseTimer, duration
+from trainer.monitoring.tensorboard import TensorBoardWriter
+from trainer.rundir import checkpoints, checks, layout, resume
+from trainer.rundir import lease as leases
 from trainer.rundir.layout import Run
 from trainer.rundir.lease import Lease
-from trainer.rundir.weights import eval_weights
+from trainer.rundir.metadata import RunMetadata
 from trainer.storage import as_refusal
-from trainer.training import callbacks, estimate, loop, result, step, timetable
-from trainer.training import step as training_step
-from trainer.training.estimate import ResourceEstimate
-from trainer.training.loop import BlockSizer
+from trainer.training import callbacks, estimate, loop, network, result
+from trainer.training.loop import BlockSizer, Callback, StepBlock
 from trainer.training.state import TrainState
+from trainer.training.step import TrainStep
+from trainer.training.timetable import Timetable, build_timetable
 
 PHASES = {
     "devices": "looking for devices",
@@ -55,69 +62,51 @@ PHASES = {
 }
 
 
-@dataclasses.dataclass(kw_only=True)
-class TrainingSession:
-    """Everything that one training needs."""
-
-    run: Run
-    config: Config
-    run_config: RunConfig
-    clock: PhaseTimer
-    progress: Progress
-    request: StopRequest
-    heartbeat: Heartbeat
-    cluster: strategy.Cluster
-    environment: dict[str, Any]
-    data: dataset.Dataset
-    plan: timetable.Timetable
-    state: TrainState
-    images: DeviceDataset
-    trainer: training_step.TrainStep
-    evaluator: Evaluator
-    lease: Lease | None = None  # the chief's
-
-    def calls(self, pace: BlockSizer) -> Iterator[loop.StepBlock]:
-        """The calls from where the state is to the last step."""
-        rows = sampler.Sampler(
-            self.data.learnt,
-            global_batch=self.config.global_batch,
-            seed=self.config.seed,
-        )
-        return loop.step_blocks(self.state, self.plan, rows, self.config.optim, pace)
-
-
 def train(
-    run: Run, config: Config, run_config: RunConfig, request: StopRequest
-) -> None:
-    """Starts or resumes the training in `run`."""
+    run: Run,
+    config: Config,
+    run_config: RunConfig,
+    request: StopRequest,
+    *,
+    flags_text: str = "",
+) -> dict[str, Any] | None:
+    """Starts or resumes the training in `run`.
+
+    Args:
+        run: the directory.
+        config: what decides the numbers.
+        run_config: where and how it runs.
+        request: signals that ask for a stop.
+        flags_text: the command's flags, kept in flags.txt.
+
+    Returns:
+        The content of result.json; None on workers other than the chief and after a dry
+        run.
+    """
     worker, workers = strategy.worker_index(run_config)
-    beats = Heartbeat(run.path / "workers", worker, workers, run_config.hang_secs)
-    with _signing_off(beats, run_config):
-        job = build(run, config, run_config, request, beats)
-        with contextlib.closing(job.progress), error_translation.translate_errors(job):
-            agreement.check_data(job)
+    folder, hang_secs = run.path / "workers", run_config.hang_secs
+    heartbeat = Heartbeat(folder, worker, workers, hang_secs)
+    with _leaving_no_sign(heartbeat, run_config):
+        session = build(run, config, run_config, request, heartbeat)
+        with contextlib.closing(session.monitor.progress), session.translated_errors():
+            record, rows = session.dataset.recorded(), session.dataset.learnt
+            agreement.check_data(session.cluster, record, rows)
             if run_config.dry_run:
-                _dry_run(job)
-                return
-            with _owning(job):
-                with job.progress.phase(PHASES["restore"]):
-                    resumed = resume.restore_latest(job)
-                    _write_metadata(job, resumed=resumed)
-                soft_labels.prepare_soft_labels(job)
-                scores = _run(job)
-                _evaluate_and_finish(job, scores)
+                session.dry_run()
+                return None
+            return session.train(flags_text)
 
 
 @contextlib.contextmanager
-def _signing_off(beats: Heartbeat, run_config: RunConfig) -> Iterator[None]:
-    """Wrong usage and a rehearsal write nothing: the sign is taken back."""
+def _leaving_no_sign(heartbeat: Heartbeat, run_config: RunConfig) -> Iterator[None]:
+    """Wrong usage and a dry run write nothing: the sign of life is taken back."""
     try:
         yield
     except UsageError:
-        beats.leave()
+        heartbeat.leave()
         raise
     if run_config.dry_run:
-        beats.leave()
+        heartbeat.leave()
 
 
 def build(
@@ -125,289 +114,366 @@ def build(
     config: Config,
     run_config: RunConfig,
     request: StopRequest,
-    beats: Heartbeat,
-) -> TrainingSession:
-    """Devices, data, plan, state and the compiled step; writes nothing but signs."""
-    CONSOLE.reminds = (
-        strategy.worker_index(run_config)[0] == 0
-    )  # the chief speaks for all
-    clock = PhaseTimer(show=lambda name: CONSOLE.phase(PHASES[name]))
-    threads, connected = _connect(config, run_config, beats, clock)
+    heartbeat: Heartbeat,
+) -> "TrainingSession":
+    """Connects devices, loads data, compiles the step; writes nothing but signs."""
+    CONSOLE.reminds = strategy.worker_index(run_config)[0] == 0  # the chief's speaks
+    timer = PhaseTimer(show=lambda name: CONSOLE.phase(PHASES[name]))
+    monitor = Monitor(timer, CONSOLE, heartbeat)
+    threads, cluster = _connect(config, run_config, monitor)
     request.install()  # TensorFlow takes SIGTERM when it makes a cluster
-    strategy.check_shares(config, connected.replicas)
-    with clock.phase("data"):
-        held = dataset.load_dataset(config, run_config, say=CONSOLE.say)
-    planned = _plan(config, run_config, held)
-    teacher.check_teacher_run(run, config, run_config, held.recorded())
-    with native_output.suppress_native_stderr(), clock.phase("build"):
-        state, images, trainer = build_network(config, connected, held, planned)
-        evaluator = build_evaluator(config, run_config, connected, held)
+    strategy.check_shares(config, cluster.replicas)
+    with timer.phase("data"):
+        dataset = load_dataset(config, run_config, say=CONSOLE.say)
+    timetable = _timetable(config, run_config, dataset)
+    teacher.check_teacher_run(run, config, run_config, dataset.recorded())
+    with suppress_native_stderr(), timer.phase("build"):
+        state, images, train_step = network.build_network(
+            config, cluster, dataset, timetable
+        )
+        evaluator = network.build_evaluator(config, run_config, cluster, dataset)
+    found = environment.describe(threads)
+    key = environment.reproducibility_key(run_config.strategy.value, cluster, found)
     return TrainingSession(
         run=run,
-        config=config,
-        run_config=run_config,
-        clock=clock,
-        progress=CONSOLE,
+        metadata=RunMetadata(config, run_config, dataset.recorded(), found, key),
         request=request,
-        heartbeat=beats,
-        cluster=connected,
-        environment=environment.describe(threads),
-        data=held,
-        plan=planned,
+        monitor=monitor,
+        cluster=cluster,
+        dataset=dataset,
+        timetable=timetable,
         state=state,
         images=images,
-        trainer=trainer,
+        train_step=train_step,
         evaluator=evaluator,
     )
 
 
 def _connect(
-    config: Config, run_config: RunConfig, beats: Heartbeat, clock: PhaseTimer
-) -> tuple[int, strategy.Cluster]:
+    config: Config, run_config: RunConfig, monitor: Monitor
+) -> tuple[int, Cluster]:
     """The threads of a worker, and the cluster once all are there and agree."""
-    with native_output.suppress_native_stderr(), clock.phase("devices"):
+    timer, heartbeat = monitor.timer, monitor.heartbeat
+    with suppress_native_stderr(), timer.phase("devices"):
         if config.deterministic:
             tf.config.experimental.enable_op_determinism()
         threads = strategy.set_threads(run_config.threads)
     if run_config.strategy is Strategy.MULTI_WORKER:
-        beats.meet(agreement.facts(config, run_config), CONSOLE.say)
-    with native_output.suppress_native_stderr(), clock.phase("devices"):
-        connected = strategy.connect(run_config)
-    beats.beat("start")
-    return threads, connected
+        heartbeat.meet(agreement.facts(config, run_config), monitor.say)
+    with suppress_native_stderr(), timer.phase("devices"):
+        cluster = strategy.connect(run_config)
+    heartbeat.beat("start")
+    return threads, cluster
 
 
-def _plan(
-    config: Config, run_config: RunConfig, held: dataset.Dataset
-) -> timetable.Timetable:
+def _timetable(config: Config, run_config: RunConfig, dataset: Dataset) -> Timetable:
     try:
-        return timetable.build_timetable(config, run_config, len(held.learnt))
+        return build_timetable(config, run_config, len(dataset.learnt))
     except ValueError as error:
         raise UsageError(str(error)) from error
 
 
-def _dry_run(job: TrainingSession) -> None:
-    """--dry_run: steps, their time, the plan; nothing is written."""
-    _check_space(job)
-    call, small = next(job.calls(BlockSizer(1))), job.plan.small_steps
-    counts = {0: small, small: job.plan.total_steps - small}  # by their first step
-    secs = {}
-    for first in (first for first, count in counts.items() if count):
-        job.trainer(first, call.rows, call.rates)
-        start = time.monotonic()
-        outcome = job.trainer(first, call.rows, call.rates)
-        secs[first] = time.monotonic() - start
-    _say_plan(job)
-    count = estimate.training_flops(
-        job.config, job.plan, job.data.image_shape, len(job.data.train.names)
-    )
-    job.progress.say(
-        f"{count / 1e15:.3g} petaFLOP in convolutions and dense layers (a multiply-add "
-        "is two, backward is two forwards)"
-    )
-    if job.config.teacher is not None:
-        job.progress.say("the teacher is not asked: in this step it answers zeros")
-    print(
-        f"a step takes {' s, later '.join(f'{each:.3f}' for each in secs.values())} s "
-        f"(loss {outcome.metrics[0, 0]:.4f}), all about "
-        f"{duration(sum(counts[first] * each for first, each in secs.items()))}; "
-        "nothing was written"
-    )
+@dataclasses.dataclass(kw_only=True)
+class TrainingSession:
+    """The parts of one training."""
 
+    run: Run
+    metadata: RunMetadata
+    request: StopRequest
+    monitor: Monitor
+    cluster: Cluster
+    dataset: Dataset
+    timetable: Timetable
+    state: TrainState
+    images: DeviceDataset
+    train_step: TrainStep
+    evaluator: Evaluator
 
-def _say_plan(job: TrainingSession) -> None:
-    forecast = ResourceEstimate.of(job.trainer.body, job.config, job.cluster, job.data)
-    for line in forecast.lines(job):
-        job.progress.say(line)
+    @property
+    def config(self) -> Config:
+        """What decides the numbers."""
+        return self.metadata.config
 
+    @property
+    def run_config(self) -> RunConfig:
+        """Where and how it runs."""
+        return self.metadata.run_config
 
-def _check_space(job: TrainingSession) -> None:
-    """Ends the process unless the checkpoints to keep fit on the disk.
+    def train(self, flags_text: str) -> dict[str, Any] | None:
+        """Restores, trains, tests once; returns the content of result.json."""
+        with self._holding_lease() as lease:
+            with self.monitor.progress.phase(PHASES["restore"]):
+                self._restore(flags_text)
+            self.prepare_soft_labels()
+            validation = self._run_loop(lease)
+            return self._finish(validation, lease)
 
-    Raises:
-        UsageError: the run is new: its flags are too large for its disk.
-        Stopped: with 175, at a restart the disk is full.
-    """
-    each = sum(v.numpy().nbytes for v in job.state.variables().values())
-    kept = job.run_config.keep_checkpoints
-    have = len(checkpoints.list_folders(job.run.checkpoints))
-    need = each * max(1, kept + 1 - have)
-    parent = next(p for p in (job.run.path, *job.run.path.parents) if p.exists())
-    free = shutil.disk_usage(parent).free
-    if need > free:
-        said = f"{need:,} bytes more are needed for {kept} checkpoints, {free:,} free"
-        error = OSError(errno.ENOSPC, f"{said} (see --keep_checkpoints)", str(parent))
-        restart = job.run.exists and not job.run_config.dry_run
-        raise as_refusal(f"the run cannot go to {job.run.path}", error, restart=restart)
+    def translated_errors(self) -> contextlib.AbstractContextManager[None]:
+        """A context that says what errors of TensorFlow and the system mean."""
+        return translate_errors(
+            self.run.path,
+            self.cluster,
+            self.monitor.heartbeat,
+            step=lambda: self.state.step,
+            memory_remedy=lambda: self._estimate().remedy(self.config, self.cluster),
+        )
 
+    def blocks(self, sizer: BlockSizer) -> Iterator[StepBlock]:
+        """The blocks from where the state is to the last step."""
+        sampler = Sampler(
+            self.dataset.learnt,
+            global_batch=self.config.global_batch,
+            seed=self.config.seed,
+        )
+        optim = self.config.optim
+        return loop.step_blocks(self.state, self.timetable, sampler, optim, sizer)
 
-@contextlib.contextmanager
-def _owning(job: TrainingSession) -> Iterator[None]:
-    """Holds the run directory inside; only the chief does."""
-    if not job.cluster.chief:
-        yield
-        return
-    _check_space(job)
-    path = job.run.path
-    there, restart = path.exists(), job.run.exists
-    try:
-        job.lease = lease.acquire(path, say=job.progress.say)
-    except OSError as error:
-        if not there:
-            with contextlib.suppress(OSError):
-                path.rmdir()
-        what = f"the run cannot go to {path}"
-        raise as_refusal(what, error, restart=restart) from error
-    try:
-        checks.check_can_start(
-            job.run, job.config, job.run_config
-        )  # the last owner left it so
-        yield
-    finally:
-        job.lease.release()
+    def prepare_soft_labels(self, *, write: bool = True) -> None:
+        """Gives the steps the teacher's soft labels, where there is a teacher."""
+        targets = self.images
+        if not isinstance(targets, DistillationTargets):
+            return
+        found = teacher.find_teacher(self.config, self.run_config)
+        key = soft_labels.cache_key(self.config, self.dataset.train.sha256)
+        folder = self.run.path / soft_labels.FOLDER
+        cache = soft_labels.SoftLabelCache(folder, key, targets.shape_of_answers)
+        device = self.cluster.local_devices[0]
 
+        def open_labeler() -> soft_labels.TeacherLabeler:
+            return soft_labels.TeacherLabeler(found, self.config, self.dataset, device)
 
-def _write_metadata(job: TrainingSession, *, resumed: bool) -> None:
-    """Writes what a run directory has from the start; drops what a kill left behind."""
-    if not job.cluster.chief:
-        return
-    run, step = job.run, job.state.step
-    run.tensorboard.mkdir(exist_ok=True)
-    run.checkpoints.mkdir(exist_ok=True)
-    checkpoints.remove_partial(run.checkpoints)
-    run.sweep()
-    tensorboard.truncate_after(run.tensorboard, step, job.progress.say)
-    metrics_log.truncate_after(run.metrics, step, job.progress.say)
-    if not resumed:
-        files.write_bytes(run.path / "flags.txt", flags.flag_file().encode())
-        run.write("environment.json", job.environment)
-        recorded = {
-            "version": 1,
-            "config": job.config.to_json(),
-            "run": to_plain(dataclasses.asdict(job.run_config)),
-            "data": job.data.recorded(),
-        }
-        run.write("config.json", recorded)
-    layout.update_latest(run, job.progress.say)
-    _say_plan(job)
-
-
-def _run(job: TrainingSession) -> EvalMetrics | None:
-    """Trains to the last step; returns the scores of the validation rows, if any."""
-    pace = BlockSizer(job.run_config.steps_per_call)
-    run_steps = loop.timed_step(job.trainer, job.state, job.clock, pace, job.request)
-    acting, validate = callbacks.default_callbacks(job)
-    job.request.defer()
-    job.heartbeat.beat("compile", job.state.step)
-    loop.train(job.state, run_steps, acting, calls=job.calls(pace))
-    if validate is None:
-        return None
-    return validate.scores or validate.measure(job.state)
-
-
-def _evaluate_and_finish(job: TrainingSession, validation: EvalMetrics | None) -> None:
-    """Scores the test split, once, and writes result.json."""
-
-    def beat(_: int = 0) -> None:
-        job.heartbeat.beat("evaluate", job.state.step)
-
-    beat()
-    if not job.cluster.chief:
-        return
-    job.request.allow(f"after step {job.state.step}, saved, before the test")
-    with job.clock.phase("test"):
-        job.evaluator.load(eval_weights(job.state.arrays()))
-        test = job.data.test
-        answers = len(test.images) * models_evaluator.count_views(job.evaluator.tta)
-        with job.progress.count(answers, "test") as tick:
-            logits = job.evaluator.logits(test.images, lambda n: (beat(), tick(n)))
-        scores = compute_metrics(logits, test.labels)
-    job.request.defer()
-    described = result.write_result(job, validation, scores)
-    job.heartbeat.beat("done", job.state.step)
-    print(layout.format_summary(job.run, described))
-
-
-ADAPT_IMAGES = 5000  # of the learnt ones: 4.8 million patches of 2x2 pixels
-
-
-def build_network(
-    config: Config,
-    connected: strategy.Cluster,
-    held: dataset.Dataset,
-    planned: timetable.Timetable,
-) -> tuple[TrainState, DeviceDataset, step.TrainStep]:
-    """Network, optimizer and compiled step, in the strategy's scope.
-
-    Raises:
-        UsageError: the network does not take these images.
-    """
-    _check_small(config, held)
-    keras.utils.set_random_seed(config.seed)
-    with connected.strategy.scope():
-        try:
-            model = builder.build_model(
-                config.model,
-                image_shape=held.image_shape,
-                num_classes=len(held.train.names),
-                precision=config.precision.value,
+        with self.monitor.timer.phase("teach"):
+            labels = soft_labels.prepare_soft_labels(
+                cache, open_labeler, self.cluster, self.monitor, write=write
             )
-        except ValueError as error:
-            raise UsageError(
-                f"--model={config.model.name} does not take images of "
-                f"{held.image_shape}; they may be too small for it"
-            ) from error
-        optimizer = optimizers.build_optimizer(config, model.trainable_variables)
-        builder.adapt(model, held.train.images[held.learnt[:ADAPT_IMAGES]])
-    images = targets.build_device_dataset(config, held, connected)
-    trainer = step.TrainStep(
-        config,
-        connected,
-        model,
-        optimizer,
-        images,
-        small_steps=planned.small_steps,
-        flips=_flips(config, held),
-    )
-    return TrainState(model, optimizer, trainer.averages), images, trainer
+            targets.teach(labels)
 
-
-def _flips(config: Config, held: dataset.Dataset) -> AlternatingFlip | None:
-    if config.data.flip is not Flip.ALTERNATING:
-        return None
-    return AlternatingFlip(
-        examples=len(held.train.labels),
-        epoch_images=len(held.learnt),
-        seed=config.seed,
-    )
-
-
-def _check_small(config: Config, held: dataset.Dataset) -> None:
-    small, side = config.data.small_pixels, min(held.image_shape[:2])
-    if small is None:
-        return
-    if config.model.name not in registry.ANY_SIZE:
-        raise UsageError(
-            f"--small_pixels={small} needs a network for images of any size "
-            f"({', '.join(registry.ANY_SIZE)}), got --model={config.model.name}"
+    def dry_run(self) -> None:
+        """Runs a step of each size, tells their time and the plan; writes nothing."""
+        self._check_space()
+        block, small = next(self.blocks(BlockSizer(1))), self.timetable.small_steps
+        counts = {0: small, small: self.timetable.total_steps - small}  # by first step
+        secs = {}
+        for first in (first for first, count in counts.items() if count):
+            self.train_step(first, block.rows, block.rates)
+            start = time.monotonic()
+            output = self.train_step(first, block.rows, block.rates)
+            secs[first] = time.monotonic() - start
+        self._tell_plan()
+        classes, shape = len(self.dataset.train.names), self.dataset.image_shape
+        flops = estimate.training_flops(self.config, self.timetable, shape, classes)
+        self.monitor.say(
+            f"{flops / 1e15:.3g} petaFLOP in convolutions and dense layers (a "
+            "multiply-add is two, backward is two forwards)"
         )
-    if small >= side:
-        raise UsageError(
-            f"--small_pixels={small} must be below the images' {side}; leave it out"
+        if self.config.teacher is not None:
+            self.monitor.say("the teacher is not asked: in this step it answers zeros")
+        print(
+            f"a step takes {' s, later '.join(f'{s:.3f}' for s in secs.values())} s "
+            f"(loss {output.metrics[0, 0]:.4f}), all about "
+            f"{duration(sum(counts[first] * s for first, s in secs.items()))}; "
+            "nothing was written"
         )
 
+    def _estimate(self) -> estimate.ResourceEstimate:
+        body = self.train_step.body
+        return estimate.ResourceEstimate.from_shapes(
+            body, self.config, self.cluster, self.dataset
+        )
 
-def build_evaluator(
-    config: Config,
-    run_config: RunConfig,
-    connected: strategy.Cluster,
-    held: dataset.Dataset,
-) -> Evaluator:
-    """The same network in float32 on one device."""
-    return Evaluator(
-        config.model,
-        image_shape=held.image_shape,
-        num_classes=len(held.train.names),
-        device=connected.local_devices[0],
-        tta=run_config.eval_tta,
-    )
+    def _tell_plan(self) -> None:
+        lines = self._estimate().describe(
+            self.config,
+            self.timetable,
+            self.dataset,
+            self.cluster,
+            self.monitor.timer.seconds["data"],
+        )
+        for line in [*lines, f"run directory: {self.run.path}"]:
+            self.monitor.say(line)
+
+    def _check_space(self) -> None:
+        size = sum(v.numpy().nbytes for v in self.state.variables().values())
+        checks.check_space(self.run, self.run_config, size)
+
+    @contextlib.contextmanager
+    def _holding_lease(self) -> Iterator[Lease | None]:
+        """Holds the run directory inside; only the chief does."""
+        if not self.cluster.chief:
+            yield None
+            return
+        self._check_space()
+        path, restart = self.run.path, self.run.exists
+        there = path.exists()
+        try:
+            lease = leases.acquire(path, say=self.monitor.say)
+        except OSError as error:
+            if not there:
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+            what = f"the run cannot go to {path}"
+            raise as_refusal(what, error, restart=restart) from error
+        try:
+            # The last owner may have changed what was checked before.
+            checks.check_can_start(self.run, self.config, self.run_config)
+            yield lease
+        finally:
+            lease.release()
+
+    def _restore(self, flags_text: str) -> None:
+        """Takes over the last checkpoint, and writes what a run has from the start."""
+        self.monitor.heartbeat.beat("restore", self.state.step)
+        say = self.monitor.say
+        resumed = resume.restore_latest(
+            self.run, self.state, self.cluster, self.metadata, say
+        )
+        if not self.cluster.chief:
+            return
+        run, step = self.run, self.state.step
+        run.tensorboard.mkdir(exist_ok=True)
+        run.checkpoints.mkdir(exist_ok=True)
+        checkpoints.remove_partial(run.checkpoints)
+        run.sweep()
+        tensorboard.truncate_after(run.tensorboard, step, say)
+        metrics_log.truncate_after(run.metrics, step, say)
+        if not resumed:
+            files.write_bytes(run.path / "flags.txt", flags_text.encode())
+            self.metadata.write(run)
+        layout.update_latest(run, say)
+        self._tell_plan()
+
+    def _run_loop(self, lease: Lease | None) -> EvalMetrics | None:
+        """Trains to the last step; returns the metrics of the validation rows."""
+        sizer = BlockSizer(self.run_config.steps_per_call)
+        timer = self.monitor.timer
+        run_block = loop.timed_step(self.train_step, self.state, timer, sizer)
+        votes = callbacks.WorkerVotes(WorkerExchange(self.cluster), self.request, sizer)
+        first = [
+            callbacks.NanGuard(self.config.optim, self.timetable, self.run),
+            votes,
+            callbacks.HeartbeatCallback(self.monitor),
+        ]
+        validation, writing, checkpoint = None, [], None
+        if lease is not None:
+            validation, writing, checkpoint = self._writing_callbacks(lease)
+        alone = self.cluster.workers == 1
+        stop = callbacks.StopOnSignal(votes, self.request, self.run, alone, checkpoint)
+        self.request.defer()
+        self.monitor.heartbeat.beat("compile", self.state.step)
+        listed, blocks = [*first, *writing, stop], self.blocks(sizer)
+        loop.train(self.state, run_block, listed, blocks=blocks)
+        if validation is None:
+            return None
+        return validation.scores or validation.measure(self.state)
+
+    def _writing_callbacks(
+        self, lease: Lease
+    ) -> tuple[
+        callbacks.ValidationCallback | None,
+        list[Callback],
+        callbacks.CheckpointCallback,
+    ]:
+        """The callbacks of the chief, and among them validation and checkpoint.
+
+        Metrics, then validation, then the checkpoint: what a checkpoint of step s is
+        kept with is all that was written up to s.
+        """
+        timetable, monitor, state = self.timetable, self.monitor, self.state
+        events = TensorBoardWriter(self.run.tensorboard, lease.attempt, monitor.say)
+        lines = MetricsLog(self.run.metrics, monitor.say)
+        if state.step == 0:
+            self._write_first_summaries(events)
+        since, optim = (state.seconds, state.images), self.config.optim
+        validation = self._validation(lines, events)
+        checkpoint = callbacks.CheckpointCallback(
+            timetable,
+            self.run,
+            self.run_config.keep_checkpoints,
+            self.metadata.of_checkpoint(),
+            [lines.sync, events.sync],
+            lease,
+            monitor,
+            saved_at=monitor.timer.now(),
+        )
+        listed: list[Callback] = [
+            callbacks.ProgressCallback(timetable, monitor),
+            callbacks.MetricsCallback(timetable, optim, monitor, lines, events, since),
+            *([validation] if validation else []),
+            checkpoint,
+            *self._optional_callbacks(),
+        ]
+        return validation, listed, checkpoint
+
+    def _validation(
+        self, lines: MetricsLog, events: TensorBoardWriter
+    ) -> callbacks.ValidationCallback | None:
+        split, rows = self.dataset.train, self.dataset.held_out
+        if not len(rows):
+            return None
+        return callbacks.ValidationCallback(
+            self.timetable,
+            self.evaluator,
+            split.images[rows],
+            split.labels[rows],
+            split.names,
+            lines,
+            events,
+            self.monitor,
+        )
+
+    def _optional_callbacks(self) -> Iterator[Callback]:
+        if kubeflow.in_trainjob():
+            total, now = self.timetable.total_steps, self.monitor.timer.now
+            sender = kubeflow.StatusSender(total, self.state.step, now)
+            yield callbacks.KubeflowCallback(sender)
+        if self.run_config.profile_steps:
+            first, last = self.run_config.profile_steps
+            yield callbacks.ProfileCallback(first, last, str(self.run.tensorboard))
+
+    def _write_first_summaries(self, events: TensorBoardWriter) -> None:
+        """The summaries of step 0: graph, hparams, a grid of augmented images."""
+        settings = tensorboard.flat_settings(self.config.to_json())
+        events.start(self.train_step.graph, settings)
+        rows = next(self.blocks(BlockSizer(1))).rows[0][: pictures.GRID_IMAGES]
+        images = self.train_step.augmented(rows).astype(np.uint8)
+        split = self.dataset.train
+
+        def grid() -> np.ndarray:
+            return pictures.grid(images, split.labels[rows], split.names)
+
+        what = "the picture train/augmented"
+        if (drawn := pictures.attempt(grid, what, self.monitor.say)) is not None:
+            events.picture(0, "train/augmented", drawn)
+
+    def _finish(
+        self, validation: EvalMetrics | None, lease: Lease | None
+    ) -> dict[str, Any] | None:
+        """Tests once and writes result.json; returns its content, on the chief."""
+        heartbeat, step = self.monitor.heartbeat, self.state.step
+        heartbeat.beat("evaluate", step)
+        if lease is None:
+            return None
+        self.request.allow(f"after step {step}, saved, before the test")
+        split = self.dataset.test
+        with self.monitor.timer.phase("test"):
+            test = callbacks.measure_split(
+                self.evaluator,
+                self.state,
+                split.images,
+                split.labels,
+                self.monitor,
+                "test",
+            )
+        self.request.defer()
+        described = {
+            **result.describe_training(
+                self.state, self.timetable, self.monitor.timer.seconds
+            ),
+            **result.describe_scores(validation, test, self.dataset),
+            "eval_tta": self.evaluator.tta.value,
+            "replicas": self.cluster.replicas,
+            "commit": self.metadata.environment["commit"],
+        }
+        result.write_result(self.run, described, lease, self.monitor)
+        heartbeat.beat("done", step)
+        return described

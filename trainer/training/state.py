@@ -58,13 +58,18 @@ class TrainState:
     seconds: float = 0.0
     images: int = 0
 
-    def advance(self, outcome: StepOutput) -> None:
-        """Takes note of the steps of one call."""
-        for rows in outcome.rows:
+    @property
+    def images_per_second(self) -> float:
+        """Training images per second of training; 0 while nothing was timed."""
+        return self.images / self.seconds if self.seconds else 0.0
+
+    def advance(self, output: StepOutput) -> None:
+        """Adds the steps of one block."""
+        for rows in output.rows:
             chained = self.rows_digest + rows.astype("<i4").tobytes()
             self.rows_digest = hashlib.sha256(chained).digest()
-        self.step += len(outcome.rows)
-        self.sums.add(outcome.metrics)
+        self.step += len(output.rows)
+        self.sums.add(output.metrics)
 
     def variables(self) -> dict[str, keras.Variable]:
         """Every variable by the name it has in a checkpoint."""

@@ -21,7 +21,7 @@ from trainer.data.split import Split
 from trainer.distillation import loss
 from trainer.distillation.targets import DistillationTargets
 from trainer.rng import RandomStream
-from trainer.training import session, timetable
+from trainer.training import network, timetable
 
 GENERATOR = np.random.default_rng(0)
 LOGITS = GENERATOR.normal(0, 3, (6, 10))
@@ -75,7 +75,7 @@ def config(**settings) -> Config:
 def run(cluster, settings: Config, count: int = 10):
     """The state after `count` steps, their metrics, and the trainer."""
     planned = timetable.build_timetable(settings, RunConfig(), len(LEARNT))
-    state, images, trainer = session.build_network(settings, cluster, whole(), planned)
+    state, images, trainer = network.build_network(settings, cluster, whole(), planned)
     if settings.teacher is not None:
         answers = np.random.default_rng(1).normal(0, 3, images.shape_of_answers)
         images.teach(answers.astype(np.float16))

@@ -26,18 +26,14 @@ def test_every_field_of_a_job_is_compared_and_none_of_a_machine(monkeypatch):
     assert found["cluster"] == ["a:1"]
 
 
-class Held:
-    def __init__(self, **changes):
-        self.learnt = changes.pop("learnt", np.arange(5))
-        self._recorded = {
-            "name": "digits",
-            "image_shape": [8, 8, 1],
-            "labels": ["0", "1"],
-            "sha256": {"train": "ab", "test": "cd"},
-        } | changes
-
-    def recorded(self):
-        return self._recorded
+def digests(learnt=5, **changes) -> dict[str, int]:
+    data = {
+        "name": "digits",
+        "image_shape": [8, 8, 1],
+        "labels": ["0", "1"],
+        "sha256": {"train": "ab", "test": "cd"},
+    }
+    return agreement.data_digests(data | changes, np.arange(learnt))
 
 
 @pytest.mark.parametrize(
@@ -48,11 +44,11 @@ class Held:
         ({"labels": ["1", "0"]}, "labels"),
         ({"sha256": {"train": "ff", "test": "cd"}}, "sha256.train"),
         ({"sha256": {"train": "ab", "test": "ff"}}, "sha256.test"),
-        ({"learnt": np.arange(4)}, "training rows"),
+        ({"learnt": 4}, "training rows"),
     ],
 )
 def test_a_difference_of_data_is_found(changes, field):
-    own, theirs = map(agreement.data_digests, (Held(), Held(**changes)))
+    own, theirs = digests(), digests(**changes)
     assert [name for name in own if own[name] != theirs[name]] == [field]
     assert all(0 <= number < 2**63 for number in theirs.values())
 

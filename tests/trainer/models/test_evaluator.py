@@ -137,7 +137,7 @@ class OneDevice:
 def forecast(held, **settings) -> tuple[ResourceEstimate, str]:
     config = Config(**settings)
     made = body(config.model.name, config.model.width, held.image_shape[0])
-    found = ResourceEstimate.of(made, config, OneDevice(), held)
+    found = ResourceEstimate.from_shapes(made, config, OneDevice(), held)
     return found, found.remedy(config, OneDevice())
 
 

@@ -27,7 +27,7 @@ from trainer.models import builder
 from trainer.models.layers import VARIANCE_FLOOR, Dirac, filters
 from trainer.models.speednet import GELU_SLOPE
 from trainer.optim import optimizers
-from trainer.training import session, timetable
+from trainer.training import network, timetable
 
 TRICKS = [
     "--model=speednet",
@@ -60,7 +60,7 @@ def speednet_step(cluster, precision: Precision):
         train=train_split, learnt=np.arange(400), image_shape=images.shape[1:]
     )
     planned = timetable.build_timetable(settings, RunConfig(), len(held.learnt))
-    return session.build_network(settings, cluster, held, planned)
+    return network.build_network(settings, cluster, held, planned)
 
 
 @pytest.mark.parametrize("precision", [Precision.FLOAT32, Precision.MIXED_BFLOAT16])

@@ -7,15 +7,11 @@ import threading
 import numpy as np
 import pytest
 
-from trainer.config.schema import Config, OptimConfig, RunConfig
 from trainer.monitoring import kubeflow
-from trainer.training import timetable
+from trainer.training.callbacks import KubeflowCallback
 from trainer.training.state import TrainState
 from trainer.training.step import StepOutput
 
-PLAN = timetable.build_timetable(
-    Config(train_steps=200, optim=OptimConfig(warmup_epochs=0)), RunConfig(), 1000
-)
 OUTCOME = StepOutput(np.array([[0.5, 0.75, 1.0]]), np.zeros((1, 4), np.int32))
 
 
@@ -40,9 +36,9 @@ def server():
     made.shutdown()
 
 
-def action(times) -> kubeflow.TrainJobStatus:
-    clock = iter(times)
-    return kubeflow.TrainJobStatus(PLAN, lambda: next(clock), 0.0, 0)
+def callback(times) -> KubeflowCallback:
+    clock = iter([0.0, *times])
+    return KubeflowCallback(kubeflow.StatusSender(200, 0, lambda: next(clock)))
 
 
 def test_progress_reaches_the_server_with_the_token(server, tmp_path, monkeypatch):
@@ -52,9 +48,9 @@ def test_progress_reaches_the_server_with_the_token(server, tmp_path, monkeypatc
     monkeypatch.setenv(kubeflow.URL, url)
     monkeypatch.setenv(kubeflow.TOKEN, str(token))
     assert kubeflow.in_trainjob()
-    report = action([20.0] * 3)
+    report = callback([20.0] * 3)
     report(TrainState(None, None, step=50), OUTCOME)
-    report._sender.join()
+    report.sender._sender.join()
     (authorization, body) = received[0]
     status = body["trainerStatus"]
     assert authorization == "Bearer secret"
@@ -66,10 +62,10 @@ def test_progress_reaches_the_server_with_the_token(server, tmp_path, monkeypatc
 def test_it_is_sent_seldom_but_always_at_the_end(server, monkeypatch):
     url, received = server
     monkeypatch.setenv(kubeflow.URL, url)
-    report = action([float(n) for n in range(100)])
+    report = callback([float(n) for n in range(100)])
     for step in (1, 2, 3, 200):
         report(TrainState(None, None, step=step), OUTCOME)
-        report._sender.join()
+        report.sender._sender.join()
     sent = [body["trainerStatus"]["progressPercentage"] for _, body in received]
     assert sent == [0, 100]
 
@@ -80,9 +76,9 @@ def test_a_server_that_is_gone_disturbs_nobody(monkeypatch):
     monkeypatch.setattr(
         threading, "excepthook", lambda error: asked.append(error.exc_value)
     )
-    report = action([0.0] * 3)
+    report = callback([0.0] * 3)
     report(TrainState(None, None, step=1), OUTCOME)
-    report._sender.join()
+    report.sender._sender.join()
     assert asked == []  # what a thread raises is seen nowhere else
 
 

@@ -117,12 +117,12 @@ def test_durations():
 
 def test_a_call_is_paced_to_its_target():
     pace = BlockSizer(None, target_secs=1.0)
-    assert (pace.steps(), pace.wish()) == (1, 1)
-    pace.note(5, 0.5)
-    assert pace.wish() == 10
-    pace.agree(7)  # of all workers' wishes the fewest
+    assert (pace.steps(), pace.proposal()) == (1, 1)
+    pace.record(5, 0.5)
+    assert pace.proposal() == 10
+    pace.set_agreed(7)  # of all workers' wishes the fewest
     assert pace.steps() == 7
-    assert BlockSizer(3).wish() == 3
+    assert BlockSizer(3).proposal() == 3
 
 
 def test_the_clock_adds_up_phases():

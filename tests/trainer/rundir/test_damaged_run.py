@@ -118,8 +118,8 @@ def evaluated(path: pathlib.Path) -> None:
 
 
 def rechecked(path: pathlib.Path) -> None:
-    kept = replay._kept(Run(path))
-    replay._placed(Run(path), kept[-1], None)
+    kept = replay._load_kept(Run(path))
+    replay._run_config(Run(path), kept[-1], None)
     replay._commit(Run(path))
 
 

@@ -10,7 +10,6 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import types
 
 import numpy as np
 import pytest
@@ -21,9 +20,8 @@ from tests.trainer.rundir.test_layout import begin
 from trainer import storage
 from trainer.config.schema import RunConfig
 from trainer.errors import Interrupted, TrainingFailed, UsageError
-from trainer.rundir import checkpoints
+from trainer.rundir import checkpoints, checks
 from trainer.rundir.layout import Run
-from trainer.training import session
 
 SHORT = [*TINY, "--train_steps=2", "--warmup_epochs=0"]
 
@@ -244,15 +242,10 @@ def test_data_that_cannot_be_read_now_is_not_called_damaged(
 
 
 def test_no_room_for_checkpoints_is_2_in_a_new_run_and_175_at_a_restart(tmp_path):
-
-    weights = types.SimpleNamespace(variables=lambda: {"a": tf.Variable([0.0])})
-
     def check(**given) -> None:
         asked = RunConfig(keep_checkpoints=10**15, **given)
         run = Run(tmp_path / "run")
-        session._check_space(
-            types.SimpleNamespace(run=run, run_config=asked, state=weights)
-        )
+        checks.check_space(run, asked, 4)
 
     with pytest.raises(UsageError, match="--keep_checkpoints"):
         check()

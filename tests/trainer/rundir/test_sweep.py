@@ -12,7 +12,7 @@ from eval.reports import report_files
 from export import artifact
 from tests.support.commands import ROOT, TINY
 from tests.trainer.rundir.test_layout import begin
-from trainer import files
+from trainer import files, system
 from trainer.distributed import heartbeat
 from trainer.errors import UsageError
 from trainer.files import OLD_SECS
@@ -44,7 +44,7 @@ def test_a_dead_writer_of_this_machine_is_swept_and_a_living_one_is_not(tmp_path
     ours = files.beside(tmp_path / "b")
     ours.touch()
     parent = ours.name.replace(f"-{os.getpid()}-", f"-{os.getppid()}-")
-    parent = parent.replace(f"-{files.process.start(os.getpid())}-", "-7-")
+    parent = parent.replace(f"-{system.process_start(os.getpid())}-", "-7-")
     (tmp_path / parent).touch()  # its number is taken by another process now
     (tmp_path / ".profile").touch()
     (tmp_path / ".x.12").touch()
@@ -52,8 +52,8 @@ def test_a_dead_writer_of_this_machine_is_swept_and_a_living_one_is_not(tmp_path
     assert sorted(hidden(tmp_path)) == sorted([ours.name, ".profile", ".x.12"])
     living = ours.name.replace(f"-{os.getpid()}-", f"-{os.getppid()}-")
     living = living.replace(
-        f"-{files.process.start(os.getpid())}-",
-        f"-{files.process.start(os.getppid())}-",
+        f"-{system.process_start(os.getpid())}-",
+        f"-{system.process_start(os.getppid())}-",
     )
     (tmp_path / living).touch()
     files.sweep(tmp_path)

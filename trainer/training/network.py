@@ -1,0 +1,102 @@
+"""Network, optimizer, compiled step and evaluator, from a Config and data."""
+
+import keras
+
+from trainer.config.enums import Flip
+from trainer.config.schema import Config, RunConfig
+from trainer.data.augmentation import AlternatingFlip
+from trainer.data.dataset import Dataset
+from trainer.data.device_dataset import DeviceDataset
+from trainer.distillation import targets
+from trainer.distributed.strategy import Cluster
+from trainer.errors import UsageError
+from trainer.models import builder, registry
+from trainer.models.evaluator import Evaluator
+from trainer.optim import optimizers
+from trainer.training.state import TrainState
+from trainer.training.step import TrainStep
+from trainer.training.timetable import Timetable
+
+ADAPT_IMAGES = 5000  # of the learnt ones: 4.8 million patches of 2x2 pixels
+
+
+def build_network(
+    config: Config,
+    cluster: Cluster,
+    dataset: Dataset,
+    timetable: Timetable,
+) -> tuple[TrainState, DeviceDataset, TrainStep]:
+    """Network, optimizer and compiled step, in the strategy's scope.
+
+    Raises:
+        UsageError: the network does not take these images.
+    """
+    _check_small(config, dataset)
+    keras.utils.set_random_seed(config.seed)
+    with cluster.strategy.scope():
+        try:
+            model = builder.build_model(
+                config.model,
+                image_shape=dataset.image_shape,
+                num_classes=len(dataset.train.names),
+                precision=config.precision.value,
+            )
+        except ValueError as error:
+            raise UsageError(
+                f"--model={config.model.name} does not take images of "
+                f"{dataset.image_shape}; they may be too small for it"
+            ) from error
+        optimizer = optimizers.build_optimizer(config, model.trainable_variables)
+        builder.adapt(model, dataset.train.images[dataset.learnt[:ADAPT_IMAGES]])
+    images = targets.build_device_dataset(config, dataset, cluster)
+    train_step = TrainStep(
+        config,
+        cluster,
+        model,
+        optimizer,
+        images,
+        small_steps=timetable.small_steps,
+        flips=_flips(config, dataset),
+    )
+    return TrainState(model, optimizer, train_step.averages), images, train_step
+
+
+def _flips(config: Config, dataset: Dataset) -> AlternatingFlip | None:
+    if config.data.flip is not Flip.ALTERNATING:
+        return None
+    return AlternatingFlip(
+        examples=len(dataset.train.labels),
+        epoch_images=len(dataset.learnt),
+        seed=config.seed,
+    )
+
+
+def _check_small(config: Config, dataset: Dataset) -> None:
+    small, side = config.data.small_pixels, min(dataset.image_shape[:2])
+    if small is None:
+        return
+    if config.model.name not in registry.ANY_SIZE:
+        raise UsageError(
+            f"--small_pixels={small} needs a network for images of any size "
+            f"({', '.join(registry.ANY_SIZE)}), got --model={config.model.name}"
+        )
+    if small >= side:
+        raise UsageError(
+            f"--small_pixels={small} must be below the images' {side}; leave it out"
+        )
+
+
+def build_evaluator(
+    config: Config,
+    run_config: RunConfig,
+    cluster: Cluster,
+    dataset: Dataset,
+) -> Evaluator:
+    """The same network in float32 on one device."""
+    return Evaluator(
+        config.model,
+        image_shape=dataset.image_shape,
+        num_classes=len(dataset.train.names),
+        device=cluster.local_devices[0],
+        tta=run_config.eval_tta,
+    )
