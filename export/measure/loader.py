@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from trainer import files
-from trainer.rundir import checkpoints
+from trainer.rundir import checkpoints, weights
 from trainer.training import state
 
 RunOnce = Callable[[], Any]  # runs the model on one constant image
@@ -68,7 +68,7 @@ def _checkpoint(tf: Any, path: pathlib.Path) -> RunOnce:
         run.config().model, image_shape=shape, num_classes=len(data["labels"])
     )
     found = checkpoints.load(checkpoints.folder_of(run.checkpoints, step))
-    evaluator.load(state.shipped(found.arrays))
+    evaluator.load(weights.eval_weights(found.arrays))
     call = tf.function(
         ServingModule(evaluator.model, 1.0).probabilities, autograph=False
     )
