@@ -8,7 +8,6 @@ import numpy as np
 
 from trainer import files
 from trainer.rundir import checkpoints, weights
-from trainer.training import state
 
 RunOnce = Callable[[], Any]  # runs the model on one constant image
 
