@@ -103,11 +103,7 @@ def start(kind, index, folder):
 @pytest.mark.parametrize("kind", KINDS)
 def test_pods_meet_over_a_network_and_become_the_trainer(switch, tmp_path, kind):
     hosts_file(tmp_path / "hosts", kind)
-    (tmp_path / "trainer").mkdir()
-    (tmp_path / "trainer" / "__init__.py").touch()
-    (tmp_path / "trainer" / "check.py").touch()
-    shutil.copy(ROOT / "trainer" / "contract.py", tmp_path / "trainer")
-    (tmp_path / "trainer" / "main.py").write_text(TRAINER)
+    launch_jobs.install_trainer(tmp_path, TRAINER)
     pods = [start(kind, index, tmp_path) for index in range(PODS)]
     for pod in pods:
         output = pod.communicate(timeout=60)[0].decode()

@@ -1,4 +1,20 @@
-"""What platforms do to the texts of a manifest, as their sources say."""
+"""Jobs for schedulers: manifests, what platforms make of them, stand-in trainers."""
+
+import pathlib
+import shutil
+
+from tests.support.commands import ROOT
+
+
+def install_trainer(folder: pathlib.Path, main: str) -> None:
+    """A package `trainer` in `folder` whose main module is the text `main`."""
+    package = folder / "trainer"
+    package.mkdir()
+    for name in ("__init__", "check"):
+        (package / f"{name}.py").touch()
+    for name in ("contract", "streams"):
+        shutil.copy(ROOT / "trainer" / f"{name}.py", package)
+    (package / "main.py").write_text(main)
 
 
 def expand(text: str, variables: dict[str, str]) -> str:

@@ -137,15 +137,11 @@ sys.exit(max(task.wait() for task in tasks))
 
 def test_two_tasks_meet_and_become_the_trainer(tmp_path):
     """Everything but SLURM and the training is real."""
-    trainer = tmp_path / "trainer"
-    trainer.mkdir()
-    (trainer / "__init__.py").touch()
-    (trainer / "check.py").touch()
-    shutil.copy(ROOT / "trainer" / "contract.py", trainer)
-    (trainer / "main.py").write_text(
+    launch_jobs.install_trainer(
+        tmp_path,
         "import os, sys, pathlib\n"
         "pathlib.Path(f'config{os.environ[\"SLURM_PROCID\"]}').write_text("
-        "os.environ['TF_CONFIG'])\n"
+        "os.environ['TF_CONFIG'])\n",
     )
     put(tmp_path / "srun", SRUN.format(python=sys.executable))
     put(tmp_path / "python", f'#!/bin/bash\nexec {sys.executable} "$@"\n')
