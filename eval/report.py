@@ -327,5 +327,10 @@ def command() -> NoReturn:
     )
 
 
-if __name__ == "__main__":
+def run() -> NoReturn:
+    """Runs the command in a second process where a model file is foreign."""
     sandbox.supervised("eval.report", command, _model(sys.argv))
+
+
+if __name__ == "__main__":
+    run()

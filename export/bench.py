@@ -9,7 +9,7 @@ docs/export.md has the fields of bench.json.
 """
 
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import flags
 
@@ -254,11 +254,16 @@ def main(values: flags.FlagValues) -> None:
         verdict(found, values.max_accuracy_drop)
 
 
-if __name__ == "__main__":
-    _values = define(flags.FlagValues())
+def run() -> NoReturn:
+    """Runs the command with the words of this process."""
+    values = define(flags.FlagValues())
     command.run(
         "export.bench",
         "Measures every format of a run side by side.",
-        _values,
-        lambda: main(_values),
+        values,
+        lambda: main(values),
     )
+
+
+if __name__ == "__main__":
+    run()

@@ -11,7 +11,7 @@ start, and the test split is run in it; what CMSIS-NN's kernels need is computed
 import importlib.metadata
 import importlib.util
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import flags
 
@@ -209,11 +209,16 @@ def main(values: flags.FlagValues) -> None:
     )
 
 
-if __name__ == "__main__":
-    _values = define(flags.FlagValues())
+def run() -> NoReturn:
+    """Runs the command with the words of this process."""
+    values = define(flags.FlagValues())
     command.run(
         "export.micro",
         "Writes a run as C source for microcontrollers.",
-        _values,
-        lambda: main(_values),
+        values,
+        lambda: main(values),
     )
+
+
+if __name__ == "__main__":
+    run()

@@ -7,7 +7,7 @@ Synopsis::
 It needs TensorFlow alone to load: no Keras, nothing of ours.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import flags
 
@@ -73,11 +73,16 @@ def main(values: flags.FlagValues) -> None:
     print(export(inputs.open_inputs(values, folders=True)).sentence())
 
 
-if __name__ == "__main__":
-    _values = inputs.define(flags.FlagValues())
+def run() -> NoReturn:
+    """Runs the command with the words of this process."""
+    values = inputs.define(flags.FlagValues())
     command.run(
         "export.saved_model",
         "Writes a run as a SavedModel and proves it on the test split.",
-        _values,
-        lambda: main(_values),
+        values,
+        lambda: main(values),
     )
+
+
+if __name__ == "__main__":
+    run()

@@ -9,7 +9,7 @@ Synopsis::
 import dataclasses
 import pathlib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import flags
 
@@ -219,11 +219,16 @@ def main(values: flags.FlagValues) -> None:
     print(export(inputs.open_inputs(values), wanted).sentence())
 
 
-if __name__ == "__main__":
-    _values = define(flags.FlagValues())
+def run() -> NoReturn:
+    """Runs the command with the words of this process."""
+    values = define(flags.FlagValues())
     command.run(
         "export.tflite",
         "Writes a run as a .tflite file and proves it on the test split.",
-        _values,
-        lambda: main(_values),
+        values,
+        lambda: main(values),
     )
+
+
+if __name__ == "__main__":
+    run()

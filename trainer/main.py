@@ -1,5 +1,7 @@
 """Trains a model: python -m trainer.main --strategy=mirrored."""
 
+from typing import NoReturn
+
 from trainer.cli import command, flags
 from trainer.config.schema import Config, RunConfig
 from trainer.distributed import shutdown
@@ -40,5 +42,10 @@ def admitted(config: Config, run_config: RunConfig) -> layout.Run:
     return run
 
 
-if __name__ == "__main__":
+def run() -> NoReturn:
+    """Runs the command with the words of this process."""
     command.run("trainer.main", SUMMARY, flags.define(), main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,6 +1,7 @@
 """Prepares a TFDS data set: python -m trainer.prepare --dataset=digits."""
 
 import sys
+from typing import NoReturn
 
 from absl import flags
 
@@ -30,11 +31,16 @@ def main(values: flags.FlagValues) -> None:
     print(f"{builder.info.full_name} is prepared in {builder.data_dir}: {counts}")
 
 
-if __name__ == "__main__":
-    _values = _define(flags.FlagValues())
+def run() -> NoReturn:
+    """Runs the command with the words of this process."""
+    values = _define(flags.FlagValues())
     command.run(
         "trainer.prepare",
         "Prepares a TFDS data set.",
-        _values,
-        lambda: main(_values),
+        values,
+        lambda: main(values),
     )
+
+
+if __name__ == "__main__":
+    run()

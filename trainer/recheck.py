@@ -1,5 +1,7 @@
 """Replays steps of a run: python -m trainer.recheck --run_dir=runs/demo."""
 
+from typing import NoReturn
+
 from absl import flags
 
 from trainer.cli import command
@@ -31,6 +33,11 @@ def main(values: flags.FlagValues) -> None:
         raise UsageError(str(error)) from error
 
 
+def run() -> NoReturn:
+    """Runs the command with the words of this process."""
+    values = _define(flags.FlagValues())
+    command.run("trainer.recheck", SUMMARY, values, lambda: main(values))
+
+
 if __name__ == "__main__":
-    _values = _define(flags.FlagValues())
-    command.run("trainer.recheck", SUMMARY, _values, lambda: main(_values))
+    run()
