@@ -1,25 +1,20 @@
 """What tests share: replicas in a process, prepared digits, commands as processes."""
 
-import fcntl
 import functools
 import gc
 import os
 import pathlib
-import re
 import shutil
-from collections.abc import Callable
 
 import pytest
 
-from tests.support import commands, eval_models
+from tests.support import eval_models
+from tests.support.session_cache import SessionCache
 from trainer.distributed import strategy as distributed_strategy
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 LOGICAL_DEVICES = 4
-PROGRESS = re.compile(
-    r"^.*(\(\d+:[\d:]+ so far\)| of [\d,]+ \w+  ETA .*)$\n", re.MULTILINE
-)
 
 
 # Files of the longest tests, tens of seconds each: begun last, one would leave a worker
@@ -74,51 +69,15 @@ def replicas():
     return make
 
 
-class Shared:
-    """What the workers of one test session make once, in the folder `root`.
-
-    Attributes:
-        of_session: this session's.
-    """
-
-    of_session: "Shared"
-
-    def __init__(self, root: pathlib.Path) -> None:
-        self.root = root
-
-    def made(self, name: str, make: Callable[[pathlib.Path], object]) -> pathlib.Path:
-        """The path `name`, which the first worker to ask has `make` write.
-
-        Nobody may change what lies there.
-        """
-        path, done = self.root / name, self.root / f"{name}.done"
-        with (self.root / f"{name}.lock").open("w") as turn:
-            fcntl.flock(turn, fcntl.LOCK_EX)
-            if not done.exists():
-                shutil.rmtree(path, ignore_errors=True)  # of a maker that failed
-                make(path)
-                done.touch()
-        return path
-
-    def digits(self) -> pathlib.Path:
-        """A TFDS folder that holds the digits."""
-
-        def make(path: pathlib.Path) -> None:
-            words = ["--dataset=digits", f"--data_dir={path}"]
-            commands.run_command("trainer.prepare", *words, check=True)
-
-        return self.made("tfds", make)
-
-
 @pytest.fixture(scope="session", autouse=True)
-def shared(tmp_path_factory) -> Shared:
+def shared(tmp_path_factory) -> SessionCache:
     """What is made once a session, however many workers it has."""
     root = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         root = root.parent
     (root / "shared").mkdir(exist_ok=True)
-    Shared.of_session = Shared(root / "shared")
-    return Shared.of_session
+    SessionCache.current = SessionCache(root / "shared")
+    return SessionCache.current
 
 
 @pytest.fixture(scope="session")
@@ -131,21 +90,10 @@ def data_dir(shared) -> pathlib.Path:
 def template(data_dir, shared) -> pathlib.Path:
     """A finished run, of random weights, that nobody may change."""
 
-    return shared.made("tiny", lambda path: eval_models.make_run(path, data_dir))
+    return shared.get_or_build("tiny", lambda path: eval_models.make_run(path, data_dir))
 
 
 @pytest.fixture
 def run(template, tmp_path) -> pathlib.Path:
     """A copy of it that a test may damage."""
     return pathlib.Path(shutil.copytree(template, tmp_path / "tiny"))
-
-
-def peak_bytes(since=None) -> int:
-    """Of this process' memory, from a call with `since` None on; /proc's own mark.
-
-    getrusage's would also have what the parent had before the program was started.
-    """
-    if since is None:
-        pathlib.Path("/proc/self/clear_refs").write_text("5")
-    status = pathlib.Path("/proc/self/status").read_text()
-    return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) - (since or 0)

@@ -7,18 +7,16 @@ own, and its container's command and environment are the manifest's.
 import contextlib
 import json
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
 
 import pytest
 
-from tests.launch.platforms.test_manifests import KINDS, pod_template
-from tests.launch.platforms.test_pod import HOSTS, environment
-from tests.launch.test_trainer_command import output_of
+from tests.support.commands import ROOT
+from tests.support.launch_jobs import install_trainer, output_of
+from tests.support.manifests import HOSTS, KINDS, environment, pod_template
 
-ROOT = pathlib.Path(__file__).parents[2]
 PODS = 3
 
 TRAINER = """
@@ -103,7 +101,7 @@ def start(kind, index, folder):
 @pytest.mark.parametrize("kind", KINDS)
 def test_pods_meet_over_a_network_and_become_the_trainer(switch, tmp_path, kind):
     hosts_file(tmp_path / "hosts", kind)
-    launch_jobs.install_trainer(tmp_path, TRAINER)
+    install_trainer(tmp_path, TRAINER)
     pods = [start(kind, index, tmp_path) for index in range(PODS)]
     for pod in pods:
         output = pod.communicate(timeout=60)[0].decode()

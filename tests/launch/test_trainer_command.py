@@ -1,149 +1,252 @@
-"""launch.local with the real trainer: the job is what one process would have done.
-
-Slow: every run imports TensorFlow in each worker.
-"""
+"""What launch.local gives to each worker: flags, cores, GPUs; and how it reads them."""
 
 import json
 import os
 import pathlib
-import random
-import signal
 import subprocess
 import sys
-import time
+import tempfile
 
 import pytest
 
-STEPS = 240
-FLAGS = [
-    "--dataset=digits",
-    "--model_width=0.25",
-    "--global_batch=64",
-    "--warmup_epochs=0",
-    f"--train_steps={STEPS}",
-    "--checkpoint_every_steps=20",
-    "--steps_per_call=5",
-]
-STARTS = 8  # of the seeds: the worker is hit while the job starts
-SAME = ("rows_sha256", "weights_sha256")
+from launch import local, trainer_command, worker
+from launch.cli import UsageError
+from launch.supervisor import resources, scratch
+from launch.supervisor.heartbeat_file import Heartbeat
+from launch.trainer_command import TrainerCommand, local_run_dir
+from tests.support.commands import ROOT
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("data")
+@pytest.fixture
+def four_cores(monkeypatch):
+    monkeypatch.setattr(resources.os, "sched_getaffinity", lambda _: {2, 3, 6, 7})
 
 
-def launch(run_dir, data_dir, *flags):
-    command = [sys.executable, "-m", "launch.local", "--workers=2", *flags, "--"]
-    command += [*FLAGS, f"--data_dir={data_dir}", f"--run_dir={run_dir}"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+def test_cores_are_divided_evenly_and_never_shared(four_cores):
+    assert resources.cores(2, None) == [[2, 3], [6, 7]]
+    assert resources.cores(3, None) == [[2], [3], [6]]
+    assert resources.cores(2, 1) == [[2], [3]]
 
 
-def output_of(process, secs=300):
-    """All that it wrote; ends it if it does not end by itself."""
-    try:
-        return process.communicate(timeout=secs)[0].decode()
-    finally:
-        process.kill()
+def test_more_workers_than_cores_share(four_cores):
+    assert resources.cores(5, None) == [[2], [3], [6], [7], [2]]
 
 
-def result(run_dir):
-    return json.loads((run_dir / "result.json").read_text())
+def test_more_cores_than_there_are_is_wrong_usage(four_cores):
+    with pytest.raises(UsageError, match="need 6 cores, 4 are usable"):
+        resources.cores(2, 3)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, data_dir):
-    run_dir = tmp_path_factory.mktemp("runs") / "whole"
-    process = launch(run_dir, data_dir, "--cores_per_worker=1")
-    output = output_of(process)
-    assert process.returncode == 0, output
-    return result(run_dir)
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """Gives this machine `count` GPUs, seen as devices or by nvidia-smi alone."""
+
+    def make(count, *, devices=True):
+        monkeypatch.setattr(resources, "DEVICES", tmp_path)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if devices:
+            for number in range(count):
+                (tmp_path / f"nvidia{number}").touch()
+            (tmp_path / "nvidia-uvm").touch()
+        else:
+            tool = tmp_path / "nvidia-smi"
+            listed = "; ".join(f"echo {number}" for number in range(count))
+            tool.write_text(f"#!/bin/sh\n{listed or 'exit 9'}\n")
+            tool.chmod(0o755)
+
+    return make
 
 
-@pytest.mark.slow
-def test_the_same_rows_as_one_process_with_two_replicas(
-    undisturbed, tmp_path, data_dir
-):
-    run_dir = tmp_path / "one"
-    command = [sys.executable, "-m", "trainer.main", "--strategy=mirrored", *FLAGS]
-    command += [f"--data_dir={data_dir}", f"--run_dir={run_dir}", "--logical_devices=2"]
-    subprocess.run(command, check=True, timeout=300)
-    assert result(run_dir)["rows_sha256"] == undisturbed["rows_sha256"]
+@pytest.mark.parametrize(
+    ("visible", "workers", "expected"),
+    [
+        ("0,1,2,3", 2, [["0", "1"], ["2", "3"]]),
+        ("0,1,2", 2, [["0"], ["1"]]),
+        ("GPU-a,GPU-b", 2, [["GPU-a"], ["GPU-b"]]),
+        ("0,-1,1", 1, [["0"]]),
+        ("0,7,1", 1, [["0"]]),
+        ("", 2, [[], []]),
+        ("-1", 2, [[], []]),
+        (None, 2, [["0", "1"], ["2", "3"]]),
+    ],
+)
+@pytest.mark.parametrize("devices", [True, False])
+def test_gpus_are_divided(monkeypatch, machine, devices, visible, workers, expected):
+    machine(4, devices=devices)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert resources.gpus(workers) == expected
 
 
-def seeds():
-    """Kill and stop, in the start and in training; and many more of them."""
-    each = (0, 1, STARTS, STARTS + 1)
-    return [
-        pytest.param(s, marks=pytest.mark.slow if s in each else pytest.mark.faults)
-        for s in range(20)
-    ]
+@pytest.mark.parametrize("visible", ["0", "0,1,2,3", "GPU-a", "", "all"])
+@pytest.mark.parametrize("devices", [True, False])
+def test_a_variable_makes_no_gpu(monkeypatch, machine, devices, visible):
+    machine(0, devices=devices)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert resources.gpus(2) == [[], []]
 
 
-@pytest.mark.parametrize("seed", seeds())
-def test_a_killed_or_stopped_worker_changes_nothing(
-    undisturbed, tmp_path, data_dir, seed
-):
-    run_dir, dice = tmp_path / "run", random.Random(seed)
-    number, victim = [signal.SIGKILL, signal.SIGSTOP][seed % 2], dice.randrange(2)
-    process = launch(run_dir, data_dir, "--cores_per_worker=1", "--hang_secs=60")
-    wait(lambda: len(workers(run_dir)) == 2)
-    if seed >= STARTS:  # else at any moment of the start
-        wait(lambda: list((run_dir / "checkpoints").glob("step-*")))
-    time.sleep(dice.uniform(0, 3))
-    os.kill(worker(run_dir, victim), number)
-    output = output_of(process)
-    assert process.returncode == 0, output
-    assert f"worker-{victim} " in output, output
-    assert {key: result(run_dir)[key] for key in SAME} == {
-        key: undisturbed[key] for key in SAME
-    }
-    assert not workers(run_dir)
+def test_fewer_gpus_than_workers_is_wrong_usage(monkeypatch, machine):
+    machine(4)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pytest.raises(UsageError, match="--workers=2 but 1 GPUs"):
+        resources.gpus(2)
 
 
-@pytest.mark.slow
-def test_a_signal_stops_the_job_and_the_same_command_goes_on(
-    undisturbed, tmp_path, data_dir
-):
-    run_dir = tmp_path / "run"
-    process = launch(run_dir, data_dir, "--cores_per_worker=1")
-    wait(lambda: list((run_dir / "checkpoints").glob("step-*")))
-    process.send_signal(signal.SIGTERM)
-    output = output_of(process)
-    assert process.returncode == 143, output
-    again = launch(run_dir, data_dir, "--cores_per_worker=1")
-    output = output_of(again)
-    assert again.returncode == 0, output
-    assert result(run_dir)["rows_sha256"] == undisturbed["rows_sha256"]
-    assert not workers(run_dir)
-
-
-def wait(condition, secs=120.0):
-    end = time.monotonic() + secs
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def workers(run_dir):
-    """Process id and TF_CONFIG of every trainer of this run."""
-    found = {}
-    for path in pathlib.Path("/proc").glob("[0-9]*"):
-        try:
-            words = (path / "cmdline").read_bytes().split(b"\0")
-            environment = (path / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"trainer.main" in words and f"--run_dir={run_dir}".encode() in words:
-            config = next(e for e in environment if e.startswith(b"TF_CONFIG="))
-            found[int(path.name)] = json.loads(config.partition(b"=")[2])
-    return found
-
-
-def worker(run_dir, index):
-    (pid,) = (
-        pid
-        for pid, config in workers(run_dir).items()
-        if config["task"]["index"] == index
+def test_the_trainer_s_flags_are_completed_once():
+    given = ["--epochs", "3", "--run_dir=a", "--strategy=multi_worker"]
+    assert TrainerCommand.read(given, default_run_dir="b").arguments == tuple(given)
+    assert TrainerCommand.read([], default_run_dir="b").arguments == (
+        "--run_dir=b",
+        "--strategy=multi_worker",
     )
-    return pid
+
+
+def test_flags_inside_a_flag_file_are_seen(tmp_path):
+    path = tmp_path / "a.flags"
+    path.write_text("--dataset=digits\n--grace_secs=7\n--epochs=3\n--run_dir=x\n")
+    training = TrainerCommand.read([f"--flagfile={path}"], default_run_dir="b")
+    assert training.run_dir == "x"
+    assert training.grace_secs == 7
+    assert training.prepare_arguments == ("--dataset=digits",)
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_logs_are_where_the_trainer_puts_the_run(tmp_path, monkeypatch, in_file):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    plans = []
+    monkeypatch.setattr(local, "Supervisor", lambda plan: plans.append(plan) or _Done())
+    flag = "--run_dir=~/deep/run"
+    if in_file:
+        path = tmp_path / "a.flags"
+        path.write_text(f"{flag}\n")
+        flag = f"--flagfile={path}"
+    before = set(tmp_path.iterdir())
+    assert local.main(["--workers=1", "--", flag]) == 0
+    assert plans[0].training.run_dir == str(tmp_path / "deep" / "run")
+    assert flag in plans[0].training.arguments
+    assert set(tmp_path.iterdir()) == before
+
+
+class _Done:
+    def run(self):
+        return 0
+
+
+def test_a_run_directory_that_is_there_is_left_to_the_trainer(tmp_path):
+    trainer_command.check_run_dir(str(tmp_path))
+    file = tmp_path / "file"
+    file.touch()
+    for path in (file, file / "run"):
+        with pytest.raises(UsageError, match="name a"):
+            trainer_command.check_run_dir(str(path))
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_new_run_is_named_as_the_trainer_would():
+    assert local_run_dir([], time="T") == "runs/T-cnn-cifar10"
+    given = ["--model=resnet8", "--dataset=a/b:1", "--runs_root=r"]
+    assert local_run_dir(given, time="T") == "r/T-resnet8-a-b-1"
+
+
+def test_the_trainer_s_defaults_are_still_those():
+    from trainer.config.schema import Config, RunConfig
+
+    assert (Config().model.name, Config().data.dataset) == ("cnn", "cifar10")
+    assert RunConfig().runs_root == "runs"
+
+
+def test_a_restart_resumes_what_the_first_start_had_to_begin():
+    training = TrainerCommand.read(["--resume=never"], default_run_dir="a")
+    assert training.arguments_after(0) == training.arguments
+    assert training.arguments_after(1)[-1] == "--resume=auto"
+
+
+def test_only_new_content_is_a_sign_of_progress(tmp_path):
+    path = tmp_path / "beat.json"
+    beat = Heartbeat(path, changed_secs=10.0)
+    beat.read(11.0)
+    assert (beat.changed_secs, beat.step) == (10.0, None)
+    write(path, step=3, phase="train")
+    beat.read(12.0)
+    assert (beat.changed_secs, beat.step, beat.phase) == (12.0, 3, "train")
+    beat.read(13.0)
+    path.write_text('{"step": ')
+    beat.read(14.0)
+    assert beat.changed_secs == 12.0
+    write(path, step=3, phase="save")
+    beat.read(15.0)
+    assert (beat.changed_secs, beat.phase) == (15.0, "save")
+
+
+def write(path: pathlib.Path, **fields):
+    path.write_text(json.dumps({"time": 0, **fields}))
+
+
+def temporary(folder):
+    """What launchers left in `folder`."""
+    return [path.name for path in folder.glob(f"{scratch.PREFIX}*")]
+
+
+def test_what_killed_launchers_left_is_swept_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "launch-of-somebody").mkdir()
+    (tmp_path / "launch-link").symlink_to(tmp_path)
+    code = (
+        "from launch.supervisor import scratch; s = scratch.directory(); s.__enter__()"
+    )
+    code += "; import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment)
+    (dead,) = set(temporary(tmp_path)) - {"launch-of-somebody", "launch-link"}
+    with scratch.directory() as first, scratch.directory() as second:
+        assert dead not in temporary(tmp_path)
+        assert first.is_dir()  # it lives, so the second left it alone
+        assert second.is_dir()
+    assert set(temporary(tmp_path)) == {"launch-of-somebody", "launch-link"}
+
+
+def test_without_a_temporary_directory_it_is_wrong_usage(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    nowhere = [str(tmp_path / "nowhere")]
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: nowhere)
+    words = ["--workers=1", "--", "--dataset=digits", f"--run_dir={tmp_path / 'run'}"]
+    assert local.main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no temporary directory" in line
+    assert "TMPDIR" in line
+
+
+@pytest.mark.parametrize(
+    ("word", "code", "said"),
+    [
+        ("--epochz=3", 2, "Unknown command line flag 'epochz'"),
+        ("--epochs=0", 2, "--epochs=0.0 must be"),
+        ("--augment=mirror", 2, "augment"),
+        ("--global_batch=0", 2, "--global_batch=0"),
+        ("--help", 0, "usage: python -m trainer.main"),
+    ],
+)
+@pytest.mark.parametrize("command", ["local", "worker"])
+def test_trainer_flags_are_checked_first(tmp_path, capfd, command, word, code, said):
+    """Before data is prepared (here: nothing may be written) and peers are awaited."""
+    job = {"LAUNCH_JOB": "a", "LAUNCH_WORKERS": "2", "LAUNCH_PORT": "2222"}
+    words = ["--", f"--data_dir={tmp_path}", f"--run_dir={tmp_path / 'run'}", word]
+    if command == "local":
+        assert local.main(words) == code
+    else:
+        environment = {**os.environ, **job, "JOB_COMPLETION_INDEX": "0"}
+        assert worker.main(words, environment, execute=pytest.fail) == code
+    captured = capfd.readouterr()
+    assert said in captured.err + captured.out
+    assert len(captured.err.splitlines()) <= 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_threads_are_those_that_the_platform_gives():
+    given = TrainerCommand.read([], default_run_dir="b", threads=4)
+    assert given.arguments[-1] == "--threads=4"
+    for words in (["--threads=2"], ["--threads", "2"]):
+        given = TrainerCommand.read(words, default_run_dir="b", threads=4)
+        assert "--threads=4" not in given.arguments

@@ -1,10 +1,12 @@
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
-from tests import conftest
-
+PROGRESS = re.compile(
+    r"^.*(\(\d+:[\d:]+ so far\)| of [\d,]+ \w+  ETA .*)$\n", re.MULTILINE
+)
 ROOT = pathlib.Path(__file__).parents[2]
 # Seconds-long: a narrow network, small batches, few steps.
 TINY = [
@@ -34,7 +36,7 @@ def run_command(
         timeout=240,
         **kwargs,
     )
-    done.stderr = conftest.PROGRESS.sub("", done.stderr)
+    done.stderr = PROGRESS.sub("", done.stderr)
     if check:
         assert done.returncode == 0, done.stderr
     return done

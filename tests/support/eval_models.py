@@ -14,7 +14,7 @@ from absl import flags
 
 from eval import compare, report
 from eval.reports import plots
-from tests import conftest
+from tests.support import commands
 from trainer.cli import command as cli_command
 from trainer.config import schema
 from trainer.data import tfds_source
@@ -160,7 +160,7 @@ def command(monkeypatch, capfd, name: str, *words: str, paint=False) -> Ended:
             code = error.code
             raise
     out, err = capfd.readouterr()
-    err = conftest.PROGRESS.sub("", err)
+    err = commands.PROGRESS.sub("", err)
     return Ended(code, out, [line for line in err.splitlines() if line.strip()])
 
 

@@ -9,8 +9,8 @@ import tempfile
 from absl import flags
 
 from export import inputs
-from tests import conftest
 from tests.support import commands
+from tests.support.session_cache import SessionCache
 
 # 95 % of the test digits in a few seconds; enough validation rows for a temperature.
 FLAGS = [
@@ -31,7 +31,7 @@ def run() -> pathlib.Path:
     """A finished run of a narrow cnn; this process' own, to be exported into."""
     root = pathlib.Path(tempfile.mkdtemp(prefix="export-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
-    trained = conftest.Shared.of_session.made("narrow", _train)
+    trained = SessionCache.current.get_or_build("narrow", _train)
     return pathlib.Path(shutil.copytree(trained, root / "run"))
 
 
@@ -42,7 +42,7 @@ def _train(path: pathlib.Path) -> None:
 
 def data() -> pathlib.Path:
     """The digits, which the run learnt from."""
-    return conftest.Shared.of_session.digits()
+    return SessionCache.current.digits()
 
 
 def parsed(define, *words: str) -> flags.FlagValues:

@@ -1,9 +1,17 @@
-"""Jobs for schedulers: manifests, what platforms make of them, stand-in trainers."""
+"""Jobs of launchers: batch scripts, plans of a supervisor, stand-in trainers."""
 
+import os
 import pathlib
 import shutil
+import sys
 
+from launch import cli, slurm
+from launch.supervisor.supervisor import Plan
+from launch.trainer_command import TrainerCommand
 from tests.support.commands import ROOT
+
+FAKE = (sys.executable, str(ROOT / "tests" / "support" / "fake_trainer.py"))
+CORES = sorted(os.sched_getaffinity(0))
 
 
 def install_trainer(folder: pathlib.Path, main: str) -> None:
@@ -17,35 +25,36 @@ def install_trainer(folder: pathlib.Path, main: str) -> None:
     (package / "main.py").write_text(main)
 
 
-def expand(text: str, variables: dict[str, str]) -> str:
-    """Kubernetes' `Expand`, third_party/forked/golang/expansion/expand.go."""
-    out, at = [], 0
-    while at < len(text):
-        if text[at] != "$" or at + 1 == len(text):
-            out.append(text[at])
-            at += 1
-        elif text[at + 1] == "$":
-            out.append("$")
-            at += 2
-        elif text[at + 1] == "(" and ")" in text[at + 2 :]:
-            end = text.index(")", at + 2)
-            name = text[at + 2 : end]
-            out.append(variables.get(name, f"$({name})"))
-            at = end + 1
-        else:
-            out.append(text[at : at + 2])
-            at += 2
-    return "".join(out)
+def script(*flags, trainer=("--epochs=3",)):
+    values = cli.flags.FlagValues()
+    slurm.define(values)
+    values(["", "--name=cnn", "--workers=2", *flags])
+    return slurm.script(values, list(trainer))
 
 
-def arrived(container: dict, platform: dict[str, str]) -> tuple[list, dict]:
-    """Arguments and environment that a container's process gets.
+def put(path, text):
+    path.write_text(text)
+    path.chmod(0o755)
 
-    Variables are expanded in their order, each with those before it.
-    """
-    variables = dict(platform)
-    for variable in container["env"]:
-        if "value" in variable:
-            value = expand(variable["value"], variables)
-            variables[variable["name"]] = value
-    return [expand(word, variables) for word in container["args"]], variables
+
+def output_of(process, secs=300):
+    """All that it wrote; ends it if it does not end by itself."""
+    try:
+        return process.communicate(timeout=secs)[0].decode()
+    finally:
+        process.kill()
+
+
+def plan(run_dir, *arguments, workers=2, **changes):
+    return Plan(
+        training=TrainerCommand.read(arguments, default_run_dir=str(run_dir)),
+        cores=[[CORES[i % len(CORES)]] for i in range(workers)],
+        gpus=[[] for _ in range(workers)],
+        **{
+            "train": FAKE,
+            "prepare": None,
+            "settle_secs": 4.0,
+            "first_backoff_secs": 0.05,
+            **changes,
+        },
+    )

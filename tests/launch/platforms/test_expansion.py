@@ -8,9 +8,8 @@ import subprocess
 import pytest
 
 from launch import kubernetes, vertex
-from tests.launch.platforms.test_manifests import VERTEX
-from tests.launch.platforms.test_slurm import put, script
-from tests.support.launch_jobs import arrived, expand
+from tests.support.launch_jobs import put, script
+from tests.support.manifests import VERTEX, arrived, expand
 
 PLATFORM = {"HOME": "/root", "KUBERNETES_SERVICE_HOST": "10.0.0.1"}
 TEXTS = [

@@ -5,47 +5,15 @@ The packages that carry the schemas are in requirements-dev.txt.
 
 import pytest
 
-from launch import cli, kubernetes, vertex, yaml
-from launch.platforms import pod
-
-IMAGE = "--image=registry.example/trainer:1"
-COMMON = ["--name=cnn", "--workers=3", IMAGE, "--env=A=$(B) c", "--max_restarts=4"]
-RESOURCES = ["--cpus=4", "--memory=16Gi", "--gpus=2"]
-CLUSTER = [*COMMON, *RESOURCES, "--volume=runs:/runs", "--volume=data:/data"]
-TRAINER = ["--epochs=3", "--grace_secs=45", "--data_dir=/data"]
-VERTEX = [
-    "--nfs=10.0.0.2:/share:runs",
-    "--network=projects/12/global/networks/default",
-    "--name=cnn",
-    "--workers=3",
-    IMAGE,
-    "--gpus=1",
-]
-
-
-def documents(kind, *more, trainer=TRAINER):
-    values = cli.flags.FlagValues()
-    kubernetes.define(values)
-    values(["", f"--kind={kind}", *CLUSTER, *more])
-    return kubernetes.manifests(kubernetes.Kind(kind), pod.read(values, list(trainer)))
-
-
-def pod_template(kind):
-    """The PodTemplateSpec inside the last or only workload of `kind`."""
-    found = documents(kind)
-    match kind:
-        case "job":
-            return found[1]["spec"]["template"]
-        case "jobset":
-            spec = found[0]["spec"]
-        case "trainjob":
-            spec = found[0]["spec"]["template"]["spec"]
-        case "tfjob":
-            return found[0]["spec"]["tfReplicaSpecs"]["Worker"]["template"]
-    return spec["replicatedJobs"][0]["template"]["spec"]["template"]
-
-
-KINDS = ["job", "jobset", "trainjob", "tfjob"]
+from launch import kubernetes, vertex, yaml
+from tests.support.manifests import (
+    CLUSTER,
+    KINDS,
+    TRAINER,
+    custom_job,
+    documents,
+    pod_template,
+)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -209,13 +177,6 @@ def test_a_custom_job_has_vertex_own_form():
         assert pool["machineSpec"]["acceleratorCount"] == 1
         assert "--run_dir=/mnt/nfs/runs/cnn" in pool["containerSpec"]["args"]
     assert body["jobSpec"]["scheduling"]["restartJobOnWorkerRestart"] is True
-
-
-def custom_job(*more):
-    values = cli.flags.FlagValues()
-    vertex.define(values)
-    values(["", *VERTEX, *more])
-    return vertex.custom_job(values, list(TRAINER))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -12,58 +12,15 @@ import sys
 import pytest
 
 from launch.platforms import platform, pod
-from tests.launch.platforms.test_manifests import (
+from tests.support.manifests import (
+    HOSTS,
     KINDS,
     custom_job,
     documents,
+    environment,
+    expand,
     pod_template,
 )
-from tests.support.launch_jobs import arrived, expand
-
-
-def injected(kind, index):
-    """What the platform adds for worker `index`, and the name it has for the job."""
-    found = documents(kind)
-    if kind == "job":
-        return {"JOB_COMPLETION_INDEX": str(index)}, found[1]["metadata"]["name"]
-    if kind == "jobset":
-        return {"JOB_COMPLETION_INDEX": str(index)}, found[0]["metadata"]["name"]
-    name = found[-1]["metadata"]["name"]
-    if kind == "trainjob":
-        return {
-            "JOB_COMPLETION_INDEX": str(index),
-            "PET_NNODES": str(found[1]["spec"]["trainer"]["numNodes"]),
-            "PET_NPROC_PER_NODE": "1",
-            "PET_NODE_RANK": str(index),
-            "PET_MASTER_ADDR": f"{name}-node-0-0.{name}",
-            "PET_MASTER_PORT": "29400",
-        }, name
-    count = found[0]["spec"]["tfReplicaSpecs"]["Worker"]["replicas"]
-    workers = [f"{name}-worker-{i}.default.svc:2222" for i in range(count)]
-    task = {"type": "worker", "index": index}
-    config = {"cluster": {"worker": workers}, "task": task, "environment": "cloud"}
-    return {"TF_CONFIG": json.dumps(config)}, name
-
-
-def environment(kind, index):
-    """The whole environment: the manifest's, its label references, the platform's."""
-    added, name = injected(kind, index)
-    (container,) = pod_template(kind)["spec"]["containers"]
-    written = arrived(container, {})[1]
-    for variable in container["env"]:
-        if "valueFrom" in variable:
-            path = variable["valueFrom"]["fieldRef"]["fieldPath"]
-            assert path == "metadata.labels['jobset.sigs.k8s.io/jobset-name']"
-            written[variable["name"]] = name
-    return written | added
-
-
-HOSTS = {
-    "job": "cnn-{}.cnn:2222",
-    "jobset": "cnn-node-0-{}.cnn:2222",
-    "trainjob": "cnn-node-0-{}.cnn:29400",
-    "tfjob": "cnn-worker-{}.default.svc:2222",
-}
 
 
 @pytest.mark.parametrize("kind", KINDS)

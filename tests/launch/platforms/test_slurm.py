@@ -2,28 +2,13 @@
 
 import json
 import os
-import pathlib
-import shutil
 import subprocess
 import sys
 
 import pytest
 
-from launch import cli, slurm
-
-ROOT = pathlib.Path(__file__).parents[3]
-
-
-def script(*flags, trainer=("--epochs=3",)):
-    values = cli.flags.FlagValues()
-    slurm.define(values)
-    values(["", "--name=cnn", "--workers=2", *flags])
-    return slurm.script(values, list(trainer))
-
-
-def put(path, text):
-    path.write_text(text)
-    path.chmod(0o755)
+from tests.support.commands import ROOT
+from tests.support.launch_jobs import install_trainer, put, script
 
 
 def submit(tmp_path, text, codes, *, state="RUNNING"):
@@ -137,7 +122,7 @@ sys.exit(max(task.wait() for task in tasks))
 
 def test_two_tasks_meet_and_become_the_trainer(tmp_path):
     """Everything but SLURM and the training is real."""
-    launch_jobs.install_trainer(
+    install_trainer(
         tmp_path,
         "import os, sys, pathlib\n"
         "pathlib.Path(f'config{os.environ[\"SLURM_PROCID\"]}').write_text("

@@ -14,27 +14,9 @@ import time
 
 import pytest
 
-from launch.supervisor.supervisor import Plan, Supervisor
-from launch.trainer_command import TrainerCommand
-
-ROOT = pathlib.Path(__file__).parents[3]
-FAKE = (sys.executable, str(ROOT / "tests" / "support" / "fake_trainer.py"))
-CORES = sorted(os.sched_getaffinity(0))
-
-
-def plan(run_dir, *arguments, workers=2, **changes):
-    return Plan(
-        training=TrainerCommand.read(arguments, default_run_dir=str(run_dir)),
-        cores=[[CORES[i % len(CORES)]] for i in range(workers)],
-        gpus=[[] for _ in range(workers)],
-        **{
-            "train": FAKE,
-            "prepare": None,
-            "settle_secs": 4.0,
-            "first_backoff_secs": 0.05,
-            **changes,
-        },
-    )
+from launch.supervisor.supervisor import Supervisor
+from tests.support.commands import ROOT
+from tests.support.launch_jobs import CORES, plan
 
 
 def final(run_dir):
@@ -151,7 +133,7 @@ def test_nothing_starts_when_the_data_cannot_be_prepared(tmp_path, capfd):
 LAUNCHER = """
 import sys
 sys.path[:0] = {paths!r}
-from tests.launch.supervisor.test_supervisor import plan
+from tests.support.launch_jobs import plan
 from launch.supervisor.supervisor import Supervisor
 sys.exit(Supervisor(plan({run_dir!r}, *{arguments!r})).run())
 """

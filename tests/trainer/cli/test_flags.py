@@ -8,8 +8,7 @@ import time
 import pytest
 from absl import flags as absl_flags
 
-from tests.conftest import PROGRESS
-from tests.support.commands import ROOT, run_command
+from tests.support.commands import PROGRESS, ROOT, run_command
 from trainer.cli import command, flags
 from trainer.config.enums import Augment, Precision, Strategy
 from trainer.config.schema import Config

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
-from tests.conftest import peak_bytes
+from tests.support.memory import peak_bytes
 from trainer.monitoring import event_records, metrics_log, tensorboard
 from trainer.monitoring.tensorboard import TensorBoardWriter
 

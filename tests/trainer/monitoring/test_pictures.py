@@ -22,7 +22,7 @@ MEASURED = """
 import json, sys
 import numpy as np
 import seaborn  # loaded: what follows is the pictures'
-from tests.conftest import peak_bytes
+from tests.support.memory import peak_bytes
 from trainer.monitoring import pictures
 
 for classes in map(int, sys.argv[1:]):
