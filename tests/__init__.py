@@ -1,1 +1,5 @@
+"""Tests of the toolkit."""
 
+import pytest
+
+pytest.register_assert_rewrite("tests.support")

@@ -19,16 +19,32 @@ LOGICAL_DEVICES = 4
 
 # Files of the longest tests, tens of seconds each: begun last, one would leave a worker
 # of the two alone at the end. --no-loadscope-reorder keeps this order.
-LONGEST = ["resume", "launch_training", "launch_local", "speednet", "steps", "cli"]
-LONGEST += ["export_tflite", "multi_worker", "elastic", "teacher", "stop", "tta"]
-LONGEST += ["averages", "streams", "launch_supervisor", "model_files", "recheck"]
+LONGEST = [
+    "laws/test_resume.py",
+    "launch/test_local_job.py",
+    "launch/test_trainer_command.py",
+    "trainer/models/test_speednet.py",
+    "trainer/training/test_step.py",
+    "trainer/cli/test_commands.py",
+    "export/test_tflite.py",
+    "laws/test_multi_worker.py",
+    "laws/test_elastic.py",
+    "trainer/distillation/test_teacher.py",
+    "laws/test_stop.py",
+    "trainer/models/test_tta.py",
+    "trainer/training/test_averages.py",
+    "trainer/cli/test_streams.py",
+    "launch/supervisor/test_supervisor.py",
+    "eval/predictors/test_model_files.py",
+    "laws/test_recheck.py",
+]
 
 
 def pytest_collection_modifyitems(items):
     """The longest files first."""
-    names = [f"test_{name}" for name in LONGEST]
-    rank = {name: place for place, name in enumerate(names)}
-    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+    here = pathlib.Path(__file__).parent
+    rank = {here / name: position for position, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 def pytest_collection_finish(session):
@@ -90,7 +106,9 @@ def data_dir(shared) -> pathlib.Path:
 def template(data_dir, shared) -> pathlib.Path:
     """A finished run, of random weights, that nobody may change."""
 
-    return shared.get_or_build("tiny", lambda path: eval_models.make_run(path, data_dir))
+    return shared.get_or_build(
+        "tiny", lambda path: eval_models.make_run(path, data_dir)
+    )
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support import jobs
 from tests.support.commands import result
-from tests.trainer.rundir.test_checkpoints import DAMAGES
+from tests.support.damage import DAMAGES
 from trainer.rundir import checkpoints
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from tests.laws.test_resume import assert_equal_runs, events, lines
 from tests.support import jobs
 from tests.support.commands import result
+from tests.support.resumed_runs import assert_equal_runs, events, lines
 from trainer.rundir import checkpoints
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from tests.laws.test_resume import assert_equal_runs
 from tests.support import jobs
+from tests.support.resumed_runs import assert_equal_runs
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 KILLS = 9  # of each case

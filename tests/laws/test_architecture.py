@@ -8,20 +8,7 @@ import sys
 import pytest
 
 from tests.support.commands import ROOT
-
-ALLOWED = {
-    "trainer": {"trainer"},
-    "eval": {"trainer", "eval"},
-    "export": {"trainer", "eval", "export"},
-    "launch": {"launch", "trainer"},  # of it SHARED alone
-}
-SHARED = {"contract", "streams"}  # modules of trainer that launch imports
-SOURCES = sorted(p for name in ALLOWED for p in (ROOT / name).rglob("*.py"))
-TRACKED = [
-    *SOURCES,
-    *(ROOT / "tests").rglob("*.py"),
-    *(ROOT / "benchmarks").glob("*.py"),
-]
+from tests.support.sources import ALLOWED, SHARED, SOURCES, TRACKED
 
 
 def imported(path: pathlib.Path) -> set[str]:

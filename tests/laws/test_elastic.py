@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.laws.test_multi_worker import finish, start
-from tests.laws.test_resume import SAME, assert_equal_runs, interrupt
 from tests.support.commands import result, run_trainer
-from tests.trainer.training.test_step import CNN, RESNET8, config, fingerprint, run
+from tests.support.compiled_steps import CNN, RESNET8, config, fingerprint, run
+from tests.support.multi_worker import finish, start
+from tests.support.resumed_runs import SAME, assert_equal_runs, interrupt
 from trainer.config.enums import Precision
 from trainer.rundir import checkpoints
 from trainer.training import reduction

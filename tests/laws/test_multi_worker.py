@@ -1,85 +1,12 @@
 """Two processes on loopback: the same rows and losses as one, and no hang."""
 
-import json
-import os
 import re
 import signal
-import socket
-import subprocess
-import sys
-import time
 
 import pytest
 
-from tests.support.commands import ROOT, TINY, result, run_trainer
-
-LOGGED = ["--log_every_steps=1", "--validation_fraction=0", "--dropout=0.2"]
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in held]
-    for s in held:
-        s.close()
-    return ports
-
-
-def start(data_dir, run_dir, *words: str) -> list[subprocess.Popen]:
-    """Two workers of one run."""
-    return start_in(data_dir, [run_dir, run_dir], *words)
-
-
-def start_in(
-    data_dir, run_dirs, *words: str, second: list[str] | None = None, **variables: str
-) -> list[subprocess.Popen]:
-    """A worker for each path by which the run directory is seen.
-
-    The `second` one may have flags of its own, after the others', and `variables`.
-    """
-    ports = free_ports(len(run_dirs))
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
-    started = []
-    for index, run_dir in enumerate(run_dirs):
-        flags = [*TINY, f"--data_dir={data_dir}", f"--run_dir={run_dir}", *words]
-        task = {"type": "worker", "index": index}
-        own, more = ((second or []), variables) if index == 1 else ([], {})
-        described = json.dumps({"cluster": cluster, "task": task})
-        started.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "trainer.main", *flags]
-                + ["--strategy=multi_worker", "--threads=1", *own],
-                cwd=ROOT,
-                env={**os.environ, "TF_CONFIG": described, **more},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-        )
-    return started
-
-
-def finish(processes, limit_secs: float = 120) -> list[tuple[int, str]]:
-    try:
-        said = [p.communicate(timeout=limit_secs)[0] for p in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    return [(p.returncode, text) for p, text in zip(processes, said, strict=True)]
-
-
-def losses(run_dir) -> list[float]:
-    lines = (run_dir / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line)["loss"] for line in lines]
-
-
-def wait_for_steps(run_dir, count: int) -> None:
-    limit = time.monotonic() + 90
-    while time.monotonic() < limit:
-        path = run_dir / "metrics.jsonl"
-        if path.exists() and len(path.read_text().splitlines()) >= count:
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"no {count} steps in 90 s")
+from tests.support.commands import result, run_trainer
+from tests.support.multi_worker import LOGGED, finish, losses, start, wait_for_steps
 
 
 def test_two_workers_equal_two_replicas_of_one(data_dir, tmp_path):

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from tests.laws.test_architecture import SOURCES
 from tests.support.commands import ROOT, TINY, result
+from tests.support.sources import SOURCES
 
 COMMANDS = ["trainer.main", "trainer.prepare", "trainer.recheck", "eval.report"]
 COMMANDS += ["eval.compare", "export.tflite", "export.saved_model", "export.bench"]

@@ -7,7 +7,7 @@ import pytest
 from eval import model_source
 from launch import trainer_command
 from tests.support.commands import TINY, result, run_command
-from tests.trainer.cli.test_flags import read
+from tests.support.flag_values import read
 from trainer.cli import command
 from trainer.config import parsing
 from trainer.data import preparation, tfds_source

@@ -1,70 +1,15 @@
 """Killed and resumed equals never killed: the same bits, the same curves."""
 
 import json
-import random
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
-from tests.support.commands import ROOT, TINY, result, run_trainer
-from trainer.rundir import checkpoints
+from tests.support.commands import run_trainer
+from tests.support.resumed_runs import EXACT, assert_equal_runs, events, interrupt
 
-SAME = ("weights_sha256", "raw_weights_sha256", "rows_sha256", "test_accuracy")
-EXACT = ["--checkpoint_every_steps=3", "--steps_per_call=2", "--ema_decay=0.9"]
 LONG = ["--train_steps=100"]  # so that a kill comes before the end
 TWO = ["--strategy=mirrored", "--logical_devices=2"]
-
-
-def lines(run_dir) -> list[dict]:
-    """metrics.jsonl without speeds."""
-    read = [json.loads(x) for x in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in x.items() if k != "images_per_second"} for x in read]
-
-
-def events(run_dir) -> list[tuple[str, int]]:
-    """(tag, step) in the event files, as a plain reader finds them."""
-    import tensorflow as tf
-
-    found = []
-    for path in sorted((run_dir / "tensorboard").glob("events.out.tfevents.*")):
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-            event = tf.compat.v1.Event.FromString(record)
-            for value in event.summary.value:
-                if not value.tag.startswith("_hparams"):
-                    found.append((value.tag, event.step))
-    return found
-
-
-def interrupt(data_dir, run_dir, number: signal.Signals, words) -> int:
-    """Starts training, signals it at a random moment after its first checkpoint."""
-    where = [f"--data_dir={data_dir}", f"--run_dir={run_dir}"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "trainer.main", *TINY, *where, *EXACT, *words],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    limit = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < limit:
-        if checkpoints.list_folders(run_dir / "checkpoints"):
-            time.sleep(random.uniform(0, 0.3))
-            process.send_signal(number)
-            break
-        time.sleep(0.005)
-    return process.wait(timeout=60)
-
-
-def assert_equal_runs(whole, cut) -> None:
-    for key in SAME:
-        assert result(cut)[key] == result(whole)[key], key
-    assert lines(cut) == lines(whole)
-    seen = events(cut)
-    assert len(seen) == len(set(seen)), "a (tag, step) stands twice"
-    assert sorted(seen) == sorted(events(whole))
-    assert not list((cut / "checkpoints").glob(".*")), "half a save was left behind"
 
 
 CASES = {

@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from tests.laws.test_resume import EXACT, assert_equal_runs, interrupt
 from tests.support.commands import run_trainer
+from tests.support.resumed_runs import EXACT, assert_equal_runs, interrupt
 from trainer.rundir import checkpoints
 
 LONG = ["--train_steps=100", "--log_every_steps=20"]

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from tests.laws import test_multi_worker
+from tests.support import multi_worker
 from tests.support.commands import ROOT, TINY
 from trainer.rundir import checkpoints
 
@@ -19,7 +19,7 @@ EXACT = ["--checkpoint_every_steps=7", "--ema_decay=0.9", "--dropout=0.2"]
 def launch(place: str, data_dir, run_dir, *words: str) -> list[subprocess.Popen]:
     """Starts the processes of a job, their output discarded or piped by workers."""
     if place == "workers":
-        return test_multi_worker.start(data_dir, run_dir, *words, "--hang_secs=15")
+        return multi_worker.start(data_dir, run_dir, *words, "--hang_secs=15")
     where = [f"--data_dir={data_dir}", f"--run_dir={run_dir}", *PLACES[place]]
     started = subprocess.Popen(
         [sys.executable, "-m", "trainer.main", *TINY, *words, *where],
@@ -34,7 +34,7 @@ def launch(place: str, data_dir, run_dir, *words: str) -> list[subprocess.Popen]
 
 def finish(processes) -> list[tuple[int, str]]:
     """Exit codes and what was said."""
-    return test_multi_worker.finish(processes, 180)
+    return multi_worker.finish(processes, 180)
 
 
 def kill(processes) -> bool:

@@ -20,7 +20,9 @@ class SessionCache:
     def __init__(self, root: pathlib.Path) -> None:
         self.root = root
 
-    def get_or_build(self, name: str, make: Callable[[pathlib.Path], object]) -> pathlib.Path:
+    def get_or_build(
+        self, name: str, make: Callable[[pathlib.Path], object]
+    ) -> pathlib.Path:
         """The path `name`, which the first worker to ask has `make` write.
 
         Nobody may change what lies there.

@@ -6,6 +6,7 @@ import random
 import subprocess
 
 import pytest
+import yaml
 
 from launch import kubernetes, vertex
 from tests.support.launch_jobs import put, script
@@ -84,11 +85,10 @@ def test_the_expander_is_that_of_kubernetes():
 
 @pytest.mark.parametrize("kind", ["job", "jobset", "trainjob", "tfjob"])
 def test_in_kubernetes(kind, capsys):
-    reader = pytest.importorskip("yaml")
     environment, trainer = words()
     common = [f"--kind={kind}", "--name=a", "--image=i$(HOME)", "--volume=runs:/runs"]
     assert kubernetes.main([*common, *environment, "--", *trainer]) == 0
-    container = _container(list(reader.safe_load_all(capsys.readouterr().out)))
+    container = _container(list(yaml.safe_load_all(capsys.readouterr().out)))
     assert_as_typed(*arrived(container, PLATFORM))
     assert container["image"] == "i$(HOME)"  # nobody expands an image's name
     probe = container["livenessProbe"]["exec"]["command"]

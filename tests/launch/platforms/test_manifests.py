@@ -3,7 +3,10 @@
 The packages that carry the schemas are in requirements-dev.txt.
 """
 
+import kubernetes_validate
 import pytest
+import yaml as pyyaml
+from kubeflow_trainer_api import models
 
 from launch import kubernetes, vertex, yaml
 from tests.support.manifests import (
@@ -95,27 +98,24 @@ def test_the_exit_codes_that_end_a_job():
 
 @pytest.mark.parametrize("kind", ["job"])
 def test_built_in_kinds_have_kubernetes_own_form(kind):
-    validate = pytest.importorskip("kubernetes_validate")
     for document in documents(kind):
         for version in ("1.29", "1.33"):
-            validate.validate(document, version, strict=True)
+            kubernetes_validate.validate(document, version, strict=True)
 
 
 @pytest.mark.parametrize("kind", ["jobset", "trainjob", "tfjob"])
 def test_pods_of_custom_kinds_have_kubernetes_own_form(kind):
-    validate = pytest.importorskip("kubernetes_validate")
     document = {
         "apiVersion": "v1",
         "kind": "PodTemplate",
         "metadata": {"name": "x"},
         "template": pod_template(kind),
     }
-    validate.validate(document, "1.33", strict=True)
+    kubernetes_validate.validate(document, "1.33", strict=True)
 
 
 def test_jobset_and_trainer_have_their_own_form():
     """Read and written again by the models that are generated from the CRDs."""
-    models = pytest.importorskip("kubeflow_trainer_api.models")
     forms = {
         "JobSet": models.JobsetV1alpha2JobSet,
         "TrainingRuntime": models.TrainerV1alpha1TrainingRuntime,
@@ -181,17 +181,15 @@ def test_a_custom_job_has_vertex_own_form():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_printed_text_is_the_manifest(kind, capsys):
-    reader = pytest.importorskip("yaml")
     arguments = [f"--kind={kind}", *CLUSTER, "--namespace=ml", "--", *TRAINER]
     assert kubernetes.main(arguments) == 0
     expected = documents(kind)
     for document in expected:
         document["metadata"]["namespace"] = "ml"
-    assert list(reader.safe_load_all(capsys.readouterr().out)) == expected
+    assert list(pyyaml.safe_load_all(capsys.readouterr().out)) == expected
 
 
 def test_yaml_keeps_every_text():
-    reader = pytest.importorskip("yaml")
     texts = [
         "",
         "a",
@@ -228,7 +226,7 @@ def test_yaml_keeps_every_text():
         "empty": [{}, [], {"a": []}],
         "deep": [[1, [True]], {"b": 2}],
     }
-    assert reader.safe_load(yaml.dump(value)) == value
-    assert reader.safe_load(yaml.dump(dict.fromkeys(texts, 1))) == dict.fromkeys(
+    assert pyyaml.safe_load(yaml.dump(value)) == value
+    assert pyyaml.safe_load(yaml.dump(dict.fromkeys(texts, 1))) == dict.fromkeys(
         texts, 1
     )

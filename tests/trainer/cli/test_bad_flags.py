@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.trainer.cli.test_flags import read
+from tests.support.flag_values import read
 from trainer.errors import UsageError
 
 BAD = """

@@ -177,7 +177,7 @@ def test_weights_that_are_not_finite_are_never_saved(data_dir, tmp_path):
 def test_images_too_small_for_the_network_are_refused(data_dir, tmp_path):
     import numpy as np
 
-    from tests.trainer.data.test_datasets import pixels, prepare
+    from tests.support.tfds_sets import pixels, prepare
 
     labels = np.arange(12) % 3
     prepare(tmp_path / "data", "tiny", pixels(12, 4, 4, 3), labels, shape=(4, 4, 3))

@@ -9,6 +9,7 @@ import pytest
 from absl import flags as absl_flags
 
 from tests.support.commands import PROGRESS, ROOT, run_command
+from tests.support.flag_values import read
 from trainer.cli import command, flags
 from trainer.config.enums import Augment, Precision, Strategy
 from trainer.config.schema import Config
@@ -69,12 +70,6 @@ FLAGS = [
     "weight_decay",
     "whiten",
 ]
-
-
-def read(*words: str):
-    values = flags.define(absl_flags.FlagValues())
-    command.parse(values, ["trainer.main", *words])
-    return flags.read(values)
 
 
 def test_the_list_of_flags_is_frozen():

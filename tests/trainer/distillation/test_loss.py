@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.support import compiled_steps
 from tests.support.eval_models import softmax
-from tests.trainer.training import test_step
-from tests.trainer.training.test_gpu_kernels import without_gpu_kernel
+from tests.support.gpu_kernels import without_gpu_kernel
 from trainer.config.enums import Augment, Precision
 from trainer.config.schema import (
     Config,
@@ -27,7 +27,7 @@ GENERATOR = np.random.default_rng(0)
 LOGITS = GENERATOR.normal(0, 3, (6, 10))
 TAUGHT = GENERATOR.normal(0, 3, (6, 10))
 LOSSES = GENERATOR.uniform(0, 2, 6)
-LEARNT = np.arange(1, test_step.COUNT, 2, dtype=np.int32)
+LEARNT = np.arange(1, compiled_steps.COUNT, 2, dtype=np.int32)
 
 
 def teacher(**settings) -> TeacherConfig:
@@ -57,7 +57,7 @@ def test_a_student_that_says_the_same_has_only_the_labels_to_learn():
 
 def whole() -> dataset.Dataset:
     names = tuple("abcdefghij")
-    images, labels = test_step.IMAGES, test_step.LABELS
+    images, labels = compiled_steps.IMAGES, compiled_steps.LABELS
     held = Split(images, labels, (), names, "0")
     return dataset.Dataset("x", held, held, LEARNT, LEARNT[:0])
 
@@ -117,4 +117,4 @@ def test_the_answer_picked_is_that_of_the_row_in_its_view(replicas):
     labels, logits = images.gather_targets(local, tf.constant(rows), here)
     view = images.views.drawn(here, 32).numpy()
     np.testing.assert_array_equal(logits[:, 0], answers[view, places, 0])
-    np.testing.assert_array_equal(labels, test_step.LABELS[rows])
+    np.testing.assert_array_equal(labels, compiled_steps.LABELS[rows])

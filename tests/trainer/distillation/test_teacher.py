@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.laws.test_multi_worker import LOGGED, finish, losses, start
-from tests.laws.test_resume import EXACT, assert_equal_runs, interrupt
 from tests.support.commands import result, run_trainer
-from tests.trainer.cli.test_flags import read
+from tests.support.flag_values import read
+from tests.support.multi_worker import LOGGED, finish, losses, start
+from tests.support.resumed_runs import EXACT, assert_equal_runs, interrupt
 from trainer.config.enums import Augment
 from trainer.config.schema import DataConfig, RunConfig
 from trainer.data import dataset

@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.laws.test_multi_worker import finish, start_in
 from tests.support.commands import ROOT, run_command
+from tests.support.multi_worker import finish, start_in
 from trainer.config.schema import Config, RunConfig
 from trainer.distributed import agreement
 

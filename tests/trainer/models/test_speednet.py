@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.laws.test_resume import SAME, interrupt
 from tests.support.commands import result, run_trainer
-from tests.trainer.training.test_gpu_kernels import without_gpu_kernel
-from tests.trainer.training.test_step import IMAGES, LABELS
+from tests.support.compiled_steps import IMAGES, LABELS
+from tests.support.gpu_kernels import without_gpu_kernel
+from tests.support.resumed_runs import SAME, interrupt
 from trainer.config.enums import Activation, Augment, Flip, OptimizerName, Precision
 from trainer.config.schema import (
     Config,

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from tests.trainer.rundir.test_checkpoints import DAMAGES
+from tests.support.damage import DAMAGES
 from trainer import files
 from trainer.rundir import checkpoints
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.support import forged_files
+from tests.support.damage import DAMAGES, flip_a_bit
 from trainer import system
 from trainer.errors import CorruptCheckpoint, UsageError
 from trainer.rundir import checkpoints, weights
@@ -53,33 +54,6 @@ def test_an_unwritable_folder_leaves_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         write(tmp_path, 2)
     assert sorted(p.name for p in tmp_path.rglob("*")) == before
-
-
-def flip_a_bit(path, generator):
-    content = bytearray(path.read_bytes())
-    content[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
-    path.write_bytes(content)
-
-
-def truncate(path, generator):
-    content = path.read_bytes()
-    path.write_bytes(content[: generator.randrange(len(content))])
-
-
-def empty(path, _generator):
-    path.write_bytes(b"")
-
-
-def remove(path, _generator):
-    path.unlink()
-
-
-def replace_by_a_folder(path, _generator):
-    path.unlink()
-    path.mkdir()
-
-
-DAMAGES = [flip_a_bit, truncate, empty, remove, replace_by_a_folder]
 
 
 @pytest.mark.parametrize("seed", range(10))

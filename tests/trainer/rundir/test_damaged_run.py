@@ -16,7 +16,7 @@ from eval import model_source
 from eval.metrics import calibration
 from eval.reports import report_data, report_files
 from tests.support.commands import TINY
-from tests.trainer.cli.test_flags import read
+from tests.support.flag_values import read
 from trainer.config.enums import EvalTta
 from trainer.config.schema import RunConfig
 from trainer.distillation import teacher

@@ -8,7 +8,7 @@ import pytest
 
 from export import artifact
 from launch.supervisor import heartbeat_file, log_file
-from tests.laws.test_architecture import SOURCES
+from tests.support.sources import SOURCES
 from trainer import files
 from trainer.config.enums import Resume
 from trainer.config.schema import Config, RunConfig

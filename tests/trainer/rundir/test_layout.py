@@ -1,21 +1,13 @@
 """Run directories: names, the link to the newest, what is admitted and what refused."""
 
-import json
-
 import pytest
 
+from tests.support.run_directories import begin
 from trainer.config.enums import Resume
 from trainer.config.schema import Config, RunConfig
 from trainer.errors import UsageError
 from trainer.rundir import checks, layout
 from trainer.rundir.layout import Run
-
-
-def begin(path, config=None) -> Run:
-    path.mkdir(parents=True)
-    recorded = {"version": 1, "config": (config or Config()).to_json()}
-    (path / "config.json").write_text(json.dumps(recorded))
-    return Run(path)
 
 
 def test_a_name_that_no_disk_can_hold_is_wrong_usage(tmp_path):

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from tests.laws.test_multi_worker import finish, start_in
 from tests.support.commands import result, run_trainer
+from tests.support.multi_worker import finish, start_in
 from trainer.rundir import checkpoints
 from trainer.rundir.weights import eval_weights, raw_weights, weights_sha256
 

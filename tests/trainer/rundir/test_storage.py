@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 
 from tests.support.commands import ROOT, TINY, result, run_command
-from tests.trainer.rundir.test_layout import begin
+from tests.support.run_directories import begin
 from trainer import storage
 from trainer.config.schema import RunConfig
 from trainer.errors import Interrupted, TrainingFailed, UsageError

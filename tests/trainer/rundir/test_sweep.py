@@ -11,7 +11,7 @@ import pytest
 from eval.reports import report_files
 from export import artifact
 from tests.support.commands import ROOT, TINY
-from tests.trainer.rundir.test_layout import begin
+from tests.support.run_directories import begin
 from trainer import files, system
 from trainer.distributed import heartbeat
 from trainer.errors import UsageError

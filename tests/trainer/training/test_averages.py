@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests.support.commands import result, run_command, run_trainer
-from tests.trainer.training.test_step import RESNET8, assemble, config, run
+from tests.support.compiled_steps import RESNET8, assemble, config, run
 from trainer.rundir import checkpoints
 from trainer.rundir.weights import SHIPPED, eval_weights, raw_weights, weights_sha256
 from trainer.training.averages import NEGLIGIBLE, WARM_UP, Average, enough

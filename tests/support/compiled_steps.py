@@ -1,0 +1,84 @@
+"""The compiled step on small random images, without a run around it."""
+
+import functools
+
+import keras
+import numpy as np
+
+from trainer.config.enums import Augment, OptimizerName
+from trainer.config.schema import Config, DataConfig, ModelConfig, OptimConfig
+from trainer.data.device_dataset import DeviceDataset
+from trainer.data.sampler import Sampler
+from trainer.models import builder
+from trainer.optim import optimizers
+from trainer.rundir.weights import weights_sha256
+from trainer.training import step as training_step
+from trainer.training.state import TrainState
+
+COUNT = 500
+GENERATOR = np.random.default_rng(0)
+LABELS = GENERATOR.integers(0, 10, COUNT).astype(np.int32)
+IMAGES = np.clip(
+    GENERATOR.normal(LABELS[:, None, None, None] * 20, 40, (COUNT, 16, 16, 3)), 0, 255
+).astype(np.uint8)
+CNN = ModelConfig(name="cnn", width=0.25)
+RESNET8 = ModelConfig(name="resnet8", width=0.5, dropout=0.2)
+
+
+def config(model=CNN, **settings) -> Config:
+    optimizer = OptimConfig(
+        name=settings.pop("optimizer", OptimizerName.ADAMW),
+        learning_rate=settings.pop("learning_rate", 1e-3),
+        ema_decay=settings.pop("ema_decay", 0.9),
+        clip_norm=settings.pop("clip_norm", 1.0),
+        label_smoothing=0.1,
+    )
+    data = DataConfig(augment=settings.pop("augment", Augment.FLIP_CROP_CUTOUT))
+    return Config(
+        model=model, optim=optimizer, data=data, global_batch=32, train_steps=100,
+        **settings,
+    )  # fmt: skip
+
+
+def assemble(cluster, settings: Config):
+    """The state before the first step, and the compiled step; traced once a setting."""
+    state, trainer, start = trace_step(cluster, settings)
+    for variable, value in start:
+        variable.assign(value)
+    return TrainState(state.model, state.optimizer, trainer.averages), trainer
+
+
+@functools.lru_cache(maxsize=4)
+def trace_step(cluster, settings: Config):
+    keras.utils.set_random_seed(settings.seed)
+    with cluster.strategy.scope():
+        model = builder.build_model(
+            settings.model,
+            image_shape=IMAGES.shape[1:],
+            num_classes=10,
+            precision=settings.precision.value,
+        )
+        optimizer = optimizers.build_optimizer(settings, model.trainable_variables)
+    images = DeviceDataset(IMAGES, LABELS, cluster)
+    trainer = training_step.TrainStep(settings, cluster, model, optimizer, images)
+    state = TrainState(model, optimizer, trainer.averages)
+    return state, trainer, [(v, v.numpy()) for v in state.variables().values()]
+
+
+def run(cluster, settings: Config, count: int, per_call: int = 5):
+    """Trains `count` steps; returns the state and metrics [count, 3]."""
+    state, trainer = assemble(cluster, settings)
+    rows = Sampler(np.arange(COUNT), global_batch=settings.global_batch, seed=0)
+    measured = []
+    while state.step < count:
+        size = min(per_call, count - state.step)
+        rates = np.full(size, settings.optim.learning_rate, np.float32)
+        outcome = trainer(state.step, rows.block(state.step, size), rates)
+        np.testing.assert_array_equal(outcome.rows, rows.block(state.step, size))
+        state.advance(outcome)
+        measured.append(outcome.metrics)
+    return state, np.concatenate(measured)
+
+
+def fingerprint(state: TrainState) -> tuple[str, str]:
+    return weights_sha256(state.arrays()), state.rows_digest.hex()
