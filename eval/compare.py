@@ -20,7 +20,7 @@ from eval.reports import comparison, report_files
 from trainer.cli import command as cli_command
 from trainer.config import parsing
 from trainer.config.enums import EvalTta
-from trainer.errors import TrainingFailed, UsageError
+from trainer.errors import InvalidInput, TrainingFailed, UsageError
 from trainer.monitoring import native_output
 from trainer.monitoring.progress import CONSOLE
 from trainer.rundir.layout import Run
@@ -68,6 +68,8 @@ def main(values: flags.FlagValues, words: list[str]) -> None:
         entries = _entries(chosen, values)
         with CONSOLE.phase("comparing"):
             found = comparison.build_comparison(entries)
+    except InvalidInput:
+        raise
     except ValueError as error:
         raise TrainingFailed(str(error)) from error
     report_files.write(out, comparison.files_of(found, entries[0].split))

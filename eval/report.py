@@ -29,7 +29,7 @@ from trainer.config.enums import EvalTta
 from trainer.config.schema import RunConfig
 from trainer.data import preparation
 from trainer.distributed import environment
-from trainer.errors import TrainingFailed, UsageError
+from trainer.errors import InvalidInput, TrainingFailed, UsageError
 from trainer.monitoring import native_output
 from trainer.monitoring.progress import CONSOLE
 from trainer.rundir import layout
@@ -212,6 +212,8 @@ def main(values: flags.FlagValues) -> None:
     try:
         done = _evaluation(chosen, values, out)
         report = _document(done, values)
+    except InvalidInput:
+        raise
     except ValueError as error:
         raise TrainingFailed(f"{chosen.name}: {error}") from error
     with CONSOLE.phase("drawing and writing the report"):

@@ -15,7 +15,7 @@ from eval.metrics import classification, significance
 from eval.predictors import engine
 from eval.predictors.predictor import Predictor
 from export.formats import Scheme
-from trainer.errors import TrainingFailed
+from trainer.errors import InvalidInput, TrainingFailed
 from trainer.monitoring.progress import duration
 
 _FLOAT16_FLIPS = 0.002  # share of images that may change class
@@ -153,6 +153,8 @@ def predict(exam: VerificationSet, predictor: Predictor, what: str) -> np.ndarra
         with progress_bar.progress_bar(len(exam.images), what) as tick:
             answers = predictor(exam.images, tick)
         classification.check(answers, exam.labels)
+    except InvalidInput:
+        raise
     except ValueError as error:
         raise TrainingFailed(f"{what}: {error}") from error
     return answers

@@ -13,7 +13,7 @@ from trainer.cli import command, flags
 
 
 def check() -> None:
-    """Raises UsageError where trainer.main would, before TensorFlow is imported."""
+    """Raises InvalidInput where trainer.main would, before TensorFlow is imported."""
     main.admitted(*flags.read())
 
 

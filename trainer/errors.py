@@ -1,27 +1,60 @@
-"""Exceptions of the toolkit; commands turn them into exit codes."""
+"""Exceptions of the toolkit.
 
-from absl import app
+Everything that a caller may handle is a built-in kind of exception, too: what cannot be
+used is a ValueError, a failure is a RuntimeError. Commands end with these exit codes:
 
-UsageError = app.UsageError  # wrong usage, config or input: nothing was written
+    InvalidInput and its subclasses       2  nothing was written
+    TrainingFailed (TrainingDiverged)     1  a restart would fail the same way
+    Interrupted                           128 + signal, after a checkpoint
+    PeerLost                              175  restart the whole group
+"""
+
+from trainer.contract import EXIT_PEER_LOST
 
 
-class InvalidConfig(ValueError):
-    """A config, an option or an input that is wrong: exit code 2, nothing was written.
+class InvalidInput(ValueError):
+    """A config, file, data set or directory that cannot be used.
 
-    The message names options as `name=value` or in backquotes; commands make flags of
-    both.
+    It is raised before anything is written. The message names options as `name=value`
+    or in backquotes; commands make flags of both.
     """
 
 
-class TrainingFailed(Exception):
-    """The work failed, and a restart would fail the same way: exit code 1."""
+class InvalidConfig(InvalidInput):
+    """A config or an option whose values are out of range or contradict each other."""
+
+
+class DataUnavailable(InvalidInput):
+    """A data set that is not prepared and cannot be downloaded or written here.
+
+    It is no FileNotFoundError: an OSError is taken for a storage that may come back.
+    """
+
+
+class CorruptCheckpoint(ValueError):
+    """A checkpoint that is incomplete, altered or not written by this toolkit."""
+
+
+class NotFinite(ValueError):
+    """Logits that hold NaN or an infinity."""
+
+
+class TrainingFailed(RuntimeError):
+    """Work that failed, and would fail the same way again."""
+
+
+class TrainingDiverged(TrainingFailed):
+    """A training whose loss or weights are no longer finite."""
 
 
 class Interrupted(BaseException):
-    """The work ended early on purpose; `code` is one of `contract`'s exit codes.
+    """Work that ended early on purpose.
 
     A signal may raise it anywhere: like KeyboardInterrupt it is no Exception, so that
-    whoever handles the errors of a library lets it through.
+    code that handles the errors of a library lets it through.
+
+    Attributes:
+        code: the exit code of the process, see `trainer.contract`.
     """
 
     def __init__(self, message: str, code: int) -> None:
@@ -29,25 +62,30 @@ class Interrupted(BaseException):
         self.code = code
 
 
-def unwrapped(error: BaseException) -> BaseException:
-    """The interruption behind `error`, if a native module was just being imported."""
-    behind = error.__cause__ or error.__context__
-    interrupted = isinstance(behind, KeyboardInterrupt | Interrupted)
-    return behind if isinstance(error, ImportError) and interrupted else error
+class PeerLost(Interrupted):
+    """A worker or the storage that is gone: all workers must be started again."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, EXIT_PEER_LOST)
+
+
+UsageError = InvalidInput  # deprecated: for modules that still use the old name
+
+
+def unwrap_interruption(error: BaseException) -> BaseException:
+    """Returns the interruption that `error` hides, otherwise `error`.
+
+    A native module that is interrupted while it is imported raises ImportError.
+    """
+    cause = error.__cause__ or error.__context__
+    interrupted = isinstance(cause, KeyboardInterrupt | Interrupted)
+    return cause if isinstance(error, ImportError) and interrupted else error
 
 
 def first_line(error: Exception) -> str:
-    """What a library's error says, without the pages that may follow."""
+    """The first line of an error's message, at most 300 characters."""
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
 
 
-class CorruptCheckpoint(ValueError):
-    """A checkpoint that is incomplete, altered or not one of ours."""
-
-
-class NotFinite(ValueError):
-    """Logits hold NaN or an infinity."""
-
-
-DIVERGENCE_REMEDY = "lower --learning_rate or set --clip_norm=1"
+DIVERGENCE_REMEDY = "lower `learning_rate` or set clip_norm=1"

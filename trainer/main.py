@@ -35,7 +35,7 @@ def admitted(config: Config, run_config: RunConfig) -> layout.Run:
     """The run that this training makes or goes on with; nothing is written.
 
     Raises:
-        UsageError: it may not.
+        InvalidInput: it may not.
     """
     run = layout.Run(layout.new_path(config, run_config))
     checks.check_can_start(run, config, run_config)

@@ -5,7 +5,7 @@ from typing import NoReturn
 from absl import flags
 
 from trainer.cli import command
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 from trainer.monitoring import native_output
 from trainer.rundir import layout
 
@@ -30,7 +30,7 @@ def main(values: flags.FlagValues) -> None:
     try:
         print(replay.replay(run, values.data_dir))
     except ValueError as error:
-        raise UsageError(str(error)) from error
+        raise InvalidInput(str(error)) from error
 
 
 def run() -> NoReturn:

@@ -12,7 +12,6 @@ import pathlib
 from collections.abc import Callable, Iterator
 
 from trainer import errors, files
-from trainer.contract import EXIT_PEER_LOST
 
 SAMPLE = b"what is written here is read back and removed\n"
 
@@ -207,20 +206,16 @@ def _compare(path: pathlib.Path) -> None:
         raise OSError(errno.EOPNOTSUPP, "other bytes than were written")
 
 
-def as_failure(what: str, error: OSError) -> errors.Interrupted | errors.TrainingFailed:
+def as_failure(what: str, error: OSError) -> errors.PeerLost | errors.TrainingFailed:
     """What ends a work under way: 175 where a restart can mend it, else 1."""
     means = meaning(error)
     text = f"{what}: {reason(error)};\n{means.remedy}"
-    return (
-        errors.Interrupted(text, EXIT_PEER_LOST)
-        if means.passing
-        else errors.TrainingFailed(text)
-    )
+    return errors.PeerLost(text) if means.passing else errors.TrainingFailed(text)
 
 
 def as_refusal(
     what: str, error: OSError, *, restart: bool
-) -> errors.Interrupted | errors.UsageError:
+) -> errors.PeerLost | errors.InvalidInput:
     """What ends a work before its first byte is written.
 
     At a `restart`, which no person watches, what passes is 175. A new work has nothing
@@ -229,7 +224,7 @@ def as_refusal(
     means = meaning(error)
     text = f"{what}: {reason(error)};\n{means.remedy}"
     return (
-        errors.Interrupted(text, EXIT_PEER_LOST)
+        errors.PeerLost(text)
         if restart and means.passing
-        else errors.UsageError(text)
+        else errors.InvalidInput(text)
     )

@@ -11,7 +11,7 @@ from tests.support.flag_values import read
 from trainer.cli import command
 from trainer.config import parsing
 from trainer.data import preparation, tfds_source
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 from trainer.rundir import layout
 
 ODD = ["a[1]", "b *?", "c{x,y}$d", "läufe 走", "~", "-x", "#", "100%"]
@@ -35,7 +35,7 @@ def test_a_set_is_prepared_once_below_a_name_that_looks_like_a_pattern(tmp_path)
 def test_no_advice_destroys_what_may_be_good(tmp_path):
     (tmp_path / "digits" / "1.0.0").mkdir(parents=True)
     (tmp_path / "digits" / "1.0.0" / "thesis.txt").touch()
-    with pytest.raises(UsageError, match="move it away") as raised:
+    with pytest.raises(InvalidInput, match="move it away") as raised:
         preparation.prepare("digits", str(tmp_path), say=print)
     assert "delete" not in str(raised.value)
 
@@ -58,13 +58,13 @@ USES = {
 def test_a_home_that_is_not_known_makes_no_folder_of_its_name(use):
     with pytest.raises(Exception, match="home") as raised:
         USES[use](HOMELESS)
-    assert type(raised.value).__name__ == "UsageError"
+    assert type(raised.value).__name__ == "InvalidInput"
 
 
 @pytest.mark.parametrize("bad", ["", " ", "a\0b"])
 @pytest.mark.parametrize("use", [u for u in USES if "launch" not in u])
 def test_an_empty_path_is_none(use, bad):
-    with pytest.raises(UsageError):
+    with pytest.raises(InvalidInput):
         USES[use](bad)
 
 
@@ -95,7 +95,7 @@ def test_home_is_expanded_in_every_command(tmp_path, monkeypatch):
 )
 def test_a_control_character_is_refused_by_every_command(words, char):
     values = command.flags.FlagValues()
-    with pytest.raises(UsageError, match="control character"):
+    with pytest.raises(InvalidInput, match="control character"):
         given = [word.format(char) for word in words]
         command.parse(values, given, words="A B")
 

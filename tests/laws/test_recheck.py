@@ -8,7 +8,7 @@ import pytest
 from tests.support import forged_files
 from tests.support.commands import run_command, run_trainer
 from tests.support.eval_models import tree
-from trainer.errors import TrainingFailed, UsageError
+from trainer.errors import InvalidInput, TrainingFailed
 from trainer.rundir import checkpoints, layout
 from trainer.training import replay
 
@@ -91,7 +91,7 @@ def test_a_damaged_config_is_named(run, tmp_path, change):
     recorded = json.loads((path / "config.json").read_text()) | change
     (path / "config.json").write_text(json.dumps(recorded))
     found = layout.Run(path)
-    with pytest.raises(UsageError, match="config.json is damaged"):
+    with pytest.raises(InvalidInput, match="config.json is damaged"):
         kept = replay._load_kept(found)
         replay._run_config(found, kept[-1], None)
 

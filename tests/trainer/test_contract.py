@@ -11,7 +11,7 @@ from launch.platforms import platform
 from tests.support.commands import TINY, run_command
 from trainer.contract import Cluster
 from trainer.distributed import tf_config
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 
 WORKERS = {"worker": ["127.0.0.1:2222", "127.0.0.1:2223"]}
 TASK = {"type": "worker", "index": 0}
@@ -56,7 +56,7 @@ TEXTS = {name: json.dumps(value) for name, value in MALFORMED.items()} | {
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_the_trainer_names_what_is_wrong_in_one_line(monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(UsageError, match=r"^TF_CONFIG does not [^\n]+$"):
+    with pytest.raises(InvalidInput, match=r"^TF_CONFIG does not [^\n]+$"):
         tf_config.read_task()
 
 
@@ -119,7 +119,7 @@ def test_any_text_is_a_cluster_or_one_line(monkeypatch):
         except ValueError as error:
             assert len(str(error).splitlines()) == 1, text
             monkeypatch.setenv("TF_CONFIG", text.replace("\0", ""))
-            with pytest.raises(UsageError, match=r"^[^\n]+$"):
+            with pytest.raises(InvalidInput, match=r"^[^\n]+$"):
                 tf_config.read_task()
         else:
             taken += 1

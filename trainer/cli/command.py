@@ -154,14 +154,14 @@ def translate_options(message: str, values: flags.FlagValues) -> str:
 
 def _verdict(error: BaseException, values: flags.FlagValues) -> tuple[int, str]:
     """Exit code and what to say: a line of ours, not a page of Python's."""
-    error = errors.unwrapped(error)
+    error = errors.unwrap_interruption(error)
     if isinstance(error, KeyboardInterrupt):
         return EXIT_INTERRUPTED, "stopped by SIGINT"
     if isinstance(error, errors.Interrupted):
         return error.code, translate_options(str(error), values)
     if not isinstance(error, errors.TrainingFailed) and system.lacking(error):
         return EXIT_FAILED, system.explanation(error)
-    if isinstance(error, errors.UsageError | errors.InvalidConfig):
+    if isinstance(error, errors.InvalidInput):
         return EXIT_WRONG_USAGE, translate_options(str(error), values)
     if isinstance(error, errors.TrainingFailed):
         return EXIT_FAILED, translate_options(str(error), values)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 from trainer.monitoring.printable import shortened
 
 if typing.TYPE_CHECKING:
@@ -23,7 +23,7 @@ def order(own: Sequence[str], data: Sequence[str], who: str) -> np.ndarray | Non
     """The place in `own` of each class of `data`, int64 [N]; None where all are equal.
 
     Raises:
-        UsageError: `who` knows other classes than the data set has.
+        InvalidInput: `who` knows other classes than the data set has.
     """
     own, data = list(map(str, own)), list(map(str, data))
     if own == data:
@@ -31,7 +31,7 @@ def order(own: Sequence[str], data: Sequence[str], who: str) -> np.ndarray | Non
     unlike = [name for name in own if name not in data]
     missing = [name for name in data if name not in own]
     if unlike or missing or len(set(own)) != len(own) or len(own) != len(data):
-        raise UsageError(
+        raise InvalidInput(
             f"{who} has the classes {_short(unlike or own)} ({len(own)} in all); the"
             f" data set has {_short(missing or data)} ({len(data)} in all);\n"
             "--dataset=NAME must name one of the same classes"
@@ -40,9 +40,13 @@ def order(own: Sequence[str], data: Sequence[str], who: str) -> np.ndarray | Non
 
 
 def check_shape(own: Sequence[int] | None, data: Sequence[int], who: str) -> None:
-    """Raises UsageError unless `who` learnt from images of the shape that `data` is."""
+    """Checks that a data set has images of the shape that a model was trained on.
+
+    Raises:
+        InvalidInput: `own`, the shape of the model `who`, is another one than `data`.
+    """
     if own is not None and tuple(own) != tuple(data):
-        raise UsageError(
+        raise InvalidInput(
             f"{who} was trained on images of {_product(own)}, the data set has"
             f" {_product(data)};\n--dataset=NAME must name one of that size"
         )
@@ -52,7 +56,7 @@ def relabelled(split: "Split", own: Sequence[str] | None, who: str) -> "Split":
     """`split` with the names and numbers that `who` has for its classes.
 
     Raises:
-        UsageError: it knows other ones.
+        InvalidInput: it knows other ones.
     """
     places = None if own is None else order(own, split.names, who)
     if places is None:

@@ -9,7 +9,7 @@ import numpy as np
 from trainer.config.schema import Config, RunConfig
 from trainer.data import preparation, sampler, tfds_source
 from trainer.data.split import Split
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 from trainer.monitoring import native_output
 
 
@@ -44,7 +44,7 @@ def load_dataset(
     """Prepares the data set if need be and decodes it.
 
     Raises:
-        UsageError: it cannot be had, or is not fit for classification.
+        InvalidInput: it cannot be had, or is not fit for classification.
     """
     builder = preparation.prepare(
         config.data.dataset,
@@ -61,7 +61,7 @@ def load_dataset(
         train.labels, config.data.validation_fraction
     )
     if len(train.names) < 2 or len(learnt) == 0:
-        raise UsageError(
+        raise InvalidInput(
             f"--dataset={config.data.dataset} has {len(train.names)} classes and "
             f"{len(learnt)} rows to train on; 2 and 1 are needed"
         )

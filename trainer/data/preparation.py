@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 
 from trainer import files
 from trainer.data import tfds_source
-from trainer.errors import UsageError, first_line
+from trainer.errors import InvalidInput, first_line
 from trainer.monitoring.progress import CONSOLE
 
 if typing.TYPE_CHECKING:
@@ -34,14 +34,14 @@ def prepare(
     """The builder of `name`, prepared; a prepared folder may be read-only.
 
     Raises:
-        UsageError: unknown, not to be had without network, or no right to write.
+        InvalidInput: unknown, not to be had without network, or no right to write.
     """
 
     builder = tfds_source.locate(name, data_dir)
     if builder.is_prepared():
         return builder
     if not write:
-        raise UsageError(
+        raise InvalidInput(
             f"--dataset={name} is not prepared in {builder.data_dir} and --dry_run "
             f"writes nothing; run python -m trainer.prepare --dataset={name} "
             f"--data_dir={builder._data_dir_root} first"
@@ -61,7 +61,7 @@ def _check_absent(builder: "tfds.core.DatasetBuilder") -> None:
     """TFDS renames a finished folder; one that stands here unprepared is not ours."""
     folder = pathlib.Path(builder.data_dir)
     if folder.exists() and not builder.is_prepared():
-        raise UsageError(
+        raise InvalidInput(
             f"{folder} holds no dataset_info.json, so it is no whole data set;\n"
             "move it away, or name another --data_dir"
         )
@@ -84,7 +84,7 @@ def _prepare(builder: "tfds.core.DatasetBuilder", *, alone: bool) -> None:
     except (AssertionError, OSError, ValueError, RuntimeError) as error:
         if not alone and builder.is_prepared():
             return
-        raise UsageError(
+        raise InvalidInput(
             f"--dataset={builder.name} could not be prepared in {folder}: "
             f"{first_line(error)}"
         ) from error
@@ -104,7 +104,7 @@ def _turn(
         path = root / f".{builder.name}.preparing"
         lock = files.open_regular(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
-        raise UsageError(
+        raise InvalidInput(
             f"--dataset={builder.name} is not prepared and --data_dir={root} cannot be "
             f"written: {error.filename}: {error.strerror};\nname another --data_dir"
         ) from error
@@ -131,7 +131,7 @@ def _check_reachable(builder: "tfds.core.DatasetBuilder") -> None:
     except queue.Empty:
         reason = "no answer"
     if reason is not None:
-        raise UsageError(
+        raise InvalidInput(
             f"--dataset={builder.name} is not prepared in {builder.data_dir} and "
             f"{urls[0]} cannot be reached ({reason});\nname the folder of a prepared "
             "copy with --data_dir, or use --dataset=digits, which needs no network"

@@ -15,7 +15,7 @@ from trainer.config import parsing
 from trainer.data import digits as digits  # registers itself with TFDS
 from trainer.data import literal_paths as literal_paths  # mends TFDS's search for files
 from trainer.data.split import Split, split_sha256
-from trainer.errors import UsageError, first_line
+from trainer.errors import InvalidInput, first_line
 from trainer.monitoring.progress import CONSOLE, OnBatch
 from trainer.storage import as_failure
 
@@ -27,7 +27,7 @@ def locate(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
     """The builder of `name`, prepared or not; no network is touched.
 
     Raises:
-        UsageError: there is no such data set, its files are damaged, or `data_dir` is
+        InvalidInput: there is no such data set, its files are damaged, or `data_dir` is
             empty.
     """
     if data_dir is not None and "://" not in data_dir:  # TFDS reads buckets, too
@@ -35,7 +35,7 @@ def locate(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
     try:
         return tfds.builder(name, data_dir=data_dir, try_gcs=False)
     except tfds.core.DatasetNotFoundError as error:
-        raise UsageError(
+        raise InvalidInput(
             f"--dataset={name} is neither known to TFDS nor prepared in "
             f"{data_dir or 'its default folder'};\nsee the TFDS catalogue for names, "
             "or use --dataset=digits, which needs no download"
@@ -45,7 +45,7 @@ def locate(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
         if cause is not None and storage.away(cause):
             raise as_failure(f"--data_dir={data_dir} cannot be read", cause) from error
         why = f" ({storage.reason(cause)})" if cause else ""
-        raise UsageError(
+        raise InvalidInput(
             f"--dataset={name} in --data_dir={data_dir} cannot be opened: "
             f"{first_line(error)}{why}"
         ) from error
@@ -57,9 +57,9 @@ def load_split(builder: tfds.core.DatasetBuilder, which: str) -> Split:
     A data set without "test" is tested on its "validation" split.
 
     Raises:
-        Stopped: with 175, the storage does not give it now.
-        UsageError: not a data set for image classification, images of several sizes, a
-            damaged file, or more bytes than there is memory for.
+        PeerLost: the storage does not give it now.
+        InvalidInput: it is not a data set for image classification, has images of
+            several sizes or a damaged file, or does not fit into memory.
     """
     image, label = _features(builder)
     split = _split_name(builder, which)
@@ -68,15 +68,15 @@ def load_split(builder: tfds.core.DatasetBuilder, which: str) -> Split:
     try:
         with CONSOLE.count(count, what, "examples") as tick:
             return _decode(builder, split, (image, label), tick)
+    except InvalidInput:
+        raise
     except (tf.errors.OpError, OSError, ValueError) as error:
-        if isinstance(error, UsageError):
-            raise
         what = f"split {split} of {builder.info.full_name} in {builder.data_dir} cannot"
         if isinstance(error, tf.errors.OpError | OSError):
             said = storage.told(first_line(error))
             if storage.away(said):
                 raise as_failure(f"{what} be read", said) from error
-        raise UsageError(
+        raise InvalidInput(
             f"{what} be read: {first_line(error)};\nprepare it again in an empty "
             "--data_dir"
         ) from error
@@ -86,7 +86,7 @@ def _features(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
     """Names of the one image and the one class label."""
     features = builder.info.features
     if not isinstance(features, tfds.features.FeaturesDict):
-        raise UsageError(f"--dataset={builder.name} has no named features")
+        raise InvalidInput(f"--dataset={builder.name} has no named features")
     images = [k for k, f in features.items() if isinstance(f, tfds.features.Image)]
     labels = [k for k, f in features.items() if isinstance(f, tfds.features.ClassLabel)]
     if builder.info.supervised_keys:
@@ -94,12 +94,12 @@ def _features(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
         images = [k for k in images if k in wanted] or images
         labels = [k for k in labels if k in wanted] or labels
     if len(images) != 1 or len(labels) != 1:
-        raise UsageError(
+        raise InvalidInput(
             f"--dataset={builder.name} is not for image classification: it needs one "
             f"image and one class label, got images {images} and labels {labels}"
         )
     if (dtype := features[images[0]].np_dtype) != np.uint8:
-        raise UsageError(
+        raise InvalidInput(
             f"--dataset={builder.name} has {dtype} pixels; uint8 is needed"
         )
     return images[0], labels[0]
@@ -110,7 +110,7 @@ def _split_name(builder: tfds.core.DatasetBuilder, which: str) -> str:
     for name in (which, "validation") if which == "test" else (which,):
         if name in splits and splits[name].num_examples:
             return name
-    raise UsageError(
+    raise InvalidInput(
         f"--dataset={builder.name} has no {which} split, only {sorted(splits)}"
     )
 
@@ -148,7 +148,7 @@ def _decode(
         raise ValueError(f"{len(ids)} or more examples where {count} are declared")
     names = tuple(features[label].names)
     if labels.min() == HIDDEN:
-        raise UsageError(_hidden(builder, split, labels, label))
+        raise InvalidInput(_hidden(builder, split, labels, label))
     if labels.min() < 0 or labels.max() >= len(names):
         raise ValueError(
             f"labels {labels.min()}..{labels.max()} of {len(names)} classes"
@@ -185,7 +185,7 @@ def _of_one_size(source: tf.data.Dataset, builder) -> tf.data.Dataset:
     first = next(iter(source.take(1)))[0].shape
     for number, (pixels, *_) in enumerate(source):
         if pixels.shape != first:
-            raise UsageError(
+            raise InvalidInput(
                 f"--dataset={builder.name} has images of several sizes: number 0 is "
                 f"{tuple(first)}, number {number} is {tuple(pixels.shape)};\nprepare a "
                 "data set whose images have one size"
@@ -197,7 +197,7 @@ def _room(shape: tuple[int, ...], builder: tfds.core.DatasetBuilder) -> np.ndarr
     """An empty uint8 array, if there is memory for it and a copy on the device."""
     need, free = 2 * int(np.prod(shape)), system.free_bytes()
     if need > free:
-        raise UsageError(
+        raise InvalidInput(
             f"--dataset={builder.name} needs {need:,} bytes in memory, twice its "
             f"{shape} pixels; {free:,} are free: use a smaller data set"
         )

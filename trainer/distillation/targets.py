@@ -13,7 +13,7 @@ from trainer.data.augmentation import AugmentationIndex
 from trainer.data.dataset import Dataset
 from trainer.data.device_dataset import DeviceDataset, on_each_device
 from trainer.distributed.strategy import Cluster
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 from trainer.rng import RandomStream
 
 
@@ -78,7 +78,7 @@ def build_device_dataset(
     """What the steps of `config` learn from.
 
     Raises:
-        UsageError: the answers would not fit into memory.
+        InvalidInput: the answers would not fit into memory.
     """
     if config.teacher is None:
         return DeviceDataset(data.train.images, data.train.labels, cluster)
@@ -87,7 +87,7 @@ def build_device_dataset(
     need *= 2 + len(cluster.local_devices)
     free = system.free_bytes()
     if need > free:
-        raise UsageError(
+        raise InvalidInput(
             f"the teacher's answers for {AugmentationIndex.of(config.data).count} "
             f"views of {count} images need {need:,} bytes of memory, {free:,} are "
             "free;\n"

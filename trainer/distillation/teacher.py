@@ -9,7 +9,7 @@ from absl import flags
 
 from trainer.config.parsing import parse_path
 from trainer.config.schema import Config, RunConfig, TeacherConfig, check_teacher
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 from trainer.rundir import checkpoints
 from trainer.rundir.layout import Run, resolved
 from trainer.rundir.weights import eval_weights
@@ -21,7 +21,7 @@ def from_flags(values: flags.FlagValues) -> TeacherConfig | None:
     """What the flags ask for.
 
     Raises:
-        ValueError, UsageError: a value is out of range, or there is no such teacher.
+        ValueError: a value is out of range, or there is no such teacher.
     """
     given = {
         "teacher_weight": (values.teacher_weight, WEIGHT),
@@ -55,29 +55,33 @@ def weights_sha256(path: str) -> str:
     """Of the finished run in `path`.
 
     Raises:
-        UsageError: there is none.
+        InvalidInput: there is none.
     """
     run = Run(pathlib.Path(path))
     if not run.exists:
-        raise UsageError(
+        raise InvalidInput(
             f"--teacher={path} is not a run; name the directory of a finished one"
         )
     result = run.result()
     if result is None:
-        raise UsageError(
+        raise InvalidInput(
             f"--teacher={path} has not finished; finish it with python -m trainer.main "
             f"--flagfile={path}/flags.txt --run_dir={path}"
         )
     if not isinstance(found := result.get("weights_sha256"), str):
-        raise UsageError(f"--teacher={path}: its result.json is not one of ours")
+        raise InvalidInput(f"--teacher={path}: its result.json is not one of ours")
     return found
 
 
 def check_data(run: Run, recorded: dict[str, Any]) -> None:
-    """Raises UsageError unless `run` learnt from the data that `recorded` describes."""
+    """Checks that the teacher `run` was trained on the data that `recorded` describes.
+
+    Raises:
+        InvalidInput: it was trained on other data.
+    """
     theirs = run.recorded().get("data")
     if not isinstance(theirs, dict):
-        raise UsageError(f"--teacher={run.path}: its config.json is not one of ours")
+        raise InvalidInput(f"--teacher={run.path}: its config.json is not one of ours")
     named = {
         "name": "data set",
         "labels": "classes",
@@ -86,7 +90,7 @@ def check_data(run: Run, recorded: dict[str, Any]) -> None:
     }
     for field, noun in named.items():
         if theirs.get(field) != recorded[field]:
-            raise UsageError(
+            raise InvalidInput(
                 f"--teacher={run.path} has another {noun}: "
                 f"{_short(theirs.get(field))} != {_short(recorded[field])};\n"
                 "name a teacher that was trained on the data of this run"
@@ -116,7 +120,7 @@ def leakage_warning(theirs: Config, ours: Config) -> str | None:
 def check_teacher_run(
     run: Run, config: Config, run_config: RunConfig, data: dict[str, Any]
 ) -> None:
-    """Raises UsageError unless the teacher can teach `run`, if that is yet to start.
+    """Raises InvalidInput unless the teacher can teach `run`, if that is yet to start.
 
     `data` is what `Dataset.recorded` says of the data of `run`.
     """
@@ -126,17 +130,17 @@ def check_teacher_run(
         load_weights(found, config.teacher.weights_sha256)
         try:
             found.config()
-        except UsageError as error:
-            raise UsageError(f"--teacher={found.path}: {error}") from error
+        except InvalidInput as error:
+            raise InvalidInput(f"--teacher={found.path}: {error}") from error
 
 
 def find_teacher(config: Config, run_config: RunConfig) -> Run:
     """The run that teaches; its weights are those that the config names."""
     if run_config.teacher is None:
-        raise UsageError("where the teacher of this run lies is not recorded")
+        raise InvalidInput("where the teacher of this run lies is not recorded")
     path = resolved(pathlib.Path(run_config.teacher))
     if weights_sha256(str(path)) != config.teacher.weights_sha256:
-        raise UsageError(f"--teacher={path} is not the teacher of this run")
+        raise InvalidInput(f"--teacher={path} is not the teacher of this run")
     return Run(path)
 
 
@@ -147,7 +151,7 @@ def load_weights(run: Run, sha256: str) -> dict[str, np.ndarray]:
         run.checkpoints, skipped=lambda _: None, expected=expected
     )
     if kept is None:
-        raise UsageError(
+        raise InvalidInput(
             f"--teacher={run.path} has no good checkpoint with the weights "
             f"{sha256[:12]} of its result.json; train it again"
         )

@@ -23,7 +23,7 @@ from trainer import contract, files
 from trainer.config.serialization import differences
 from trainer.contract import EXIT_PEER_LOST
 from trainer.contract import HEARTBEAT_VARIABLE as VARIABLE
-from trainer.errors import Interrupted, UsageError
+from trainer.errors import InvalidInput, PeerLost
 from trainer.storage import as_refusal
 
 COMPILE_SECS = 600.0
@@ -106,8 +106,8 @@ class Heartbeat:
             say: told of every few seconds of waiting.
 
         Raises:
-            UsageError: a worker was started with other facts; all workers raise it.
-            Stopped: a peer did not come within four times `hang_secs`.
+            InvalidInput: a worker was started with other facts; all workers raise it.
+            PeerLost: a peer did not come within four times `hang_secs`.
         """
         if self._folder is None:
             return
@@ -120,10 +120,9 @@ class Heartbeat:
             now, names = time.monotonic(), ", ".join(f"worker {n}" for n in coming)
             if now > start + MEET_HANGS * self._hang_secs:
                 self._compare()
-                raise Interrupted(
+                raise PeerLost(
                     f"worker {self._worker} waited in vain for: {names} (never came);\n"
-                    "restart the whole group",
-                    EXIT_PEER_LOST,
+                    "restart the whole group"
                 )
             if now > words + SAY_SECS:
                 words = now
@@ -143,7 +142,7 @@ class Heartbeat:
                 self._folder.parent.rmdir()
 
     def _compare(self) -> None:
-        """Raises UsageError if the facts of those that came differ.
+        """Raises InvalidInput if the facts of those that came differ.
 
         Not before the others have seen ours, so that all of them hear of it.
         """
@@ -156,7 +155,7 @@ class Heartbeat:
         end = time.monotonic() + REFUSE_SECS
         while time.monotonic() < end and not all(map(self._has_refused, self._peers())):
             time.sleep(MEET_POLL_SECS)
-        raise UsageError(said)
+        raise InvalidInput(said)
 
     def _has_refused(self, peer: int) -> bool:
         seen = self._look(peer)

@@ -11,7 +11,7 @@ from trainer.errors import Interrupted
 class StopRequest:
     """Remembers the first signal; a second one ends the process at once.
 
-    While nothing could be lost, the first signal raises Stopped where the program is.
+    While nothing could be lost, the first signal raises Interrupted at once.
     A thread hears signals too: Python calls a handler only when the main thread is back
     from TensorFlow, and a call of many steps may take longer than the grace.
 
@@ -47,7 +47,7 @@ class StopRequest:
         """From now on a signal may raise anywhere; `state` says how safe the work is.
 
         Raises:
-            Stopped: a signal came before.
+            Interrupted: a signal came before.
         """
         self._safe = state
         if self.number:

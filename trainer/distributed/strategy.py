@@ -11,7 +11,7 @@ from trainer import contract, system
 from trainer.config.enums import Strategy
 from trainer.config.schema import Config, RunConfig
 from trainer.distributed.tf_config import read_task
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,9 +63,17 @@ def gpus_asked(value: str | None) -> int:
 
 
 def check_gpus(value: str | None, seen: int) -> None:
-    """Raises UsageError unless the GPUs that CUDA_VISIBLE_DEVICES names are `seen`."""
+    """Checks that TensorFlow sees all GPUs that CUDA_VISIBLE_DEVICES names.
+
+    Args:
+        value: of CUDA_VISIBLE_DEVICES, None where it is not set.
+        seen: how many GPUs TensorFlow sees.
+
+    Raises:
+        InvalidInput: it sees fewer.
+    """
     if (asked := gpus_asked(value)) > seen:
-        raise UsageError(
+        raise InvalidInput(
             f"CUDA_VISIBLE_DEVICES={value} asks for {asked} GPU(s), TensorFlow sees "
             f"{seen}; name those that are there (nvidia-smi -L), or set it to nothing "
             "for the CPU"
@@ -76,7 +84,7 @@ def connect(config: RunConfig) -> Cluster:
     """Makes the devices and the strategy.
 
     Raises:
-        UsageError: the strategy does not fit the devices, or GPUs are not there.
+        InvalidInput: the strategy does not fit the devices, or GPUs are not there.
     """
     if config.logical_devices is None:
         seen = len(tf.config.list_physical_devices("GPU"))
@@ -124,7 +132,7 @@ def worker_index(config: RunConfig) -> tuple[int, int]:
     """This process's index and how many processes there are, as TF_CONFIG says.
 
     Raises:
-        UsageError: TF_CONFIG does not describe a worker.
+        InvalidInput: TF_CONFIG does not describe a worker.
     """
     if config.strategy is not Strategy.MULTI_WORKER:
         return 0, 1
@@ -147,27 +155,27 @@ def _multi_worker(config: RunConfig) -> Cluster:
 
 
 def check_shares(config: Config, replicas: int) -> None:
-    """Raises UsageError unless the replicas share batches and shards evenly."""
+    """Raises InvalidInput unless the replicas share batches and shards evenly."""
     check_batch(config.global_batch, replicas)
     check_shards(config.elastic_shards, replicas)
 
 
 def check_batch(global_batch: int, replicas: int) -> None:
-    """Raises UsageError unless the replicas share the global batch evenly."""
+    """Raises InvalidInput unless the replicas share the global batch evenly."""
     if global_batch % replicas:
         lower = global_batch // replicas * replicas
         near = [n for n in (lower, lower + replicas) if n > 0]
-        raise UsageError(
+        raise InvalidInput(
             f"--global_batch={global_batch} cannot be shared by {replicas} replicas; "
             f"the nearest that work: {' and '.join(map(str, near))}"
         )
 
 
 def check_shards(shards: int | None, replicas: int) -> None:
-    """Raises UsageError unless the replicas share the shards of a batch evenly."""
+    """Raises InvalidInput unless the replicas share the shards of a batch evenly."""
     if shards is not None and shards % replicas:
         good = [str(n) for n in range(1, shards + 1) if shards % n == 0]
-        raise UsageError(
+        raise InvalidInput(
             f"--elastic_shards={shards} cannot be shared by {replicas} replicas; it "
             f"can by {', '.join(good)}"
         )

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from trainer import streams, system
-from trainer.errors import TrainingFailed, UsageError, unwrapped
+from trainer.errors import InvalidInput, TrainingFailed, unwrap_interruption
 from trainer.monitoring.progress import CONSOLE
 
 # Keras and TensorFlow try to import these for wrappers and drawings that no command
@@ -31,8 +31,8 @@ def suppress_native_stderr(what: str = "loading TensorFlow") -> Iterator[None]:
     progress tells of.
 
     Raises:
-        UsageError: TensorFlow cannot be imported here.
-        Failure: `ulimit -v` leaves so little that TensorFlow would end without a word.
+        InvalidInput: TensorFlow cannot be imported here.
+        TrainingFailed: `ulimit -v` leaves less address space than TensorFlow needs.
     """
     _check_temporary()
     _check_addresses()
@@ -47,10 +47,10 @@ def suppress_native_stderr(what: str = "loading TensorFlow") -> Iterator[None]:
             with CONSOLE.phase(what):
                 _load()
                 yield
-        except (UsageError, TrainingFailed):
+        except (InvalidInput, TrainingFailed):
             raise
         except Exception as error:
-            told = system.lacking(error) or unwrapped(error) is not error
+            told = system.lacking(error) or unwrap_interruption(error) is not error
             if not told:  # in a line, by whoever catches it
                 hidden.seek(0)
                 os.write(kept, hidden.read())
@@ -88,7 +88,7 @@ def _check_temporary() -> None:
     try:
         tempfile.gettempdir()
     except FileNotFoundError as error:
-        raise UsageError(
+        raise InvalidInput(
             "TensorFlow wants a folder for temporary files, and none of $TMPDIR, /tmp, "
             "/var/tmp and this one can be written;\nname one in TMPDIR, e.g. /dev/shm"
         ) from error

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from trainer import errors, files, storage, system
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 from trainer.rundir import arrays as packing
 from trainer.rundir.weights import eval_weights, raw_weights, weights_sha256
 
@@ -101,10 +101,10 @@ def load(
     """The checkpoint in folder `path`, verified; the bytes checked are those loaded.
 
     Raises:
-        Damaged: with the reason; also if it says something else than `expected`.
+        CorruptCheckpoint: it is damaged, or its facts differ from `expected`.
         FileNotFoundError: there is nothing of that name.
         OSError: the storage does not give it now.
-        UsageError: it is whole, but larger than the memory that is free.
+        InvalidInput: it is whole, but larger than the memory that is free.
     """
     found = _load(path)
     for name, value in (expected or {}).items():
@@ -140,8 +140,8 @@ def _load(path: pathlib.Path) -> Checkpoint:
         ) from error
     except (TypeError, AttributeError) as error:
         raise errors.CorruptCheckpoint(f"{MANIFEST} is not one of ours") from error
-    except errors.CorruptCheckpoint:
-        raise  # not from itself: who follows causes would follow them for ever
+    except (errors.CorruptCheckpoint, errors.InvalidInput):
+        raise  # both are ValueErrors, too
     except ValueError as error:
         raise errors.CorruptCheckpoint(str(error)) from error
     return Checkpoint(
@@ -170,7 +170,7 @@ def _content(path: pathlib.Path, noted: Mapping[str, Any]) -> bytes:
             f"{VARIABLES} has {size} of {noted['bytes']} bytes"
         )
     if 2 * size > (free := system.free_bytes()):
-        raise UsageError(
+        raise InvalidInput(
             f"{path} needs {2 * size:,} bytes of memory, {free:,} are free"
         )
     content = files.read_bytes(path, size)

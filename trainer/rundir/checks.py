@@ -9,7 +9,7 @@ import shutil
 from trainer.config.enums import Resume
 from trainer.config.schema import Config, RunConfig
 from trainer.config.serialization import differences, to_plain
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 from trainer.rundir import checkpoints
 from trainer.rundir.layout import Run
 from trainer.storage import as_refusal
@@ -19,65 +19,65 @@ def check_can_start(run: Run, config: Config, run_config: RunConfig) -> None:
     """Whether this training may start or go on in `run`; writes nothing.
 
     Raises:
-        UsageError: --resume forbids it, another Config was used, or no right to write.
+        InvalidInput: --resume forbids it, another Config was used, or no right to write.
     """
     if run.result() is None:  # a finished one is only told of
         check_writable(run.path)
     _check_layout(run)
     if not run.exists:
         if run_config.resume is Resume.MUST:
-            raise UsageError(
+            raise InvalidInput(
                 f"--resume=must, but there is no run in {run.path}; "
                 "leave --resume out to start one"
             )
         return
     if run_config.resume is Resume.NEVER:
-        raise UsageError(
+        raise InvalidInput(
             f"--resume=never, but {run.path} holds a run; name another --run_dir"
         )
     if not isinstance(run.recorded().get("config"), dict):
-        raise UsageError(f"{run.path / 'config.json'} holds no config; it is damaged")
+        raise InvalidInput(f"{run.path / 'config.json'} holds no config; it is damaged")
     theirs, ours = (
         to_plain(dataclasses.asdict(each)) for each in (run.config(), config)
     )
     if found := differences(theirs, ours):
         named = "; ".join(found)[:500]
-        raise UsageError(
+        raise InvalidInput(
             f"{run.path} was started with another config (its != yours: {named});\n"
             "give the same flags, or another --run_dir"
         )
 
 
 def check_writable(path: pathlib.Path) -> None:
-    """Raises UsageError unless a run can be made or continued in `path`."""
+    """Raises InvalidInput unless a run can be made or continued in `path`."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         pass  # what stands in the way is found below
     except OSError as error:  # too long a name, a circle of links
-        raise UsageError(
+        raise InvalidInput(
             f"the run cannot go to {path}: {error.strerror}; name another directory"
         ) from error
     if os.path.isdir(path) and not Run(path).exists and not _just_begun(path):
-        raise UsageError(
+        raise InvalidInput(
             f"--run_dir={path} is not empty and not a run; name another directory"
         )
     parent = path
     while not os.path.lexists(parent):
         parent = parent.parent
     if not os.path.isdir(parent):
-        raise UsageError(
+        raise InvalidInput(
             f"the run cannot go to {path}: {parent} is a file; name another directory"
         )
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise UsageError(
+        raise InvalidInput(
             f"the run cannot go to {path}: no right to write in {parent}; "
             "name another directory"
         )
 
 
 def _check_layout(run: Run) -> None:
-    """Raises UsageError where a name of the run is taken by another kind of thing."""
+    """Raises InvalidInput where a name of the run is taken by another kind of thing."""
     wrong = None
     for path in (run.checkpoints, run.tensorboard, run.path / "workers"):
         if os.path.lexists(path) and not os.path.isdir(path):
@@ -91,7 +91,7 @@ def _check_layout(run: Run) -> None:
     if os.path.islink(run.metrics):  # appending would write what it points at
         wrong = f"{run.metrics} is a link and should be a file"
     if wrong:
-        raise UsageError(f"{wrong}; move it away, or name another --run_dir")
+        raise InvalidInput(f"{wrong}; move it away, or name another --run_dir")
 
 
 def _just_begun(path: pathlib.Path) -> bool:
@@ -105,7 +105,7 @@ def check_space(run: Run, run_config: RunConfig, checkpoint_bytes: int) -> None:
     """Checks that the checkpoints to keep fit on the disk.
 
     Raises:
-        UsageError: the run is new: its options are too large for its disk.
+        InvalidInput: the run is new: its options are too large for its disk.
         Interrupted: with 175, at a restart the disk is full.
     """
     kept = run_config.keep_checkpoints

@@ -19,7 +19,7 @@ from trainer.config.enums import EvalTta
 from trainer.config.parsing import parse_path
 from trainer.config.schema import Config, RunConfig
 from trainer.config.serialization import misfit
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 from trainer.storage import as_refusal
 
 LATEST = "latest"
@@ -69,7 +69,7 @@ class Run:
         found = self._json("config.json")
         parts = {name: dict for name in ("config", "run", "data") if name in found}
         if wrong := misfit(found, parts):
-            raise UsageError(
+            raise InvalidInput(
                 f"{self.path / 'config.json'} is damaged: {wrong};\nrestore it, or "
                 "name another --run_dir"
             )
@@ -84,7 +84,7 @@ class Run:
         try:
             return Config.from_json(self.recorded()["config"])
         except (KeyError, TypeError, ValueError) as error:
-            raise UsageError(
+            raise InvalidInput(
                 f"{self.path / 'config.json'} cannot be read: {error}"
             ) from error
 
@@ -110,9 +110,9 @@ class Run:
         try:
             found = files.read_json(self.path / name)
         except (OSError, ValueError) as error:
-            raise UsageError(f"{self.path / name} cannot be read: {error}") from error
+            raise InvalidInput(f"{self.path / name} cannot be read: {error}") from error
         if not isinstance(found, dict):
-            raise UsageError(f"{self.path / name} is damaged: it holds no object")
+            raise InvalidInput(f"{self.path / name} is damaged: it holds no object")
         return found
 
 
@@ -120,14 +120,14 @@ def open_run(run_dir: str | None, *, root: str = "runs") -> Run:
     """The run in `run_dir`, or else the newest one under `root`.
 
     Raises:
-        UsageError: there is none.
+        InvalidInput: there is none.
     """
     path = pathlib.Path(root) / LATEST
     if run_dir is not None:
         path = parse_path("run_dir", run_dir)
     run = Run(resolved(path))
     if not run.exists:
-        raise UsageError(
+        raise InvalidInput(
             f"no run in {path}; train one with python -m trainer.main, or name another "
             "with --run_dir"
         )
@@ -138,12 +138,12 @@ def resolved(path: pathlib.Path) -> pathlib.Path:
     """`path` without links.
 
     Raises:
-        UsageError: its links go in a circle.
+        InvalidInput: its links go in a circle.
     """
     try:
         return path.resolve()
     except (OSError, RuntimeError) as error:
-        raise UsageError(
+        raise InvalidInput(
             f"{path} is a link that leads to itself; name another directory"
         ) from error
 
@@ -166,8 +166,8 @@ def check_storage(run: Run) -> None:
     """Proves that the storage takes everything that a run does; leaves nothing.
 
     Raises:
-        UsageError: it does not, and names what it cannot do.
-        Stopped: with 175, at a restart: what is missing comes back.
+        InvalidInput: it does not, and names what it cannot do.
+        PeerLost: at a restart: what is missing comes back.
     """
     try:
         storage.probe(run.path)
@@ -203,7 +203,7 @@ def format_summary(run: Run, result: dict[str, Any]) -> str:
             raise ValueError(wrong)
         return _format_summary(run, result)
     except (ValueError, TypeError) as error:
-        raise UsageError(
+        raise InvalidInput(
             f"{run.path / 'result.json'} is not one of ours ({error});\nmove it away, "
             "and the same command with --run_dir writes it again"
         ) from error

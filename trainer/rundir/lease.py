@@ -28,8 +28,7 @@ import time
 from collections.abc import Callable
 
 from trainer import files, system
-from trainer.contract import EXIT_PEER_LOST
-from trainer.errors import Interrupted, UsageError
+from trainer.errors import InvalidInput, PeerLost
 
 FILE = "owner.json"
 RENEW_SECS = 5.0
@@ -140,7 +139,7 @@ class Lease:
         """Looks whether the directory is still held by this process.
 
         Raises:
-            Stopped: with 175, another process has taken it.
+            PeerLost: another process has taken it.
             OSError: owner.json cannot be read, as when the directory is gone.
         """
         with self._lock:
@@ -148,11 +147,10 @@ class Lease:
         if found is None or found.pid == 0:
             raise OSError(errno.ENOENT, "the lease cannot be read", str(self._path))
         if not found.same(self._holder):
-            raise Interrupted(
+            raise PeerLost(
                 f"{self._path.parent} was taken over by process {found.pid} on "
                 f"{found.host} at {found.since};\nthis process, attempt "
-                f"{self.attempt}, stood still too long and writes nothing more",
-                EXIT_PEER_LOST,
+                f"{self.attempt}, stood still too long and writes nothing more"
             )
 
     def release(self) -> None:
@@ -185,7 +183,7 @@ def acquire(
     is followed at once, one elsewhere when it was not renewed for STILL_SECS.
 
     Raises:
-        UsageError: it is in use; names host, pid and since when.
+        InvalidInput: it is in use; names host, pid and since when.
         OSError: it cannot be written.
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -217,7 +215,7 @@ class _Wait:
             if first is None or not found.same(first):
                 first, start = found, self.now()  # just come
             if dead is False or found.counter != first.counter:
-                raise UsageError(
+                raise InvalidInput(
                     f"{self.directory} is in use by process {found.pid} on "
                     f"{found.host} since {found.since};\nwait for its end, or name "
                     "another --run_dir"

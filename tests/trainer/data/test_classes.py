@@ -11,7 +11,7 @@ from export import bench, micro, saved_model, tflite
 from export.formats import Io, Scheme
 from tests.support import eval_models, export_runs
 from trainer.data import classes, tfds_source
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 from trainer.rundir import layout
 
 DIGITS = tuple("0123456789")
@@ -67,7 +67,7 @@ def test_places_are_found_by_name():
 @pytest.mark.parametrize("data", ["abd", "ab", "abcd", "abb", "xyz", ""])
 def test_other_names_or_numbers_are_refused(data):
     for own, other in (("abc", data), (data, "abc")):
-        with pytest.raises(UsageError, match="m has .* the data set has") as raised:
+        with pytest.raises(InvalidInput, match="m has .* the data set has") as raised:
             classes.order(own, other, "m")
         assert len(str(raised.value).splitlines()) <= 2
 
@@ -92,7 +92,7 @@ def test_no_export_names_other_classes(export, name, run, sets):
         pytest.skip("tflite-micro is not installed")
     define, main = EXPORTS[export]
     words = (f"--run_dir={run}", f"--dataset={name}", f"--data_dir={sets}")
-    with pytest.raises(UsageError, match="--dataset=NAME"):
+    with pytest.raises(InvalidInput, match="--dataset=NAME"):
         main(export_runs.parsed(define, *words))
     assert not (run / "export").exists()
 

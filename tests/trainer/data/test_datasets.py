@@ -6,7 +6,7 @@ import tensorflow_datasets as tfds
 
 from tests.support.tfds_sets import pixels, prepare
 from trainer.data import digits, tfds_source
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 
 
 def test_digits_are_the_real_ones_split_with_every_class(data_dir):
@@ -49,7 +49,7 @@ def test_grey_images_are_taken_as_they_are(tmp_path):
 def test_images_of_several_sizes_are_refused_with_both_sizes(tmp_path):
     images = [*pixels(3, 8, 8, 3), *pixels(1, 9, 8, 3)]
     builder = prepare(tmp_path, "sizes", images, [0, 1, 2, 0], shape=(None, None, 3))
-    with pytest.raises(UsageError, match=r"\(8, 8, 3\), number 3 is \(9, 8, 3\)"):
+    with pytest.raises(InvalidInput, match=r"\(8, 8, 3\), number 3 is \(9, 8, 3\)"):
         tfds_source.load_split(builder, "train")
 
 
@@ -59,7 +59,7 @@ def test_no_class_label_is_refused(tmp_path):
         tmp_path, "numbers", pixels(2, 4, 4, 3), [0.5, 1.5], shape=(4, 4, 3),
         feature=number,
     )  # fmt: skip
-    with pytest.raises(UsageError, match="not for image classification"):
+    with pytest.raises(InvalidInput, match="not for image classification"):
         tfds_source.load_split(builder, "train")
 
 
@@ -72,19 +72,19 @@ def test_a_set_larger_than_memory_is_refused_with_the_bytes(tmp_path, monkeypatc
         available = 100
 
     monkeypatch.setattr(psutil, "virtual_memory", Little)
-    with pytest.raises(UsageError, match="1,152 bytes.*100 are free"):
+    with pytest.raises(InvalidInput, match="1,152 bytes.*100 are free"):
         tfds_source.load_split(builder, "train")
 
 
 @pytest.mark.parametrize("name", ["no_such_set", "cifar10:0.0.1", "a/b/c", "cifar10/x"])
 def test_unknown_names_are_refused(tmp_path, name):
-    with pytest.raises(UsageError, match="--dataset="):
+    with pytest.raises(InvalidInput, match="--dataset="):
         tfds_source.locate(name, str(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_empty_folder_s_name_is_refused():
-    with pytest.raises(UsageError, match="--data_dir= is empty"):
+    with pytest.raises(InvalidInput, match="--data_dir= is empty"):
         tfds_source.locate("digits", "")
 
 
@@ -94,7 +94,7 @@ def test_hidden_labels_are_called_so_and_the_split_with_labels_named(tmp_path, h
     labels = {"train": shown, "test": hidden, "validation": shown}
     builder = prepare_splits(tmp_path, "contest", images, labels)
     assert len(tfds_source.load_split(builder, "train").labels) == 6
-    with pytest.raises(UsageError) as raised:
+    with pytest.raises(InvalidInput) as raised:
         tfds_source.load_split(builder, "test")
     assert f"hides {hidden.count(-1)} of its 6 labels (-1)" in str(raised.value)
     assert "with labels: train, validation;" in str(raised.value)

@@ -18,7 +18,7 @@ from trainer.data import dataset
 from trainer.data.augmentation import AugmentationIndex, augment
 from trainer.distillation import soft_labels, teacher
 from trainer.distillation.soft_labels import SoftLabelCache
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 from trainer.models.evaluator import Evaluator
 from trainer.rng import RandomStream
 from trainer.rundir import checkpoints, layout
@@ -152,7 +152,7 @@ def test_bad_teachers_are_named_before_tensorflow(taught_by, tmp_path):
         f"{taught_by} --augment=flip_crop_cutout": "flip_crop_cutout",
     }
     for words, said in cases.items():
-        with pytest.raises(UsageError, match=said) as raised:
+        with pytest.raises(InvalidInput, match=said) as raised:
             read(*words.split())
         assert len(str(raised.value).splitlines()) <= 2
     config, run_config = read(taught_by, "--teacher_weight=0.5")
@@ -174,7 +174,7 @@ def test_a_teacher_of_other_data_is_refused(taught_by, field, value, noun):
     run = layout.open_run(taught_by.removeprefix("--teacher="))
     mine = run.recorded()["data"]
     teacher.check_data(run, mine)
-    with pytest.raises(UsageError, match=f"another {noun}"):
+    with pytest.raises(InvalidInput, match=f"another {noun}"):
         teacher.check_data(run, {**mine, field: value})
 
 

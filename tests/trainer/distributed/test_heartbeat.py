@@ -12,7 +12,7 @@ from tests.support.commands import ROOT
 from trainer import contract
 from trainer.contract import EXIT_PEER_LOST
 from trainer.distributed.heartbeat import WAITED_FOR, Heartbeat
-from trainer.errors import Interrupted, UsageError
+from trainer.errors import Interrupted, InvalidInput
 
 WAITING = """
 import pathlib, sys, time
@@ -77,7 +77,7 @@ def test_all_workers_name_the_one_that_differs_and_leave_nothing(tmp_path, odd):
     facts[odd]["config"]["rate"] = 0.2
     beats = peers(tmp_path / "run" / "workers", 3)
     said = met(beats, facts)
-    assert {type(error) for error in said} == {UsageError}
+    assert {type(error) for error in said} == {InvalidInput}
     assert len({str(error) for error in said}) == 1
     named = "worker 1 was" if odd == 0 else f"worker {odd} was"
     assert named in str(said[0])
@@ -93,7 +93,7 @@ def test_a_worker_of_another_cluster_is_named_though_not_all_come(tmp_path):
     folder = tmp_path / "workers"
     beats = [Heartbeat(folder, 0, 3, 0.5), Heartbeat(folder, 1, 2, 0.5)]
     said = met(beats, [{"cluster": ["a", "b", "c"]}, {"cluster": ["a", "b"]}])
-    assert {type(error) for error in said} == {UsageError}
+    assert {type(error) for error in said} == {InvalidInput}
     assert "worker 1 was started unlike worker 0" in str(said[0])
 
 

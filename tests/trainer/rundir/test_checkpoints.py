@@ -14,7 +14,7 @@ import pytest
 from tests.support import forged_files
 from tests.support.damage import DAMAGES, flip_a_bit
 from trainer import system
-from trainer.errors import CorruptCheckpoint, UsageError
+from trainer.errors import CorruptCheckpoint, InvalidInput
 from trainer.rundir import checkpoints, weights
 
 ARRAYS = {
@@ -270,7 +270,7 @@ def test_edited_weights_are_found_and_both_hashes_named(tmp_path, claim, edited)
 def test_one_larger_than_the_free_memory_is_no_damage(tmp_path, monkeypatch):
     write(tmp_path, 1)
     monkeypatch.setattr(system, "free_bytes", lambda: 1000)
-    with pytest.raises(UsageError, match=r"bytes of memory, 1,000 are free"):
+    with pytest.raises(InvalidInput, match=r"bytes of memory, 1,000 are free"):
         newest(tmp_path)
 
 

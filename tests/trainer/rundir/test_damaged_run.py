@@ -21,13 +21,13 @@ from trainer.config.enums import EvalTta
 from trainer.config.schema import RunConfig
 from trainer.distillation import teacher
 from trainer.distributed import environment
-from trainer.errors import Interrupted, TrainingFailed, UsageError
+from trainer.errors import Interrupted, InvalidInput, TrainingFailed
 from trainer.monitoring import metrics_log
 from trainer.rundir import checkpoints, checks, layout, lease, resume
 from trainer.rundir.layout import Run
 from trainer.training import replay
 
-SAID = (UsageError, TrainingFailed, Interrupted)
+SAID = (InvalidInput, TrainingFailed, Interrupted)
 ODD = [None, "x", -1, 10**30, [[]], {"a": []}]
 
 
@@ -243,7 +243,7 @@ def test_a_damaged_lease_is_nobodys(tmp_path, content):
 def test_a_damaged_file_of_flags_is_wrong_usage(tmp_path, content):
     path = tmp_path / "flags.txt"
     path.write_bytes(content)
-    with pytest.raises(UsageError) as raised:
+    with pytest.raises(InvalidInput) as raised:
         read(f"--flagfile={path}")
     assert len(str(raised.value).splitlines()) <= 2
 
@@ -263,5 +263,5 @@ CIRCLES = {
 def test_a_circle_of_links_is_wrong_usage(tmp_path, use, inside):
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
-    with pytest.raises(UsageError, match=str(tmp_path)):
+    with pytest.raises(InvalidInput, match=str(tmp_path)):
         CIRCLES[use](tmp_path / "a" / inside)

@@ -15,7 +15,7 @@ from trainer.config.schema import Config, RunConfig
 from trainer.contract import HEARTBEAT_VARIABLE
 from trainer.data import preparation
 from trainer.distributed import heartbeat
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 from trainer.monitoring import tensorboard
 from trainer.rundir import durable_log
 from trainer.rundir.checks import check_can_start
@@ -51,7 +51,7 @@ def plant(request, victim):
 
 def test_the_lock_of_a_preparation(plant, tmp_path):
     path = plant(tmp_path / "data" / ".digits.preparing")
-    with pytest.raises(UsageError, match=str(path)):
+    with pytest.raises(InvalidInput, match=str(path)):
         preparation.prepare("digits", str(path.parent), say=print)
 
 
@@ -79,7 +79,7 @@ def test_a_journal(plant, tmp_path):
     with pytest.raises(OSError, match="a link or no regular file"):
         durable_log.DurableLog(path, print)
     (path.parent / "config.json").write_text("{}")
-    with pytest.raises(UsageError, match=r"metrics\.jsonl is a (link|pipe)"):
+    with pytest.raises(InvalidInput, match=r"metrics\.jsonl is a (link|pipe)"):
         check_can_start(Run(path.parent), Config(), RunConfig(resume=Resume.NEVER))
 
 

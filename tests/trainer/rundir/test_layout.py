@@ -5,23 +5,23 @@ import pytest
 from tests.support.run_directories import begin
 from trainer.config.enums import Resume
 from trainer.config.schema import Config, RunConfig
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 from trainer.rundir import checks, layout
 from trainer.rundir.layout import Run
 
 
 def test_a_name_that_no_disk_can_hold_is_wrong_usage(tmp_path):
     long = tmp_path / ("a" * 300)
-    with pytest.raises(UsageError, match="no run in"):
+    with pytest.raises(InvalidInput, match="no run in"):
         layout.open_run(str(long))
-    with pytest.raises(UsageError, match="File name too long; name another"):
+    with pytest.raises(InvalidInput, match="File name too long; name another"):
         checks.check_can_start(Run(long), Config(), RunConfig())
 
 
 def test_a_finished_run_need_not_be_writable(tmp_path, monkeypatch):
     run = begin(tmp_path / "a")
     monkeypatch.setattr(layout.os, "access", lambda *_: False)
-    with pytest.raises(UsageError, match="no right to write"):
+    with pytest.raises(InvalidInput, match="no right to write"):
         checks.check_can_start(run, Config(), RunConfig())
     (run.path / "result.json").write_text("{}")
     checks.check_can_start(run, Config(), RunConfig())
@@ -63,7 +63,7 @@ def test_runs_of_one_second_have_names_of_their_own(tmp_path):
 def test_a_damaged_config_is_named(tmp_path, content):
     run = begin(tmp_path / "a")
     (run.path / "config.json").write_text(content)
-    with pytest.raises(UsageError, match="config.json"):
+    with pytest.raises(InvalidInput, match="config.json"):
         checks.check_can_start(run, Config(), RunConfig())
 
 
@@ -81,18 +81,18 @@ NO_RESULTS = [
 def test_a_damaged_result_is_named(tmp_path, content):
     run = begin(tmp_path / "a")
     (run.path / "result.json").write_text(content)
-    with pytest.raises(UsageError, match="result.json"):
+    with pytest.raises(InvalidInput, match="result.json"):
         layout.format_summary(run, run.result())
 
 
 def test_another_config_is_refused_by_naming_its_fields(tmp_path):
     run = begin(tmp_path / "a", Config(seed=3))
-    with pytest.raises(UsageError, match="seed: 3 != 0"):
+    with pytest.raises(InvalidInput, match="seed: 3 != 0"):
         checks.check_can_start(run, Config(), RunConfig())
     checks.check_can_start(
         run, Config(seed=3), RunConfig(logical_devices=None, threads=2)
     )
-    with pytest.raises(UsageError, match="--resume=never"):
+    with pytest.raises(InvalidInput, match="--resume=never"):
         checks.check_can_start(run, Config(seed=3), RunConfig(resume=Resume.NEVER))
 
 
@@ -102,7 +102,9 @@ def test_what_is_no_directory_is_named(tmp_path, name, kind):
     run = begin(tmp_path / "a")
     path = run.path / name
     path.touch() if kind == "a file" else path.symlink_to("nowhere")
-    with pytest.raises(UsageError, match=f"{path} is {kind} and should be a directory"):
+    with pytest.raises(
+        InvalidInput, match=f"{path} is {kind} and should be a directory"
+    ):
         checks.check_can_start(run, Config(), RunConfig())
     path.unlink()
     path.mkdir()
@@ -113,5 +115,7 @@ def test_what_is_no_directory_is_named(tmp_path, name, kind):
 def test_what_is_no_file_is_named(tmp_path, name):
     run = begin(tmp_path / "a")
     (run.path / name).mkdir()
-    with pytest.raises(UsageError, match=f"{name} is a directory and should be a file"):
+    with pytest.raises(
+        InvalidInput, match=f"{name} is a directory and should be a file"
+    ):
         checks.check_can_start(run, Config(), RunConfig())

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from tests.support.commands import ROOT, TINY, run_trainer
-from trainer.errors import Interrupted, UsageError
+from trainer.errors import Interrupted, InvalidInput
 from trainer.rundir import checks
 from trainer.rundir import lease as rundir_lease
 
@@ -48,7 +48,7 @@ def alter(directory, **change) -> None:
 
 def test_a_held_directory_is_refused_and_the_holder_named(tmp_path):
     lease = take(tmp_path / "run")
-    with pytest.raises(UsageError) as raised:
+    with pytest.raises(InvalidInput) as raised:
         take(tmp_path / "run")
     said = str(raised.value)
     for named in (
@@ -108,7 +108,7 @@ def test_one_elsewhere_that_renews_is_alive(tmp_path, after_secs):
             alter(tmp_path, counter=1)
 
     clock = Time(renew)
-    with pytest.raises(UsageError, match="in use"):
+    with pytest.raises(InvalidInput, match="in use"):
         take(tmp_path, clock)
     assert clock.secs == after_secs
 
@@ -152,7 +152,7 @@ def test_a_copy_of_a_held_directory_is_free_and_a_moved_one_is_not(tmp_path):
     assert clock.secs == 0
     lease.confirm()
     first.rename(moved)
-    with pytest.raises(UsageError, match="in use"):
+    with pytest.raises(InvalidInput, match="in use"):
         take(moved)
 
 
@@ -162,7 +162,7 @@ def test_a_lease_that_does_not_say_of_what_still_holds(tmp_path):
     fields = json.loads(path.read_text())
     del fields["inode"], fields["place"]
     path.write_text(json.dumps(fields))
-    with pytest.raises(UsageError, match=f"in use by process {os.getpid()} "):
+    with pytest.raises(InvalidInput, match=f"in use by process {os.getpid()} "):
         take(tmp_path)
 
 
@@ -176,7 +176,7 @@ def test_an_owner_that_was_replaced_writes_nothing_more(tmp_path):
     old.renew()
     old.release()
     new.confirm()
-    with pytest.raises(UsageError):
+    with pytest.raises(InvalidInput):
         take(tmp_path)
 
 
@@ -199,12 +199,12 @@ def test_a_claim_that_a_dead_process_left_is_stepped_over(tmp_path):
 
 RACE = """
 import pathlib, sys, time
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 from trainer.rundir import lease as leases
 time.sleep(max(0, float(sys.argv[2]) - time.time()))
 try:
     lease = leases.acquire(pathlib.Path(sys.argv[1]), say=print)
-except UsageError:
+except InvalidInput:
     print("refused")
 else:
     time.sleep(1)
@@ -235,7 +235,7 @@ def test_a_directory_where_a_kill_came_before_the_config_may_be_used(tmp_path):
         (path / first).touch()
         checks.check_writable(path)
     (tmp_path / "workers" / "thesis.tex").touch()
-    with pytest.raises(UsageError, match="not empty"):
+    with pytest.raises(InvalidInput, match="not empty"):
         checks.check_writable(tmp_path / "workers")
 
 

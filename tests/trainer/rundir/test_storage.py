@@ -19,7 +19,7 @@ from tests.support.commands import ROOT, TINY, result, run_command
 from tests.support.run_directories import begin
 from trainer import storage
 from trainer.config.schema import RunConfig
-from trainer.errors import Interrupted, TrainingFailed, UsageError
+from trainer.errors import Interrupted, InvalidInput, TrainingFailed
 from trainer.rundir import checkpoints, checks
 from trainer.rundir.layout import Run
 
@@ -247,13 +247,13 @@ def test_no_room_for_checkpoints_is_2_in_a_new_run_and_175_at_a_restart(tmp_path
         run = Run(tmp_path / "run")
         checks.check_space(run, asked, 4)
 
-    with pytest.raises(UsageError, match="--keep_checkpoints"):
+    with pytest.raises(InvalidInput, match="--keep_checkpoints"):
         check()
     begin(tmp_path / "run")
     with pytest.raises(Interrupted, match="make room and restart") as stopped:
         check()
     assert stopped.value.code == 175
-    with pytest.raises(UsageError, match="--keep_checkpoints"):
+    with pytest.raises(InvalidInput, match="--keep_checkpoints"):
         check(dry_run=True)
 
 
@@ -281,7 +281,7 @@ def test_reports_and_exports_are_refused_before_their_work(failing, tmp_path, wh
     assert failing(words).returncode == 0
     assert failing(words, append=errno.EOPNOTSUPP).returncode == 0  # of no need there
     done = failing(words, **{kind: errno.EOPNOTSUPP})
-    assert f"UsageError: {what} cannot go to" in done.stderr
+    assert f"InvalidInput: {what} cannot go to" in done.stderr
     assert "cannot rename a " in done.stderr
     assert list((tmp_path / "disk").iterdir()) == []
 
@@ -316,9 +316,9 @@ def test_the_table_decides_every_exit_code(number, code):
     assert isinstance(found, Interrupted if code == 175 else TrainingFailed)
     assert str(found).startswith("what: said")
     assert str(found).endswith(storage.meaning(error).remedy)
-    assert isinstance(storage.as_refusal("what", error, restart=False), UsageError)
+    assert isinstance(storage.as_refusal("what", error, restart=False), InvalidInput)
     again = storage.as_refusal("what", error, restart=True)
-    assert isinstance(again, Interrupted if code == 175 else UsageError)
+    assert isinstance(again, Interrupted if code == 175 else InvalidInput)
     assert ("restart" in storage.meaning(error).remedy) == (code == 175)
 
 

@@ -14,7 +14,7 @@ from tests.support.commands import ROOT, TINY
 from tests.support.run_directories import begin
 from trainer import files, system
 from trainer.distributed import heartbeat
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 from trainer.files import OLD_SECS
 from trainer.rundir import checkpoints, checks, layout
 
@@ -107,7 +107,7 @@ def test_a_killed_probe_is_no_content_of_a_run_directory(tmp_path):
     files.beside(run_dir / "probe").mkdir()
     checks.check_writable(run_dir)
     (run_dir / "thesis.txt").touch()
-    with pytest.raises(UsageError, match="not empty"):
+    with pytest.raises(InvalidInput, match="not empty"):
         checks.check_writable(run_dir)
 
 
