@@ -19,7 +19,8 @@ def check_can_start(run: Run, config: Config, run_config: RunConfig) -> None:
     """Whether this training may start or go on in `run`; writes nothing.
 
     Raises:
-        InvalidInput: --resume forbids it, another Config was used, or no right to write.
+        InvalidInput: `resume` forbids it, the Config is another one, or the directory
+            cannot be written.
     """
     if run.result() is None:  # a finished one is only told of
         check_writable(run.path)
