@@ -194,8 +194,9 @@ def from_file(
         UsageError: there is none, it is damaged or no image classifier, or what is said
             of it contradicts itself.
     """
-    manifest = embedded.said(path, _manifest(path))
+    manifest = embedded.said(path, _manifest(path), tell=(ignored := []).append)
     predictor = predictors_predictor.open_file(path, output, span, said=manifest, **how)
+    predictor.notes += ignored
     labels = _tuple(manifest.get("labels"))
     _check_width(path, labels, predictor.model.classes)
     recorded = _recorded_above(path)

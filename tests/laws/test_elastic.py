@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests.support.commands import result, run_trainer
-from tests.support.compiled_steps import CNN, RESNET8, config, fingerprint, run
+from tests.support.compiled_steps import BLOCK, CNN, RESNET8, config, fingerprint, run
 from tests.support.multi_worker import finish, start
 from tests.support.resumed_runs import SAME, assert_equal_runs, interrupt
 from trainer.config.enums import Precision
@@ -42,11 +42,12 @@ def case(model, precision, count, *marks):
 @pytest.mark.parametrize(
     ("model", "precision", "count"),
     [
-        case(DROPPING, Precision.FLOAT32, 2, pytest.mark.slow),
-        case(DROPPING, Precision.FLOAT32, 4),
+        case(DROPPING, Precision.FLOAT32, 2),
+        case(DROPPING, Precision.FLOAT32, 4, pytest.mark.slow),
         case(DROPPING, Precision.MIXED_BFLOAT16, 2, pytest.mark.slow),
         case(DROPPING, Precision.MIXED_BFLOAT16, 4, pytest.mark.slow),
-        case(RESNET8, Precision.FLOAT32, 2),
+        case(BLOCK, Precision.FLOAT32, 4),
+        case(RESNET8, Precision.FLOAT32, 2, pytest.mark.slow),
         case(RESNET8, Precision.FLOAT32, 4, pytest.mark.slow),
         case(RESNET8, Precision.MIXED_BFLOAT16, 2, pytest.mark.slow),
         case(RESNET8, Precision.MIXED_BFLOAT16, 4, pytest.mark.slow),

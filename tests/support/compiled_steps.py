@@ -1,15 +1,17 @@
 """The compiled step on small random images, without a run around it."""
 
+import dataclasses
 import functools
 
 import keras
 import numpy as np
+import pytest
 
 from trainer.config.enums import Augment, OptimizerName
 from trainer.config.schema import Config, DataConfig, ModelConfig, OptimConfig
 from trainer.data.device_dataset import DeviceDataset
 from trainer.data.sampler import Sampler
-from trainer.models import builder
+from trainer.models import builder, registry
 from trainer.optim import optimizers
 from trainer.rundir.weights import weights_sha256
 from trainer.training import step as training_step
@@ -23,6 +25,7 @@ IMAGES = np.clip(
 ).astype(np.uint8)
 CNN = ModelConfig(name="cnn", width=0.25)
 RESNET8 = ModelConfig(name="resnet8", width=0.5, dropout=0.2)
+BLOCK = dataclasses.replace(RESNET8, name="block")  # of tests.support.nets
 
 
 def config(model=CNN, **settings) -> Config:
@@ -40,18 +43,19 @@ def config(model=CNN, **settings) -> Config:
     )  # fmt: skip
 
 
-def assemble(cluster, settings: Config):
+def assemble(cluster, settings: Config, traced=None):
     """The state before the first step, and the compiled step; traced once a setting."""
-    state, trainer, start = trace_step(cluster, settings)
+    state, trainer, start = (traced or trace_step)(cluster, settings)
     for variable, value in start:
         variable.assign(value)
     return TrainState(state.model, state.optimizer, trainer.averages), trainer
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=12)
 def trace_step(cluster, settings: Config):
     keras.utils.set_random_seed(settings.seed)
-    with cluster.strategy.scope():
+    with cluster.strategy.scope(), pytest.MonkeyPatch.context() as patch:
+        patch.setitem(registry.MODELS, "block", "tests.support.nets:block")
         model = builder.build_model(
             settings.model,
             image_shape=IMAGES.shape[1:],
@@ -65,9 +69,9 @@ def trace_step(cluster, settings: Config):
     return state, trainer, [(v, v.numpy()) for v in state.variables().values()]
 
 
-def run(cluster, settings: Config, count: int, per_call: int = 5):
+def run(cluster, settings: Config, count: int, per_call: int = 5, traced=None):
     """Trains `count` steps; returns the state and metrics [count, 3]."""
-    state, trainer = assemble(cluster, settings)
+    state, trainer = assemble(cluster, settings, traced)
     rows = Sampler(np.arange(COUNT), global_batch=settings.global_batch, seed=0)
     measured = []
     while state.step < count:

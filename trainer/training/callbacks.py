@@ -113,20 +113,26 @@ class ProgressCallback:
     """Shows the progress line.
 
     Attributes:
+        means: whether the line has the means since the last line of metrics, which
+            only the chief writes.
         timed: when the first block, which compiles, had ended, and the step it reached.
     """
 
     timetable: Timetable
     monitor: Monitor
+    means: bool = True
     timed: tuple[float, int] | None = None
 
     def __call__(self, state: TrainState, _output: StepOutput) -> None:
-        """Shows step, ETA, and means since the last line of metrics."""
-        means, total = state.sums.means(), self.timetable.total_steps
+        """Shows step, ETA, speed and `means`."""
+        total, shown = self.timetable.total_steps, ""
+        if self.means:
+            means = state.sums.means()
+            shown = f"loss {means['loss']:.4f}  acc {means['accuracy']:.3f}  "
         self.monitor.progress.update(
             f"step {state.step}/{total}  ETA {self._eta(state.step)}  "
-            f"epoch {self.timetable.epoch(state.step):.2f}  loss {means['loss']:.4f}  "
-            f"acc {means['accuracy']:.3f}  {state.images_per_second:,.0f} images/s",
+            f"epoch {self.timetable.epoch(state.step):.2f}  {shown}"
+            f"{state.images_per_second:,.0f} images/s",
             last=state.step == total,
         )
 

@@ -117,7 +117,6 @@ def build(
     heartbeat: Heartbeat,
 ) -> "TrainingSession":
     """Connects devices, loads data, compiles the step; writes nothing but signs."""
-    CONSOLE.reminds = strategy.worker_index(run_config)[0] == 0  # the chief's speaks
     timer = PhaseTimer(show=lambda name: CONSOLE.phase(PHASES[name]))
     monitor = Monitor(timer, CONSOLE, heartbeat)
     threads, cluster = _connect(config, run_config, monitor)
@@ -354,7 +353,11 @@ class TrainingSession:
             callbacks.HeartbeatCallback(self.monitor),
         ]
         validation, writing, checkpoint = None, [], None
-        if lease is not None:
+        if lease is None:
+            writing = [
+                callbacks.ProgressCallback(self.timetable, self.monitor, means=False)
+            ]
+        else:
             validation, writing, checkpoint = self._writing_callbacks(lease)
         alone = self.cluster.workers == 1
         stop = callbacks.StopOnSignal(votes, self.request, self.run, alone, checkpoint)
@@ -382,7 +385,8 @@ class TrainingSession:
         events = TensorBoardWriter(self.run.tensorboard, lease.attempt, monitor.say)
         lines = MetricsLog(self.run.metrics, monitor.say)
         if state.step == 0:
-            self._write_first_summaries(events)
+            with monitor.progress.phase("writing the first summaries"):
+                self._write_first_summaries(events)
         since, optim = (state.seconds, state.images), self.config.optim
         validation = self._validation(lines, events)
         checkpoint = callbacks.CheckpointCallback(

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.support.commands import result, run_trainer
+from tests.support.commands import TINY, result, run_trainer
 from tests.support.compiled_steps import IMAGES, LABELS
+from tests.support.flag_values import read
 from tests.support.gpu_kernels import without_gpu_kernel
 from tests.support.resumed_runs import SAME, interrupt
+from tests.support.run_directories import begin
 from trainer.config.enums import Activation, Augment, Flip, OptimizerName, Precision
 from trainer.config.schema import (
     Config,
@@ -199,7 +201,8 @@ def test_replicas_do_not_change_what_the_tricks_do(data_dir, tmp_path):
     whole = [word for word in TRICKS if "small" not in word]
     words = [*whole, "--precision=float64", "--train_steps=8", "--sync_batch_norm"]
     two = ["--strategy=mirrored", "--logical_devices=2"]
-    run_trainer(data_dir, tmp_path / "one", *words, check=True)
+    bent = run_trainer(data_dir, tmp_path / "one", *words, check=True)
+    assert "weights" in bent.stdout
     run_trainer(data_dir, tmp_path / "two", *words, *two, check=True)
     one, other = result(tmp_path / "one"), result(tmp_path / "two")
     assert one["rows_sha256"] == other["rows_sha256"]
@@ -237,10 +240,7 @@ def test_a_dry_run_times_small_images_and_whole_ones(data_dir, tmp_path):
 
 
 def test_a_resume_with_another_activation_is_refused_by_name(data_dir, tmp_path):
-    bent = run_trainer(
-        data_dir, tmp_path / "run", *TRICKS, "--train_steps=6", check=True
-    )
-    assert "weights" in bent.stdout
+    begin(tmp_path / "run", read(*TINY, *TRICKS, "--train_steps=6")[0])
     words = ["--train_steps=6", "--activation=relu"]
     done = run_trainer(data_dir, tmp_path / "run", *TRICKS, *words)
     assert done.returncode == 2

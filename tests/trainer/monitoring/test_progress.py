@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from trainer.monitoring import native_output, progress
+from trainer import contract
+from trainer.monitoring import bars, native_output, progress
 from trainer.monitoring.progress import CONSOLE, Progress
 
 
@@ -35,6 +36,20 @@ def test_a_long_phase_is_named_every_five_seconds():
     assert out.getvalue().splitlines() == [
         "a line", "decoding (0:05 so far)", "decoding (0:10 so far)",
     ]  # fmt: skip
+
+
+def test_lines_of_progress_are_known_to_who_shows_many_workers():
+    now, out = Time(), io.StringIO()
+    shown = Progress(now, out)
+    with shown.count(4, "reading", "examples") as tick:
+        for _ in range(4):
+            now.secs += 3700
+            shown.remind()
+            tick(1)
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 5 and all(map(contract.passing, lines))
+    shown.say("resumed after step 7; the ETA was 3 h so far")
+    assert not contract.passing(out.getvalue().splitlines()[-1])
 
 
 def test_who_writes_is_not_reminded():
@@ -107,6 +122,22 @@ def test_hidden_lines_do_not_hide_progress(monkeypatch, capfd):
         while "loading a library (" not in seen and time.monotonic() < limit:
             seen += capfd.readouterr().err
     assert "loading a library (" in seen
+
+
+@pytest.mark.parametrize(
+    ("total", "done", "line"),
+    [
+        (300, 100, "Dl Size: 100 of 300 MiB  ETA 0:20  10 MiB/s"),
+        (300, 300, "Dl Size: 300 of 300 MiB  ETA 0:00  30 MiB/s"),
+        (300, 0, "Dl Size: 0 MiB  0 MiB/s (0:10 so far)"),
+        (None, 2500, "Dl Size: 2,500 MiB  250 MiB/s (0:10 so far)"),
+    ],
+)
+def test_what_tfds_counts_has_an_eta_where_it_knows_a_total(total, done, line):
+    bar = bars._Bar(total=total, desc="Dl Size...", unit=" MiB")
+    bar.n = done
+    assert bar._line(10.0) == line
+    assert contract.passing(line)
 
 
 def test_a_phase_ends_with_an_error():
