@@ -1,11 +1,8 @@
 """Training images that are test images as well: what is fitted on them is no proof."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from trainer.data.split import Split
+from trainer.data.split import Split
 
 # Share of the training images. Pictures of the same thing happen to be equal in large
 # sets, a handful in ten thousands; more are a split that was not held out.
@@ -13,7 +10,7 @@ LIMIT = 0.01
 _ALIKE = 8  # mean difference of pixels; JPEG at quality 75 is at 3 to 6
 
 
-def test_images(train: "Split", test: "Split") -> np.ndarray:
+def test_images(train: Split, test: Split) -> np.ndarray:
     """Whether each image of `train` is one of `test`: bool [N].
 
     It is if every pixel is the same, or if it has the same id and looks the same: two

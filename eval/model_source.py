@@ -10,10 +10,11 @@ from typing import Any
 
 from eval.formats import embedded
 from eval.formats import manifest as manifests
-from eval.predictors import predictor as predictors_predictor
-from eval.predictors.input_normalization import InputRange
+from eval.predictors import model_files
+from eval.predictors.file_options import DEFAULT_OPTIONS, FileOptions
 from eval.predictors.outputs import Output
 from eval.predictors.predictor import Predictor
+from eval.predictors.run_predictor import CheckpointModel
 from trainer import errors, files
 from trainer.config import parsing
 from trainer.config.schema import Config
@@ -105,8 +106,6 @@ def _predictor(
     shape: tuple[int, int, int],
     classes: int,
 ) -> Predictor:
-    from eval.predictors.run_predictor import CheckpointModel
-
     weights = eval_weights(checkpoint.arrays)
     model = CheckpointModel(config, weights, shape, classes)
     return Predictor(name, model, Output.LOGITS)
@@ -180,22 +179,18 @@ def _hashes(noted: Any) -> dict[str, str]:
 
 
 def from_file(
-    path: pathlib.Path,
-    output: Output = Output.AUTO,
-    span: InputRange | None = None,
-    **how: Any,
+    path: pathlib.Path, options: FileOptions = DEFAULT_OPTIONS
 ) -> ModelSource:
     """A `.tflite` file or SavedModel directory, also one not made here.
 
-    What it says of itself inside counts as what its manifest says; `how` are the other
-    choices of predictors.open_file.
+    What it says of itself inside counts as what its manifest says.
 
     Raises:
         UsageError: there is none, it is damaged or no image classifier, or what is said
             of it contradicts itself.
     """
     manifest = embedded.said(path, _manifest(path), tell=(ignored := []).append)
-    predictor = predictors_predictor.open_file(path, output, span, said=manifest, **how)
+    predictor = model_files.open_file(path, options, manifest)
     predictor.notes += ignored
     labels = _tuple(manifest.get("labels"))
     _check_width(path, labels, predictor.model.classes)
@@ -288,7 +283,7 @@ def _sha256(path: pathlib.Path) -> str:
     return digest.hexdigest()
 
 
-def distinct(subjects: Sequence[ModelSource]) -> list[ModelSource]:
+def rename_apart(subjects: Sequence[ModelSource]) -> list[ModelSource]:
     """`subjects` under names that differ: as much of their paths as that takes.
 
     The same thing named twice is numbered.
@@ -311,11 +306,13 @@ def distinct(subjects: Sequence[ModelSource]) -> list[ModelSource]:
     return named
 
 
-def from_path(
-    word: str, output: Output, span: InputRange | None, **how: Any
-) -> ModelSource:
-    """What a word on the command line means: a run directory or a model file."""
-    path = parsing.parse_path("model", word)
+def from_path(name: str, options: FileOptions = DEFAULT_OPTIONS) -> ModelSource:
+    """The last checkpoint of the run directory `name`, or the model file `name`.
+
+    Raises:
+        UsageError: as `from_run` and `from_file` do.
+    """
+    path = parsing.parse_path("model", name)
     if Run(path).exists:
         return from_run(layout.open_run(str(path)))
-    return from_file(path, output, span, **how)
+    return from_file(path, options)

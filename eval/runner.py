@@ -2,9 +2,11 @@
 
 import dataclasses
 import io
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import Iterable
 
 import numpy as np
+import tensorflow_datasets as tfds
 
 from eval import progress_bar
 from eval.metrics import calibration, classification
@@ -13,16 +15,16 @@ from eval.model_source import ModelSource
 from eval.predictors import input_range_check
 from eval.predictors.predictor import Predictor
 from trainer.config.enums import EvalTta
-from trainer.data import classes, tfds_source
+from trainer.config.schema import RunConfig
+from trainer.data import classes, preparation, tfds_source
 from trainer.data.split import Split
+from trainer.distributed import strategy
+from trainer.errors import UsageError
 from trainer.models import evaluator
 from trainer.monitoring import native_output
 from trainer.monitoring.progress import OnBatch
 
-if TYPE_CHECKING:
-    import tensorflow_datasets as tfds
-
-PREDICTIONS = "predictions.npz"
+DEFAULT_DATASET = "cifar10"  # of a file that does not name its own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +79,43 @@ class Evaluation:
         return buffer.getvalue()
 
 
-def load_split(builder: "tfds.core.DatasetBuilder", which: str) -> Split:
+def start_devices() -> None:
+    """Makes TensorFlow's devices: every core, every visible GPU."""
+    with native_output.suppress_native_stderr():
+        strategy.set_threads(None)
+        strategy.connect(RunConfig())
+
+
+def warn(lines: Iterable[str]) -> None:
+    """Prints to stderr what must be known before the numbers."""
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
+
+
+def prepare_data(
+    source: ModelSource, dataset: str | None = None, data_dir: str | None = None
+) -> tfds.core.DatasetBuilder:
+    """The prepared data set `dataset` in `data_dir`; None: the model's own.
+
+    Raises:
+        UsageError: it is unknown, or it is not prepared and cannot be.
+    """
+    name = source.dataset if dataset is None else dataset
+    if name is None:
+        name = DEFAULT_DATASET
+        warn(
+            [
+                f"{source.name} does not say what it was trained on: it is asked about"
+                f" {name} (--dataset names another)"
+            ]
+        )
+    if not name:
+        raise UsageError("--dataset= is empty; name a TFDS data set, e.g. cifar10")
+    folder = source.data_dir if data_dir is None else data_dir
+    return preparation.prepare(name, folder, say=lambda line: warn([line]))
+
+
+def load_split(builder: tfds.core.DatasetBuilder, which: str) -> Split:
     """Split `which` of a prepared data set, without TensorFlow's own lines."""
     with native_output.suppress_native_stderr("reading the data set"):
         return tfds_source.load_split(builder, which)
@@ -130,7 +168,7 @@ def evaluate(
     subject: ModelSource,
     predictor: Predictor,
     split: Split,
-    builder: "tfds.core.DatasetBuilder",
+    builder: tfds.core.DatasetBuilder,
 ) -> Evaluation:
     """Runs `predictor` on every image of `split`, a test split of `builder`.
 
@@ -155,7 +193,7 @@ def evaluate(
 def _calibration(
     subject: ModelSource,
     predictor: Predictor,
-    builder: "tfds.core.DatasetBuilder",
+    builder: tfds.core.DatasetBuilder,
     test: Split,
 ) -> Calibration:
     if predictor.tta is not EvalTta.NONE:

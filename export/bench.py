@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import flags
 
-from eval import report
+from eval import evaluation_flags
 from eval.metrics import classification
 from eval.predictors import engine, tflite_predictor
 from eval.predictors.engine import Kernels
@@ -56,7 +56,7 @@ _COLUMNS = (
 
 def define(values: flags.FlagValues) -> flags.FlagValues:
     """Declares the flags on `values`; tests pass a fresh FlagValues."""
-    report.define_kernels(values)
+    evaluation_flags.define_kernels(values)
     return inputs.define(values)
 
 

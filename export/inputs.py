@@ -138,18 +138,18 @@ def open_inputs(values: flags.FlagValues, *, folders: bool = False) -> ExportInp
     run = layout.open_run(values.run_dir)
     artifact.check(run.path / FOLDER, folders=folders)
     with native_output.suppress_native_stderr():
-        from eval import report, runner
+        from eval import runner
         from export.serving.module import ServingModule
         from trainer.data import classes
 
         _stay_on_cpu()
         subject = model_source.from_run(run)
-    builder = report.builder(subject, values)  # tells of a preparation
+    builder = runner.prepare_data(subject, values.dataset, values.data_dir)
     plain = runner.load_split(builder, "test")
     test = classes.relabelled(plain, subject.classes, subject.name)
     with native_output.suppress_native_stderr("reading the checkpoint"):
         predictor = runner.open_predictor(subject, test)
-    report.tell(runner.remarks(subject, predictor, plain, builder.info.full_name))
+    runner.warn(runner.remarks(subject, predictor, plain, builder.info.full_name))
     calibration = _calibration(subject, predictor, builder, test, values.calibrate)
     temperature = calibration.temperature or 1.0
     return ExportInputs(

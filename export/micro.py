@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import flags
 
-from eval import report
+from eval import evaluation_flags
 from eval.metrics import classification
 from eval.predictors.engine import Kernels
 from export import artifact, inputs, tflite, verification
@@ -55,7 +55,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
         flag_values=values,
         module_name="Number format",
     )
-    report.define_kernels(values)
+    evaluation_flags.define_kernels(values)
     return inputs.define(values)
 
 

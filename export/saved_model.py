@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import flags
 
-from eval.predictors import predictor as predictors_predictor
+from eval.predictors import model_files
+from eval.predictors.file_options import FileOptions
 from export import artifact, inputs, verification
 from export.artifact import Artifact
 from export.serving import warmup, writer
@@ -36,7 +37,7 @@ def export(opened: "ExportInputs") -> Artifact:
         made = hidden / "saved_model"
         with native_output.suppress_native_stderr("writing the SavedModel"):
             writer.write(opened.network, opened.exam.names, made)
-            predictor = predictors_predictor.open_file(made, Output.PROBABILITIES)
+            predictor = model_files.open_file(made, FileOptions(Output.PROBABILITIES))
         test = verification.measure(opened.exam, predictor, "saved_model")
         verification.Gate.of(None, 0.0).check(test)
         warmup.write(made, opened.run.config().model.name, _warm(opened))

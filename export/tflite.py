@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import flags
 
-from eval import report
-from eval.predictors import predictor as predictors_predictor
-from eval.predictors import sandbox
+from eval import evaluation_flags
+from eval.predictors import model_files, sandbox
 from eval.predictors.engine import Kernels
+from eval.predictors.file_options import FileOptions
 from export import artifact, inputs, verification
 from export.artifact import Artifact
 from export.formats import NEEDS_CALIBRATION, Io, Scheme, file_name, resolve
@@ -74,7 +74,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
         "Training images that set the ranges of int8 and int16x8.",
         **where,
     )
-    report.define_kernels(values)
+    evaluation_flags.define_kernels(values)
     return inputs.define(values)
 
 
@@ -158,8 +158,8 @@ def predictor(path: pathlib.Path, kernels: Kernels) -> "Predictor":
     with (
         native_output.suppress_native_stderr()
     ):  # LiteRT says once that it has made its delegate
-        return predictors_predictor.open_file(
-            path, Output.PROBABILITIES, kernels=kernels
+        return model_files.open_file(
+            path, FileOptions(Output.PROBABILITIES, kernels=kernels)
         )
 
 

@@ -195,19 +195,23 @@ def check(folder: pathlib.Path, names: Collection[str], what: str) -> None:
 
 
 def check_same(
-    folder: pathlib.Path, old: Mapping[str, Any], new: Mapping[str, Any], asked: bool
+    folder: pathlib.Path,
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    *,
+    may_replace: bool,
 ) -> str | None:
-    """What to say before what is in `folder`, of `old`, gives way to something `new`.
+    """What to say before the content of `folder`, of `old`, gives way to `new`.
 
     Both say what was evaluated and how, by name; None if there is nothing to say.
 
     Raises:
-        UsageError: they are not of the same thing, and `folder` was `asked` for.
+        UsageError: they are not of the same thing and one may not replace the other.
     """
     if not old or old == new:
         return None
     differ = [f"{k} {old[k]}, now {new[k]}" for k in new if old[k] != new[k]]
-    if asked:
+    if not may_replace:
         raise UsageError(
             f"{folder} holds another one ({'; '.join(differ)});\nname another folder"
             " with --out_dir, or remove this one"

@@ -3,22 +3,18 @@
 Nothing is chosen by it: a line is said, and the reader decides.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from eval import progress_bar
 from eval.metrics import classification, significance
-
-if TYPE_CHECKING:
-    from eval.predictors.predictor import Predictor
-    from trainer.data.split import Split
+from eval.predictors.predictor import Predictor
+from trainer.data.split import Split
 
 IMAGES = 200
 _LIMIT = 0.001  # of McNemar's p-value: such a line must not come by chance
 
 
-def suggestion(predictor: "Predictor", split: "Split") -> list[str]:
+def suggestion(predictor: Predictor, split: Split) -> list[str]:
     """A line if another range gets clearly more of a few images right, or none."""
     others = predictor.readings()
     if not others:

@@ -1,7 +1,6 @@
 """Predictor: uint8 images to probabilities, for a checkpoint, SavedModel or .tflite."""
 
 import copy
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -9,12 +8,6 @@ import numpy as np
 
 from eval import progress_bar
 from eval.predictors import outputs
-from eval.predictors.engine import Kernels
-from eval.predictors.input_normalization import (
-    InputNormalization,
-    InputRange,
-    InputScaling,
-)
 from eval.predictors.outputs import Output
 from trainer.config.enums import EvalTta
 from trainer.errors import UsageError
@@ -157,74 +150,3 @@ class Predictor:
 
 def _product(shape: tuple[int | None, ...]) -> str:
     return " x ".join("any" if side is None else str(side) for side in shape)
-
-
-def open_file(
-    path: pathlib.Path,
-    output: Output,
-    span: InputRange | None = None,
-    *,
-    said: Mapping[str, Any] | None = None,
-    scaling: InputScaling | None = None,
-    kernels: Kernels | None = None,
-) -> Predictor:
-    """The Predictor of a `.tflite` file or a SavedModel directory.
-
-    Every model file is opened here and nowhere else.
-
-    Args:
-        output, span, scaling: how answers and pixels are to be read; what they leave
-            open, the file's last operator and `said` decide.
-        said: what is said of the file, inside it or by its manifest.
-        kernels: of a `.tflite`; None: XNNPACK's.
-
-    Raises:
-        UsageError: there is none, or it is damaged or no image classifier.
-    """
-    given, said = InputNormalization.of(span) if span else None, said or {}
-    if path.is_dir() and (path / "saved_model.pb").is_file():
-        from eval.predictors import saved_model_predictor
-
-        _only_tflite(path, kernels=kernels, input_scaling=scaling)
-        model: Model = saved_model_predictor.SavedModel(path, given)
-    elif path.is_file() and path.suffix == ".tflite":
-        from eval.predictors import tflite_predictor
-
-        noted, chosen = _noted(said), kernels or Kernels.XNNPACK
-        model = tflite_predictor.TfliteModel(path, given, noted, scaling, chosen)
-    else:
-        found = "is something else" if path.exists() else "does not exist"
-        raise UsageError(
-            f"{path} {found}; what is evaluated is a run, a .tflite file or a"
-            " SavedModel directory (one with saved_model.pb)"
-        )
-    return _understood(Predictor(str(path), model, output), said)
-
-
-def _only_tflite(path: pathlib.Path, **flags: Kernels | InputScaling | None) -> None:
-    for name, value in flags.items():
-        if value is not None:
-            raise UsageError(
-                f"--{name}={value.value} is for .tflite files, {path} is a SavedModel"
-            )
-
-
-def _understood(predictor: Predictor, said: Mapping[str, Any]) -> Predictor:
-    """`predictor`, its output known from the file or its manifest if not given."""
-    says = predictor.model.says
-    if says is None and "weights_sha256" in said:  # every export of ours gives them
-        says = Output.PROBABILITIES
-    if not predictor.given and says is not None:
-        predictor.output, predictor.given = says, True
-    elif says not in (None, predictor.output, Output.AUTO) and predictor.given:
-        predictor.notes.append(
-            f"{predictor.name} is read as giving {predictor.output.value}, its last"
-            f" operator gives {says.value}"
-        )
-    return predictor
-
-
-def _noted(said: Mapping[str, Any]) -> InputNormalization | None:
-    """What a manifest of ours says of a file's float or int16 input."""
-    real = said.get("io", {}).get("input_is") == "(pixel - 128) / 128"
-    return InputNormalization(mean=128.0, std=128.0) if real else None

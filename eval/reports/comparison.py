@@ -3,26 +3,29 @@
 import dataclasses
 import datetime
 import pathlib
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import tensorflow_datasets as tfds
 
-from eval import runner
+from eval import model_source, runner
+from eval.formats import atomic_folders
 from eval.metrics import classification, significance
 from eval.model_source import ModelSource
-from eval.reports import examples
+from eval.reports import examples, report_files
 from eval.reports import html as reports_html
+from eval.reports.output_folder import COMPARISON_DATA, COMPARISON_PAGE
+from eval.reports.requests import ComparisonRequest
 from trainer import files
 from trainer.config import serialization
 from trainer.config.enums import EvalTta
 from trainer.data.split import Split
-
-if TYPE_CHECKING:
-    import tensorflow_datasets as tfds
+from trainer.errors import TrainingFailed, UsageError
+from trainer.monitoring import native_output
+from trainer.monitoring.progress import CONSOLE
 
 VERSION = 1
-PAGE, DATA = "comparison.html", "comparison.json"
 EXAMPLES = 16  # disagreements shown of each pair
 _NAMES = ("accuracy", "accuracy_interval", "nll", "brier", "ece", "ties")
 
@@ -53,29 +56,77 @@ class ModelResult:
         return -np.log(np.maximum(own, self.floor))
 
 
+def write_comparison(request: ComparisonRequest) -> dict[str, Any]:
+    """Compares the models of `request`, writes the files, returns comparison.json.
+
+    Raises:
+        UsageError: a model, the data or the folder cannot be used.
+        TrainingFailed: a model cannot be run, or its answers are no numbers.
+    """
+    runner.start_devices()
+    sources = _open_sources(request)
+    _check_same(request, sources)
+    options = request.options
+    try:
+        builder = runner.prepare_data(sources[0], options.dataset, options.data_dir)
+        split = runner.load_split(builder, "test")
+        results = evaluate_all(sources, split, builder, options.eval_tta)
+        with CONSOLE.phase("comparing"):
+            found = build_comparison(results)
+    except UsageError:
+        raise
+    except ValueError as error:
+        raise TrainingFailed(str(error)) from error
+    report_files.write_folder(request.out_dir, render_files(found, split))
+    return found
+
+
+def _open_sources(request: ComparisonRequest) -> list[ModelSource]:
+    file = request.options.file
+    with native_output.suppress_native_stderr("opening the models"):
+        sources = [model_source.from_path(name, file) for name in request.models]
+    if file.kernels and all(one.facts["kind"] != "tflite" for one in sources):
+        raise UsageError(
+            f"--kernels={file.kernels.value} is for .tflite files, and none is compared"
+        )
+    return model_source.rename_apart(sources)
+
+
+def _check_same(request: ComparisonRequest, sources: Sequence[ModelSource]) -> None:
+    """Refuses or announces that a comparison of other models gives way."""
+    paths = [source.facts["path"] for source in sources]
+    new = {"models": paths, "eval_tta": request.options.eval_tta.value}
+    replaced = atomic_folders.check_same(
+        request.out_dir,
+        load_identity(request.out_dir),
+        new,
+        may_replace=request.replaces_other,
+    )
+    if replaced:
+        runner.warn([replaced])
+
+
 def evaluate_all(
-    subjects: Sequence[ModelSource],
+    sources: Sequence[ModelSource],
     split: Split,
-    builder: "tfds.core.DatasetBuilder",
+    builder: tfds.core.DatasetBuilder,
     tta: EvalTta = EvalTta.NONE,
-    *,
-    say: Callable[[list[str]], None],
 ) -> list[ModelResult]:
-    """Evaluates each subject on `split`, a test split of `builder`, in the same way.
+    """Evaluates each model on `split`, a test split of `builder`, in the same way.
 
     All are opened before the first is evaluated, so that one which does not fit is
-    found before anything is written; `say` hears what must be known of their data.
+    found before anything is written.
     """
-    predictors = [runner.open_predictor(subject, split, tta) for subject in subjects]
-    for subject, predictor in zip(subjects, predictors, strict=True):
-        say(runner.remarks(subject, predictor, split, builder.info.full_name))
+    predictors = [runner.open_predictor(source, split, tta) for source in sources]
+    for source, predictor in zip(sources, predictors, strict=True):
+        runner.warn(runner.remarks(source, predictor, split, builder.info.full_name))
     return [
-        _entry(runner.evaluate(subject, predictor, split, builder))
-        for subject, predictor in zip(subjects, predictors, strict=True)
+        _to_result(runner.evaluate(source, predictor, split, builder))
+        for source, predictor in zip(sources, predictors, strict=True)
     ]
 
 
-def _entry(done: runner.Evaluation) -> ModelResult:
+def _to_result(done: runner.Evaluation) -> ModelResult:
     return ModelResult(
         subject=done.subject,
         split=done.split,
@@ -171,25 +222,25 @@ def _config_differences(first: ModelResult, second: ModelResult) -> list[str] | 
     return serialization.differences(ours, theirs)
 
 
-def files_of(found: dict[str, Any], split: Split) -> dict[str, bytes]:
+def render_files(found: dict[str, Any], split: Split) -> dict[str, bytes]:
     """The comparison's files by name; comparison.json is last."""
     rows = {entry["row"] for pair in found["pairs"] for entry in pair["examples"]}
     images = {row: examples.data_uri(split.images[row]) for row in rows}
     html = reports_html.render("comparison.html.j2", found=found, images=images)
-    return {PAGE: html, DATA: files.json_bytes(found)}
+    return {COMPARISON_PAGE: html, COMPARISON_DATA: files.json_bytes(found)}
 
 
-def kept(folder: pathlib.Path) -> dict[str, Any]:
+def load_identity(folder: pathlib.Path) -> dict[str, Any]:
     """Which models the comparison in `folder` is of, and how; {} if there is none."""
     try:
-        models = files.read_json(folder / DATA)["models"]
+        models = files.read_json(folder / COMPARISON_DATA)["models"]
         paths = [model["path"] for model in models]
         return {"models": paths, "eval_tta": models[0]["eval_tta"]}
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return {}
 
 
-def lines(found: dict[str, Any]) -> list[str]:
+def summary_lines(found: dict[str, Any]) -> list[str]:
     """The comparison as lines for a terminal."""
     width = max(len(model["name"]) for model in found["models"])
     text = [

@@ -11,7 +11,8 @@ from typing import Any
 from eval.metrics import classification
 from eval.predictors.predictor import Predictor
 from eval.reports import examples
-from eval.robustness import robustness
+from eval.reports.output_folder import REPORT_DATA
+from eval.robustness import corruption_benchmark
 from eval.runner import Evaluation
 from trainer import files
 from trainer.config.enums import EvalTta
@@ -78,13 +79,13 @@ def identity(
     }
 
 
-def kept(folder: pathlib.Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+def load_identity(folder: pathlib.Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     """The identity of the report in `folder`; {} where there is none.
 
     A model of the same bytes as that of `facts` is the same, wherever it lies.
     """
     try:
-        found = files.read_json(folder / "report.json")
+        found = files.read_json(folder / REPORT_DATA)
         model = found["model"]
         same = model["sha256"] == facts["sha256"]
         return {
@@ -115,7 +116,7 @@ def _robustness(evaluation: Evaluation, rows: Any) -> dict[str, Any] | None:
     if rows is None:
         return None
     split = evaluation.split
-    return robustness.measure(
+    return corruption_benchmark.measure(
         evaluation.answer,
         split.images[rows],
         split.labels[rows],

@@ -13,20 +13,19 @@ from eval.formats import atomic_folders
 from eval.metrics import classification
 from eval.predictors import engine
 from eval.reports import examples, html, plots, report_data
-from eval.runner import PREDICTIONS, Evaluation
+from eval.reports.output_folder import FIGURES, PREDICTIONS, REPORT_DATA, REPORT_PAGE
+from eval.runner import Evaluation
 from trainer import files
 from trainer.config.enums import EvalTta
 from trainer.config.serialization import misfit
 from trainer.models import evaluator
 from trainer.monitoring import pictures
 
-PAGE, DATA = "report.html", "report.json"
-NAMES = (PAGE, DATA, PREDICTIONS, "figures")  # of the folder
 LISTED = 50  # classes with a row and bars of their own
 MISSING = Markup("<p>This picture could not be drawn.</p>")
 
 
-def files_of(
+def render_files(
     report: Mapping[str, Any],
     evaluation: Evaluation,
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
@@ -44,9 +43,9 @@ def files_of(
             )
             shown[name] = MISSING if made is None else made[0]
             if made is not None:
-                content[f"figures/{name}.png"] = made[1]
+                content[f"{FIGURES}/{name}.png"] = made[1]
     content[PREDICTIONS] = evaluation.packed()
-    content[PAGE] = html.render(
+    content[REPORT_PAGE] = html.render(
         "report.html.j2",
         report=report,
         pictures=shown,
@@ -58,7 +57,7 @@ def files_of(
         classes=_listed(report["scores"]["per_class"]),
         unnamed=pictures.lettering(names).unnamed,
     )
-    content[DATA] = files.json_bytes(report)
+    content[REPORT_DATA] = files.json_bytes(report)
     return content
 
 
@@ -79,7 +78,7 @@ def _listed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return sorted(tested, key=lambda row: row["f1"])[:LISTED]
 
 
-def write(folder: pathlib.Path, content: Mapping[str, bytes]) -> None:
+def write_folder(folder: pathlib.Path, content: Mapping[str, bytes]) -> None:
     """Makes `folder`, in place of another, of the files of `content`, in this order.
 
     Raises:

@@ -44,7 +44,7 @@ HOMELESS = "~nobody-of-this-name/x"
 USES = {
     "run_dir": lambda text: layout.open_run(text),
     "data_dir": lambda text: tfds_source.locate("digits", text),
-    "model": lambda text: model_source.from_path(text, None, None),
+    "model": lambda text: model_source.from_path(text),
     "trainer's run_dir": lambda text: read(f"--run_dir={text}"),
     "trainer's runs_root": lambda text: read(f"--runs_root={text}"),
     "trainer's data_dir": lambda text: read(f"--data_dir={text}"),

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import flags
 
-from eval import compare, report
+from eval import compare, report, runner
 from eval.reports import plots
 from tests.support import commands
 from trainer.cli import command as cli_command
@@ -142,7 +142,9 @@ def command(monkeypatch, capfd, name: str, *words: str, paint=False) -> Ended:
         monkeypatch.setattr(plots, "settle", lambda figure: None)
         monkeypatch.setattr(plots, "png", lambda figure: b"")
         monkeypatch.setattr(plots, "svg", lambda figure, label: "")
-    monkeypatch.setattr(report, "start", lambda: None)  # devices are made once only
+    monkeypatch.setattr(
+        runner, "start_devices", lambda: None
+    )  # devices are made once only
     module = {"report": report, "compare": compare}[name]
     values = module.define(flags.FlagValues())
     monkeypatch.setattr(sys, "argv", [f"eval.{name}", *words])

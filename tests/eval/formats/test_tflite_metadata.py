@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from eval.formats import tflite_metadata
-from eval.predictors import predictor
+from eval.predictors import model_files
+from eval.predictors.file_options import FileOptions
 from eval.predictors.input_normalization import InputNormalization
 from eval.predictors.outputs import Output
 from export.lite import metadata_writer
@@ -40,7 +41,9 @@ def test_a_float_input_gets_what_its_metadata_says(plain, tmp_path):
     for name, content in (("plain", plain), ("said", described(plain, 0.0, 0.5))):
         path = tmp_path / f"{name}.tflite"
         path.write_bytes(content)
-        answers[name] = np.log(predictor.open_file(path, Output.LOGITS)(images))
+        answers[name] = np.log(
+            model_files.open_file(path, FileOptions(Output.LOGITS))(images)
+        )
     # Pixels of twice the size give logits of twice the distance.
     first, second = (a - a.max(axis=1, keepdims=True) for a in answers.values())
     np.testing.assert_allclose(second, 2 * first, atol=1e-4)

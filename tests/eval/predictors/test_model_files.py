@@ -11,8 +11,9 @@ from ai_edge_litert import interpreter as litert
 
 from eval import model_source
 from eval.formats import embedded
-from eval.predictors import input_range_check, predictor
+from eval.predictors import input_range_check, model_files
 from eval.predictors.engine import Kernels
+from eval.predictors.file_options import FileOptions
 from eval.predictors.input_normalization import InputRange, InputScaling
 from eval.predictors.outputs import Output
 from export import tflite
@@ -188,7 +189,7 @@ LAST = {
 def test_the_last_operator_says_what_answers_are(last, make, tmp_path):
     answer, output = LAST[last]
     path = make(tmp_path / "net.tflite", answer=answer)
-    ours = predictor.open_file(path, Output.AUTO)
+    ours = model_files.open_file(path, FileOptions(Output.AUTO))
     given = ours(IMAGES)
     assert ours.output is output
     np.testing.assert_allclose(given.sum(axis=1), 1, atol=1e-5)
@@ -205,7 +206,7 @@ def test_the_last_operator_says_what_answers_are(last, make, tmp_path):
     }[output]
     np.testing.assert_allclose(given, expected, atol=1e-5)
     for other in set(Output) - {Output.AUTO}:  # told where the operator says another
-        told = predictor.open_file(path, other).notes
+        told = model_files.open_file(path, FileOptions(other)).notes
         assert len(told) == (last != "none" and other is not output)
 
 
@@ -229,7 +230,7 @@ def test_a_file_that_names_no_data_is_asked_about_cifar10_and_that_is_said(
 
 def test_sigmoids_of_nothing_favour_no_class(tmp_path):
     path = eval_models.tflite(tmp_path / "n.tflite", answer=lambda x: sigmoids(x) * 0)
-    ours = predictor.open_file(path, Output.SIGMOIDS)
+    ours = model_files.open_file(path, FileOptions(Output.SIGMOIDS))
     np.testing.assert_allclose(ours(IMAGES), 0.1)
 
 
@@ -251,7 +252,7 @@ def test_kernels_are_those_asked_for_and_are_named(kernels, report):
         own.set_tensor(source["index"], image[None])
         own.invoke()
         rows.append(own.get_tensor(sink["index"])[0] / 256)
-    ours = predictor.open_file(path, Output.AUTO, kernels=kernels)
+    ours = model_files.open_file(path, FileOptions(Output.AUTO, kernels=kernels))
     np.testing.assert_array_equal(ours(exam.images), rows)
     ended, found = report(path, f"--kernels={kernels.value}", digits())
     assert found["engine"]["kernels"] == kernels.value
@@ -299,7 +300,9 @@ def test_an_8_bit_scale_other_than_the_pixels_is_told_and_kept(tmp_path):
     truth = plain["answers"].numpy().argmax(axis=1)
     found = {}
     for scaling in (None, *InputScaling):
-        ours = predictor.open_file(path, Output.LOGITS, scaling=scaling)
+        ours = model_files.open_file(
+            path, FileOptions(Output.LOGITS, input_scaling=scaling)
+        )
         assert ["--input_scaling=" in line for line in ours.notes] == [True]
         found[scaling] = ours(IMAGES)
         right = (found[scaling].argmax(axis=1) == truth).mean()
@@ -307,7 +310,7 @@ def test_an_8_bit_scale_other_than_the_pixels_is_told_and_kept(tmp_path):
     np.testing.assert_array_equal(found[None], found[InputScaling.FILE])
     assert (found[None] != found[InputScaling.PIXELS]).any()
     whole = scaled(tmp_path / "whole.tflite", 0, 255)
-    assert predictor.open_file(whole, Output.LOGITS).notes == []
+    assert model_files.open_file(whole, FileOptions(Output.LOGITS)).notes == []
 
 
 def wavy(x):
@@ -327,11 +330,11 @@ def wavy(x):
 )
 def test_the_reading_that_would_be_right_is_suggested(make, flag, tmp_path):
     path = make(tmp_path / "net.tflite")
-    right = predictor.open_file(path, Output.LOGITS, InputRange.RAW)
+    right = model_files.open_file(path, FileOptions(Output.LOGITS, InputRange.RAW))
     labels = right(IMAGES).argmax(axis=1).astype(np.int32)
     split = Split(IMAGES, labels, (), tuple(DIGITS), "00", "test")
     assert input_range_check.suggestion(right, split) == []
-    wrong = predictor.open_file(path, Output.LOGITS, InputRange.UNIT)
+    wrong = model_files.open_file(path, FileOptions(Output.LOGITS, InputRange.UNIT))
     (line,) = input_range_check.suggestion(wrong, split)
     assert line.endswith(f"100.0% with {flag}")
 
@@ -341,9 +344,12 @@ def test_metadata_that_an_8_bit_scale_contradicts_is_refused(tmp_path):
     said = metadata_writer.Description("n", "t", (32, 32, 3), 0.0, 255.0)
     path.write_bytes(metadata_writer.write(path.read_bytes(), said, DIGITS))
     with pytest.raises(UsageError, match="--input_scaling=pixels"):
-        predictor.open_file(path, Output.LOGITS)
-    for how in ({"scaling": InputScaling.PIXELS}, {"span": InputRange.RAW}):
-        predictor.open_file(path, Output.LOGITS, **how)(IMAGES)
+        model_files.open_file(path, FileOptions(Output.LOGITS))
+    for how in (
+        {"input_scaling": InputScaling.PIXELS},
+        {"input_range": InputRange.RAW},
+    ):
+        model_files.open_file(path, FileOptions(Output.LOGITS, **how))(IMAGES)
 
 
 @pytest.mark.parametrize("flag", ["--kernels=builtin", "--input_scaling=file"])
@@ -373,7 +379,7 @@ def test_a_file_of_dynamic_size_takes_images_of_any_size(spec, side, tmp_path):
     made = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
     path.write_bytes(made.convert())
     images = IMAGES[:, :side, :side]
-    ours = predictor.open_file(path, Output.AUTO)
+    ours = model_files.open_file(path, FileOptions(Output.AUTO))
     ours.check((side, side, 3), 9)
     expected = AnySize((None, None, None, 3)).call(images.astype(np.float32))
     np.testing.assert_allclose(ours(images), expected, atol=1e-6)
@@ -398,4 +404,4 @@ def test_equal_names_are_told_apart_by_paths(run, monkeypatch, capfd, tmp_path):
     for name in names:
         assert name in ended.out and name in page
     one = model_source.from_file(places[0] / "net.tflite")
-    assert [s.name for s in model_source.distinct([one])] == ["net.tflite"]
+    assert [s.name for s in model_source.rename_apart([one])] == ["net.tflite"]

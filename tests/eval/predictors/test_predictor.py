@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert import interpreter as litert
 
-from eval.predictors import predictor as predictors_predictor
+from eval.predictors import model_files
+from eval.predictors.file_options import FileOptions
 from eval.predictors.input_normalization import InputRange
 from eval.predictors.outputs import Output
 from trainer.errors import UsageError
@@ -94,7 +95,7 @@ def bare(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["float32", "uint8", "int8", "int16"])
 def test_a_tflite_answers_as_a_bare_interpreter(files, kind):
-    predictor = predictors_predictor.open_file(files[kind], Output.AUTO)
+    predictor = model_files.open_file(files[kind], FileOptions(Output.AUTO))
     predictor.check(SHAPE, CLASSES)
     np.testing.assert_array_equal(predictor(IMAGES), bare(files[kind], IMAGES))
     assert predictor.output is Output.PROBABILITIES
@@ -102,18 +103,18 @@ def test_a_tflite_answers_as_a_bare_interpreter(files, kind):
 
 @pytest.mark.parametrize("kind", ["float32", "uint8", "int8", "int16"])
 def test_quantised_answers_are_near_the_networks(files, kind, network):
-    ours = predictors_predictor.open_file(files[kind], Output.AUTO)(IMAGES)
+    ours = model_files.open_file(files[kind], FileOptions(Output.AUTO))(IMAGES)
     theirs = network(IMAGES.astype("float32")).numpy()
     assert (ours.argmax(axis=1) == theirs.argmax(axis=1)).mean() > 0.97
 
 
 def test_a_quantised_floor_is_half_a_step(files):
-    predictor = predictors_predictor.open_file(files["int8"], Output.PROBABILITIES)
+    predictor = model_files.open_file(files["int8"], FileOptions(Output.PROBABILITIES))
     assert predictor.floor == 1 / 512
 
 
 def test_a_saved_model_answers_as_the_network(saved, network):
-    predictor = predictors_predictor.open_file(saved, Output.AUTO)
+    predictor = model_files.open_file(saved, FileOptions(Output.AUTO))
     predictor.check(SHAPE, CLASSES)
     ours = predictor(IMAGES)
     np.testing.assert_allclose(ours, network(IMAGES.astype("float32")), atol=1e-6)
@@ -123,7 +124,7 @@ def test_a_saved_model_answers_as_the_network(saved, network):
 def test_every_image_is_ticked_once(files, saved):
     for path in (files["float32"], saved):
         seen = []
-        predictors_predictor.open_file(path, Output.AUTO)(IMAGES, seen.append)
+        model_files.open_file(path, FileOptions(Output.AUTO))(IMAGES, seen.append)
         assert sum(seen) == len(IMAGES)
 
 
@@ -152,7 +153,7 @@ def test_any_batch_dimension_will_do(shape, tmp_path):
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
     path = tmp_path / "fixed.tflite"
     path.write_bytes(converter.convert())
-    ours = predictors_predictor.open_file(path, Output.AUTO, InputRange.UNIT)
+    ours = model_files.open_file(path, FileOptions(Output.AUTO, InputRange.UNIT))
     ours.check(SHAPE, CLASSES)
     np.testing.assert_allclose(ours(IMAGES), quarters(IMAGES / 255), atol=1e-5)
     assert ours.output is Output.LOGITS
@@ -164,14 +165,14 @@ def test_a_saved_model_of_bytes_and_any_shape(shape, tmp_path):
     path = tmp_path / "bytes"
     signature = {"pictures": module.call.get_concrete_function()}
     tf.saved_model.save(module, str(path), signature)
-    ours = predictors_predictor.open_file(path, Output.LOGITS)
+    ours = model_files.open_file(path, FileOptions(Output.LOGITS))
     ours.check(SHAPE, CLASSES)
     np.testing.assert_allclose(ours(IMAGES), quarters(IMAGES), atol=1e-3)
 
 
 def test_another_shape_or_class_count_is_refused(files, saved):
     for path in (files["int8"], saved):
-        predictor = predictors_predictor.open_file(path, Output.AUTO)
+        predictor = model_files.open_file(path, FileOptions(Output.AUTO))
         with pytest.raises(UsageError, match="8 x 8 x 3 and knows 4 classes"):
             predictor.check(SHAPE, 10)
         with pytest.raises(UsageError, match="32 x 32 x 3"):
@@ -197,7 +198,7 @@ def test_a_damaged_tflite_is_wrong_usage(what, files, tmp_path):
     path = tmp_path / "broken.tflite"
     path.write_bytes(damaged(tmp_path, files["int8"].read_bytes())[what])
     with pytest.raises(UsageError, match="is damaged or no .tflite"):
-        predictors_predictor.open_file(path, Output.AUTO)
+        model_files.open_file(path, FileOptions(Output.AUTO))
 
 
 def test_what_is_no_model_is_wrong_usage(tmp_path, saved):
@@ -207,10 +208,10 @@ def test_what_is_no_model_is_wrong_usage(tmp_path, saved):
     (bad / "saved_model.pb").write_bytes(b"no protobuf")
     for path in (tmp_path / "none.tflite", tmp_path, tmp_path / "model.h5", bad):
         with pytest.raises(UsageError):
-            predictors_predictor.open_file(path, Output.AUTO)
+            model_files.open_file(path, FileOptions(Output.AUTO))
 
 
 def test_a_saved_model_without_a_signature_is_wrong_usage(tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path / "bare"))
     with pytest.raises(UsageError, match="none at all"):
-        predictors_predictor.open_file(tmp_path / "bare", Output.AUTO)
+        model_files.open_file(tmp_path / "bare", FileOptions(Output.AUTO))

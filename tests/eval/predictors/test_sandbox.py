@@ -123,8 +123,8 @@ WORKS = {
     "os.abort()": (2, "SIGABRT"),
     "os.kill(os.getpid(), signal.SIGKILL)": (2, "SIGKILL"),
     "os.kill(os.getpid(), signal.SIGTERM)": (-signal.SIGTERM, ""),
-    "raise commandline.UsageError('wrong')": (2, "wrong"),
-    "raise commandline.Failure('failed')": (1, "failed"),
+    "raise UsageError('wrong')": (2, "wrong"),
+    "raise TrainingFailed('failed')": (1, "failed"),
     "raise KeyError('odd')": (1, "odd"),
     "raise KeyboardInterrupt": (130, "SIGINT"),
 }
@@ -134,14 +134,15 @@ def script(work: str, names: list[str]) -> list[str]:
     text = f"""
 import os, signal, sys, time
 from absl import flags
-from eval.predictors import sandbox as foreign
-from trainer.cli import command as commandline
+from eval.predictors import sandbox
+from trainer.cli import command
+from trainer.errors import TrainingFailed, UsageError
 def work():
     print("begun", flush=True)
     {work}
     print("done")
 sys.argv = ["eval.report"]
-foreign.supervised("eval.report", lambda: commandline.run(
+sandbox.supervised("eval.report", lambda: command.run(
     "eval.report", "", flags.FlagValues(), work), {names})
 """
     return [sys.executable, "-c", text]

@@ -14,7 +14,7 @@ from absl import flags
 
 from eval import model_source, runner
 from eval.formats import embedded, tflite_metadata
-from eval.reports import report_data, report_files
+from eval.reports import output_folder, report_data, report_files
 from eval.runner import load_split
 from export.lite import metadata_writer
 from tests.support import eval_models, forged_tflite
@@ -120,7 +120,7 @@ def report_of(plain, path, data_dir, names):
     chosen = model_source.from_file(path)
     predictor = runner.open_predictor(chosen, split)
     done = runner.evaluate(chosen, predictor, split, builder)
-    return report_files.files_of(report_data.build_report(done, None, {}), done)
+    return report_files.render_files(report_data.build_report(done, None, {}), done)
 
 
 def test_a_report_shows_them_as_text(plain, tmp_path, data_dir, monkeypatch):
@@ -131,10 +131,14 @@ def test_a_report_shows_them_as_text(plain, tmp_path, data_dir, monkeypatch):
     made = report_of(plain, path, data_dir, HOSTILE)
     plainly = report_of(plain, path, data_dir, [f"n{n}" for n in range(10)])
     assert made.keys() == plainly.keys()  # no file is called by one
-    assert json.loads(made[report_files.DATA])["data"]["classes"] == list(HOSTILE)
-    page = made[report_files.PAGE].decode()
+    assert json.loads(made[output_folder.REPORT_DATA])["data"]["classes"] == list(
+        HOSTILE
+    )
+    page = made[output_folder.REPORT_PAGE].decode()
     assert "alert(1)" in page and "<script>alert(1)" not in page
-    assert set(Tags(page).found) == set(Tags(plainly[report_files.PAGE].decode()).found)
+    assert set(Tags(page).found) == set(
+        Tags(plainly[output_folder.REPORT_PAGE].decode()).found
+    )
     controls = {c for c in page if unicodedata.category(c) == "Cc"}
     assert controls <= {"\n", "\t", "\r"}
     with np.load(io.BytesIO(made["predictions.npz"]), allow_pickle=False) as kept:

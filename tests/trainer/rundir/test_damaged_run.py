@@ -253,7 +253,7 @@ CIRCLES = {
     "trainer": lambda path: checks.check_can_start(
         Run(layout.new_path(*read(f"--run_dir={path}"))), *read(f"--run_dir={path}")
     ),
-    "model": lambda path: model_source.from_path(str(path), None, None),
+    "model": lambda path: model_source.from_path(str(path)),
     "teacher": lambda path: read(f"--teacher={path}"),
 }
 

@@ -265,7 +265,10 @@ def test_words_of_tensorflow_are_errors_of_the_system():
 
 
 CHECKS = {
-    "the report": ("rename_file", "from eval import report; report.check_folder(path)"),
+    "the report": (
+        "rename_file",
+        "from eval.reports import output_folder; output_folder.check_replaceable(path)",
+    ),
     "the export": (
         "rename_folder",
         "from export import artifact; artifact.check(path, folders=True)",

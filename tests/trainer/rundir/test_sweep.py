@@ -87,7 +87,7 @@ def test_the_owner_of_a_run_need_not_see_who_wrote_what_only_it_may_write(tmp_pa
 def test_reports_exports_signs_and_the_link_sweep_their_folders(tmp_path):
 
     killed(tmp_path / "report" / "report.json")
-    report_files.write(tmp_path / "report", {"report.json": b"{}"})
+    report_files.write_folder(tmp_path / "report", {"report.json": b"{}"})
     assert hidden(tmp_path / "report") == []
     killed(tmp_path / "export" / "bench.json")
     with artifact.writing(tmp_path / "export"):

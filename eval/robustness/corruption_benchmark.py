@@ -13,7 +13,7 @@ from trainer.monitoring.progress import OnBatch
 SEED = 0
 
 
-def sample(count: int, limit: int | None) -> np.ndarray:
+def sample_rows(count: int, limit: int | None) -> np.ndarray:
     """Ascending rows of `limit` of `count` images, the same each time; None: all."""
     if limit is None or limit >= count:
         return np.arange(count)

@@ -1,0 +1,98 @@
+"""Flags of every command that evaluates models or runs `.tflite` files."""
+
+from absl import flags
+
+from eval.evaluation_options import EvaluationOptions
+from eval.predictors.engine import Kernels
+from eval.predictors.file_options import FileOptions
+from eval.predictors.input_normalization import InputRange, InputScaling
+from eval.predictors.outputs import Output
+from trainer.config.enums import EvalTta
+from trainer.errors import UsageError
+
+HEADING = "Model files and data"
+
+
+def define(values: flags.FlagValues) -> None:
+    """Declares how model files are read and which images they are evaluated on."""
+    where = {"flag_values": values, "module_name": HEADING}
+    flags.DEFINE_enum_class(
+        "output",
+        Output.AUTO,
+        Output,
+        "What a file's answers are; auto: probabilities if all are within 0..1 and"
+        " every row adds up to 1, else logits.",
+        **where,
+    )
+    flags.DEFINE_enum(
+        "input_range",
+        None,
+        [member.value for member in InputRange],
+        "What pixels 0 and 255 are to a file; off: what its metadata says, else 0:255;"
+        " 8-bit integer inputs take the pixel.",
+        **where,
+    )
+    flags.DEFINE_enum(
+        "input_scaling",
+        None,
+        [member.value for member in InputScaling],
+        "How an 8-bit input takes pixels: as they are, or in the scale of the file;"
+        " off: what the file says.",
+        **where,
+    )
+    define_kernels(values)
+    _define_data(values)
+
+
+def define_kernels(values: flags.FlagValues) -> None:
+    """Declares which kernels a .tflite is run with."""
+    flags.DEFINE_enum(
+        "kernels",
+        None,
+        [member.value for member in Kernels],
+        "LiteRT's for a .tflite: its default delegate (xnnpack), its own, or the"
+        " reference, as on microcontrollers; they round differently; off: xnnpack.",
+        flag_values=values,
+        module_name=HEADING,
+    )
+
+
+def _define_data(values: flags.FlagValues) -> None:
+    where = {"flag_values": values, "module_name": HEADING}
+    flags.DEFINE_string(
+        "dataset", None, "TFDS data set; off: the model's own, else cifar10.", **where
+    )
+    flags.DEFINE_string("data_dir", None, "Where it is; off: where it was.", **where)
+    flags.DEFINE_enum(
+        "eval_tta",
+        EvalTta.NONE.value,
+        [member.value for member in EvalTta],
+        "Test-time augmentation: answers averaged over 2 views of an image, or 6; no"
+        " file does that by itself. All mirror: not for digits.",
+        **where,
+    )
+
+
+def parse_options(values: flags.FlagValues) -> EvaluationOptions:
+    """Converts parsed flags to options.
+
+    Raises:
+        UsageError: two flags contradict each other.
+    """
+    if values.input_range is not None and values.input_scaling is not None:
+        raise UsageError(
+            f"--input_range={values.input_range} and"
+            f" --input_scaling={values.input_scaling} both say how pixels are taken;"
+            " give one"
+        )
+    return EvaluationOptions(
+        file=FileOptions(
+            output=values.output,
+            input_range=values.input_range and InputRange(values.input_range),
+            input_scaling=values.input_scaling and InputScaling(values.input_scaling),
+            kernels=values.kernels and Kernels(values.kernels),
+        ),
+        dataset=values.dataset,
+        data_dir=values.data_dir,
+        eval_tta=EvalTta(values.eval_tta),
+    )

@@ -1,0 +1,23 @@
+"""What an evaluation is told: how files are read, on which images, which views."""
+
+import dataclasses
+
+from eval.predictors.file_options import DEFAULT_OPTIONS, FileOptions
+from trainer.config.enums import EvalTta
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationOptions:
+    """How models are opened and which images they are evaluated on.
+
+    Attributes:
+        file: how model files are read; runs need none of it.
+        dataset: a TFDS data set; None: the model's own, otherwise cifar10.
+        data_dir: the folder of that data set; None: where the model found its own.
+        eval_tta: views of an image that the answers are averaged over.
+    """
+
+    file: FileOptions = DEFAULT_OPTIONS
+    dataset: str | None = None
+    data_dir: str | None = None
+    eval_tta: EvalTta = EvalTta.NONE

@@ -1,0 +1,27 @@
+"""How a model file is read: its answers, its input and the kernels it runs with."""
+
+import dataclasses
+
+from eval.predictors.engine import Kernels
+from eval.predictors.input_normalization import InputRange, InputScaling
+from eval.predictors.outputs import Output
+
+
+@dataclasses.dataclass(frozen=True)
+class FileOptions:
+    """What the caller knows of a model file; None and AUTO: what the file says.
+
+    Attributes:
+        output: what its numbers mean.
+        input_range: the real numbers that pixels 0 and 255 stand for.
+        input_scaling: how an 8-bit input takes pixels.
+        kernels: LiteRT's kernels for a `.tflite`; None: XNNPACK's.
+    """
+
+    output: Output = Output.AUTO
+    input_range: InputRange | None = None
+    input_scaling: InputScaling | None = None
+    kernels: Kernels | None = None
+
+
+DEFAULT_OPTIONS = FileOptions()

@@ -1,0 +1,85 @@
+"""Opens `.tflite` files and SavedModel directories, also those not made here."""
+
+import enum
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from eval.predictors.engine import Kernels
+from eval.predictors.file_options import DEFAULT_OPTIONS, FileOptions
+from eval.predictors.input_normalization import InputNormalization
+from eval.predictors.outputs import Output
+from eval.predictors.predictor import Predictor
+from eval.predictors.saved_model_predictor import SavedModel
+from eval.predictors.tflite_predictor import TfliteModel
+from trainer.errors import UsageError
+
+
+def open_file(
+    path: pathlib.Path,
+    options: FileOptions = DEFAULT_OPTIONS,
+    manifest: Mapping[str, Any] | None = None,
+) -> Predictor:
+    """The Predictor of a `.tflite` file or a SavedModel directory.
+
+    Every model file is opened here and nowhere else.
+
+    Args:
+        options: how answers and pixels are read; what they leave open, the file's last
+            operator and `manifest` decide.
+        manifest: what is said of the file, inside it or beside it.
+
+    Raises:
+        UsageError: there is none, or it is damaged or no image classifier.
+    """
+    manifest, span = manifest or {}, options.input_range
+    given = InputNormalization.of(span) if span else None
+    if path.is_dir() and (path / "saved_model.pb").is_file():
+        _check_unset(path, "kernels", options.kernels)
+        _check_unset(path, "input_scaling", options.input_scaling)
+        model: SavedModel | TfliteModel = SavedModel(path, given)
+    elif path.is_file() and path.suffix == ".tflite":
+        model = TfliteModel(
+            path,
+            given,
+            _manifest_normalization(manifest),
+            options.input_scaling,
+            options.kernels or Kernels.XNNPACK,
+        )
+    else:
+        found = "is something else" if path.exists() else "does not exist"
+        raise UsageError(
+            f"{path} {found}; what is evaluated is a run, a .tflite file or a"
+            " SavedModel directory (one with saved_model.pb)"
+        )
+    return _with_output(Predictor(str(path), model, options.output), model, manifest)
+
+
+def _check_unset(path: pathlib.Path, option: str, value: enum.Enum | None) -> None:
+    if value is not None:
+        raise UsageError(
+            f"--{option}={value.value} is for .tflite files, {path} is a SavedModel"
+        )
+
+
+def _with_output(
+    predictor: Predictor, model: SavedModel | TfliteModel, manifest: Mapping[str, Any]
+) -> Predictor:
+    """`predictor`, its output taken from the file or its manifest if not given."""
+    says = model.says
+    if says is None and "weights_sha256" in manifest:  # every export of ours gives them
+        says = Output.PROBABILITIES
+    if not predictor.given and says is not None:
+        predictor.output, predictor.given = says, True
+    elif says not in (None, predictor.output, Output.AUTO) and predictor.given:
+        predictor.notes.append(
+            f"{predictor.name} is read as giving {predictor.output.value}, its last"
+            f" operator gives {says.value}"
+        )
+    return predictor
+
+
+def _manifest_normalization(manifest: Mapping[str, Any]) -> InputNormalization | None:
+    """What a manifest of ours says of a file's float or int16 input."""
+    real = manifest.get("io", {}).get("input_is") == "(pixel - 128) / 128"
+    return InputNormalization(mean=128.0, std=128.0) if real else None

@@ -1,0 +1,92 @@
+"""Evaluates a model on its test split and writes the report."""
+
+from typing import Any
+
+import numpy as np
+
+from eval import model_source, runner
+from eval.formats import atomic_folders
+from eval.model_source import ModelSource
+from eval.predictors import engine
+from eval.reports import report_data, report_files
+from eval.reports.requests import ReportRequest
+from eval.robustness import corruption_benchmark
+from eval.runner import Evaluation
+from trainer import system
+from trainer.config.enums import EvalTta
+from trainer.distributed import environment
+from trainer.errors import TrainingFailed, UsageError
+from trainer.monitoring import native_output
+from trainer.monitoring.progress import CONSOLE
+
+
+def write_report(request: ReportRequest) -> dict[str, Any]:
+    """Evaluates the model of `request`, writes its report and returns report.json.
+
+    Raises:
+        UsageError: the model, the data or the folder cannot be used.
+        TrainingFailed: the model cannot be run, or its answers are no numbers.
+    """
+    source = _open_source(request)
+    try:
+        evaluation = _evaluate(source, request)
+        report = _build(evaluation, request)
+    except UsageError:
+        raise
+    except ValueError as error:
+        raise TrainingFailed(f"{source.name}: {error}") from error
+    with CONSOLE.phase("drawing and writing the report"):
+        files = report_files.render_files(report, evaluation)
+        report_files.write_folder(request.out_dir, files)
+    return report
+
+
+def summary(report: dict[str, Any]) -> str:
+    """One line with the scores of a report, for a terminal."""
+    scores = report["scores"]
+    best = report["calibrated"] or scores
+    low, high = scores["accuracy_interval"]
+    return (
+        f"{report['model']['name']}: {scores['accuracy']:.2%} of"
+        f" {scores['images']:,} {report['data']['split']} images"
+        f"{EvalTta(report['eval_tta']).words}"
+        f" (95 %: {low:.2%} to {high:.2%}),"
+        f" NLL {best['nll']:.4f}, ECE {best['ece']:.2%},"
+        f" {report['calibration']['state']}; {engine.words(report['engine'])}"
+    )
+
+
+def _open_source(request: ReportRequest) -> ModelSource:
+    if request.run is not None:
+        source = model_source.from_run(request.run, request.checkpoint)
+        runner.start_devices()
+        return source
+    runner.start_devices()
+    with native_output.suppress_native_stderr(f"opening {request.model}"):
+        return model_source.from_file(request.model, request.options.file)
+
+
+def _evaluate(source: ModelSource, request: ReportRequest) -> Evaluation:
+    options = request.options
+    builder = runner.prepare_data(source, options.dataset, options.data_dir)
+    split = runner.load_split(builder, "test")
+    predictor = runner.open_predictor(source, split, options.eval_tta)
+    new = report_data.identity(source.facts, predictor, builder.info.full_name)
+    old = report_data.load_identity(request.out_dir, source.facts)
+    replaced = atomic_folders.check_same(
+        request.out_dir, old, new, may_replace=request.replaces_other
+    )
+    if replaced:
+        runner.warn([replaced])
+    runner.warn(runner.remarks(source, predictor, split, builder.info.full_name))
+    return runner.evaluate(source, predictor, split, builder)
+
+
+def _build(evaluation: Evaluation, request: ReportRequest) -> dict[str, Any]:
+    rows: np.ndarray | None = None
+    if request.corruptions:
+        count = len(evaluation.split.labels)
+        rows = corruption_benchmark.sample_rows(count, request.corruption_sample)
+    with CONSOLE.phase("scoring"):
+        described = environment.describe(system.threads())
+        return report_data.build_report(evaluation, rows, described)
