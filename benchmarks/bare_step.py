@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from benchmarks import subprocess_peer, synthetic_data
 from trainer import rng
-from trainer.config.enums import Activation, OptimizerName, Precision
+from trainer.config.enums import OptimizerName, Precision
 from trainer.config.schema import Config, ModelConfig, OptimConfig
 from trainer.distributed import strategy
 from trainer.models import builder, context, layers
@@ -88,7 +88,9 @@ def make(
     """Our `name` on noise shaped as CIFAR-10, learnt by SGD with Nesterov momentum."""
     strategy.set_threads(threads)
     settings = Config(
-        model=ModelConfig(name=name, activation=Activation(activation)),
+        model=ModelConfig(
+            name=name, kwargs={} if activation == "relu" else {"activation": activation}
+        ),
         optim=OptimConfig(name=OptimizerName.SGD, learning_rate=0.01, weight_decay=0),
         global_batch=batch,
         precision=Precision(precision),

@@ -18,4 +18,6 @@ def check() -> None:
 
 
 if __name__ == "__main__":
-    command.run("trainer.main", main.SUMMARY, flags.define(), check)
+    command.run(
+        "trainer.main", main.SUMMARY, flags.define(), check, renamed=flags.RENAMED
+    )

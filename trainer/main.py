@@ -44,7 +44,7 @@ def admitted(config: Config, run_config: RunConfig) -> layout.Run:
 
 def run() -> NoReturn:
     """Runs the command with the words of this process."""
-    command.run("trainer.main", SUMMARY, flags.define(), main)
+    command.run("trainer.main", SUMMARY, flags.define(), main, renamed=flags.RENAMED)
 
 
 if __name__ == "__main__":

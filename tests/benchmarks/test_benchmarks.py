@@ -6,7 +6,6 @@ import pytest
 
 from benchmarks.against_pytorch import TWINS
 from tests.support.commands import ROOT, run_command
-from trainer.config.enums import Activation
 from trainer.config.schema import ModelConfig
 from trainer.models import builder, registry
 
@@ -73,7 +72,8 @@ def test_a_twin_in_pytorch_has_as_many_parameters(name, activation, twin):
     pytest.importorskip("torch", reason="PyTorch is installed by those who compare")
     from benchmarks import torch_nets
 
-    config = ModelConfig(name=name, activation=Activation(activation))
+    kwargs = {} if activation == "relu" else {"activation": activation}
+    config = ModelConfig(name=name, kwargs=kwargs)
     ours = builder.build_model(config, image_shape=(32, 32, 3), num_classes=10)
     theirs = torch_nets.NETS[twin]()
     assert torch_nets.parameters(theirs) == ours.count_params()

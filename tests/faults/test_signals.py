@@ -79,7 +79,11 @@ def test_the_code_is_right_and_in_time(data_dir, tmp_path, monkeypatch, when, nu
 
 def test_a_second_signal_ends_at_once(data_dir, tmp_path):
     words = [*LONG, "--steps_per_call=1000", "--log_every_steps=1000"]
-    words += ["--eval_every_epochs=1000", "--model_width=1", "--global_batch=512"]
+    words += [
+        "--eval_every_epochs=1000",
+        "--model_kwargs=width=1",
+        "--global_batch=512",
+    ]
     (process,) = jobs.launch("one", data_dir, tmp_path / "run", *words)
     assert jobs.wait_until((tmp_path / "run" / "config.json").exists, [process])
     time.sleep(3)

@@ -19,7 +19,7 @@ from tests.support.launch_jobs import output_of
 STEPS = 240
 FLAGS = [
     "--dataset=digits",
-    "--model_width=0.25",
+    "--model_kwargs=width=0.25",
     "--global_batch=64",
     "--warmup_epochs=0",
     f"--train_steps={STEPS}",

@@ -116,7 +116,7 @@ def test_pods_train_over_a_network(switch, tmp_path):
     """The same with TensorFlow: the result is that of a job on one machine."""
     hosts_file(tmp_path / "hosts", "job")
     flags = ["--dataset=digits", f"--data_dir={tmp_path}/data", "--train_steps=12"]
-    flags += ["--global_batch=48", "--model_width=0.25", "--warmup_epochs=0"]
+    flags += ["--global_batch=48", "--model_kwargs=width=0.25", "--warmup_epochs=0"]
     prepare = [sys.executable, "-m", "trainer.prepare", *flags[:2]]
     subprocess.run(prepare, cwd=ROOT, check=True)
     results = []

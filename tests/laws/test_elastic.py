@@ -16,7 +16,7 @@ from trainer.config.enums import Precision
 from trainer.rundir import checkpoints
 from trainer.training import reduction
 
-DROPPING = dataclasses.replace(CNN, dropout=0.2)
+DROPPING = dataclasses.replace(CNN, kwargs={**CNN.kwargs, "dropout": 0.2})
 ELASTIC = ["--elastic_shards=4", "--threads=2"]
 
 
@@ -88,7 +88,12 @@ def test_batch_norm_of_shards_is_that_of_as_many_replicas(replicas):
 @pytest.mark.slow
 def test_a_run_killed_on_one_replica_ends_on_four_in_the_same_bits(data_dir, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    words = [*ELASTIC, "--model=resnet8", "--dropout=0.2", "--train_steps=60"]
+    words = [
+        *ELASTIC,
+        "--model=resnet8",
+        "--model_kwargs=dropout=0.2",
+        "--train_steps=60",
+    ]
     run_trainer(data_dir, whole, *words, "--ema_decay=0.9", check=True)
     assert interrupt(data_dir, cut, signal.SIGKILL, words) == -signal.SIGKILL
     assert interrupt(data_dir, cut, signal.SIGTERM, [*words, *mirrored(2)]) == 143
@@ -103,7 +108,7 @@ def test_a_run_killed_on_one_replica_ends_on_four_in_the_same_bits(data_dir, tmp
 
 @pytest.mark.slow
 def test_two_workers_end_in_the_bits_of_one_process(data_dir, tmp_path):
-    words = ["--model=resnet8", "--dropout=0.2", "--elastic_shards=4"]
+    words = ["--model=resnet8", "--model_kwargs=dropout=0.2", "--elastic_shards=4"]
     done = finish(start(data_dir, tmp_path / "two", *words))
     assert [code for code, _ in done] == [0, 0], done
     run_trainer(data_dir, tmp_path / "one", *words, "--threads=1", check=True)

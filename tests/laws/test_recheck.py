@@ -17,7 +17,11 @@ from trainer.training import replay
 def run(data_dir, tmp_path_factory):
     """A run whose checkpoints of steps 12, 18 and 24 are kept."""
     path = tmp_path_factory.mktemp("runs") / "run"
-    words = ["--checkpoint_every_steps=6", "--steps_per_call=4", "--dropout=0.2"]
+    words = [
+        "--checkpoint_every_steps=6",
+        "--steps_per_call=4",
+        "--model_kwargs=dropout=0.2",
+    ]
     run_trainer(data_dir, path, *words, check=True)
     return path
 

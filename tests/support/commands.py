@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 TINY = [
     "--dataset=digits",
     "--augment=crop",
-    "--model_width=0.25",
+    "--model_kwargs=width=0.25",
     "--global_batch=32",
     "--train_steps=24",
     "--warmup_epochs=0.1",

@@ -23,8 +23,8 @@ LABELS = GENERATOR.integers(0, 10, COUNT).astype(np.int32)
 IMAGES = np.clip(
     GENERATOR.normal(LABELS[:, None, None, None] * 20, 40, (COUNT, 16, 16, 3)), 0, 255
 ).astype(np.uint8)
-CNN = ModelConfig(name="cnn", width=0.25)
-RESNET8 = ModelConfig(name="resnet8", width=0.5, dropout=0.2)
+CNN = ModelConfig(name="cnn", kwargs={"width": 0.25})
+RESNET8 = ModelConfig(name="resnet8", kwargs={"width": 0.5, "dropout": 0.2})
 BLOCK = dataclasses.replace(RESNET8, name="block")  # of tests.support.nets
 
 

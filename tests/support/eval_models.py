@@ -52,7 +52,7 @@ def make_run(
     }
     settings = schema.Config(
         data=schema.DataConfig(dataset="digits", validation_fraction=held),
-        model=schema.ModelConfig(name="cnn", width=1 / 16),
+        model=schema.ModelConfig(name="cnn", kwargs={"width": 1 / 16}),
         seed=seed,
     )
     keras.utils.set_random_seed(seed)

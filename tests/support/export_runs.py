@@ -15,11 +15,11 @@ from tests.support.session_cache import SessionCache
 # 95 % of the test digits in a few seconds; enough validation rows for a temperature.
 FLAGS = [
     "--augment=none",
-    "--dropout=0",
+    "--model_kwargs=dropout=0",
     "--epochs=2.5",
     "--learning_rate=0.005",
     "--warmup_epochs=0.2",
-    "--model_width=0.25",
+    "--model_kwargs=width=0.25",
     "--global_batch=32",
     "--dataset=digits",
     "--validation_fraction=0.2",

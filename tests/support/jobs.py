@@ -13,7 +13,7 @@ from trainer.rundir import checkpoints
 
 TWO = ["--strategy=mirrored", "--logical_devices=2", "--threads=2"]
 PLACES = {"one": ["--threads=2"], "mirrored": TWO, "workers": []}
-EXACT = ["--checkpoint_every_steps=7", "--ema_decay=0.9", "--dropout=0.2"]
+EXACT = ["--checkpoint_every_steps=7", "--ema_decay=0.9", "--model_kwargs=dropout=0.2"]
 
 
 def launch(place: str, data_dir, run_dir, *words: str) -> list[subprocess.Popen]:

@@ -9,7 +9,11 @@ import time
 
 from tests.support.commands import ROOT, TINY
 
-LOGGED = ["--log_every_steps=1", "--validation_fraction=0", "--dropout=0.2"]
+LOGGED = [
+    "--log_every_steps=1",
+    "--validation_fraction=0",
+    "--model_kwargs=dropout=0.2",
+]
 
 
 def free_ports(count: int) -> list[int]:

@@ -4,12 +4,12 @@ from trainer.models import resnet
 from trainer.models.layers import scaled
 
 
-def block(x, config, num_classes):
+def block(x, num_classes, *, width=1.0, dropout=0.0, sync_batch_norm=False):
     """resnet8's stem and one of its blocks: each kind of layer, soon traced."""
-    norm, channels = resnet._Norm(config), scaled(16, config.width)
+    norm, channels = resnet._Norm(sync_batch_norm), scaled(16, width)
     x = norm(resnet._conv(x, channels, "stem", bias=True), "stem")
     x = resnet.keras.layers.ReLU(name="stem_relu")(x)
     shortcut = resnet._conv(x, channels, "shortcut", size=1, strides=2)
     x = norm(resnet._conv(x, channels, "a", strides=2), "a")
     x = resnet.keras.layers.Add(name="add")([shortcut, x])
-    return resnet._classify(x, config, num_classes)
+    return resnet._classify(x, num_classes, dropout)

@@ -20,7 +20,7 @@ import sys
 import textwrap
 import traceback
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 from absl import flags
@@ -61,12 +61,21 @@ def _describe(flag: flags.Flag) -> list[str]:
         value = f"={choices[1:]}"
     name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}{value}"
     default = "off" if flag.default is None else flag.default_as_str.strip("'")
-    wrapped = textwrap.wrap(f"{text} (default: {default})", 74)
+    if flag.default is not None or "Default: " not in text:
+        text = f"{text} (default: {default})"
+    wrapped = textwrap.wrap(text, 74)
     return [f"  {name}", *(f"      {line}" for line in wrapped)]
 
 
-def parse(values: flags.FlagValues, argv: list[str], words: str = "") -> list[str]:
+def parse(
+    values: flags.FlagValues,
+    argv: list[str],
+    words: str = "",
+    renamed: Mapping[str, str] | None = None,
+) -> list[str]:
     """Parses `argv` (program name first) into `values`.
+
+    `renamed` has what to write now by the names that flags had in earlier releases.
 
     Returns:
         The words that are no flags, which may stand between flags, if `words`.
@@ -76,6 +85,23 @@ def parse(values: flags.FlagValues, argv: list[str], words: str = "") -> list[st
             or bytes that are no UTF-8 or control characters, which no file of flags
             could hold.
     """
+    _check_characters(argv)
+    values.set_gnu_getopt(bool(words))
+    try:
+        rest = values(argv)
+    except (flags.Error, ValueError) as error:  # ValueError: --nodebug=3
+        said, old = " ".join(str(error).split()), getattr(error, "flagname", None)
+        if renamed and old in renamed:
+            said = f"--{old} has another name now: --{renamed[old]}"
+        raise errors.UsageError(said) from error
+    if len(rest) > 1 and not words:
+        raise errors.UsageError(
+            f"unexpected word {rest[1]!r}; flags are written --name=value, see --help"
+        )
+    return rest[1:]
+
+
+def _check_characters(argv: list[str]) -> None:
     for word in argv:
         if any("\ud800" <= char <= "\udfff" for char in word):
             raise errors.UsageError(f"{ascii(word)} is not UTF-8; rename what it names")
@@ -86,16 +112,6 @@ def parse(values: flags.FlagValues, argv: list[str], words: str = "") -> list[st
                 f"{word!r} holds a line break or another control character; rename "
                 "what it names"
             )
-    values.set_gnu_getopt(bool(words))
-    try:
-        rest = values(argv)
-    except (flags.Error, ValueError) as error:  # ValueError: --nodebug=3
-        raise errors.UsageError(" ".join(str(error).split())) from error
-    if len(rest) > 1 and not words:
-        raise errors.UsageError(
-            f"unexpected word {rest[1]!r}; flags are written --name=value, see --help"
-        )
-    return rest[1:]
 
 
 def run(
@@ -104,6 +120,7 @@ def run(
     values: flags.FlagValues,
     main: Callable[..., int | None],
     words: str = "",
+    renamed: Mapping[str, str] | None = None,
 ) -> NoReturn:
     """Parses sys.argv, calls `main`, exits with its code or the error's.
 
@@ -120,7 +137,7 @@ def run(
                 print(help_text(name, summary, values, words))
                 code = 0
             else:
-                found = parse(values, argv, words)
+                found = parse(values, argv, words, renamed)
                 code = (main(found) if words else main()) or 0
         except (KeyboardInterrupt, errors.Interrupted, Exception) as error:  # noqa: BLE001
             code, message = _verdict(error, values)

@@ -28,13 +28,6 @@ class Flip(enum.Enum):
     ALTERNATING = "alternating"  # half of them, the other half in the next epoch
 
 
-class Activation(enum.Enum):
-    """What bends the answers of a layer."""
-
-    RELU = "relu"
-    GELU = "gelu"  # x * sigmoid(1.702 x), Hendrycks & Gimpel 2016, arXiv:1606.08415
-
-
 class OptimizerName(enum.Enum):
     """SGD with Nesterov momentum, Adam with decoupled weight decay, or Muon."""
 

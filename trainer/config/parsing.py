@@ -1,25 +1,93 @@
-"""Paths given on the command line."""
+"""The text of an option as its value: paths, step ranges, options of a network.
 
+Every function takes the name of the option, for its messages, and the text.
+"""
+
+import ast
 import os
 import pathlib
+import re
+from collections.abc import Sequence
+from typing import Any
 
-from trainer import errors
+from trainer.errors import InvalidConfig
 
 
-def parse_path(flag: str, text: str) -> pathlib.Path:
-    """The path that a flag, or a word called so, names; `~` is the home directory.
+def parse_path(name: str, text: str) -> pathlib.Path:
+    """The path that an option, or a word called so, names; `~` is the home directory.
 
     Raises:
-        UsageError: it is empty, or there is no such home: a folder "~" helps nobody.
+        InvalidConfig: it is empty, or there is no such home: a folder "~" helps nobody.
     """
     if not text.strip() or "\0" in text:
-        raise errors.UsageError(
-            f"--{flag}={text.strip()} is empty; name a path, or leave it out"
+        raise InvalidConfig(
+            f"{name}={text.strip()} is empty; name a path, or leave it out"
         )
     found = os.path.expanduser(text)
     if found.startswith("~"):
-        raise errors.UsageError(
-            f"--{flag}={text}: the home directory of {text.partition('/')[0]} is not "
+        raise InvalidConfig(
+            f"{name}={text}: the home directory of {text.partition('/')[0]} is not "
             "known; write the whole path (a folder of that name: ./~)"
         )
     return pathlib.Path(found)
+
+
+def parse_directory(name: str, text: str) -> str:
+    """A directory of this machine as an absolute path."""
+    if "://" in text:
+        raise InvalidConfig(f"{name}={text} must be a folder of this machine")
+    return os.path.abspath(parse_path(name, text))
+
+
+def parse_data_directory(name: str, text: str) -> str:
+    """The same, or the address of a bucket, which TFDS reads; runs are files."""
+    return text if "://" in text else parse_directory(name, text)
+
+
+def parse_step_range(name: str, text: str) -> tuple[int, int]:
+    """FIRST:LAST as two numbers."""
+    match = re.fullmatch(r"([0-9]{1,12}):([0-9]{1,12})", text)
+    if match is None:
+        raise InvalidConfig(f"{name}={text} must be FIRST:LAST, e.g. 10:20")
+    return int(match[1]), int(match[2])
+
+
+def parse_kwargs(name: str, texts: Sequence[str]) -> dict[str, Any]:
+    """NAME=VALUE,NAME=VALUE as a dictionary; values are Python literals or words.
+
+    A later text adds to those before it and overrides single names; an empty one drops
+    what came before. Lists are written in brackets.
+
+    >>> parse_kwargs("model_kwargs", ["width=0.5,pool=true", "width=2,sizes=[1,2]"])
+    {'width': 2, 'pool': True, 'sizes': [1, 2]}
+    >>> parse_kwargs("model_kwargs", ["width=0.5", "", "norm=batch"])
+    {'norm': 'batch'}
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        given = _parse_pairs(name, text)
+        found = found | given if given else {}
+    return found
+
+
+def _parse_pairs(name: str, text: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for part in re.split(r",(?![^\[]*\])", text) if text.strip() else []:
+        key, _, value = (each.strip() for each in part.partition("="))
+        if not key.isidentifier() or not value or key in found:
+            raise InvalidConfig(
+                f"{name}={text} must be NAME=VALUE,NAME=VALUE with each name once"
+            )
+        found[key] = _parse_literal(value)
+    return found
+
+
+def _parse_literal(text: str) -> Any:
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+    return value if isinstance(value, int | float | str | list) else text

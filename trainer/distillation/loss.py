@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from trainer.config.schema import TeacherConfig
+from trainer.config.schema import DistillationConfig
 
 
 def distillation_loss(
@@ -10,7 +10,7 @@ def distillation_loss(
     logits: tf.Tensor,
     taught: tf.Tensor | None = None,
     *,
-    how: TeacherConfig | None,
+    how: DistillationConfig,
 ) -> tf.Tensor:
     """(1 - w) * `losses` + w * T^2 * KL(teacher || student at temperature T), [n].
 
@@ -21,7 +21,7 @@ def distillation_loss(
         logits, taught: [n, K], of the student and of the teacher; None: no teacher.
         how: weight and temperature.
     """
-    if how is None or taught is None:
+    if taught is None:
         return losses
     student = logits / how.temperature
     teacher = tf.cast(taught, logits.dtype) / how.temperature

@@ -156,7 +156,7 @@ def cache_key(config: Config, train_sha256: str) -> dict[str, Any]:
     """What decides the soft labels: the teacher, the rows and their views."""
     data = config.data
     return {
-        "weights_sha256": config.teacher.weights_sha256,
+        "weights_sha256": config.distillation.teacher_sha256,
         "data_sha256": train_sha256,
         "validation_fraction": data.validation_fraction,
         "augment": data.augment.value,
@@ -188,7 +188,7 @@ class TeacherLabeler:
             device=device,
             precision=_precision(theirs),
         )
-        self._evaluator.load(load_weights(teacher, config.teacher.weights_sha256))
+        self._evaluator.load(load_weights(teacher, config.distillation.teacher_sha256))
 
     def logits(self, view: int, on_batch: Callable[[int], None]) -> np.ndarray:
         """Float [rows, classes] of all rows learnt from, seen in that view.

@@ -80,7 +80,7 @@ def build_device_dataset(
     Raises:
         InvalidInput: the answers would not fit into memory.
     """
-    if config.teacher is None:
+    if not config.distillation.enabled:
         return DeviceDataset(data.train.images, data.train.labels, cluster)
     count, classes = len(data.train.labels), len(data.train.names)
     need = 2 * AugmentationIndex.of(config.data).count * count * classes

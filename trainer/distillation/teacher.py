@@ -5,50 +5,37 @@ import pathlib
 from typing import Any
 
 import numpy as np
-from absl import flags
 
-from trainer.config.parsing import parse_path
-from trainer.config.schema import Config, RunConfig, TeacherConfig, check_teacher
+from trainer.config.options import require
+from trainer.config.schema import Config, RunConfig
 from trainer.errors import InvalidInput
 from trainer.rundir import checkpoints
 from trainer.rundir.layout import Run, resolved
 from trainer.rundir.weights import eval_weights
 
-WEIGHT, TEMPERATURE = TeacherConfig.weight, TeacherConfig.temperature
 
+def find_sha256(run_config: RunConfig, weight: float) -> str | None:
+    """`DistillationConfig.teacher_sha256` of the teacher of a training, if it has one.
 
-def from_flags(values: flags.FlagValues) -> TeacherConfig | None:
-    """What the flags ask for.
+    Args:
+        run_config: names the directories of the teacher and of the run.
+        weight: of the teacher in the loss.
 
     Raises:
-        ValueError: a value is out of range, or there is no such teacher.
+        InvalidInput: there is no such teacher, or it could not teach.
     """
-    given = {
-        "teacher_weight": (values.teacher_weight, WEIGHT),
-        "teacher_temperature": (values.teacher_temperature, TEMPERATURE),
-    }
-    check_teacher(values.teacher_weight, values.teacher_temperature)
-    if values.teacher is None:
-        for name, (value, default) in given.items():
-            if value != default:
-                raise ValueError(f"--{name}={value} belongs to --teacher=RUN; add it")
+    if run_config.teacher is None:
         return None
-    if not values.teacher:
-        raise ValueError("--teacher='' must name the directory of a finished run")
-    if values.teacher_weight == 0:
-        raise ValueError(
-            "--teacher_weight=0 leaves nothing to the teacher; leave --teacher out"
-        )
-    path = os.path.realpath(parse_path("teacher", values.teacher))
-    if values.run_dir and path == os.path.realpath(
-        parse_path("run_dir", values.run_dir)
-    ):
-        raise ValueError(f"--teacher={path} is also --run_dir; name another --run_dir")
-    return TeacherConfig(
-        weights_sha256=weights_sha256(path),
-        weight=values.teacher_weight,
-        temperature=values.teacher_temperature,
+    require(
+        weight != 0,
+        f"teacher_weight={weight} leaves nothing to the teacher; leave `teacher` out",
     )
+    path = os.path.realpath(run_config.teacher)
+    require(
+        not run_config.run_dir or path != os.path.realpath(run_config.run_dir),
+        f"teacher={path} is also `run_dir`; name another one",
+    )
+    return weights_sha256(path)
 
 
 def weights_sha256(path: str) -> str:
@@ -124,10 +111,10 @@ def check_teacher_run(
 
     `data` is what `Dataset.recorded` says of the data of `run`.
     """
-    if config.teacher is not None and not run.exists:
+    if config.distillation.enabled and not run.exists:
         found = find_teacher(config, run_config)
         check_data(found, data)
-        load_weights(found, config.teacher.weights_sha256)
+        load_weights(found, config.distillation.teacher_sha256)
         try:
             found.config()
         except InvalidInput as error:
@@ -139,7 +126,7 @@ def find_teacher(config: Config, run_config: RunConfig) -> Run:
     if run_config.teacher is None:
         raise InvalidInput("where the teacher of this run lies is not recorded")
     path = resolved(pathlib.Path(run_config.teacher))
-    if weights_sha256(str(path)) != config.teacher.weights_sha256:
+    if weights_sha256(str(path)) != config.distillation.teacher_sha256:
         raise InvalidInput(f"--teacher={path} is not the teacher of this run")
     return Run(path)
 

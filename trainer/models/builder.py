@@ -6,8 +6,6 @@ Synopsis::
     logits = model(images)  # uint8 [N, H, W, C] -> float32 [N, K]
 """
 
-import importlib
-
 import keras
 import numpy as np
 
@@ -26,14 +24,17 @@ def build_model(
 
     Its layer "body" is what follows the normalisation. Logits are float32 (float64 when
     that is the precision, a Keras dtype policy name).
+
+    Raises:
+        InvalidConfig: the network does not have the options of `config`.
+        ValueError: it does not take images of this shape.
     """
-    module, function = registry.MODELS[config.name].split(":")
-    network = getattr(importlib.import_module(module), function)
+    network = registry.load(config)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
         normalised = keras.Input(image_shape, name="normalised")
-        logits = network(normalised, config, num_classes)
+        logits = network(normalised, num_classes)
         body = keras.Model(
             normalised, layers.Logits(name="logits")(logits), name="body"
         )

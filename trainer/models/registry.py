@@ -1,7 +1,26 @@
-"""Networks by name; imports no TensorFlow, so that flags know the names at once."""
+"""Networks by name, and what options each of them has; imports no TensorFlow.
 
-# name -> module:function; the function maps a float tensor [N, H, W, C], its
-# ModelConfig and the number of classes to logits [N, K].
+A network is a function ``(x, num_classes, *, option=default) -> logits``: a float Keras
+tensor [N, H, W, C] with values in [-1, 1) becomes logits [N, K]. Its keyword arguments
+are its options, ``ModelConfig.kwargs``. They are read from its source, so that a wrong
+one is refused at once; `load` checks what only the imported function can tell.
+"""
+
+import ast
+import dataclasses
+import importlib
+import importlib.util
+import inspect
+import pathlib
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from trainer.config.options import Bounds, require
+from trainer.config.schema import ModelConfig
+from trainer.config.serialization import fits
+
 MODELS = {
     "cnn": "trainer.models.cnn:cnn",
     "resnet8": "trainer.models.resnet:resnet8",
@@ -9,3 +28,167 @@ MODELS = {
     "speednet": "trainer.models.speednet:speednet",
 }
 ANY_SIZE = ("speednet",)  # networks whose body takes images of any height and width
+SYNC = "sync_batch_norm"  # the option that ModelConfig.sync_batch_norm sets
+BOUNDS = {
+    "width": Bounds(above=0, at_most=64),
+    "dropout": Bounds(at_least=0, below=1),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """One option of a network.
+
+    Attributes:
+        type: its annotation; Any where the source does not tell.
+        default: as the source writes it.
+    """
+
+    type: Any
+    default: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """The options of a network by name.
+
+    Attributes:
+        parameters: those with a name.
+        open: whether it takes any other, too (``**kwargs``).
+    """
+
+    parameters: Mapping[str, Parameter]
+    open: bool = False
+
+
+def read_signature(name: str) -> Signature:
+    """The options of network `name`, read from its source without importing it."""
+    module, function = MODELS[name].split(":")
+    spec = importlib.util.find_spec(module)
+    return parse_signature(pathlib.Path(spec.origin).read_text(), function)
+
+
+def parse_signature(source: str, function: str) -> Signature:
+    """The options of a function at the top level of Python source.
+
+    >>> found = parse_signature("def f(x, n, *, width: float = 1.0): pass", "f")
+    >>> found.parameters
+    {'width': Parameter(type=<class 'float'>, default='1.0')}
+    """
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            arguments, count = node.args, len(node.args.defaults)
+            pairs = list(zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True))
+            named = arguments.args[len(arguments.args) - count :] if count else []
+            pairs += zip(named, arguments.defaults, strict=True)
+            found = {
+                arg.arg: Parameter(
+                    _annotated(arg.annotation), ast.unparse(default) if default else ""
+                )
+                for arg, default in pairs
+            }
+            return Signature(found, open=arguments.kwarg is not None)
+    raise ValueError(f"there is no function {function} at the top level")
+
+
+def _annotated(node: ast.expr | None) -> Any:
+    """The type that an annotation names: of Python's own, a union or a Literal."""
+    match node:
+        case ast.Name(id="bool" | "int" | "float" | "str" | "list" as name):
+            return {"bool": bool, "int": int, "float": float, "str": str}.get(
+                name, list
+            )
+        case ast.Constant(value=None):
+            return types.NoneType
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            kinds = _annotated(left), _annotated(right)
+            return Any if Any in kinds else typing.Union[kinds]  # noqa: UP007
+        case ast.Subscript(
+            value=ast.Name(id="Literal") | ast.Attribute(attr="Literal"), slice=choices
+        ):
+            try:
+                found = ast.literal_eval(choices)
+            except ValueError:
+                return Any
+            return typing.Literal[found]
+    return Any
+
+
+def check(config: ModelConfig) -> None:
+    """Raises InvalidConfig unless the network has the options that `config` names."""
+    require(
+        config.name in MODELS,
+        f"model={config.name} is not one of {', '.join(sorted(MODELS))}",
+    )
+    _check_options(config, read_signature(config.name))
+
+
+def load(config: ModelConfig) -> Callable[..., Any]:
+    """The network of `config` with its options: (x, num_classes) -> logits.
+
+    Raises:
+        InvalidConfig: it does not have these options.
+    """
+    check(config)
+    module, name = MODELS[config.name].split(":")
+    function = getattr(importlib.import_module(module), name)
+    hints = typing.get_type_hints(function)
+    found = {
+        option: Parameter(hints.get(option, Any), repr(each.default))
+        for option, each in inspect.signature(function).parameters.items()
+        if each.default is not each.empty
+    }
+    known = Signature(found, open=read_signature(config.name).open)
+    _check_options(config, known)
+    given = {
+        option: float(value) if hints.get(option) is float else value
+        for option, value in config.kwargs.items()
+    }
+    if SYNC in found:
+        given[SYNC] = config.sync_batch_norm
+
+    def network(x: Any, num_classes: int) -> Any:
+        return function(x, num_classes, **given)
+
+    return network
+
+
+def _check_options(config: ModelConfig, known: Signature) -> None:
+    options = {n: p for n, p in known.parameters.items() if n != SYNC}
+    require(
+        SYNC in known.parameters or not config.sync_batch_norm,
+        f"`{SYNC}` has no effect on model={config.name}, which has no such option; "
+        "leave it out",
+    )
+    there = ", ".join(f"{n}={p.default}" for n, p in options.items()) or "none"
+    for name, value in config.kwargs.items():
+        given = f"model_kwargs={name}={value}"
+        require(name != SYNC, f"{given}: `{SYNC}` is an option of its own, use that")
+        require(
+            name in options or known.open,
+            f"{given}: model={config.name} has no option {name}; it has {there}",
+        )
+        if name not in options:
+            continue
+        kind = options[name].type
+        require(fits(value, kind), f"{given}: {name} must be {_named(kind)}")
+        if limits := BOUNDS.get(name):
+            require(
+                isinstance(value, int | float) and limits.contain(value),
+                f"{given}: {name} must be a number {limits}",
+            )
+
+
+def _named(kind: Any) -> str:
+    """A type for people: "a number", "true or false", "relu or gelu"."""
+    words = {
+        float: "a number",
+        int: "a whole number",
+        bool: "true or false",
+        str: "a word",
+        list: "a list in brackets",
+        types.NoneType: "none",
+    }
+    if typing.get_args(kind):
+        return " or ".join(words.get(each, str(each)) for each in typing.get_args(kind))
+    return words.get(kind, str(kind))

@@ -2,14 +2,18 @@
 
 import keras
 
-from trainer.config.schema import ModelConfig
 from trainer.models.layers import BatchNorm, Dropout, scaled
 
 WIDTHS = (16, 32, 64)
 
 
 def resnet8(
-    x: keras.KerasTensor, config: ModelConfig, num_classes: int
+    x: keras.KerasTensor,
+    num_classes: int,
+    *,
+    width: float = 1.0,
+    dropout: float = 0.0,
+    sync_batch_norm: bool = False,
 ) -> keras.KerasTensor:
     """Three residual stacks of one block each, as in MLPerf Tiny (Banbury et al. 2021).
 
@@ -18,13 +22,20 @@ def resnet8(
     [N, H, W, C] -> logits [N, K]. 78,666 parameters for 32x32x3 and 10 classes; with
     its seven batch normalisations (4 x 240) folded away 77,706, which are the 77.7 k
     of the benchmark.
+
+    Args:
+        x: the normalised images.
+        num_classes: K.
+        width: factor on the number of channels.
+        dropout: rate before the last layer; 0 is none.
+        sync_batch_norm: batch statistics over all replicas.
     """
-    norm = _Norm(config)
-    x = norm(_conv(x, scaled(WIDTHS[0], config.width), "stem", bias=True), "stem")
+    norm = _Norm(sync_batch_norm)
+    x = norm(_conv(x, scaled(WIDTHS[0], width), "stem", bias=True), "stem")
     x = keras.layers.ReLU(name="stem_relu")(x)
     for stack, base in enumerate(WIDTHS, start=1):
         name, strides = f"stack{stack}", 1 if stack == 1 else 2
-        channels, shortcut = scaled(base, config.width), x
+        channels, shortcut = scaled(base, width), x
         x = _conv(x, channels, f"{name}_a", strides=strides, bias=True)
         x = keras.layers.ReLU(name=f"{name}_a_relu")(norm(x, f"{name}_a"))
         x = norm(_conv(x, channels, f"{name}_b", bias=True), f"{name}_b")
@@ -34,11 +45,16 @@ def resnet8(
             )
         x = keras.layers.Add(name=f"{name}_add")([shortcut, x])
         x = keras.layers.ReLU(name=f"{name}_relu")(x)
-    return _classify(x, config, num_classes)
+    return _classify(x, num_classes, dropout)
 
 
 def resnet20(
-    x: keras.KerasTensor, config: ModelConfig, num_classes: int
+    x: keras.KerasTensor,
+    num_classes: int,
+    *,
+    width: float = 1.0,
+    dropout: float = 0.0,
+    sync_batch_norm: bool = False,
 ) -> keras.KerasTensor:
     """ResNet-20 for CIFAR (He et al. 2015, section 4.2): three stages of three blocks.
 
@@ -46,28 +62,28 @@ def resnet20(
     Float [N, H, W, C] -> logits [N, K]; 271,098 parameters for 32x32x3, 10 classes, of
     which 1,376 are moving statistics.
     """
-    norm = _Norm(config)
-    x = norm(_conv(x, scaled(WIDTHS[0], config.width), "stem"), "stem")
+    norm = _Norm(sync_batch_norm)
+    x = norm(_conv(x, scaled(WIDTHS[0], width), "stem"), "stem")
     x = keras.layers.ReLU(name="stem_relu")(x)
     for stage, base in enumerate(WIDTHS, start=1):
         for block in "abc":
             name = f"stage{stage}{block}"
             strides = 2 if stage > 1 and block == "a" else 1
-            channels = scaled(base, config.width)
+            channels = scaled(base, width)
             shortcut = _option_a(x, channels, name) if strides == 2 else x
             x = _conv(x, channels, f"{name}_1", strides=strides)
             x = keras.layers.ReLU(name=f"{name}_1_relu")(norm(x, f"{name}_1"))
             x = norm(_conv(x, channels, f"{name}_2"), f"{name}_2")
             x = keras.layers.Add(name=f"{name}_add")([shortcut, x])
             x = keras.layers.ReLU(name=f"{name}_relu")(x)
-    return _classify(x, config, num_classes)
+    return _classify(x, num_classes, dropout)
 
 
 class _Norm:
     """Names and configures batch normalisation after convolution `name`."""
 
-    def __init__(self, config: ModelConfig) -> None:
-        self._synchronized = config.sync_batch_norm
+    def __init__(self, synchronized: bool) -> None:
+        self._synchronized = synchronized
 
     def __call__(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
         return BatchNorm(synchronized=self._synchronized, name=f"{name}_norm")(x)
@@ -101,13 +117,13 @@ def _option_a(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTens
 
 
 def _classify(
-    x: keras.KerasTensor, config: ModelConfig, num_classes: int
+    x: keras.KerasTensor, num_classes: int, dropout: float
 ) -> keras.KerasTensor:
     """Average over the whole picture, flatten, optional dropout, dense."""
     x = keras.layers.AveragePooling2D(tuple(x.shape[1:3]), name="average")(x)
     x = keras.layers.Flatten(name="flatten")(x)
-    if config.dropout:
-        x = Dropout(config.dropout, name="dropout")(x)
+    if dropout:
+        x = Dropout(dropout, name="dropout")(x)
     return keras.layers.Dense(
         num_classes, kernel_initializer="he_normal", name="classes"
     )(x)

@@ -1,9 +1,9 @@
 """speednet: the network of the fastest CIFAR-10 trainings, for any image size."""
 
+from typing import Literal
+
 import keras
 
-from trainer.config.enums import Activation
-from trainer.config.schema import ModelConfig
 from trainer.models.layers import BatchNorm, Dirac, Scale, Whitening, scaled
 
 WIDTHS = (64, 256, 256)
@@ -14,7 +14,13 @@ GELU_SLOPE = 1.702  # Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2
 
 
 def speednet(
-    x: keras.KerasTensor, config: ModelConfig, num_classes: int
+    x: keras.KerasTensor,
+    num_classes: int,
+    *,
+    width: float = 1.0,
+    activation: Literal["relu", "gelu"] = "relu",
+    whiten: bool = True,
+    sync_batch_norm: bool = False,
 ) -> keras.KerasTensor:
     """airbench94's network (Jordan 2024, arXiv:2404.00498, section 3), ReLU or GELU.
 
@@ -23,22 +29,30 @@ def speednet(
     of each channel; a dense layer without bias whose answers are divided by nine. Float
     [N, H, W, C] of any height and width from 9 pixels on -> logits [N, K]; 1,975,096
     parameters for 3 channels and 10 classes.
+
+    Args:
+        x: the normalised images.
+        num_classes: K.
+        width: factor on the number of channels.
+        activation: what follows a normalisation; GELU is x * sigmoid(1.702 x).
+        whiten: computes the first convolution from images instead of training it.
+        sync_batch_norm: batch statistics over all replicas.
     """
-    x = Whitening(config.whiten, name="whitening")(x)
+    x = Whitening(whiten, name="whitening")(x)
     x = keras.layers.ReLU(name="whitening_relu")(x)
     for group, base in enumerate(WIDTHS, start=1):
-        channels = scaled(base, config.width)
+        channels = scaled(base, width)
         for half in "ab":
             name = f"group{group}_{half}"
             x = _convolution(x, channels, name)
             if half == "a":
                 x = keras.layers.MaxPooling2D(2, name=f"group{group}_pool")(x)
-            x = _activated(x, config, name)
+            x = _activated(x, activation, sync_batch_norm, name)
     x = keras.layers.GlobalMaxPooling2D(name="largest")(x)
     x = keras.layers.Dense(
         num_classes, use_bias=False, kernel_initializer=_default(), name="classes"
     )(x)
-    return Scale(LOGITS_SCALE / _gain(config), name="classes_scale")(x)
+    return Scale(LOGITS_SCALE / _gain(activation), name="classes_scale")(x)
 
 
 def _convolution(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
@@ -53,7 +67,7 @@ def _convolution(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasT
 
 
 def _activated(
-    x: keras.KerasTensor, config: ModelConfig, name: str
+    x: keras.KerasTensor, activation: str, synchronized: bool, name: str
 ) -> keras.KerasTensor:
     """`x` normalised, and ReLU or GELU of it.
 
@@ -66,16 +80,16 @@ def _activated(
         momentum=MOMENTUM,
         epsilon=EPSILON,
         scale=False,
-        gain=_gain(config),
-        synchronized=config.sync_batch_norm,
+        gain=_gain(activation),
+        synchronized=synchronized,
         name=f"{name}_norm",
     )(x)
-    kind = "silu" if config.activation is Activation.GELU else "relu"
+    kind = "silu" if activation == "gelu" else "relu"
     return keras.layers.Activation(kind, name=f"{name}_{kind}")(x)
 
 
-def _gain(config: ModelConfig) -> float:
-    return GELU_SLOPE if config.activation is Activation.GELU else 1.0
+def _gain(activation: str) -> float:
+    return GELU_SLOPE if activation == "gelu" else 1.0
 
 
 def _default() -> keras.initializers.Initializer:

@@ -149,12 +149,15 @@ def _event(span: event_records.Span) -> event_pb2.Event | None:
         return None
 
 
-def flat_settings(config: dict[str, Any]) -> dict[str, int | float | str]:
+def flat_settings(
+    config: dict[str, Any], path: str = ""
+) -> dict[str, int | float | str]:
     """A nested config as hparams: "optim.momentum" and so on."""
     settings = {}
     for name, value in config.items():
-        parts = value.items() if isinstance(value, dict) else [("", value)]
-        for part, leaf in parts:
-            key = f"{name}.{part}".rstrip(".")
-            settings[key] = leaf if isinstance(leaf, int | float | str) else str(leaf)
+        if isinstance(value, dict):
+            settings |= flat_settings(value, f"{path}{name}.")
+        else:
+            plain = isinstance(value, int | float | str)
+            settings[path + name] = value if plain else str(value)
     return settings

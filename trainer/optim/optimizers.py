@@ -37,7 +37,7 @@ def build_optimizer(
         "ema_momentum": optim.ema_decay or 0.0,
     }
     momentum = MOMENTUM.get(optim.name) if optim.momentum is None else optim.momentum
-    factor = optim.bias_rate_factor
+    factor = optim.bias_scaler
     match optim.name:
         case OptimizerName.SGD:
             kind = _skip_all_reduce(keras.optimizers.SGD, factor)
@@ -60,8 +60,8 @@ def _muon(
     config: OptimConfig, momentum: float, common: dict[str, Any]
 ) -> "keras.optimizers.Optimizer":
 
-    others = config.other_learning_rate / config.learning_rate
-    kind = _skip_all_reduce(Muon, config.bias_rate_factor)
+    others = config.sgd_learning_rate / config.learning_rate
+    kind = _skip_all_reduce(Muon, config.bias_scaler)
     return kind(kernel_momentum=momentum, others=others, **common)
 
 

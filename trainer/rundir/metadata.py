@@ -3,11 +3,9 @@
 import dataclasses
 from typing import Any
 
-from trainer.config.schema import Config, RunConfig
+from trainer.config.schema import VERSION, Config, RunConfig
 from trainer.config.serialization import to_plain
 from trainer.rundir.layout import Run
-
-VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True)

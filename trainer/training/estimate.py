@@ -74,16 +74,17 @@ class ResourceEstimate:
         largest = max(self.passing, key=self.passing.__getitem__)
         sizes[largest] = self.passing[largest]
         shares = config.elastic_shards or cluster.replicas
+        narrower = f"lower --model_kwargs=width={config.model.kwargs.get('width', 1.0)}"
         flags = {
             "data": "use a smaller --dataset or a machine with more memory",
-            "weights": f"lower --model_width={config.model.width}",
+            "weights": narrower,
             "training": f"lower --global_batch={config.global_batch}",
-            "evaluation": f"lower --model_width={config.model.width}, or use smaller "
-            "images: --global_batch does not matter",
+            "evaluation": f"{narrower}, or use smaller images: --global_batch does not "
+            "matter",
             "pictures": "use smaller images",
         }
         if config.global_batch <= shares:  # an image each is the least
-            flags["training"] = f"lower --model_width={config.model.width}"
+            flags["training"] = narrower
         part = max(sizes, key=sizes.__getitem__)
         return f"{part} takes {sizes[part] / GIB:.1f} GiB of it: {flags[part]}"
 
@@ -145,6 +146,6 @@ def training_flops(
 
     total = steps(plan.total_steps - plan.small_steps, image_shape)
     if plan.small_steps:
-        side = config.data.small_pixels
+        side = config.data.progressive_size
         total += steps(plan.small_steps, (side, side, image_shape[-1]))
     return total

@@ -72,17 +72,17 @@ def _flips(config: Config, dataset: Dataset) -> AlternatingFlip | None:
 
 
 def _check_small(config: Config, dataset: Dataset) -> None:
-    small, side = config.data.small_pixels, min(dataset.image_shape[:2])
+    small, side = config.data.progressive_size, min(dataset.image_shape[:2])
     if small is None:
         return
     if config.model.name not in registry.ANY_SIZE:
         raise UsageError(
-            f"--small_pixels={small} needs a network for images of any size "
+            f"--progressive_size={small} needs a network for images of any size "
             f"({', '.join(registry.ANY_SIZE)}), got --model={config.model.name}"
         )
     if small >= side:
         raise UsageError(
-            f"--small_pixels={small} must be below the images' {side}; leave it out"
+            f"--progressive_size={small} must be below the images' {side}; leave it out"
         )
 
 

@@ -265,7 +265,7 @@ class TrainingSession:
             f"{flops / 1e15:.3g} petaFLOP in convolutions and dense layers (a "
             "multiply-add is two, backward is two forwards)"
         )
-        if self.config.teacher is not None:
+        if self.config.distillation.enabled:
             self.monitor.say("the teacher is not asked: in this step it answers zeros")
         print(
             f"a step takes {' s, later '.join(f'{s:.3f}' for s in secs.values())} s "

@@ -206,7 +206,7 @@ class TrainStep:
         masks = {d.name: d.draw(stream, count) for d in self._dropouts}
         if not self._small_steps:
             return self._compute_gradients(images, targets, masks)
-        side = self._config.data.small_pixels
+        side = self._config.data.progressive_size
         return tf.cond(
             stream.step < self._small_steps,
             lambda: self._compute_gradients(area_resize(images, side), targets, masks),
@@ -246,7 +246,9 @@ class TrainStep:
         target = tf.one_hot(labels, classes, dtype=logits.dtype)
         target = target * (1 - smoothing) + smoothing / classes
         losses = tf.nn.softmax_cross_entropy_with_logits(target, logits)
-        return distillation_loss(losses, logits, *soft_labels, how=self._config.teacher)
+        return distillation_loss(
+            losses, logits, *soft_labels, how=self._config.distillation
+        )
 
     def _scale(self, loss: tf.Tensor) -> tf.Tensor:
         if self._config.precision is Precision.MIXED_FLOAT16:

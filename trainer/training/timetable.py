@@ -72,7 +72,11 @@ def build_timetable(config: Config, run_config: RunConfig, num_rows: int) -> Tim
         )
     evaluate = max(1, round(run_config.eval_every_epochs * per_epoch))
     first, last = run_config.profile_steps or (1, 1)
-    small = round(config.data.small_part * total) if config.data.small_pixels else 0
+    small = (
+        round(config.data.progressive_fraction * total)
+        if config.data.progressive_size
+        else 0
+    )
     return Timetable(
         total_steps=total,
         warmup_steps=warmup,

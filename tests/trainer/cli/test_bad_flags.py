@@ -3,13 +3,13 @@
 import pytest
 
 from tests.support.flag_values import read
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 
 BAD = """
 --augment=mirror
 --augment=
---bias_rate_factor=0
---bias_rate_factor=nan
+--bias_scaler=0
+--bias_scaler=nan
 --checkpoint_every_steps=0
 --checkpoint_every_steps=1.5
 --clip_norm=0
@@ -23,9 +23,16 @@ BAD = """
 --dataset=
 --debug=maybe
 --deterministic=2
---dropout=1
---dropout=-0.1
---dropout=nan
+--model_kwargs=dropout=1
+--model_kwargs=dropout=-0.1
+--model_kwargs=dropout
+--model_kwargs=width=2,width=3
+--model_kwargs==3
+--model_kwargs=depth=3
+--model_kwargs=dropout=true
+--model_kwargs=width=1e999
+--model_kwargs=sync_batch_norm=true --model=resnet8
+--model_kwargs=dropout=nan
 --dry_run=perhaps
 --elastic_shards=0
 --elastic_shards=-2
@@ -34,7 +41,7 @@ BAD = """
 --elastic_shards=3
 --elastic_shards=4 --sync_batch_norm
 --elastic_shards=4 --nodeterministic
---dropout=0.2 --model=speednet
+--model_kwargs=dropout=0.2 --model=speednet
 --ema_decay=1
 --ema_decay=-0.1
 --ema_decay=nan
@@ -73,20 +80,22 @@ BAD = """
 --logical_devices=2
 --logical_devices=2 --strategy=one_device
 --model=vgg
---nowhiten
---activation=gelu
---activation=tanh --model=speednet
+--model_kwargs=whiten=false
+--model_kwargs=whiten=1 --model=speednet
+--model_kwargs=activation=gelu
+--model_kwargs=activation=[ --model=speednet
+--model_kwargs=activation=tanh --model=speednet
 --model=CNN
---model_width=0
---model_width=nan
---model_width=1000
+--model_kwargs=width=0
+--model_kwargs=width=nan
+--model_kwargs=width=1000
 --momentum=1 --optimizer=sgd
 --momentum=nan --optimizer=sgd
 --momentum=0.9
 --optimizer=adam
---other_learning_rate=-1
---other_learning_rate=5
---other_learning_rate=inf
+--sgd_learning_rate=-1
+--sgd_learning_rate=5
+--sgd_learning_rate=inf
 --precision=float8
 --precision=bf16
 --profile_steps=10
@@ -105,13 +114,13 @@ BAD = """
 --seed=-1
 --seed=2147483648
 --seed=x
---small_part=0
---small_part=0.25
---small_part=1.5
---small_part=nan
---small_pixels=8
---small_pixels=half
---small_pixels=24 --sync_batch_norm
+--progressive_fraction=0
+--progressive_fraction=0.25
+--progressive_fraction=1.5
+--progressive_fraction=nan
+--progressive_size=8
+--progressive_size=half
+--progressive_size=24 --sync_batch_norm
 --steps_per_call=0
 --strategy=horovod
 --strategy=multi_worker
@@ -144,7 +153,6 @@ BAD = """
 --epochs=0.5 --warmup_epochs=0.5
 --weight_decay=-0.1
 --weight_decay=inf
---whiten=3
 --nodebug=3
 --no_such_flag=1
 --flagfile=/no/such/file
@@ -157,7 +165,7 @@ train --epochs=3
 @pytest.mark.parametrize("words", BAD)
 def test_a_bad_value_is_wrong_usage_in_two_lines(words, monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    with pytest.raises(UsageError) as raised:
+    with pytest.raises(InvalidInput) as raised:
         read(*words.split())
     assert 1 <= len(str(raised.value).splitlines()) <= 2
     named = words.split()[0].lstrip("-").split("=")[0].removeprefix("no")

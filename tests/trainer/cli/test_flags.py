@@ -1,5 +1,6 @@
 """Flags: a frozen list, groups, hints, and every bad value named before TensorFlow."""
 
+import json
 import pathlib
 import subprocess
 import sys
@@ -16,9 +17,8 @@ from trainer.config.schema import Config
 from trainer.errors import UsageError
 
 FLAGS = [
-    "activation",
     "augment",
-    "bias_rate_factor",
+    "bias_scaler",
     "checkpoint_every_steps",
     "clip_norm",
     "crop_pixels",
@@ -26,7 +26,6 @@ FLAGS = [
     "dataset",
     "debug",
     "deterministic",
-    "dropout",
     "dry_run",
     "elastic_shards",
     "ema_decay",
@@ -44,19 +43,19 @@ FLAGS = [
     "log_every_steps",
     "logical_devices",
     "model",
-    "model_width",
+    "model_kwargs",
     "momentum",
     "optimizer",
-    "other_learning_rate",
     "precision",
     "profile_steps",
+    "progressive_fraction",
+    "progressive_size",
     "resume",
     "run_dir",
     "runs_root",
     "schedule",
     "seed",
-    "small_part",
-    "small_pixels",
+    "sgd_learning_rate",
     "steps_per_call",
     "strategy",
     "sync_batch_norm",
@@ -68,7 +67,6 @@ FLAGS = [
     "validation_fraction",
     "warmup_epochs",
     "weight_decay",
-    "whiten",
 ]
 
 
@@ -106,7 +104,12 @@ def test_every_experiment_is_readable_and_says_what_it_gives(path: pathlib.Path)
 
 def test_flags_txt_gives_the_same_config_again(tmp_path):
     values = flags.define(absl_flags.FlagValues())
-    words = ["--epochs=7", "--nodeterministic", "--dropout=0", "--ema_decay=0.99"]
+    words = [
+        "--epochs=7",
+        "--nodeterministic",
+        "--model_kwargs=dropout=0",
+        "--ema_decay=0.99",
+    ]
     command.parse(values, ["trainer.main", *words])
     file = tmp_path / "flags.txt"
     file.write_text(flags.flag_file(values))
@@ -117,14 +120,20 @@ def test_flags_txt_gives_the_same_config_again(tmp_path):
 def test_config_survives_json():
     config, _ = read("--optimizer=sgd", "--momentum=0.8", "--schedule=triangle")
     assert Config.from_json(config.to_json()) == config
-    bent, _ = read("--model=speednet", "--activation=gelu")
-    assert Config.from_json(bent.to_json()) == bent
-    older = config.to_json()  # than what it does not name
-    assert "activation" not in older["model"]
+    bent, _ = read("--model=speednet", "--model_kwargs=activation=gelu,whiten=false")
+    assert Config.from_json(json.loads(json.dumps(bent.to_json()))) == bent
+    older = config.to_json()  # than an option that it does not name
     del older["data"]["flip"]
     assert Config.from_json(older) == config
-    with pytest.raises(ValueError, match="not a config"):
+    with pytest.raises(ValueError, match="colour.* is no field"):
         Config.from_json(config.to_json() | {"colour": "blue"})
+
+
+def test_a_config_of_the_first_version_is_refused():
+    older = Config().to_json()
+    assert older.pop("version") == 2
+    with pytest.raises(ValueError, match="version 1.*use the release that made it"):
+        Config.from_json(older)
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from trainer.config.enums import Augment, Precision
 from trainer.config.schema import (
     Config,
     DataConfig,
+    DistillationConfig,
     ModelConfig,
     RunConfig,
-    TeacherConfig,
 )
 from trainer.data import dataset
 from trainer.data.sampler import Sampler
@@ -30,11 +30,11 @@ LOSSES = GENERATOR.uniform(0, 2, 6)
 LEARNT = np.arange(1, compiled_steps.COUNT, 2, dtype=np.int32)
 
 
-def teacher(**settings) -> TeacherConfig:
-    return TeacherConfig(weights_sha256="0" * 64, **settings)
+def teacher(**settings) -> DistillationConfig:
+    return DistillationConfig(teacher_sha256="0" * 64, **settings)
 
 
-def blend(how: TeacherConfig, logits=LOGITS) -> np.ndarray:
+def blend(how: DistillationConfig, logits=LOGITS) -> np.ndarray:
     arrays = (tf.constant(x) for x in (LOSSES, logits, TAUGHT))
     return loss.distillation_loss(*arrays, how=how).numpy()
 
@@ -64,7 +64,7 @@ def whole() -> dataset.Dataset:
 
 def config(**settings) -> Config:
     return Config(
-        model=ModelConfig(name="cnn", width=0.25),
+        model=ModelConfig(name="cnn", kwargs={"width": 0.25}),
         data=DataConfig(augment=Augment.FLIP_CROP, crop_pixels=1),
         global_batch=32,
         train_steps=100,
@@ -76,7 +76,7 @@ def run(cluster, settings: Config, count: int = 10):
     """The state after `count` steps, their metrics, and the trainer."""
     planned = timetable.build_timetable(settings, RunConfig(), len(LEARNT))
     state, images, trainer = network.build_network(settings, cluster, whole(), planned)
-    if settings.teacher is not None:
+    if settings.distillation.enabled:
         answers = np.random.default_rng(1).normal(0, 3, images.shape_of_answers)
         images.teach(answers.astype(np.float16))
     rows = Sampler(LEARNT, global_batch=32, seed=0).block(0, count)
@@ -85,7 +85,7 @@ def run(cluster, settings: Config, count: int = 10):
 
 
 def test_any_number_of_replicas_is_taught_the_same_in_float64(replicas):
-    settings = config(precision=Precision.FLOAT64, teacher=teacher())
+    settings = config(precision=Precision.FLOAT64, distillation=teacher())
     _, losses, _ = run(replicas(1), settings)
     _, shared, trainer = run(replicas(2), settings)
     np.testing.assert_allclose(shared, losses, rtol=0, atol=1e-9)
@@ -97,13 +97,13 @@ def test_any_number_of_replicas_is_taught_the_same_in_float64(replicas):
 @pytest.mark.parametrize("precision", [Precision.FLOAT32, Precision.MIXED_BFLOAT16])
 def test_a_teacher_of_no_weight_changes_no_bit(replicas, precision):
     alone, _, _ = run(replicas(2), config(precision=precision))
-    silent = config(precision=precision, teacher=teacher(weight=0.0))
+    silent = config(precision=precision, distillation=teacher(weight=0.0))
     taught, _, _ = run(replicas(2), silent)
     assert taught.facts()["weights_sha256"] == alone.facts()["weights_sha256"]
 
 
 def test_the_answer_picked_is_that_of_the_row_in_its_view(replicas):
-    images = DistillationTargets(config(teacher=teacher()), whole(), replicas(1))
+    images = DistillationTargets(config(distillation=teacher()), whole(), replicas(1))
     views, count, classes = images.shape_of_answers
     assert (views, count, classes) == (18, len(LEARNT), 10)
     answers = np.arange(views * count).reshape(views, count, 1) % 2039

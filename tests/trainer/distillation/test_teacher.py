@@ -24,7 +24,10 @@ from trainer.rng import RandomStream
 from trainer.rundir import checkpoints, layout
 from trainer.rundir.weights import eval_weights
 
-SMALL = ["--model_width=0.1", "--crop_pixels=1"]  # another network than the teacher's
+SMALL = [
+    "--model_kwargs=width=0.1",
+    "--crop_pixels=1",
+]  # another network than the teacher's
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +122,7 @@ def test_a_teacher_is_known_by_its_weights_wherever_it_lies(
     (moved / "result.json").write_text(json.dumps(described))
     other = run_trainer(data_dir, student, *words, f"--teacher={moved}")
     assert other.returncode == 2
-    assert "teacher.weights_sha256" in other.stderr
+    assert "distillation.teacher_sha256" in other.stderr
     fresh = run_trainer(data_dir, tmp_path / "new", *words, f"--teacher={moved}")
     assert fresh.returncode == 2
     assert "no good checkpoint" in fresh.stderr
@@ -156,8 +159,8 @@ def test_bad_teachers_are_named_before_tensorflow(taught_by, tmp_path):
             read(*words.split())
         assert len(str(raised.value).splitlines()) <= 2
     config, run_config = read(taught_by, "--teacher_weight=0.5")
-    assert config.teacher.weights_sha256 == result(path)["weights_sha256"]
-    assert (config.teacher.weight, run_config.teacher) == (0.5, path)
+    assert config.distillation.teacher_sha256 == result(path)["weights_sha256"]
+    assert (config.distillation.weight, run_config.teacher) == (0.5, path)
     assert type(config).from_json(config.to_json()) == config
 
 

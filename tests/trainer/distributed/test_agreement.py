@@ -72,7 +72,7 @@ def test_the_code_s_digest_changes_with_any_file(monkeypatch, tmp_path):
         ("--augment=none", "config.data.augment"),
         ("--precision=mixed_bfloat16", "config.precision"),
         ("--global_batch=64", "config.global_batch"),
-        ("--model_width=0.5", "config.model.width"),
+        ("--model_kwargs=width=0.5", "config.model.kwargs.width"),
         ("--log_every_steps=2", "run.log_every_steps"),
         ("--dry_run", "run.dry_run"),
     ],

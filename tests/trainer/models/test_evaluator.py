@@ -64,7 +64,9 @@ def test_logits_that_are_not_finite_are_refused_with_their_row():
 
 def test_the_tail_is_padded_and_counts():
     evaluator = Evaluator(
-        ModelConfig(name="cnn", width=0.25), image_shape=(16, 16, 3), num_classes=4
+        ModelConfig(name="cnn", kwargs={"width": 0.25}),
+        image_shape=(16, 16, 3),
+        num_classes=4,
     )
     images = np.random.default_rng(0).integers(
         0, 256, (BATCH + 37, 16, 16, 3), np.uint8
@@ -79,7 +81,7 @@ def test_the_tail_is_padded_and_counts():
 
 def body(name="cnn", width=1.0, side=32, channels=3):
     shape = (side, side, channels)
-    config = ModelConfig(name=name, width=width)
+    config = ModelConfig(name=name, kwargs={"width": width})
     return builder.build_model(config, image_shape=shape, num_classes=10).get_layer(
         "body"
     )
@@ -109,7 +111,9 @@ def test_one_image_is_answered_whatever_it_takes():
 def test_a_tail_of_a_small_batch_is_answered_as_the_rest(monkeypatch):
     monkeypatch.setattr(models_evaluator, "MEMORY", 2**20)
     made = Evaluator(
-        ModelConfig(name="cnn", width=0.25), image_shape=(16, 16, 1), num_classes=3
+        ModelConfig(name="cnn", kwargs={"width": 0.25}),
+        image_shape=(16, 16, 1),
+        num_classes=3,
     )
     assert 1 < made.batch < 100
     images = np.random.default_rng(0).integers(0, 256, (101, 16, 16, 1), np.uint8)
@@ -136,7 +140,7 @@ class OneDevice:
 
 def forecast(held, **settings) -> tuple[ResourceEstimate, str]:
     config = Config(**settings)
-    made = body(config.model.name, config.model.width, held.image_shape[0])
+    made = body(config.model.name, side=held.image_shape[0])
     found = ResourceEstimate.from_shapes(made, config, OneDevice(), held)
     return found, found.remedy(config, OneDevice())
 
@@ -151,12 +155,12 @@ def test_a_forecast_counts_evaluation_and_pictures():
 @pytest.mark.parametrize(
     ("largest", "batch", "named"),
     [
-        ("evaluation", 256, "lower --model_width=1.0, or use smaller images"),
+        ("evaluation", 256, "lower --model_kwargs=width=1.0, or use smaller images"),
         ("training", 1024, "lower --global_batch=1024"),
-        ("training", 1, "lower --model_width=1.0"),
+        ("training", 1, "lower --model_kwargs=width=1.0"),
         ("pictures", 256, "use smaller images"),
         ("data", 256, "smaller --dataset"),
-        ("weights", 256, "lower --model_width=1.0"),
+        ("weights", 256, "lower --model_kwargs=width=1.0"),
     ],
 )
 def test_advice_names_what_matters(largest, batch, named):

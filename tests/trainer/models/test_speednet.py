@@ -16,7 +16,7 @@ from tests.support.flag_values import read
 from tests.support.gpu_kernels import without_gpu_kernel
 from tests.support.resumed_runs import SAME, interrupt
 from tests.support.run_directories import begin
-from trainer.config.enums import Activation, Augment, Flip, OptimizerName, Precision
+from trainer.config.enums import Augment, Flip, OptimizerName, Precision
 from trainer.config.schema import (
     Config,
     DataConfig,
@@ -33,13 +33,13 @@ from trainer.training import network, timetable
 
 TRICKS = [
     "--model=speednet",
-    "--activation=gelu",
+    "--model_kwargs=activation=gelu",
     "--optimizer=muon",
     "--learning_rate=0.05",
-    "--bias_rate_factor=4",
-    "--other_learning_rate=0.05",
+    "--bias_scaler=4",
+    "--sgd_learning_rate=0.05",
     "--weight_decay=0.1",
-    "--small_pixels=20",
+    "--progressive_size=20",
     "--flip=alternating",
     "--augment=flip_crop",
     "--label_smoothing=0.2",
@@ -49,8 +49,12 @@ GENERATOR = np.random.default_rng(0)
 
 def speednet_step(cluster, precision: Precision):
     settings = Config(
-        model=ModelConfig(name="speednet", width=0.25, activation=Activation.GELU),
-        data=DataConfig(flip=Flip.ALTERNATING, small_pixels=16, augment=Augment.FLIP),
+        model=ModelConfig(
+            name="speednet", kwargs={"width": 0.25, "activation": "gelu"}
+        ),
+        data=DataConfig(
+            flip=Flip.ALTERNATING, progressive_size=16, augment=Augment.FLIP
+        ),
         optim=OptimConfig(name=OptimizerName.MUON, learning_rate=0.2),
         global_batch=32,
         train_steps=8,
@@ -94,7 +98,7 @@ def test_grey_images_leave_no_filter_without_a_signal():
 def test_speednet_shows_training_images_to_its_whitening_only_when_asked():
     for whiten in (True, False):
         model = builder.build_model(
-            ModelConfig(name="speednet", width=0.25, whiten=whiten),
+            ModelConfig(name="speednet", kwargs={"width": 0.25, "whiten": whiten}),
             image_shape=(32, 32, 3),
             num_classes=10,
         )
@@ -108,7 +112,7 @@ def test_speednet_shows_training_images_to_its_whitening_only_when_asked():
 
 def test_gelu_is_silu_of_a_gain_that_the_end_takes_out():
     body = builder.build_model(
-        ModelConfig(name="speednet", width=0.25, activation=Activation.GELU),
+        ModelConfig(name="speednet", kwargs={"width": 0.25, "activation": "gelu"}),
         image_shape=(32, 32, 3),
         num_classes=10,
     ).get_layer("body")
@@ -140,8 +144,8 @@ def test_muon_moves_kernels_by_orthogonal_matrices_and_the_rest_by_sgd():
     settings = OptimConfig(
         name=OptimizerName.MUON,
         learning_rate=0.1,
-        other_learning_rate=0.5,
-        bias_rate_factor=4,
+        sgd_learning_rate=0.5,
+        bias_scaler=4,
         weight_decay=0,
     )
     start = GENERATOR.normal(size=(3, 3, 8, 16)).astype(np.float32)
@@ -223,12 +227,12 @@ def test_a_signal_among_the_small_images_and_a_resume_do_not_change_a_bit(
 
 
 @pytest.mark.parametrize(
-    "words", [["--model=cnn", "--activation=relu"], ["--small_pixels=32"]]
+    "words", [["--model=cnn", "--model_kwargs="], ["--progressive_size=32"]]
 )
 def test_small_images_need_a_network_for_them(data_dir, tmp_path, words):
     done = run_trainer(data_dir, tmp_path / "run", *TRICKS, *words)
     assert done.returncode == 2
-    assert "--small_pixels" in done.stderr
+    assert "--progressive_size" in done.stderr
     assert not (tmp_path / "run").exists()
 
 
@@ -241,7 +245,7 @@ def test_a_dry_run_times_small_images_and_whole_ones(data_dir, tmp_path):
 
 def test_a_resume_with_another_activation_is_refused_by_name(data_dir, tmp_path):
     begin(tmp_path / "run", read(*TINY, *TRICKS, "--train_steps=6")[0])
-    words = ["--train_steps=6", "--activation=relu"]
+    words = ["--train_steps=6", "--model_kwargs=activation=relu"]
     done = run_trainer(data_dir, tmp_path / "run", *TRICKS, *words)
     assert done.returncode == 2
-    assert "model.activation: 'gelu' != 'relu'" in done.stderr
+    assert "model.kwargs.activation: 'gelu' != 'relu'" in done.stderr

@@ -109,7 +109,10 @@ def test_logits_and_their_softmax_have_the_same_mean(which):
 
 
 def test_an_evaluator_averages_over_the_views():
-    config, size = ModelConfig(name="cnn", width=1 / 16), evaluator.BATCH + 3
+    config, size = (
+        ModelConfig(name="cnn", kwargs={"width": 1 / 16}),
+        evaluator.BATCH + 3,
+    )
     images = RNG.integers(0, 256, (size, 16, 16, 3), np.uint8)
     make = {"image_shape": (16, 16, 3), "num_classes": 4}
     plain = evaluator.Evaluator(config, **make)

@@ -128,9 +128,9 @@ def gap(path) -> float:
     "words",
     [
         ["--model=resnet8"],
-        ["--model=resnet8", "--model_width=0.5", "--ema_decay=0.999"],
-        ["--model=resnet20", "--model_width=0.25"],
-        ["--model=speednet", "--model_width=0.25", "--augment=crop"],
+        ["--model=resnet8", "--model_kwargs=width=0.5", "--ema_decay=0.999"],
+        ["--model=resnet20", "--model_kwargs=width=0.25"],
+        ["--model=speednet", "--model_kwargs=width=0.25", "--augment=crop"],
     ],
     ids=lambda words: words[0].partition("=")[2] + "".join(words[2:]),
 )

@@ -23,7 +23,7 @@ def test_resnet8_has_the_multiply_adds_of_mlperf_tiny():
 
 def test_small_images_cost_what_their_steps_have():
     config = Config(
-        data=DataConfig(small_pixels=24, small_part=0.5),
+        data=DataConfig(progressive_size=24, progressive_fraction=0.5),
         model=ModelConfig(name="speednet"),
         global_batch=8,
     )

@@ -1,0 +1,190 @@
+"""Flags made from the fields of config dataclasses, configs and a table made from them.
+
+Synopsis::
+
+    values = flags.FlagValues()
+    flag_schema.define(values, Config, RunConfig, choices={"model": ["cnn"]})
+    values(sys.argv)
+    config = flag_schema.build(Config, values)
+
+A field with an Option has a flag; a nested config has those of its fields.
+"""
+
+import dataclasses
+import enum
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from absl import flags
+
+from trainer.config.options import GROUPS, KEY, Option
+
+
+@dataclasses.dataclass(frozen=True)
+class Declared:
+    """One flag.
+
+    Attributes:
+        name: without the dashes.
+        type: of its value, without None.
+        default: of the field.
+        option: help, bounds and how its text is read.
+        group: the heading that it stands under.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    option: Option
+    group: str
+
+
+def declared(*configs: type) -> list[Declared]:
+    """The flags of config classes and of those nested in them, by heading.
+
+    Headings that `options.GROUPS` does not have follow at the end.
+    """
+    found = [each for config in configs for each in _fields(config)]
+    headings = dict.fromkeys([*GROUPS, *(each.group for each in found)])
+    return [each for name in headings for each in found if each.group == name]
+
+
+def _fields(config: type) -> Iterator[Declared]:
+    hints = typing.get_type_hints(config)
+    for field in dataclasses.fields(config):
+        kind, option = _without_none(hints[field.name]), field.metadata.get(KEY)
+        if dataclasses.is_dataclass(kind):
+            yield from _fields(kind)
+        elif option is not None:
+            default = field.default
+            if default is dataclasses.MISSING:
+                default = field.default_factory()
+            group = option.group or config.GROUP
+            yield Declared(option.flag or field.name, kind, default, option, group)
+
+
+def _without_none(hint: Any) -> Any:
+    """T of `T | None`; dict of `dict[...]`."""
+    if isinstance(hint, types.UnionType):
+        (hint,) = [arg for arg in typing.get_args(hint) if arg is not types.NoneType]
+    return typing.get_origin(hint) or hint
+
+
+def define(
+    values: flags.FlagValues,
+    *configs: type,
+    choices: Mapping[str, Sequence[str]] | None = None,
+) -> None:
+    """Declares the flags of `configs` on `values`, under their headings.
+
+    Args:
+        values: where the flags go.
+        configs: dataclasses whose fields have an Option.
+        choices: what a text may be, by the flag's name.
+    """
+    found = declared(*configs)
+    names = {each.name for each in found}
+    for each in found:
+        text = _as_flags(each.option.help, names)
+        where = {"flag_values": values, "module_name": each.group}
+        shown = None if each.default == {} else each.default
+        if choices and each.name in choices:
+            flags.DEFINE_enum(each.name, shown, choices[each.name], text, **where)
+        elif issubclass(each.type, enum.Enum):
+            texts = [member.value for member in each.type]
+            flags.DEFINE_enum(each.name, shown.value, texts, text, **where)
+        else:
+            _define_plain(each, shown, text, where)
+
+
+def _define_plain(
+    each: Declared, default: Any, text: str, where: dict[str, Any]
+) -> None:
+    kind = each.type
+    if each.option.parse is not None and kind is not dict:
+        kind = str
+    kinds = {
+        bool: flags.DEFINE_bool,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        str: flags.DEFINE_string,
+        dict: flags.DEFINE_multi_string,
+    }
+    kinds[kind](each.name, default, text, **where)
+    where["flag_values"][each.name].help = text  # absl adds to that of a list
+
+
+def _as_flags(text: str, names: set[str], quote: str = "") -> str:
+    """A help text whose options in backquotes are flags, in `quote`."""
+
+    def translate(match: re.Match[str]) -> str:
+        known = match[1].partition("=")[0] in names
+        return f"{quote}--{match[1]}{quote}" if known else match[0]
+
+    return re.sub(r"`([^`]+)`", translate, text)
+
+
+def build(config: type, values: flags.FlagValues, **given: Any) -> Any:
+    """The config that parsed flags ask for.
+
+    Args:
+        config: a dataclass whose flags `values` has.
+        values: parsed.
+        given: values of fields that have no flag, also in nested configs, by name.
+
+    Raises:
+        InvalidConfig: a value is out of range or contradicts another.
+    """
+    hints, found = typing.get_type_hints(config), {}
+    for field in dataclasses.fields(config):
+        kind, option = _without_none(hints[field.name]), field.metadata.get(KEY)
+        if dataclasses.is_dataclass(kind):
+            found[field.name] = build(kind, values, **given)
+        elif option is None:
+            if field.name in given:
+                found[field.name] = given[field.name]
+        elif (value := values[option.flag or field.name].value) is not None:
+            found[field.name] = _value(value, kind, option, option.flag or field.name)
+    return config(**found)
+
+
+def _value(value: Any, kind: Any, option: Option, name: str) -> Any:
+    if option.parse is not None:
+        return option.parse(name, value)
+    return kind(value) if issubclass(kind, enum.Enum) else value
+
+
+def table(*configs: type, choices: Mapping[str, Sequence[str]] | None = None) -> str:
+    """The flags of `configs` as Markdown, a table under each heading."""
+    found, lines, heading = declared(*configs), [], None
+    names = {each.name for each in found}
+    for each in found:
+        if each.group != heading:
+            heading = each.group
+            lines += ["", f"## {heading}", ""]
+            lines += ["| flag | default | values | meaning |", "|---|---|---|---|"]
+        default = getattr(each.default, "value", each.default)
+        default = str(default).lower() if each.type is bool else default
+        shown = "" if default in (None, {}) else f"`{default}`"
+        text = _as_flags(each.option.help, names, "`")
+        allowed = _values(each, (choices or {}).get(each.name))
+        lines.append(f"| `--{each.name}` | {shown} | {allowed} | {text} |")
+    return "\n".join(lines[1:]) + "\n"
+
+
+def _values(each: Declared, choices: Sequence[str] | None) -> str:
+    """What a flag may be, for a table."""
+    if issubclass(each.type, enum.Enum):
+        choices = [member.value for member in each.type]
+    if choices:
+        return ", ".join(f"`{choice}`" for choice in choices)
+    if each.type is bool:
+        return f"`--{each.name}`, `--no{each.name}`"
+    words = {int: "a whole number", float: "a number"}
+    limits = str(each.option.bounds) if each.type in words else ""
+    return " ".join(
+        [words.get(each.type, "text"), limits.replace("finite", "")]
+    ).strip()

@@ -1,0 +1,142 @@
+"""How a run is carried out: directories, devices, reports; may change on resume."""
+
+import dataclasses
+
+from trainer.config.enums import EvalTta, Resume, Strategy
+from trainer.config.options import (
+    DATA,
+    DEVICES,
+    DISTILLATION,
+    REPORTS,
+    RUN,
+    Bounded,
+    option,
+    require,
+)
+from trainer.config.parsing import (
+    parse_data_directory,
+    parse_directory,
+    parse_step_range,
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig(Bounded):
+    """Where a run goes, how often it reports, on which devices."""
+
+    data_dir: str | None = option(
+        None,
+        "Folder of TFDS data sets. Default: $TFDS_DATA_DIR, or TFDS's own.",
+        group=DATA,
+        parse=parse_data_directory,
+    )
+    teacher: str | None = option(
+        None,
+        "Directory of a finished run that teaches. Its soft labels are computed once "
+        "for every view that `augment` and `crop_pixels` can give.",
+        group=DISTILLATION,
+        parse=parse_directory,
+    )
+    strategy: Strategy = option(
+        Strategy.ONE_DEVICE, "Distribution strategy.", group=DEVICES
+    )
+    logical_devices: int | None = option(
+        None,
+        "Splits the CPU into this many replicas, for tests of `strategy=mirrored`.",
+        group=DEVICES,
+        at_least=1,
+        at_most=64,
+    )
+    threads: int | None = option(
+        None,
+        "Number of TensorFlow threads. Default: all cores.",
+        group=DEVICES,
+        at_least=1,
+        at_most=1024,
+    )
+    steps_per_call: int | None = option(
+        None,
+        "Steps in one compiled call. Default: about a second of work.",
+        group=DEVICES,
+        at_least=1,
+    )
+    hang_secs: float = option(
+        30.0,
+        "Seconds without progress after which a worker of several ends.",
+        group=DEVICES,
+        above=0,
+    )
+    run_dir: str | None = option(
+        None,
+        "Run directory to start or resume. Default: a new one under `runs_root`.",
+        group=RUN,
+        parse=parse_directory,
+    )
+    runs_root: str = option(
+        "runs", "Folder for new runs.", group=RUN, parse=parse_directory
+    )
+    resume: Resume = option(
+        Resume.AUTO, "What to do with a run directory that has checkpoints.", group=RUN
+    )
+    checkpoint_every_steps: int | None = option(
+        None,
+        "Steps between checkpoints. Default: at most a minute of work is at risk.",
+        group=RUN,
+        at_least=1,
+    )
+    keep_checkpoints: int = option(
+        3, "Number of newest checkpoints to keep.", group=RUN, at_least=1
+    )
+    grace_secs: float = option(
+        30.0,
+        "Seconds from a signal to the end of the process, at most.",
+        group=RUN,
+        above=0,
+    )
+    dry_run: bool = option(
+        False, "Runs one step, prints the plan and writes nothing.", group=RUN
+    )
+    eval_every_epochs: float = option(
+        1.0, "Epochs between validations.", group=REPORTS, above=0
+    )
+    eval_tta: EvalTta = option(
+        EvalTta.NONE,
+        "Test-time augmentation of validation and test: mean logits over 2 views "
+        "(flip) or 6 (flip_shift), named beside every number. Both mirror images: not "
+        "for digits.",
+        group=REPORTS,
+    )
+    log_every_steps: int = option(
+        50, "Steps between lines of metrics.", group=REPORTS, at_least=1
+    )
+    profile_steps: tuple[int, int] | None = option(
+        None,
+        "FIRST:LAST steps of a TensorBoard profile.",
+        group=REPORTS,
+        parse=parse_step_range,
+    )
+    debug: bool = option(False, "Shows the traceback of an error.", group=REPORTS)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        mirrored = self.strategy is Strategy.MIRRORED
+        require(
+            (self.logical_devices or 1) == 1 or mirrored,
+            f"logical_devices={self.logical_devices} needs strategy=mirrored, got "
+            f"strategy={self.strategy.value}",
+        )
+        require(
+            self.run_dir is not None or self.resume is not Resume.MUST,
+            "resume=must needs the `run_dir` to resume",
+        )
+        require(
+            self.run_dir is not None or self.strategy is not Strategy.MULTI_WORKER,
+            "strategy=multi_worker needs `run_dir`, the same one for every worker",
+        )
+        if self.profile_steps is not None:
+            first, last = self.profile_steps
+            require(
+                2 <= first <= last,  # the first step compiles
+                f"profile_steps={first}:{last} must be FIRST:LAST with "
+                "2 <= FIRST <= LAST, e.g. 10:20",
+            )
