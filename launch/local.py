@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from launch import cli, trainer_command
+from launch import command_line, trainer_command
 from launch.supervisor import resources
-from launch.supervisor.supervisor import Plan, Supervisor
+from launch.supervisor.job_supervisor import JobPlan, Supervisor
 from launch.trainer_command import TrainerCommand, local_run_dir
-from trainer.contract import TF_CONFIG, Cluster
+from trainer.contract import TF_CONFIG, ClusterSpec
 
 USAGE = """launch.local: one job of several workers on this machine, supervised.
 
@@ -66,30 +66,30 @@ def define(values: flags.FlagValues) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The job's exit code."""
-    return cli.run(USAGE, define, _supervise, arguments, prints=False)
+    return command_line.run(USAGE, define, _supervise, arguments, prints=False)
 
 
 def _supervise(values: flags.FlagValues, trainer_flags: list[str]) -> int:
     now = datetime.datetime.now(datetime.UTC)
     time = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}"
-    if cli.HELP.intersection(trainer_flags):
-        return trainer_command.refused_by_trainer(trainer_flags, os.environ) or 0
-    training = TrainerCommand.read(
+    if command_line.HELP_FLAGS.intersection(trainer_flags):
+        return trainer_command.find_refusal(trainer_flags, os.environ) or 0
+    training = TrainerCommand.from_flags(
         trainer_flags, default_run_dir=local_run_dir(trainer_flags, time=time)
     )
     path = trainer_command.absolute_run_dir(training.run_dir)
-    plan = Plan(
+    plan = JobPlan(
         training=dataclasses.replace(training, run_dir=path),
-        cores=resources.cores(values.workers, values.cores_per_worker),
-        gpus=resources.gpus(values.workers),
+        cores=resources.divide_cores(values.workers, values.cores_per_worker),
+        gpus=resources.divide_gpus(values.workers),
         max_restarts=values.max_restarts,
         hang_secs=values.hang_secs,
         **({"prepare": None, "writes": False} if training.dry_run else {}),
     )
     trainer_command.check_run_dir(path)
-    alone = Cluster(workers=("127.0.0.1:1",), index=0)
+    alone = ClusterSpec(workers=("127.0.0.1:1",), index=0)
     environment = {**os.environ, TF_CONFIG: alone.to_json()}
-    code = trainer_command.refused_by_trainer(plan.training.arguments, environment)
+    code = trainer_command.find_refusal(plan.training.arguments, environment)
     return Supervisor(plan).run() if code is None else code
 
 

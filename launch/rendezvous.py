@@ -6,8 +6,8 @@ import socket
 import time
 from collections.abc import Callable
 
-from launch.cli import UsageError
-from trainer.contract import Cluster
+from launch.command_line import UsageError
+from trainer.contract import ClusterSpec
 
 RETRY_SECS = 0.2
 _CANDIDATES = range(20_000, 32_768)  # Linux' ephemeral ports start at 32,768
@@ -20,7 +20,7 @@ class PeersError(Exception):
 
 
 def free_ports(count: int) -> list[int]:
-    """`count` different ports of 127.0.0.1 that nobody listens on.
+    """Finds `count` different ports of 127.0.0.1 that nobody listens on.
 
     They are not ephemeral ones: TensorFlow opens its port seconds later, and until then
     the system could give an ephemeral one to any connection, even to that of a worker
@@ -38,13 +38,13 @@ def free_ports(count: int) -> list[int]:
     raise UsageError(f"--workers={count}: no free ports in {_CANDIDATES}; lower it")
 
 
-def meet(
-    cluster: Cluster,
+def wait_for_peers(
+    cluster: ClusterSpec,
     *,
     limit_secs: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Returns on every worker once each has reached the ports of all others.
+    """Waits until each worker has reached the ports of all others.
 
     TensorFlow waits without end for a peer that never comes. Each worker listens on
     its own port, so a connection alone proves the way there; the chief lets all go
@@ -54,35 +54,35 @@ def meet(
       PeersError: not within `limit_secs`, or this worker's own port is taken.
     """
     with _listen(cluster) as listener:
-        meeting = _Meeting(cluster, limit_secs, clock)
+        rendezvous = _Rendezvous(cluster, limit_secs, clock)
         for index in range(1, len(cluster.workers)):
             if index != cluster.index:
-                meeting.reach(index).close()
+                rendezvous.connect(index).close()
         if cluster.index == 0:
-            meeting.gather(listener)
+            rendezvous.release_all(listener)
         else:
-            meeting.ask()
+            rendezvous.await_release()
 
 
-class _Meeting:
+class _Rendezvous:
     """One worker's way to the others, until the limit is over."""
 
     def __init__(
-        self, cluster: Cluster, limit_secs: float, clock: Callable[[], float]
+        self, cluster: ClusterSpec, limit_secs: float, clock: Callable[[], float]
     ) -> None:
         self._cluster = cluster
         self._limit_secs = limit_secs
         self._clock = clock
         self._deadline = clock() + limit_secs
 
-    def reach(self, index: int) -> socket.socket:
+    def connect(self, index: int) -> socket.socket:
         """A connection to worker `index`, tried again and again."""
         address = self._cluster.workers[index]
         while (connection := _connect(address)) is None:
             self._retry([index], "could not be reached")
         return connection
 
-    def gather(self, listener: socket.socket) -> None:
+    def release_all(self, listener: socket.socket) -> None:
         """The chief: hears from every worker, then lets them all go."""
         absent = set(range(1, len(self._cluster.workers)))
         listener.settimeout(RETRY_SECS)
@@ -90,7 +90,9 @@ class _Meeting:
             peers = {}
             while absent:
                 connection = _accept(listener)
-                index = _hear(held.enter_context(connection)) if connection else None
+                index = (
+                    _read_index(held.enter_context(connection)) if connection else None
+                )
                 if index is None:
                     self._retry(sorted(absent), "did not come")
                 else:
@@ -100,18 +102,18 @@ class _Meeting:
                 try:
                     connection.sendall(_GO)
                 except OSError as error:
-                    raise self._missing([index], "left again") from error
+                    raise self._describe_missing([index], "left again") from error
 
-    def ask(self) -> None:
+    def await_release(self) -> None:
         """A worker: says that it is there until the chief of this attempt lets it go.
 
         Whatever else answers is the TensorFlow of an attempt that has not ended yet.
         """
-        while not self._ask_once():
+        while not self._ask_chief():
             self._retry([0], "did not answer")
 
-    def _ask_once(self) -> bool:
-        with self.reach(0) as chief, contextlib.suppress(OSError):
+    def _ask_chief(self) -> bool:
+        with self.connect(0) as chief, contextlib.suppress(OSError):
             chief.settimeout(max(RETRY_SECS, self._deadline - self._clock()))
             chief.sendall(f"worker {self._cluster.index}\n".encode())
             return chief.recv(len(_GO)) == _GO
@@ -120,10 +122,10 @@ class _Meeting:
     def _retry(self, indices: list[int], what: str) -> None:
         """A moment's rest; raises once the limit is over."""
         if self._clock() >= self._deadline:
-            raise self._missing(indices, what)
+            raise self._describe_missing(indices, what)
         time.sleep(RETRY_SECS)
 
-    def _missing(self, indices: list[int], what: str) -> PeersError:
+    def _describe_missing(self, indices: list[int], what: str) -> PeersError:
         names = ", ".join(f"worker {i} at {self._cluster.workers[i]}" for i in indices)
         return PeersError(
             f"{names} {what} within {self._limit_secs:g} s; see that worker's log, "
@@ -131,7 +133,7 @@ class _Meeting:
         )
 
 
-def _listen(cluster: Cluster) -> socket.socket:
+def _listen(cluster: ClusterSpec) -> socket.socket:
     """The port that TensorFlow will open later, on all interfaces."""
     address = ("", int(cluster.workers[cluster.index].rpartition(":")[2]))
     queue = max(16, len(cluster.workers))
@@ -163,7 +165,7 @@ def _accept(listener: socket.socket) -> socket.socket | None:
         return None
 
 
-def _hear(connection: socket.socket) -> int | None:
+def _read_index(connection: socket.socket) -> int | None:
     """The index that a worker says; None from anybody else."""
     connection.settimeout(_READ_SECS)
     with contextlib.suppress(OSError, ValueError):

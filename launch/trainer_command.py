@@ -1,6 +1,6 @@
 """What a launcher has to know of the trainer's flags, and no more.
 
->>> Training.read(["--epochs=3"], default_run_dir="runs/a").arguments
+>>> TrainerCommand.from_flags(["--epochs=3"], default_run_dir="runs/a").arguments
 ('--epochs=3', '--run_dir=runs/a', '--strategy=multi_worker')
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from absl import flags
 
-from launch.cli import HELP, UsageError, check_text
+from launch.command_line import HELP_FLAGS, UsageError, require_utf8
 
 MODULE = "trainer.main"
 PREPARE_MODULE = "trainer.prepare"
@@ -40,7 +40,7 @@ class TrainerCommand:
     dry_run: bool = False
 
     @classmethod
-    def read(
+    def from_flags(
         cls,
         arguments: Sequence[str],
         *,
@@ -56,9 +56,9 @@ class TrainerCommand:
           UsageError: another strategy, no run directory, no grace, or no UTF-8.
         """
         for argument in arguments:
-            check_text(argument)
-        given = _known(arguments)
-        run_dir = _run_dir(given, default_run_dir)
+            require_utf8(argument)
+        given = _parse_known(arguments)
+        run_dir = _choose_run_dir(given, default_run_dir)
         added = [f"--run_dir={run_dir}", "--strategy=multi_worker"]
         if threads is not None and given.threads is None:
             added.append(f"--threads={threads}")
@@ -77,13 +77,17 @@ class TrainerCommand:
 
     def arguments_after(self, restarts: int) -> tuple[str, ...]:
         """The arguments of a start; `--resume=never` is meant for the first one."""
-        if restarts and _known(self.arguments).resume == "never":
+        if restarts and _parse_known(self.arguments).resume == "never":
             return (*self.arguments, "--resume=auto")
         return self.arguments
 
 
-def _run_dir(given: flags.FlagValues, default: str) -> str:
-    """The run's directory; raises UsageError without one, and of another strategy."""
+def _choose_run_dir(given: flags.FlagValues, default: str) -> str:
+    """Returns the run's directory.
+
+    Raises:
+      UsageError: there is none, or another strategy is asked for.
+    """
     if given.strategy not in (None, "multi_worker"):
         raise UsageError(
             f"--strategy={given.strategy}: a job of several workers is "
@@ -101,20 +105,20 @@ def _run_dir(given: flags.FlagValues, default: str) -> str:
 def for_scheduler(
     arguments: Sequence[str], *, default_run_dir: str, threads: int | None = None
 ) -> TrainerCommand:
-    """A Training whose command is printed, and started again as it is.
+    """Completes a command that is printed, and started again as it is.
 
     Raises:
-      UsageError: as of Training.read; --resume=never.
+      UsageError: as of TrainerCommand.from_flags; --resume=never.
     """
     check_restartable(arguments)
-    return TrainerCommand.read(
+    return TrainerCommand.from_flags(
         arguments, default_run_dir=default_run_dir, threads=threads
     )
 
 
 def check_restartable(arguments: Sequence[str]) -> None:
     """Raises UsageError if the same command would refuse to go on with its own run."""
-    if _known(arguments).resume == "never":
+    if _parse_known(arguments).resume == "never":
         raise UsageError(
             "--resume=never: when the job is started again with the same flags, its "
             "own run would be refused; leave it out, a new --run_dir starts anew"
@@ -122,18 +126,18 @@ def check_restartable(arguments: Sequence[str]) -> None:
 
 
 def local_run_dir(arguments: Sequence[str], *, time: str) -> str:
-    """The trainer's default name for a run: <runs_root>/<time>-<model>-<dataset>.
+    """Builds the trainer's name for a run: <runs_root>/<time>-<model>-<dataset>.
 
     `time` is to the millisecond, so that the jobs of a sweep do not meet in one folder.
     """
-    given = _known(arguments)
+    given = _parse_known(arguments)
     dataset = re.sub("[/:]", "-", given.dataset or "cifar10")
     name = f"{time}-{given.model or 'cnn'}-{dataset}"
     return f"{given.runs_root or 'runs'}/{name}"
 
 
-def _known(arguments: Sequence[str]) -> flags.FlagValues:
-    """The flags named above; all others are passed over."""
+def _parse_known(arguments: Sequence[str]) -> flags.FlagValues:
+    """Parses the flags named above; all others are passed over."""
     values = flags.FlagValues()
     for name in _NAMES:
         flags.DEFINE_string(name, None, "", flag_values=values)
@@ -150,7 +154,7 @@ def _known(arguments: Sequence[str]) -> flags.FlagValues:
 
 
 def absolute_run_dir(text: str) -> str:
-    """Where the trainer puts a run that it is told to put into `text`.
+    """Resolves `text` to where the trainer puts such a run.
 
     Raises:
       UsageError: it is in the home directory of somebody who has none.
@@ -194,10 +198,10 @@ def check_run_dir(path: str) -> None:
 CHECK_MODULE = "trainer.check"
 
 
-def refused_by_trainer(
+def find_refusal(
     arguments: Sequence[str], environment: Mapping[str, str]
 ) -> int | None:
-    """The exit code of a job that does not start; None if it may.
+    """Asks the trainer for the exit code of a job that may not start; None if it may.
 
     The trainer's own words have been shown: what is wrong, or its help.
 
@@ -207,4 +211,4 @@ def refused_by_trainer(
     """
     command = [sys.executable, "-m", CHECK_MODULE, *arguments]
     code = subprocess.run(command, env=dict(environment), check=False).returncode
-    return code if code or HELP.intersection(arguments) else None
+    return code if code or HELP_FLAGS.intersection(arguments) else None

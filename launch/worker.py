@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from launch import cli, rendezvous, trainer_command
-from launch.platforms import platform
+from launch import command_line, rendezvous, trainer_command
+from launch.platforms import registry
 from trainer.contract import EXIT_PEER_LOST, stop_signals
 
 USAGE = """launch.worker: becomes trainer.main inside a scheduler's container or step.
@@ -21,7 +21,7 @@ the trainer: exit codes and signals are the trainer's. Exits 175 when a peer doe
 come, 2 when the environment does not fit.
 """
 
-Exec = Callable[[str, list[str], dict[str, str]], object]
+Exec = Callable[[str, list[str], dict[str, str]], object]  # as os.execve
 
 
 def define(values: flags.FlagValues) -> None:
@@ -51,32 +51,37 @@ def main(
     """Returns only when the trainer could not be started."""
     environment = dict(os.environ if environment is None else environment)
 
-    def become(values: flags.FlagValues, trainer_flags: list[str]) -> int:
+    def exec_trainer(values: flags.FlagValues, trainer_flags: list[str]) -> int:
         return _exec_trainer(values, trainer_flags, environment, execute)
 
-    return cli.run(USAGE, define, become, arguments)
+    return command_line.run(USAGE, define, exec_trainer, arguments)
 
 
-def _exec_trainer(values, trainer_flags, environment, execute) -> int:
-    if cli.HELP.intersection(trainer_flags):
-        return trainer_command.refused_by_trainer(trainer_flags, environment) or 0
+def _exec_trainer(
+    values: flags.FlagValues,
+    trainer_flags: list[str],
+    environment: dict[str, str],
+    execute: Exec,
+) -> int:
+    if command_line.HELP_FLAGS.intersection(trainer_flags):
+        return trainer_command.find_refusal(trainer_flags, environment) or 0
     trainer_command.check_restartable(trainer_flags)
     try:
-        cluster = platform.cluster(environment)
+        cluster = registry.read_cluster(environment)
     except ValueError as error:
-        raise cli.UsageError(str(error)) from error
+        raise command_line.UsageError(str(error)) from error
     environment["TF_CONFIG"] = cluster.to_json()
     if values.print_config:
         print(environment["TF_CONFIG"])
         return 0
-    arguments = trainer_command.TrainerCommand.read(
+    arguments = trainer_command.TrainerCommand.from_flags(
         trainer_flags, default_run_dir=""
     ).arguments
     _end_on_signals()
-    if (code := trainer_command.refused_by_trainer(arguments, environment)) is not None:
+    if (code := trainer_command.find_refusal(arguments, environment)) is not None:
         return code
     try:
-        rendezvous.meet(cluster, limit_secs=values.peers_secs)
+        rendezvous.wait_for_peers(cluster, limit_secs=values.peers_secs)
     except rendezvous.PeersError as error:
         print(f"launch.worker: {error}", file=sys.stderr)
         return EXIT_PEER_LOST

@@ -5,7 +5,7 @@ progress. Standard library only: `launch` imports this module and `trainer.strea
 
 >>> task = '"task": {"type": "worker", "index": 1}'
 >>> read_cluster('{"cluster": {"worker": ["a:1", "b:1"]}, %s}' % task, "X", ["worker"])
-Cluster(workers=('a:1', 'b:1'), index=1)
+ClusterSpec(workers=('a:1', 'b:1'), index=1)
 """
 
 import collections
@@ -63,7 +63,7 @@ def passing(line: str) -> bool:
 
 
 @dataclasses.dataclass(frozen=True)
-class Cluster:
+class ClusterSpec:
     """The workers of one job, `host:port` in task order, and this process' index.
 
     Worker 0 is the chief; there are no other kinds of task.
@@ -101,7 +101,7 @@ class Cluster:
         )
 
 
-def read_cluster(text: str, name: str, kinds: Sequence[str]) -> Cluster:
+def read_cluster(text: str, name: str, kinds: Sequence[str]) -> ClusterSpec:
     """The cluster that the variable `name` describes, in TF_CONFIG's form.
 
     Args:
@@ -128,7 +128,7 @@ def read_cluster(text: str, name: str, kinds: Sequence[str]) -> Cluster:
     if not 0 <= index < len(members.get(task, [])):
         raise ValueError(f"{task} {index} is not in the cluster")
     before = kinds[: list(kinds).index(task)]
-    return Cluster(
+    return ClusterSpec(
         workers=tuple(host for kind in kinds for host in members.get(kind, [])),
         index=index + sum(len(members.get(kind, [])) for kind in before),
     )
@@ -187,7 +187,7 @@ def _shown(value: object) -> str:
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
 
 
-def sign(step: int, phase: str, count: int, **more: object) -> bytes:
+def encode_heartbeat(step: int, phase: str, count: int, **more: object) -> bytes:
     """A heartbeat file's content: step and phase, and what makes it unlike all others.
 
     Whoever reads it looks whether it changed, by a clock of its own: the clocks of two
@@ -197,7 +197,7 @@ def sign(step: int, phase: str, count: int, **more: object) -> bytes:
     return json.dumps({**fields, "process": os.getpid(), **more}).encode()
 
 
-def read_sign(content: bytes) -> dict[str, Any] | None:
+def decode_heartbeat(content: bytes) -> dict[str, Any] | None:
     """The fields of a sign, at least step and phase; None of anything else."""
     try:
         fields = json.loads(content)

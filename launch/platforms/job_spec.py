@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from launch.cli import UsageError, check_text
+from launch.command_line import UsageError, require_utf8
 
 MAX_WORKERS = 1_000
 MAX_NAME_CHARS = 40  # pods add to it: 63 is the limit of a host name
@@ -34,6 +34,20 @@ class Job:
     environment: dict[str, str]
     gpus: int
     max_restarts: int | None = None
+
+
+def escape_dollars(text: str) -> str:
+    """Doubles every dollar, so that a platform's expansion gives `text` back.
+
+    Kubernetes replaces $(NAME) and makes $$ to $ in a container's command, arguments,
+    environment and probes; Vertex AI does the same:
+    https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
+    https://cloud.google.com/vertex-ai/docs/reference/rest/v1/EnvVar
+
+    >>> escape_dollars("pa$$x $(HOME)")
+    'pa$$$$x $$(HOME)'
+    """
+    return text.replace("$", "$$")
 
 
 def define(values: flags.FlagValues) -> None:
@@ -77,8 +91,8 @@ def define_restarts(values: flags.FlagValues) -> None:
     )
 
 
-def read(values: flags.FlagValues, *, needs_image: bool = True) -> Job:
-    """The job that parsed flags ask for.
+def read_job(values: flags.FlagValues, *, needs_image: bool = True) -> Job:
+    """Reads the job that parsed flags ask for.
 
     Raises:
       UsageError: one of them is missing or not of its form.
@@ -86,7 +100,7 @@ def read(values: flags.FlagValues, *, needs_image: bool = True) -> Job:
     for flag in values:
         value = values[flag].value
         for text in value if isinstance(value, list) else [value]:
-            check_text(f"--{flag}={text}")
+            require_utf8(f"--{flag}={text}")
     if not values.name:
         raise UsageError("--name is missing; it names the job, and its run on a resume")
     if not _NAME.fullmatch(values.name) or len(values.name) > MAX_NAME_CHARS:
@@ -102,14 +116,14 @@ def read(values: flags.FlagValues, *, needs_image: bool = True) -> Job:
         name=values.name,
         workers=values.workers,
         image=values.image,
-        environment=_environment(values.env),
+        environment=_read_environment(values.env),
         gpus=values.gpus,
         max_restarts=values.max_restarts if "max_restarts" in values else None,
     )
 
 
-def quantity(values: flags.FlagValues, name: str) -> str | None:
-    """The flag `name` (`cpus` or `memory`) in Kubernetes' form.
+def read_quantity(values: flags.FlagValues, name: str) -> str | None:
+    """Reads the flag `name` (`cpus` or `memory`) in Kubernetes' form.
 
     Raises:
       UsageError: it has another form.
@@ -121,8 +135,8 @@ def quantity(values: flags.FlagValues, name: str) -> str | None:
     return value
 
 
-def fields(text: str, flag: str, form: str, patterns: Sequence[str]) -> list[str]:
-    """`text` split at its colons, each part of its pattern; `form` is for the error.
+def split_fields(text: str, flag: str, form: str, patterns: Sequence[str]) -> list[str]:
+    """Splits `text` at its colons, each part of its pattern; `form` is for the error.
 
     Raises:
       UsageError: another number of parts, or one of another form.
@@ -136,7 +150,7 @@ def fields(text: str, flag: str, form: str, patterns: Sequence[str]) -> list[str
     return parts
 
 
-def _environment(pairs: Sequence[str]) -> dict[str, str]:
+def _read_environment(pairs: Sequence[str]) -> dict[str, str]:
     environment: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")

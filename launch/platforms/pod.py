@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
+from typing import Any, Protocol, runtime_checkable
 
 from absl import flags
 
-from launch.cli import UsageError
+from launch.command_line import UsageError
 from launch.platforms import job_spec
-from launch.platforms.expansion import literal
-from launch.platforms.job_spec import Job
+from launch.platforms.job_spec import Job, escape_dollars
+from launch.platforms.platform import Platform
 from launch.trainer_command import TrainerCommand, for_scheduler
 from trainer.contract import HEARTBEAT_VARIABLE
 
@@ -25,16 +26,16 @@ class Pod:
     """A Job with what only Kubernetes asks for; `volumes` are (claim, path)."""
 
     job: Job
-    training: TrainerCommand
+    trainer: TrainerCommand
     resources: dict[str, str]
     volumes: list[tuple[str, str]]
     port: int
     hang_secs: float
 
-    def template(
-        self, *, container: str, variables: list[dict], **spec: object
-    ) -> dict:
-        """A PodTemplateSpec.
+    def build_template(
+        self, *, container: str, variables: list[dict[str, Any]], **spec: object
+    ) -> dict[str, Any]:
+        """Builds a PodTemplateSpec.
 
         Args:
           container: its name; some operators ask for a certain one.
@@ -55,33 +56,35 @@ class Pod:
         return {
             "spec": {
                 "restartPolicy": "Never",
-                "terminationGracePeriodSeconds": self.training.grace_secs
+                "terminationGracePeriodSeconds": self.trainer.grace_secs
                 + END_MARGIN_SECS,
                 **spec,
-                "containers": [self._container(container, variables, mounts)],
+                "containers": [self._build_container(container, variables, mounts)],
                 "volumes": volumes,
             }
         }
 
-    def _container(self, name: str, variables: list[dict], mounts: list[dict]) -> dict:
+    def _build_container(
+        self, name: str, variables: list[dict[str, Any]], mounts: list[dict[str, Any]]
+    ) -> dict[str, Any]:
         environment = {**self.job.environment, HEARTBEAT_VARIABLE: HEARTBEAT}
         return {
             "name": name,
             "image": self.job.image,
             "command": list(job_spec.COMMAND),
-            "args": [literal(argument) for argument in self.training.arguments],
+            "args": [escape_dollars(argument) for argument in self.trainer.arguments],
             "env": [
-                {"name": key, "value": literal(value)}
+                {"name": key, "value": escape_dollars(value)}
                 for key, value in environment.items()
             ]
             + variables,
             "ports": [{"name": "tensorflow", "containerPort": self.port}],
             "resources": {"limits": self.resources, "requests": self.resources},
-            "livenessProbe": self._probe(),
+            "livenessProbe": self._build_probe(),
             "volumeMounts": mounts,
         }
 
-    def _probe(self) -> dict:
+    def _build_probe(self) -> dict[str, Any]:
         """Fails while the heartbeat is what it was a minute ago, if there is one.
 
         The kubelet counts the minutes: a clock that is set never looks like a hang.
@@ -90,11 +93,19 @@ class Pod:
         same = f"cmp -s {HEARTBEAT} {seen}"
         changed = f"test ! -e {HEARTBEAT} || {{ ! {same} && cp {HEARTBEAT} {seen}; }}"
         return {
-            "exec": {"command": ["sh", "-c", literal(changed)]},
+            "exec": {"command": ["sh", "-c", escape_dollars(changed)]},
             "periodSeconds": PROBE_SECS,
             "timeoutSeconds": 10,
             "failureThreshold": math.ceil(self.hang_secs / PROBE_SECS),
         }
+
+
+@runtime_checkable
+class ManifestPlatform(Platform, Protocol):
+    """A platform that takes Kubernetes manifests."""
+
+    def build_manifests(self, pod: Pod) -> list[dict[str, Any]]:
+        """Builds the documents to apply, in their order."""
 
 
 def define(values: flags.FlagValues) -> None:
@@ -134,15 +145,15 @@ def define(values: flags.FlagValues) -> None:
         )
 
 
-def read(values: flags.FlagValues, trainer_flags: list[str]) -> Pod:
-    """The pod that parsed flags ask for.
+def read_pod(values: flags.FlagValues, trainer_flags: list[str]) -> Pod:
+    """Reads the pod that parsed flags ask for.
 
     Raises:
       UsageError: a flag is missing or not of its form.
     """
-    wanted = job_spec.read(values)
+    job = job_spec.read_job(values)
     volumes = [
-        job_spec.fields(text, "volume", "CLAIM:/PATH", _CLAIM_AND_PATH)
+        job_spec.split_fields(text, "volume", "CLAIM:/PATH", _CLAIM_AND_PATH)
         for text in values.volume
     ]
     if not volumes:
@@ -154,16 +165,16 @@ def read(values: flags.FlagValues, trainer_flags: list[str]) -> Pod:
     if len(set(paths)) != len(paths):
         raise UsageError("--volume: one path twice; choose another for one of them")
     amounts = {
-        "cpu": job_spec.quantity(values, "cpus"),
-        "memory": job_spec.quantity(values, "memory"),
-        "nvidia.com/gpu": str(wanted.gpus) if wanted.gpus else None,
+        "cpu": job_spec.read_quantity(values, "cpus"),
+        "memory": job_spec.read_quantity(values, "memory"),
+        "nvidia.com/gpu": str(job.gpus) if job.gpus else None,
     }
     return Pod(
-        job=wanted,
-        training=for_scheduler(
+        job=job,
+        trainer=for_scheduler(
             trainer_flags,
-            default_run_dir=f"{paths[0]}/{wanted.name}",
-            threads=None if amounts["cpu"] is None else _threads(amounts["cpu"]),
+            default_run_dir=f"{paths[0]}/{job.name}",
+            threads=None if amounts["cpu"] is None else _whole_cores(amounts["cpu"]),
         ),
         resources={key: value for key, value in amounts.items() if value is not None},
         volumes=[(claim, path) for claim, path in volumes],
@@ -172,7 +183,7 @@ def read(values: flags.FlagValues, trainer_flags: list[str]) -> Pod:
     )
 
 
-def _threads(cpus: str) -> int:
+def _whole_cores(cpus: str) -> int:
     """Whole cores of a quantity in Kubernetes' form, at least one: 2 of 2.5, 1 of 500m.
 
     A thread more than the quota has cores would be halted for part of every period.

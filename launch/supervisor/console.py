@@ -1,4 +1,4 @@
-"""What a job shows: every worker's lines, the launcher's own, one line of progress."""
+"""Console of a job: every worker's lines, the launcher's own, one line of progress."""
 
 import collections
 import os
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
-from launch.supervisor.heartbeat_file import Heartbeat
+from launch.supervisor.heartbeat_file import HeartbeatFile
 
 LINE_EVERY_SECS = 30.0  # between progress lines where they cannot overwrite each other
 SILENT_SECS = 5.5  # without any line; workers speak after 5 s and have half a second
@@ -19,7 +19,7 @@ _REDRAW_SECS = 1.0
 _CLEAR = "\r\033[K"
 
 
-class Sink:
+class OutputThread:
     """Writes to a file in a thread of its own, so that nobody waits for who reads it.
 
     A pipe that nobody empties keeps the newest texts waiting; a closed one, or a
@@ -35,14 +35,14 @@ class Sink:
         self._busy = False
         threading.Thread(target=self._run, daemon=True).start()
 
-    def put(self, out: TextIO, text: str) -> None:
-        """Returns at once."""
+    def write(self, out: TextIO, text: str) -> None:
+        """Queues `text`; returns at once."""
         with self._changed:
             self._waiting.append((out, text))
             self._changed.notify_all()
 
     def drain(self, secs: float) -> None:
-        """Returns when all is written, after `secs` at the latest."""
+        """Waits until all is written, after `secs` at the latest."""
         end = self._clock() + secs
         with self._changed:
             while (self._waiting or self._busy) and self._clock() < end:
@@ -58,7 +58,7 @@ class Sink:
                 out, text = self._waiting.popleft()
                 self._busy = True
             try:
-                _write(out, text)
+                _write_all(out, text)
             except (OSError, ValueError):  # closed; the workers' logs have it all
                 continue
 
@@ -72,9 +72,10 @@ class Console:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._out: TextIO = sys.stdout
         self._err: TextIO = sys.stderr
-        self._out_sink = self._err_sink = Sink()  # one for both keeps their order
-        if _file(self._out) != _file(self._err):
-            self._err_sink = Sink()
+        # One thread for both keeps their order.
+        self._out_thread = self._err_thread = OutputThread()
+        if _identify_file(self._out) != _identify_file(self._err):
+            self._err_thread = OutputThread()
         self._clock = clock
         self._live = self._err.isatty()
         self._drawn = False
@@ -82,56 +83,56 @@ class Console:
         self._wrote = clock() - _START_SECS
         self._last: tuple[float, int] | None = None
 
-    def line(self, name: str, text: str) -> None:
-        """One line of the worker `name`."""
-        self._wipe()
+    def show_worker_line(self, name: str, text: str) -> None:
+        """Shows one line of the worker `name`."""
+        self._clear_progress()
         self._wrote = self._clock()
-        self._out_sink.put(self._out, f"[{name}] {text}\n")
+        self._out_thread.write(self._out, f"[{name}] {text}\n")
 
-    def say(self, text: str) -> None:
-        """One line of the launcher."""
-        self.repeat(f"launch.local: {text}")
+    def announce(self, text: str) -> None:
+        """Shows one line of the launcher."""
+        self.echo_error(f"launch.local: {text}")
 
-    def repeat(self, text: str) -> None:
-        """A line that a worker wrote before, where errors are read."""
-        self._wipe()
+    def echo_error(self, text: str) -> None:
+        """Shows a line that a worker wrote before, where errors are read."""
+        self._clear_progress()
         self._wrote = self._clock()
-        self._err_sink.put(self._err, f"{text}\n")
+        self._err_thread.write(self._err, f"{text}\n")
 
     def remind(self, text: str) -> None:
-        """One line of the launcher, if nothing was shown for SILENT_SECS."""
-        if self._silent():
-            self.say(text)
+        """Shows one line of the launcher, if nothing was shown for SILENT_SECS."""
+        if self._is_silent():
+            self.announce(text)
 
-    def _silent(self) -> bool:
+    def _is_silent(self) -> bool:
         return self._clock() - self._wrote >= SILENT_SECS
 
     def close(self) -> None:
         """Lets who reads take the rest, for a moment."""
-        for sink in (self._out_sink, self._err_sink):
-            sink.drain(CLOSE_SECS)
+        for thread in (self._out_thread, self._err_thread):
+            thread.drain(CLOSE_SECS)
 
-    def progress(self, beats: Sequence[Heartbeat], *, restarts: str) -> None:
+    def show_progress(self, beats: Sequence[HeartbeatFile], *, restarts: str) -> None:
         """Shows the slowest worker's step and phase, if it is time to.
 
         It is when nothing else was shown for SILENT_SECS, too.
         """
         now, signed = self._clock(), any(beat.step is not None for beat in beats)
         due = signed and now >= self._next_secs
-        if not beats or not (due or self._silent()):
+        if not beats or not (due or self._is_silent()):
             return
         self._next_secs = now + (_REDRAW_SECS if self._live else LINE_EVERY_SECS)
-        text = self._status(beats, now) if signed else "starting"
+        text = self._format_status(beats, now) if signed else "starting"
         text += f" · {len(beats)} workers · restarts {restarts}"
         if not restarts:
             text = "preparing the data set"
         if self._live:
-            self._err_sink.put(self._err, f"{_CLEAR}{text}")
+            self._err_thread.write(self._err, f"{_CLEAR}{text}")
             self._drawn, self._wrote = True, now
         else:
-            self.say(text)
+            self.announce(text)
 
-    def _status(self, beats: Sequence[Heartbeat], now: float) -> str:
+    def _format_status(self, beats: Sequence[HeartbeatFile], now: float) -> str:
         slowest = min(beats, key=lambda beat: -1 if beat.step is None else beat.step)
         step = slowest.step or 0
         return f"step {step} · {slowest.phase}{self._speed(now, step)}"
@@ -142,13 +143,13 @@ class Console:
             return ""
         return f" · {(step - before[1]) / (now - before[0]):.1f} steps/s"
 
-    def _wipe(self) -> None:
+    def _clear_progress(self) -> None:
         if self._drawn:
-            self._err_sink.put(self._err, _CLEAR)
+            self._err_thread.write(self._err, _CLEAR)
             self._drawn = False
 
 
-def _file(out: TextIO) -> object:
+def _identify_file(out: TextIO) -> object:
     """What tells whether two streams are one file: a terminal, or 2>&1."""
     try:
         status = os.fstat(out.fileno())
@@ -157,7 +158,7 @@ def _file(out: TextIO) -> object:
     return (status.st_dev, status.st_ino)
 
 
-def _write(out: TextIO, text: str) -> None:
+def _write_all(out: TextIO, text: str) -> None:
     """All of `text`; not through the stream's buffer, whose lock a thread that waits
     for a reader would hold when Python ends."""
     try:

@@ -1,10 +1,10 @@
 """Why a group of workers ended, whose doing it was, and whether to start it again.
 
->>> verdict = judge([End(index=0, code=175), End(index=1, code=-9)])
->>> verdict.culprit, verdict.code, verdict.restart
+>>> decision = decide([WorkerExit(index=0, code=175), WorkerExit(index=1, code=-9)])
+>>> decision.culprit, decision.code, decision.restart
 (1, 137, True)
 
-One table for every way a group can end, so that it can be read and tested without one.
+One table for every way a group can end, so that it can be read and tested alone.
 """
 
 import dataclasses
@@ -51,23 +51,23 @@ class Decision:
     reason: str
 
 
-def decide(ends: Sequence[WorkerExit]) -> Decision:
-    """The verdict over `ends`, in the order in which the workers left.
+def decide(exits: Sequence[WorkerExit]) -> Decision:
+    """Decides over `exits`, in the order in which the workers left.
 
     What cannot be mended by a restart decides before what can; a death before the exits
     of those that lost a peer by it.
     """
-    for blame in (_failed, _died):
-        for end in ends:
-            if (verdict := blame(end)) is not None:
-                return verdict
-    running = [end for end in ends if end.code is None]
+    for blame in (_blame_failed, _blame_dead):
+        for worker in exits:
+            if (decision := blame(worker)) is not None:
+                return decision
+    running = [worker for worker in exits if worker.code is None]
     if running:
-        return _silent(running)
-    for end in ends:
-        if (verdict := _saved(end)) is not None:
-            return verdict
-    if any(end.exit_code == EXIT_PEER_LOST for end in ends):
+        return _blame_silent(running)
+    for worker in exits:
+        if (decision := _blame_stopped(worker)) is not None:
+            return decision
+    if any(worker.exit_code == EXIT_PEER_LOST for worker in exits):
         return Decision(
             code=EXIT_PEER_LOST,
             restart=True,
@@ -77,15 +77,15 @@ def decide(ends: Sequence[WorkerExit]) -> Decision:
     return Decision(code=0, restart=False, culprit=None, reason="all workers are done")
 
 
-def decided(ends: Sequence[WorkerExit]) -> bool:
-    """Whether those that still run could not change the verdict."""
-    return any(blame(end) for end in ends for blame in (_failed, _died)) or any(
-        end.stopped for end in ends
-    )
+def is_final(exits: Sequence[WorkerExit]) -> bool:
+    """Whether those that still run could not change the decision."""
+    return any(
+        blame(worker) for worker in exits for blame in (_blame_failed, _blame_dead)
+    ) or any(worker.stopped for worker in exits)
 
 
-def _failed(end: WorkerExit) -> Decision | None:
-    code = end.code
+def _blame_failed(worker: WorkerExit) -> Decision | None:
+    code = worker.code
     if code is None or code <= 0 or code == EXIT_PEER_LOST or code in _SAVED:
         return None
     reason = (
@@ -94,36 +94,38 @@ def _failed(end: WorkerExit) -> Decision | None:
     return Decision(
         code=code,
         restart=False,
-        culprit=end.index,
+        culprit=worker.index,
         reason=f"exited {code}: {reason}",
     )
 
 
-def _died(end: WorkerExit) -> Decision | None:
-    if end.code is None or end.code >= 0:
+def _blame_dead(worker: WorkerExit) -> Decision | None:
+    if worker.code is None or worker.code >= 0:
         return None
-    number = -end.code
+    number = -worker.code
     hint = "; memory may have run out" if number == signal.SIGKILL else ""
     return Decision(
         code=128 + number,
         restart=number != signal.SIGINT,
-        culprit=end.index,
-        reason=f"died by signal {number} ({_name(number)}){hint}",
+        culprit=worker.index,
+        reason=f"died by signal {number} ({_signal_name(number)}){hint}",
     )
 
 
-def _silent(running: Sequence[WorkerExit]) -> Decision:
+def _blame_silent(running: Sequence[WorkerExit]) -> Decision:
     """Blames who was stopped, or else who is behind all others."""
-    suspects = [end for end in running if end.stopped]
+    suspects = [worker for worker in running if worker.stopped]
     state = "is stopped (SIGSTOP)" if suspects else "is stuck"
     if not suspects:
-        steps = [-1 if end.step is None else end.step for end in running]
+        steps = [-1 if worker.step is None else worker.step for worker in running]
         suspects = [
-            end for end, step in zip(running, steps, strict=True) if step == min(steps)
+            worker
+            for worker, step in zip(running, steps, strict=True)
+            if step == min(steps)
         ]
     first = suspects[0]
     if len(suspects) > 1:
-        names = ", ".join(str(end.index) for end in suspects)
+        names = ", ".join(str(worker.index) for worker in suspects)
         state = f"workers {names} stopped getting on together at step {first.step}"
     return Decision(
         code=EXIT_PEER_LOST,
@@ -133,18 +135,18 @@ def _silent(running: Sequence[WorkerExit]) -> Decision:
     )
 
 
-def _saved(end: WorkerExit) -> Decision | None:
-    if end.code not in _SAVED:
+def _blame_stopped(worker: WorkerExit) -> Decision | None:
+    if worker.code not in _SAVED:
         return None
     return Decision(
-        code=end.code,
-        restart=end.code != contract.EXIT_INTERRUPTED,
-        culprit=end.index,
-        reason=f"exited {end.code}: stopped {_SAVED[end.code]}",
+        code=worker.code,
+        restart=worker.code != contract.EXIT_INTERRUPTED,
+        culprit=worker.index,
+        reason=f"exited {worker.code}: stopped {_SAVED[worker.code]}",
     )
 
 
-def _name(number: int) -> str:
+def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:

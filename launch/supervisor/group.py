@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from launch.supervisor import exit_policy
 from launch.supervisor.console import Console
 from launch.supervisor.exit_policy import WorkerExit
-from launch.supervisor.signals import Signals
-from launch.supervisor.worker_process import Worker
+from launch.supervisor.signal_queue import SignalQueue
+from launch.supervisor.worker_process import WorkerProcess
 from trainer.contract import EXIT_PEER_LOST
 
 TICK_SECS = 0.1
@@ -18,22 +18,22 @@ _MARGIN_SECS = 15.0  # on top of the grace: the interpreter's own way out
 _STACKS_SECS = 1.0
 
 
-class Group:
+class WorkerGroup:
     """Watches `workers`; `run` ends them all before it returns, whatever happens."""
 
     def __init__(
         self,
-        workers: Sequence[Worker],
+        workers: Sequence[WorkerProcess],
         *,
         console: Console,
-        signals: Signals,
+        signals: SignalQueue,
         grace_secs: float,
         hang_secs: float | None,
         settle_secs: float = SETTLE_SECS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._workers = list(workers)
-        self._left: list[Worker] = []  # in the order of leaving
+        self._left: list[WorkerProcess] = []  # in the order of leaving
         self._console = console
         self._signals = signals
         self._patience_secs = grace_secs + _MARGIN_SECS
@@ -46,62 +46,62 @@ class Group:
             self._selector.register(worker.output, selectors.EVENT_READ, worker)
 
     def run(self, *, restarts: str) -> list[WorkerExit]:
-        """How each worker ended, those that had to be killed last.
+        """Runs the attempt; how each worker ended, those that had to be killed last.
 
         Args:
           restarts: for the progress line, e.g. "1/3".
         """
         try:
-            while len(self._left) < len(self._workers) and not self._over():
-                self._pump(TICK_SECS)
-                self._forward()
-                self._console.progress(
+            while len(self._left) < len(self._workers) and not self._is_over():
+                self._poll_workers(TICK_SECS)
+                self._forward_signals()
+                self._console.show_progress(
                     [worker.heartbeat for worker in self._workers], restarts=restarts
                 )
-            ends = self._ends()
-            self._show_stacks(ends)
+            exits = self._exits()
+            self._show_stacks(exits)
         finally:
             for worker in self._workers:
                 worker.kill()
             self._selector.close()
         for worker in self._workers:
             worker.close()
-        return ends
+        return exits
 
-    def _pump(self, secs: float) -> None:
+    def _poll_workers(self, secs: float) -> None:
         """Passes output on for at most `secs`, then looks at every worker once."""
         self._drain(secs)
         now = self._clock()
         for worker in self._running():
-            worker.heartbeat.read(now)
-            if worker.code() is not None:
+            worker.heartbeat.refresh(now)
+            if worker.poll() is not None:
                 self._left.append(worker)
 
-    def _forward(self) -> None:
+    def _forward_signals(self) -> None:
         """Passes received signals on; from the first on, the workers' time runs out."""
-        for number in self._signals.take():
+        for number in self._signals.drain():
             for worker in self._running():
                 worker.send(number)
             self._expect_end(self._patience_secs)
-            self._console.say(
+            self._console.announce(
                 f"{signal.Signals(number).name}: passed on to all workers"
             )
 
-    def _over(self) -> bool:
+    def _is_over(self) -> bool:
         """Whether those that still run need not be waited for."""
         now = self._clock()
         if self._deadline is not None and now >= self._deadline:
             return True
         if self._signals.received is not None:
             return False
-        codes = {worker.code() for worker in self._left} - {0}
+        codes = {worker.poll() for worker in self._left} - {0}
         if codes:
             waits = codes == {EXIT_PEER_LOST}
             self._expect_end(self._settle_secs if waits else self._patience_secs)
-            return exit_policy.decided(self._ends())
-        return self._hangs(now)
+            return exit_policy.is_final(self._exits())
+        return self._is_stuck(now)
 
-    def _hangs(self, now: float) -> bool:
+    def _is_stuck(self, now: float) -> bool:
         """Whether somebody who once showed progress shows none for too long.
 
         Those who never did are noticed by the others, who wait for them.
@@ -114,9 +114,9 @@ class Group:
             for beat in beats
         )
 
-    def _show_stacks(self, ends: Sequence[WorkerExit]) -> None:
+    def _show_stacks(self, exits: Sequence[WorkerExit]) -> None:
         """Unless one that left is to blame: Python shows where each thread is."""
-        if not self._running() or exit_policy.decide(ends).code != EXIT_PEER_LOST:
+        if not self._running() or exit_policy.decide(exits).code != EXIT_PEER_LOST:
             return
         for worker in self._running():
             worker.send(signal.SIGABRT)
@@ -130,17 +130,17 @@ class Group:
             time.sleep(secs)
             return
         for key, _ in self._selector.select(secs):
-            if not key.data.read():
+            if not key.data.forward_output():
                 self._selector.unregister(key.fileobj)
 
     def _expect_end(self, secs: float) -> None:
         if self._deadline is None:
             self._deadline = self._clock() + secs
 
-    def _running(self) -> list[Worker]:
+    def _running(self) -> list[WorkerProcess]:
         return [worker for worker in self._workers if worker not in self._left]
 
-    def _ends(self) -> list[WorkerExit]:
+    def _exits(self) -> list[WorkerExit]:
         """Those that left, in their order, then those that still run."""
         now = self._clock()
-        return [worker.end(now) for worker in self._left + self._running()]
+        return [worker.exit_at(now) for worker in self._left + self._running()]

@@ -1,4 +1,4 @@
-"""The trainer's sign of progress, read from outside.
+"""A worker's heartbeat file, read from outside.
 
 The trainer replaces the file named by TRAINER_HEARTBEAT_FILE whenever it gets on:
 {"step": 1200, "phase": "train", "time": unix seconds}, phases as in trainer/heartbeat.
@@ -8,13 +8,13 @@ import dataclasses
 import os
 import pathlib
 
-from trainer.contract import read_sign
+from trainer.contract import decode_heartbeat
 
-_LARGEST = 1 << 20  # bytes of a sign, which has some hundred
+_MAX_BYTES = 1 << 20  # a heartbeat has some hundred
 
 
 @dataclasses.dataclass
-class Heartbeat:
+class HeartbeatFile:
     """One worker's file, and when its content last changed (in seconds of a clock)."""
 
     path: pathlib.Path
@@ -23,19 +23,19 @@ class Heartbeat:
     phase: str = "start"
     _content: bytes = b""
 
-    def read(self, now: float) -> None:
+    def refresh(self, now: float) -> None:
         """Looks again; a missing or half file is no change."""
         try:
-            with open(self.path, "rb", opener=_at_once) as file:
-                content = file.read(_LARGEST) or b""
+            with open(self.path, "rb", opener=_open_without_waiting) as file:
+                content = file.read(_MAX_BYTES) or b""
         except OSError:
             return
-        found = read_sign(content)
+        found = decode_heartbeat(content)
         if found is not None and content != self._content:
             self._content, self.changed_secs = content, now
             self.step, self.phase = found["step"], found["phase"]
 
 
-def _at_once(path: str, flags: int) -> int:
+def _open_without_waiting(path: str, flags: int) -> int:
     """Opens without waiting: a pipe may stand in the place of the file."""
     return os.open(path, flags | os.O_NONBLOCK)

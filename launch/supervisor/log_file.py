@@ -12,7 +12,7 @@ RUN_MARK = "config.json"  # the trainer wrote it: from then on it is a run
 MAX_KEPT_BYTES = 1 << 20
 
 
-class Log:
+class WorkerLog:
     """`<run>/logs/<name>.log`; nothing is written before the trainer made the run.
 
     The trainer refuses a directory that is not empty and not a run, and a job that

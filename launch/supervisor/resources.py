@@ -6,14 +6,14 @@ import re
 import shutil
 import subprocess
 
-from launch.cli import UsageError
+from launch.command_line import UsageError
 
 DEVICES = pathlib.Path("/dev")
 _NVIDIA_SMI_SECS = 20  # a machine with eight sleeping GPUs takes about ten
 
 
-def cores(workers: int, per_worker: int | None) -> list[list[int]]:
-    """The core numbers of each worker, neighbours together.
+def divide_cores(workers: int, per_worker: int | None) -> list[list[int]]:
+    """Divides the core numbers among workers, neighbours together.
 
     Without `per_worker` all cores are divided evenly; with fewer cores than workers
     they share.
@@ -34,8 +34,8 @@ def cores(workers: int, per_worker: int | None) -> list[list[int]]:
     return [usable[i * per_worker : (i + 1) * per_worker] for i in range(workers)]
 
 
-def gpus(workers: int) -> list[list[str]]:
-    """The CUDA device names of each worker; empty lists where there is no GPU.
+def divide_gpus(workers: int) -> list[list[str]]:
+    """Divides the CUDA devices among workers; empty lists where there is no GPU.
 
     Raises:
       UsageError: there are GPUs, but fewer than workers.

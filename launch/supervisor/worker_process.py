@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
 from launch.supervisor.exit_policy import WorkerExit
-from launch.supervisor.heartbeat_file import Heartbeat
-from launch.supervisor.log_file import Log
+from launch.supervisor.heartbeat_file import HeartbeatFile
+from launch.supervisor.log_file import WorkerLog
 from trainer.contract import passing
 
 LAST_LINES = 20  # shown when a worker is blamed
@@ -22,7 +22,7 @@ _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>; the child is killed when this process di
 _CHUNK_BYTES = 1 << 16
 
 
-class Worker:
+class WorkerProcess:
     """Starts at construction; every method returns at once.
 
     Its lines go to `show` and to `log`; `last_lines` keeps the newest, of progress in
@@ -36,8 +36,8 @@ class Worker:
         index: int,
         environment: Mapping[str, str],
         cores: Sequence[int],
-        heartbeat: Heartbeat,
-        log: Log,
+        heartbeat: HeartbeatFile,
+        log: WorkerLog,
         show: Callable[[str], None],
     ) -> None:
         self.index = index
@@ -54,7 +54,7 @@ class Worker:
             stderr=subprocess.STDOUT,
             start_new_session=True,
             # Safe: the only other threads write to the console, without a lock.
-            preexec_fn=_in_child(cores, os.getpid()),
+            preexec_fn=_prepare_child(cores, os.getpid()),
         )
         os.set_blocking(self.output.fileno(), False)
 
@@ -63,13 +63,13 @@ class Worker:
         """The reading end of the worker's stdout and stderr."""
         return typing.cast(IO[bytes], self._process.stdout)
 
-    def code(self) -> int | None:
-        """Exit code, -n after signal n, None while it runs."""
+    def poll(self) -> int | None:
+        """Returns the exit code: -n after signal n, None while it runs."""
         return self._process.poll()
 
-    def end(self, now: float) -> WorkerExit:
+    def exit_at(self, now: float) -> WorkerExit:
         """How it stands at `now` (seconds of the heartbeat's clock)."""
-        code = self.code()
+        code = self.poll()
         return WorkerExit(
             index=self.index,
             code=code,
@@ -80,7 +80,7 @@ class Worker:
 
     def send(self, number: int) -> None:
         """Signals the worker itself, not what it started."""
-        if self.code() is None:
+        if self.poll() is None:
             self._process.send_signal(number)
 
     def kill(self) -> None:
@@ -91,12 +91,12 @@ class Worker:
 
     def close(self) -> None:
         """Passes on the rest of what it wrote."""
-        self.read()
+        self.forward_output()
         self._emit(self._rest)
         self.output.close()
         self.log.write(b"")
 
-    def read(self) -> bool:
+    def forward_output(self) -> bool:
         """Passes on what it wrote; False once nothing more can come."""
         while True:
             try:
@@ -121,7 +121,7 @@ class Worker:
             self._show(text)
 
 
-def _in_child(cores: Sequence[int], parent: int) -> Callable[[], None]:
+def _prepare_child(cores: Sequence[int], parent: int) -> Callable[[], None]:
     """What runs between fork and exec."""
     libc = ctypes.CDLL(None)
     prctl = getattr(libc, "prctl", None)  # Linux only

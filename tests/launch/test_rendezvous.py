@@ -8,7 +8,7 @@ import time
 import pytest
 
 from launch import rendezvous
-from trainer.contract import Cluster
+from trainer.contract import ClusterSpec
 
 
 def gather(count, *, absent=(), limit_secs=10.0, late_secs=0.0):
@@ -19,8 +19,8 @@ def gather(count, *, absent=(), limit_secs=10.0, late_secs=0.0):
     def come(index):
         time.sleep(late_secs if index == count - 1 else 0)
         try:
-            rendezvous.meet(
-                Cluster(workers=addresses, index=index), limit_secs=limit_secs
+            rendezvous.wait_for_peers(
+                ClusterSpec(workers=addresses, index=index), limit_secs=limit_secs
             )
             outcome[index] = None
         except rendezvous.PeersError as error:
@@ -66,10 +66,10 @@ def test_a_missing_chief_is_named():
 
 def test_a_taken_port_is_named():
     (port,) = rendezvous.free_ports(1)
-    cluster = Cluster(workers=(f"127.0.0.1:{port}",), index=0)
+    cluster = ClusterSpec(workers=(f"127.0.0.1:{port}",), index=0)
     taken = pytest.raises(rendezvous.PeersError, match=f"port {port} cannot be opened")
     with socket.create_server(("", port)), taken:
-        rendezvous.meet(cluster, limit_secs=1)
+        rendezvous.wait_for_peers(cluster, limit_secs=1)
 
 
 def test_strangers_are_no_workers():
@@ -79,7 +79,9 @@ def test_strangers_are_no_workers():
 
     def chief():
         try:
-            rendezvous.meet(Cluster(workers=addresses, index=0), limit_secs=10)
+            rendezvous.wait_for_peers(
+                ClusterSpec(workers=addresses, index=0), limit_secs=10
+            )
         except rendezvous.PeersError as error:
             failures.append(error)
 
@@ -96,6 +98,6 @@ def test_strangers_are_no_workers():
         ):
             one.sendall(word)
     other.close()
-    rendezvous.meet(Cluster(workers=addresses, index=1), limit_secs=10)
+    rendezvous.wait_for_peers(ClusterSpec(workers=addresses, index=1), limit_secs=10)
     thread.join()
     assert not failures

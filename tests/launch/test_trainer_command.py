@@ -10,9 +10,9 @@ import tempfile
 import pytest
 
 from launch import local, trainer_command, worker
-from launch.cli import UsageError
-from launch.supervisor import resources, scratch
-from launch.supervisor.heartbeat_file import Heartbeat
+from launch.command_line import UsageError
+from launch.supervisor import resources, temporary_files
+from launch.supervisor.heartbeat_file import HeartbeatFile
 from launch.trainer_command import TrainerCommand, local_run_dir
 from tests.support.commands import ROOT
 
@@ -23,18 +23,18 @@ def four_cores(monkeypatch):
 
 
 def test_cores_are_divided_evenly_and_never_shared(four_cores):
-    assert resources.cores(2, None) == [[2, 3], [6, 7]]
-    assert resources.cores(3, None) == [[2], [3], [6]]
-    assert resources.cores(2, 1) == [[2], [3]]
+    assert resources.divide_cores(2, None) == [[2, 3], [6, 7]]
+    assert resources.divide_cores(3, None) == [[2], [3], [6]]
+    assert resources.divide_cores(2, 1) == [[2], [3]]
 
 
 def test_more_workers_than_cores_share(four_cores):
-    assert resources.cores(5, None) == [[2], [3], [6], [7], [2]]
+    assert resources.divide_cores(5, None) == [[2], [3], [6], [7], [2]]
 
 
 def test_more_cores_than_there_are_is_wrong_usage(four_cores):
     with pytest.raises(UsageError, match="need 6 cores, 4 are usable"):
-        resources.cores(2, 3)
+        resources.divide_cores(2, 3)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_gpus_are_divided(monkeypatch, machine, devices, visible, workers, expec
     machine(4, devices=devices)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert resources.gpus(workers) == expected
+    assert resources.divide_gpus(workers) == expected
 
 
 @pytest.mark.parametrize("visible", ["0", "0,1,2,3", "GPU-a", "", "all"])
@@ -84,20 +84,22 @@ def test_gpus_are_divided(monkeypatch, machine, devices, visible, workers, expec
 def test_a_variable_makes_no_gpu(monkeypatch, machine, devices, visible):
     machine(0, devices=devices)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert resources.gpus(2) == [[], []]
+    assert resources.divide_gpus(2) == [[], []]
 
 
 def test_fewer_gpus_than_workers_is_wrong_usage(monkeypatch, machine):
     machine(4)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     with pytest.raises(UsageError, match="--workers=2 but 1 GPUs"):
-        resources.gpus(2)
+        resources.divide_gpus(2)
 
 
 def test_the_trainer_s_flags_are_completed_once():
     given = ["--epochs", "3", "--run_dir=a", "--strategy=multi_worker"]
-    assert TrainerCommand.read(given, default_run_dir="b").arguments == tuple(given)
-    assert TrainerCommand.read([], default_run_dir="b").arguments == (
+    assert TrainerCommand.from_flags(given, default_run_dir="b").arguments == tuple(
+        given
+    )
+    assert TrainerCommand.from_flags([], default_run_dir="b").arguments == (
         "--run_dir=b",
         "--strategy=multi_worker",
     )
@@ -106,7 +108,7 @@ def test_the_trainer_s_flags_are_completed_once():
 def test_flags_inside_a_flag_file_are_seen(tmp_path):
     path = tmp_path / "a.flags"
     path.write_text("--dataset=digits\n--grace_secs=7\n--epochs=3\n--run_dir=x\n")
-    training = TrainerCommand.read([f"--flagfile={path}"], default_run_dir="b")
+    training = TrainerCommand.from_flags([f"--flagfile={path}"], default_run_dir="b")
     assert training.run_dir == "x"
     assert training.grace_secs == 7
     assert training.prepare_arguments == ("--dataset=digits",)
@@ -158,25 +160,25 @@ def test_the_trainer_s_defaults_are_still_those():
 
 
 def test_a_restart_resumes_what_the_first_start_had_to_begin():
-    training = TrainerCommand.read(["--resume=never"], default_run_dir="a")
+    training = TrainerCommand.from_flags(["--resume=never"], default_run_dir="a")
     assert training.arguments_after(0) == training.arguments
     assert training.arguments_after(1)[-1] == "--resume=auto"
 
 
 def test_only_new_content_is_a_sign_of_progress(tmp_path):
     path = tmp_path / "beat.json"
-    beat = Heartbeat(path, changed_secs=10.0)
-    beat.read(11.0)
+    beat = HeartbeatFile(path, changed_secs=10.0)
+    beat.refresh(11.0)
     assert (beat.changed_secs, beat.step) == (10.0, None)
     write(path, step=3, phase="train")
-    beat.read(12.0)
+    beat.refresh(12.0)
     assert (beat.changed_secs, beat.step, beat.phase) == (12.0, 3, "train")
-    beat.read(13.0)
+    beat.refresh(13.0)
     path.write_text('{"step": ')
-    beat.read(14.0)
+    beat.refresh(14.0)
     assert beat.changed_secs == 12.0
     write(path, step=3, phase="save")
-    beat.read(15.0)
+    beat.refresh(15.0)
     assert (beat.changed_secs, beat.phase) == (15.0, "save")
 
 
@@ -186,21 +188,23 @@ def write(path: pathlib.Path, **fields):
 
 def temporary(folder):
     """What launchers left in `folder`."""
-    return [path.name for path in folder.glob(f"{scratch.PREFIX}*")]
+    return [path.name for path in folder.glob(f"{temporary_files.PREFIX}*")]
 
 
 def test_what_killed_launchers_left_is_swept_and_nothing_else(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (tmp_path / "launch-of-somebody").mkdir()
     (tmp_path / "launch-link").symlink_to(tmp_path)
-    code = (
-        "from launch.supervisor import scratch; s = scratch.directory(); s.__enter__()"
-    )
-    code += "; import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    code = "from launch.supervisor import temporary_files as files\n"
+    code += "made = files.create_directory(); made.__enter__()\n"
+    code += "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment)
     (dead,) = set(temporary(tmp_path)) - {"launch-of-somebody", "launch-link"}
-    with scratch.directory() as first, scratch.directory() as second:
+    with (
+        temporary_files.create_directory() as first,
+        temporary_files.create_directory() as second,
+    ):
         assert dead not in temporary(tmp_path)
         assert first.is_dir()  # it lives, so the second left it alone
         assert second.is_dir()
@@ -245,8 +249,8 @@ def test_trainer_flags_are_checked_first(tmp_path, capfd, command, word, code, s
 
 
 def test_threads_are_those_that_the_platform_gives():
-    given = TrainerCommand.read([], default_run_dir="b", threads=4)
+    given = TrainerCommand.from_flags([], default_run_dir="b", threads=4)
     assert given.arguments[-1] == "--threads=4"
     for words in (["--threads=2"], ["--threads", "2"]):
-        given = TrainerCommand.read(words, default_run_dir="b", threads=4)
+        given = TrainerCommand.from_flags(words, default_run_dir="b", threads=4)
         assert "--threads=4" not in given.arguments

@@ -5,8 +5,10 @@ import pathlib
 import shutil
 import sys
 
-from launch import cli, slurm
-from launch.supervisor.supervisor import Plan
+from absl import flags
+
+from launch.platforms import slurm
+from launch.supervisor.job_supervisor import JobPlan
 from launch.trainer_command import TrainerCommand
 from tests.support.commands import ROOT
 
@@ -25,11 +27,11 @@ def install_trainer(folder: pathlib.Path, main: str) -> None:
     (package / "main.py").write_text(main)
 
 
-def script(*flags, trainer=("--epochs=3",)):
-    values = cli.flags.FlagValues()
+def script(*words, trainer=("--epochs=3",)):
+    values = flags.FlagValues()
     slurm.define(values)
-    values(["", "--name=cnn", "--workers=2", *flags])
-    return slurm.script(values, list(trainer))
+    values(["", "--name=cnn", "--workers=2", *words])
+    return slurm.build_script(values, list(trainer))
 
 
 def put(path, text):
@@ -46,8 +48,8 @@ def output_of(process, secs=300):
 
 
 def plan(run_dir, *arguments, workers=2, **changes):
-    return Plan(
-        training=TrainerCommand.read(arguments, default_run_dir=str(run_dir)),
+    return JobPlan(
+        training=TrainerCommand.from_flags(arguments, default_run_dir=str(run_dir)),
         cores=[[CORES[i % len(CORES)]] for i in range(workers)],
         gpus=[[] for _ in range(workers)],
         **{

@@ -2,8 +2,10 @@
 
 import json
 
-from launch import cli, kubernetes, vertex
-from launch.platforms import pod
+from absl import flags
+
+from launch import kubernetes
+from launch.platforms import vertex
 
 IMAGE = "--image=registry.example/trainer:1"
 COMMON = ["--name=cnn", "--workers=3", IMAGE, "--env=A=$(B) c", "--max_restarts=4"]
@@ -28,10 +30,10 @@ HOSTS = {
 
 
 def documents(kind, *more, trainer=TRAINER):
-    values = cli.flags.FlagValues()
+    values = flags.FlagValues()
     kubernetes.define(values)
     values(["", f"--kind={kind}", *CLUSTER, *more])
-    return kubernetes.manifests(kubernetes.Kind(kind), pod.read(values, list(trainer)))
+    return kubernetes.build_manifests(values, list(trainer))
 
 
 def pod_template(kind):
@@ -50,10 +52,10 @@ def pod_template(kind):
 
 
 def custom_job(*more):
-    values = cli.flags.FlagValues()
+    values = flags.FlagValues()
     vertex.define(values)
     values(["", *VERTEX, *more])
-    return vertex.custom_job(values, list(TRAINER))
+    return vertex.build_custom_job(values, list(TRAINER))
 
 
 def injected(kind, index):

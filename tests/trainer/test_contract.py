@@ -9,7 +9,7 @@ import pytest
 from launch import worker
 from launch.platforms import platform
 from tests.support.commands import TINY, run_command
-from trainer.contract import Cluster
+from trainer.contract import ClusterSpec
 from trainer.distributed import tf_config
 from trainer.errors import InvalidInput
 
@@ -76,7 +76,7 @@ def test_what_the_launcher_takes_the_trainer_takes(monkeypatch, capsys):
     environment = {"TF_CONFIG": json.dumps(chief)}
     assert worker.main(["--print_config"], environment) == 0
     monkeypatch.setenv("TF_CONFIG", capsys.readouterr().out)
-    assert tf_config.read_task() == Cluster(
+    assert tf_config.read_task() == ClusterSpec(
         workers=("c:1", *WORKERS["worker"]), index=1
     )
 
@@ -85,7 +85,7 @@ def test_bracketed_addresses_and_indices_as_texts():
     for host in ("[::1]", "[fe80::1%eth0]", "node-1.svc", "10.0.0.1"):
         given = {"cluster": {"worker": [f"{host}:1"]}, "task": TASK | {"index": "0"}}
         found = platform.tfjob({"TF_CONFIG": json.dumps(given)})
-        assert found == Cluster(workers=(f"{host}:1",), index=0)
+        assert found == ClusterSpec(workers=(f"{host}:1",), index=0)
 
 
 def mutated(value, dice):

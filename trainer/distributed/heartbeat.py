@@ -78,12 +78,14 @@ class Heartbeat:
         self._phase, self._at = phase, time.monotonic()
         given = self._step, phase, next(self._count)
         if asked := os.environ.get(VARIABLE):
-            _replace(pathlib.Path(asked), contract.sign(*given))
+            _replace(pathlib.Path(asked), contract.encode_heartbeat(*given))
         if self._folder is not None:
             if not self._made:
                 self._make()
             facts = {} if self._facts is None else {"facts": self._facts}
-            _replace(self._path(self._worker), contract.sign(*given, **facts))
+            _replace(
+                self._path(self._worker), contract.encode_heartbeat(*given, **facts)
+            )
 
     def _make(self) -> None:
         folder = typing.cast(pathlib.Path, self._folder)
@@ -190,7 +192,7 @@ class Heartbeat:
         content = b""
         with contextlib.suppress(OSError):
             content = files.read_bytes(self._path(worker), files.JSON_BYTES)
-        found = contract.read_sign(content)
+        found = contract.decode_heartbeat(content)
         with self._lock:
             seen = self._seen.get(worker)
             if found is not None and (seen is None or content != seen.content):

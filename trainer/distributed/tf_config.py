@@ -6,7 +6,7 @@ from trainer import contract
 from trainer.errors import InvalidInput
 
 
-def read_task() -> contract.Cluster:
+def read_task() -> contract.ClusterSpec:
     """The workers of this job and which of them this process is, as TF_CONFIG says.
 
     Raises:

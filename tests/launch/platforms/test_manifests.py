@@ -5,10 +5,11 @@ The packages that carry the schemas are in requirements-dev.txt.
 
 import kubernetes_validate
 import pytest
-import yaml as pyyaml
+import yaml
 from kubeflow_trainer_api import models
 
-from launch import kubernetes, vertex, yaml
+from launch import kubernetes
+from launch.platforms import vertex
 from tests.support.manifests import (
     CLUSTER,
     KINDS,
@@ -47,9 +48,9 @@ def test_every_pod_keeps_the_contract(kind):
 )
 def test_a_pod_s_cores_are_its_threads(cpus, threads):
     for kind in KINDS:
-        text = yaml.dump_all(documents(kind, f"--cpus={cpus}"))
+        text = kubernetes.dump_yaml(documents(kind, f"--cpus={cpus}"))
         assert f'"--threads={threads}"' in text
-        text = yaml.dump_all(documents(kind, trainer=[*TRAINER, "--threads=3"]))
+        text = kubernetes.dump_yaml(documents(kind, trainer=[*TRAINER, "--threads=3"]))
         assert text.count("--threads") == 1
 
 
@@ -67,7 +68,7 @@ def test_a_pod_s_cores_are_its_threads(cpus, threads):
     ],
 )
 def test_a_machine_type_s_cores_are_its_threads(machine, threads):
-    assert vertex.threads(machine) == threads
+    assert vertex.count_vcpus(machine) == threads
     pool = custom_job(f"--machine={machine}")["jobSpec"]["workerPoolSpecs"][0]
     words = pool["containerSpec"]["args"]
     found = [w for w in words if "threads" in w]
@@ -186,7 +187,7 @@ def test_the_printed_text_is_the_manifest(kind, capsys):
     expected = documents(kind)
     for document in expected:
         document["metadata"]["namespace"] = "ml"
-    assert list(pyyaml.safe_load_all(capsys.readouterr().out)) == expected
+    assert list(yaml.safe_load_all(capsys.readouterr().out)) == expected
 
 
 def test_yaml_keeps_every_text():
@@ -226,7 +227,7 @@ def test_yaml_keeps_every_text():
         "empty": [{}, [], {"a": []}],
         "deep": [[1, [True]], {"b": 2}],
     }
-    assert pyyaml.safe_load(yaml.dump(value)) == value
-    assert pyyaml.safe_load(yaml.dump(dict.fromkeys(texts, 1))) == dict.fromkeys(
-        texts, 1
-    )
+    assert yaml.safe_load(kubernetes.dump_yaml([value])) == value
+    assert yaml.safe_load(
+        kubernetes.dump_yaml([dict.fromkeys(texts, 1)])
+    ) == dict.fromkeys(texts, 1)

@@ -5,8 +5,8 @@ import tracemalloc
 
 import pytest
 
-from launch.platforms import platform, slurm
-from trainer.contract import Cluster
+from launch.platforms import registry, slurm, tfjob
+from trainer.contract import ClusterSpec
 
 JOB = {"LAUNCH_JOB": "cnn", "LAUNCH_WORKERS": "3", "LAUNCH_PORT": "2222"}
 INDEXED = {**JOB, "JOB_COMPLETION_INDEX": "1"}
@@ -63,8 +63,8 @@ VERTEX = {"CLUSTER_SPEC": json.dumps(POOLS), "TF_CONFIG": "{}"}
     ids=["job", "jobset", "trainjob", "slurm", "tfjob", "vertex"],
 )
 def test_each_platform(environment, workers, index):
-    cluster = platform.cluster(environment)
-    assert cluster == Cluster(workers=tuple(workers), index=index)
+    cluster = registry.read_cluster(environment)
+    assert cluster == ClusterSpec(workers=tuple(workers), index=index)
     assert json.loads(cluster.to_json()) == {
         "cluster": {"worker": workers},
         "task": {"type": "worker", "index": index},
@@ -73,7 +73,7 @@ def test_each_platform(environment, workers, index):
 
 def test_every_task_of_a_job_sees_the_same_workers_and_another_index():
     clusters = [
-        platform.cluster({**SLURM, "SLURM_PROCID": str(task)}) for task in range(3)
+        registry.read_cluster({**SLURM, "SLURM_PROCID": str(task)}) for task in range(3)
     ]
     assert len({cluster.workers for cluster in clusters}) == 1
     assert [cluster.index for cluster in clusters] == [0, 1, 2]
@@ -85,12 +85,18 @@ def test_several_slurm_tasks_a_node_get_ports_of_their_own():
         "SLURM_STEP_NODELIST": "b,a",
         "SLURM_STEP_TASKS_PER_NODE": "2,1",
     }
-    assert platform.slurm(environment).workers == ("b:19744", "b:19745", "a:19744")
+    assert slurm.PLATFORM.read_cluster(environment).workers == (
+        "b:19744",
+        "b:19745",
+        "a:19744",
+    )
 
 
 def test_slurm_ports_stay_below_the_ephemeral_ones():
     for job in (0, 1023, 1024, 4_000_000_000):
-        workers = platform.slurm({**SLURM, "SLURM_JOB_ID": str(job)}).workers
+        workers = slurm.PLATFORM.read_cluster(
+            {**SLURM, "SLURM_JOB_ID": str(job)}
+        ).workers
         assert 1024 < int(workers[0].rpartition(":")[2]) <= 32_767 - 15
 
 
@@ -99,8 +105,8 @@ def test_a_chief_is_worker_zero():
         "cluster": {"worker": ["w:1"], "chief": ["c:1"]},
         "task": {"type": "worker", "index": 0},
     }
-    cluster = platform.tfjob({"TF_CONFIG": json.dumps(given)})
-    assert cluster == Cluster(workers=("c:1", "w:1"), index=1)
+    cluster = tfjob.PLATFORM.read_cluster({"TF_CONFIG": json.dumps(given)})
+    assert cluster == ClusterSpec(workers=("c:1", "w:1"), index=1)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +121,7 @@ def test_a_chief_is_worker_zero():
     ],
 )
 def test_host_lists(text, hosts):
-    assert slurm.expand(text) == hosts
+    assert slurm.expand_hostlist(text) == hosts
 
 
 @pytest.mark.parametrize(
@@ -126,13 +132,13 @@ def test_host_lists(text, hosts):
 )
 def test_bad_host_lists(text):
     with pytest.raises(ValueError):
-        slurm.expand(text)
+        slurm.expand_hostlist(text)
 
 
 def test_too_many_hosts_are_refused_before_they_are_made():
     tracemalloc.start()
     with pytest.raises(ValueError, match="more than 65536"):
-        slurm.expand("a[1-60000][1-60000]")
+        slurm.expand_hostlist("a[1-60000][1-60000]")
     assert tracemalloc.get_traced_memory()[1] < 100e6
     tracemalloc.stop()
 
@@ -194,5 +200,5 @@ BAD = [
 @pytest.mark.parametrize(("environment", "text"), BAD)
 def test_environments_that_cannot_be_right(environment, text):
     with pytest.raises(ValueError, match=r"^[^\n]+$") as caught:
-        platform.cluster(environment)
+        registry.read_cluster(environment)
     assert text in str(caught.value)

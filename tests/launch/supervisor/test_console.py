@@ -6,19 +6,19 @@ import time
 import pytest
 
 from launch.supervisor.console import LINE_EVERY_SECS, Console
-from launch.supervisor.heartbeat_file import Heartbeat
+from launch.supervisor.heartbeat_file import HeartbeatFile
 
 
 def beats(*steps):
     path = pathlib.Path("nowhere")
-    return [Heartbeat(path, 0.0, step=step, phase=f"at {step}") for step in steps]
+    return [HeartbeatFile(path, 0.0, step=step, phase=f"at {step}") for step in steps]
 
 
 def test_one_line_of_the_slowest_worker_when_it_is_time(capsys):
     now = [0.0]
     console = Console(lambda: now[0])
     for now[0], steps in ((0.0, (7, 5)), (1.0, (8, 8)), (LINE_EVERY_SECS, (65, 70))):
-        console.progress(beats(*steps), restarts="0/3")
+        console.show_progress(beats(*steps), restarts="0/3")
     console.close()
     first, second = capsys.readouterr().err.splitlines()
     assert first == "launch.local: step 5 · at 5 · 2 workers · restarts 0/3"
@@ -30,9 +30,9 @@ def test_nothing_before_the_first_sign_of_progress_while_lines_come(capsys):
     console = Console(lambda: now[0])
     for now[0] in range(100):
         if now[0] % 5 == 0:
-            console.line("worker-0", "a line")
-        console.progress(beats(None, None), restarts="0/3")
-        console.progress([], restarts="0/3")
+            console.show_worker_line("worker-0", "a line")
+        console.show_progress(beats(None, None), restarts="0/3")
+        console.show_progress([], restarts="0/3")
         console.remind("waiting")
     console.close()
     assert capsys.readouterr().err == ""
@@ -55,7 +55,7 @@ def test_the_launcher_is_not_silent_for_longer_than_its_workers(
     console, every = Console(lambda: now[0]), 0.1
     for tick in range(600):
         now[0] = tick * every
-        console.progress(beats(*steps), restarts=restarts)
+        console.show_progress(beats(*steps), restarts=restarts)
         if not steps:
             console.remind(text)
         if now[0] - spoken[-1] > every and console._wrote == now[0]:
@@ -68,8 +68,8 @@ def test_the_launcher_is_not_silent_for_longer_than_its_workers(
 
 def test_lines_name_their_worker(capsys):
     console = Console(time.monotonic)
-    console.line("worker-1", "loss 0.5")
-    console.say("restart")
+    console.show_worker_line("worker-1", "loss 0.5")
+    console.announce("restart")
     console.close()
     captured = capsys.readouterr()
     assert captured.out == "[worker-1] loss 0.5\n"

@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from launch.supervisor.supervisor import Supervisor
+from launch.supervisor.job_supervisor import Supervisor
 from tests.support.commands import ROOT
 from tests.support.launch_jobs import CORES, plan
 
@@ -155,7 +155,7 @@ LAUNCHER = """
 import sys
 sys.path[:0] = {paths!r}
 from tests.support.launch_jobs import plan
-from launch.supervisor.supervisor import Supervisor
+from launch.supervisor.job_supervisor import Supervisor
 sys.exit(Supervisor(plan({run_dir!r}, *{arguments!r})).run())
 """
 

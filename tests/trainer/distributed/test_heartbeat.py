@@ -99,7 +99,7 @@ def test_a_worker_of_another_cluster_is_named_though_not_all_come(tmp_path):
 
 def test_a_sign_of_an_earlier_attempt_does_not_count(tmp_path):
     facts = {"seed": 1}
-    old = contract.sign(7, "train", 3, facts=facts)
+    old = contract.encode_heartbeat(7, "train", 3, facts=facts)
     (tmp_path / "1.json").write_bytes(old)
     beats = Heartbeat(tmp_path, 0, 2, hang_secs=0.1)
     with pytest.raises(Interrupted, match="worker 1 .never came"):

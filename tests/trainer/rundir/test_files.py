@@ -119,7 +119,7 @@ def test_the_lock_of_an_export(plant, tmp_path):
 WRITERS = {
     "trainer/files.py",
     "launch/supervisor/log_file.py",
-    "launch/supervisor/scratch.py",
+    "launch/supervisor/temporary_files.py",
 }  # the last: O_EXCL
 
 

@@ -5,15 +5,15 @@ import signal
 from trainer.contract import stop_signals
 
 
-class Signals:
-    """While entered, signals are kept; `received` is the first one, None before it."""
+class SignalQueue:
+    """Keeps signals while entered; `received` is the first one, None before it."""
 
     def __init__(self) -> None:
         self.received: int | None = None
         self._pending: list[int] = []
         self._before: dict[int, object] = {}
 
-    def __enter__(self) -> "Signals":
+    def __enter__(self) -> "SignalQueue":
         for number in stop_signals():
             self._before[number] = signal.signal(number, self._keep)
         return self
@@ -22,8 +22,8 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def take(self) -> list[int]:
-        """What came since the last call."""
+    def drain(self) -> list[int]:
+        """Returns what came since the last call."""
         taken, self._pending = self._pending, []
         return taken
 

@@ -14,7 +14,7 @@ from absl import flags
 from trainer import streams
 from trainer.contract import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WRONG_USAGE
 
-HELP = {"--help", "-help", "-h", "-?", "--helpfull", "--helpshort"}
+HELP_FLAGS = {"--help", "-help", "-h", "-?", "--helpfull", "--helpshort"}
 _WIDTH = 88
 
 Command = Callable[[flags.FlagValues, list[str]], int]
@@ -45,10 +45,10 @@ def run(
     name = usage.partition(":")[0]
     with streams.lasting() as out:
         words = list(sys.argv[1:] if arguments is None else arguments)
-        prints = prints or bool(HELP.intersection(_split(words)[0]))
+        prints = prints or bool(HELP_FLAGS.intersection(_split(words)[0]))
         if prints:  # a manifest is UTF-8, whatever the terminal takes
             streams.encode(out)
-        code = _code(usage, define, command, words)
+        code = _run_command(usage, define, command, words)
         out.flush()
         if out.lost and not out.left:
             print(f"{name}: stdout took no more: {out.lost}", file=sys.stderr)
@@ -56,14 +56,19 @@ def run(
     return code
 
 
-def _code(usage: str, define, command: Command, words: list[str]) -> int:
+def _run_command(
+    usage: str,
+    define: Callable[[flags.FlagValues], None],
+    command: Command,
+    words: list[str],
+) -> int:
     own, after = _split(words)
     values = flags.FlagValues()
     define(values)
     name = usage.partition(":")[0]
     try:
-        if HELP.intersection(own):
-            print(_help(usage, values))
+        if HELP_FLAGS.intersection(own):
+            print(_format_help(usage, values))
             return 0
         _parse(values, own)
         if "--" in after:
@@ -80,7 +85,7 @@ def _code(usage: str, define, command: Command, words: list[str]) -> int:
         return EXIT_WRONG_USAGE
 
 
-def check_text(argument: str) -> None:
+def require_utf8(argument: str) -> None:
     """Raises UsageError if `argument`, which is to be printed, is not UTF-8."""
     if any("\ud800" <= char <= "\udfff" for char in argument):
         raise UsageError(f"{ascii(argument)} is not UTF-8; write it as UTF-8 text")
@@ -114,23 +119,25 @@ def _parse(values: flags.FlagValues, own: list[str]) -> None:
             raise UsageError(f"--{name}={value} must be a finite number")
 
 
-def _help(usage: str, values: flags.FlagValues) -> str:
+def _format_help(usage: str, values: flags.FlagValues) -> str:
     lines = [usage.strip()]
     for heading, members in values.flags_by_module_dict().items():
         lines += ["", f"{heading}:"]
         for flag in members:
             name = f"[no]{flag.name}" if flag.boolean else flag.name
-            default = "" if flag.default is None else f" (default: {_default(flag)})"
-            lines += [f"  --{name}", *_wrapped(f"{flag.help}{default}")]
-    lines += ["", "Everywhere:", "  --flagfile", *_wrapped("Flags, one a line.")]
+            default = (
+                "" if flag.default is None else f" (default: {_format_default(flag)})"
+            )
+            lines += [f"  --{name}", *_wrap(f"{flag.help}{default}")]
+    lines += ["", "Everywhere:", "  --flagfile", *_wrap("Flags, one a line.")]
     return "\n".join(lines)
 
 
-def _default(flag: flags.Flag) -> str:
+def _format_default(flag: flags.Flag) -> str:
     return (flag.default_as_str or "").strip("'") or "none"
 
 
-def _wrapped(text: str, indent: str = " " * 6) -> list[str]:
+def _wrap(text: str, indent: str = " " * 6) -> list[str]:
     """Lines of at most _WIDTH; textwrap would cost a third of the start-up."""
     lines = [indent]
     for word in text.split():

@@ -12,24 +12,24 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
-from launch.cli import UsageError
+from launch.command_line import UsageError
 
 PREFIX = "launch-"
 LOCK = "lock"
 
 
 @contextlib.contextmanager
-def directory() -> Iterator[pathlib.Path]:
-    """A new one, removed at the end; those of dead processes are removed first.
+def create_directory() -> Iterator[pathlib.Path]:
+    """Creates one, removed at the end; those of dead processes are removed first.
 
     Raises:
       UsageError: none can be made.
     """
     try:
         root = pathlib.Path(tempfile.gettempdir())
-        sweep(root)
+        remove_abandoned(root)
         made = pathlib.Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
-        lock = _locked(made / LOCK)
+        lock = _create_locked(made / LOCK)
     except OSError as error:
         raise UsageError(
             f"no temporary directory can be made ({error.strerror or error}); name one "
@@ -42,7 +42,7 @@ def directory() -> Iterator[pathlib.Path]:
         os.close(lock)
 
 
-def sweep(root: pathlib.Path) -> None:
+def remove_abandoned(root: pathlib.Path) -> None:
     """Removes directories of this user below `root` whose process is surely dead."""
     for lock in root.glob(f"{PREFIX}*/{LOCK}"):
         with contextlib.suppress(OSError):  # its process lives, or it is another user's
@@ -56,7 +56,7 @@ def sweep(root: pathlib.Path) -> None:
                 os.close(held)
 
 
-def _locked(path: pathlib.Path) -> int:
+def _create_locked(path: pathlib.Path) -> int:
     """The open file `path`; it has its name only when it has its lock."""
     beside = path.with_name(f".{path.name}")
     descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)

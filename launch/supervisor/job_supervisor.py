@@ -7,21 +7,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from launch import rendezvous, trainer_command
-from launch.supervisor import exit_policy, log_file, scratch
+from launch.supervisor import exit_policy, log_file, temporary_files
 from launch.supervisor.console import Console
 from launch.supervisor.exit_policy import Decision
-from launch.supervisor.group import SETTLE_SECS, Group
-from launch.supervisor.heartbeat_file import Heartbeat
-from launch.supervisor.log_file import Log
-from launch.supervisor.signals import Signals
-from launch.supervisor.worker_process import Worker
+from launch.supervisor.group import SETTLE_SECS, WorkerGroup
+from launch.supervisor.heartbeat_file import HeartbeatFile
+from launch.supervisor.log_file import WorkerLog
+from launch.supervisor.signal_queue import SignalQueue
+from launch.supervisor.worker_process import WorkerProcess
 from launch.trainer_command import TrainerCommand
 from trainer.contract import (
     EXIT_FAILED,
     EXIT_PEER_LOST,
     EXIT_WRONG_USAGE,
     HEARTBEAT_VARIABLE,
-    Cluster,
+    ClusterSpec,
     passing,
 )
 
@@ -32,7 +32,7 @@ _WAITING_LINE_SECS = 5.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Plan:
+class JobPlan:
     """What to start and how patient to be with it.
 
     `cores` and `gpus` hold one list a worker; `train` and `prepare` are commands
@@ -57,19 +57,19 @@ class Plan:
 
 
 class Supervisor:
-    """Runs a Plan to its end; `run` returns the job's exit code."""
+    """Runs a JobPlan to its end; `run` returns the job's exit code."""
 
     def __init__(
-        self, plan: Plan, *, clock: Callable[[], float] = time.monotonic
+        self, plan: JobPlan, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._plan = plan
         self._clock = clock
         self._console = Console(clock)
-        self._signals = Signals()
+        self._signals = SignalQueue()
 
     def run(self) -> int:
         """Prepares the data set, then starts groups until one may not be restarted."""
-        with self._signals, scratch.directory() as self._scratch:
+        with self._signals, temporary_files.create_directory() as self._scratch:
             try:
                 prepare = self._plan.prepare
                 code = self._prepare(prepare) if prepare else 0
@@ -88,35 +88,37 @@ class Supervisor:
             cores=cores,
             variables={},
         )
-        end = self._attempt([worker], None, "")
-        if end.code:
-            self._explain(end, [worker], "prepare")
-        return self._exit_code(end)
+        decision = self._attempt([worker], None, "")
+        if decision.code:
+            self._explain(decision, [worker], "prepare")
+        return self._exit_code(decision)
 
     def _train(self) -> int:
         restarts = 0
         while True:
             shown = f"{restarts}/{self._plan.max_restarts}"
             workers = self._start_workers(restarts)
-            end = self._attempt(workers, self._plan.hang_secs, shown)
+            decision = self._attempt(workers, self._plan.hang_secs, shown)
             begun = any(worker.log.begun for worker in workers)
-            if begun and end.code == EXIT_WRONG_USAGE and not self._within_reach():
-                end = dataclasses.replace(end, code=EXIT_PEER_LOST, restart=True)
-            if end.code:
-                self._explain(end, workers, "worker")
-            if not end.restart or self._signals.received is not None:
-                return self._exit_code(end)
+            if begun and decision.code == EXIT_WRONG_USAGE and not self._is_reachable():
+                decision = dataclasses.replace(
+                    decision, code=EXIT_PEER_LOST, restart=True
+                )
+            if decision.code:
+                self._explain(decision, workers, "worker")
+            if not decision.restart or self._signals.received is not None:
+                return self._exit_code(decision)
             if restarts == self._plan.max_restarts:
-                self._console.say(f"gave up after {restarts} restarts")
-                return end.code
-            if not self._back_off(restarts) or (begun and not self._reach_run()):
-                return self._exit_code(end)
+                self._console.announce(f"gave up after {restarts} restarts")
+                return decision.code
+            if not self._back_off(restarts) or (begun and not self._wait_for_storage()):
+                return self._exit_code(decision)
             restarts += 1
 
     def _attempt(
-        self, workers: list[Worker], hang_secs: float | None, restarts: str
+        self, workers: list[WorkerProcess], hang_secs: float | None, restarts: str
     ) -> Decision:
-        group = Group(
+        group = WorkerGroup(
             workers,
             console=self._console,
             signals=self._signals,
@@ -127,14 +129,14 @@ class Supervisor:
         )
         return exit_policy.decide(group.run(restarts=restarts))
 
-    def _start_workers(self, restarts: int) -> list[Worker]:
+    def _start_workers(self, restarts: int) -> list[WorkerProcess]:
         count = len(self._plan.cores)
         addresses = tuple(f"127.0.0.1:{port}" for port in rendezvous.free_ports(count))
         arguments = self._plan.training.arguments_after(restarts)
-        workers: list[Worker] = []
+        workers: list[WorkerProcess] = []
         try:
             for index in range(count):
-                cluster = Cluster(workers=addresses, index=index)
+                cluster = ClusterSpec(workers=addresses, index=index)
                 workers.append(
                     self._start(
                         [*self._plan.train, *arguments],
@@ -163,11 +165,11 @@ class Supervisor:
         restarts: int,
         cores: Sequence[int],
         variables: Mapping[str, str],
-    ) -> Worker:
+    ) -> WorkerProcess:
         """One process; `variables` come on top of this one's environment."""
         beat = self._scratch / f"{name}-{restarts}.json"
         run_dir = self._plan.training.run_dir
-        return Worker(
+        return WorkerProcess(
             command,
             index=index,
             environment={
@@ -178,37 +180,39 @@ class Supervisor:
                 "PYTHONUNBUFFERED": "1",
             },
             cores=cores,
-            heartbeat=Heartbeat(beat, self._clock()),
-            log=Log(run_dir if self._plan.writes else None, name, restarts + 1),
+            heartbeat=HeartbeatFile(beat, self._clock()),
+            log=WorkerLog(run_dir if self._plan.writes else None, name, restarts + 1),
             show=lambda text: self._show(name, text, chief=index == 0),
         )
 
     def _show(self, name: str, text: str, *, chief: bool) -> None:
         """A worker's line; how far it is, its log has: the chief is as far."""
         if chief or not passing(text):
-            self._console.line(name, text)
+            self._console.show_worker_line(name, text)
 
-    def _explain(self, end: Decision, workers: list[Worker], kind: str) -> None:
+    def _explain(
+        self, decision: Decision, workers: list[WorkerProcess], kind: str
+    ) -> None:
         """Names the culprit, with its last lines; wrong usage explains itself."""
-        if end.culprit is None:
-            self._console.say(end.reason)
+        if decision.culprit is None:
+            self._console.announce(decision.reason)
             return
-        culprit = workers[end.culprit]
+        culprit = workers[decision.culprit]
         lines = [*culprit.last_lines]
-        if end.code == EXIT_WRONG_USAGE:
+        if decision.code == EXIT_WRONG_USAGE:
             for line in lines[-USAGE_LINES:]:
-                self._console.repeat(line)
+                self._console.echo_error(line)
             return
-        name = kind if kind == "prepare" else f"{kind}-{end.culprit}"
+        name = kind if kind == "prepare" else f"{kind}-{decision.culprit}"
         where = f" of {culprit.log.path}" if os.path.exists(culprit.log.path) else ""
-        self._console.say(f"{name} {end.reason}; the last lines{where}:")
+        self._console.announce(f"{name} {decision.reason}; the last lines{where}:")
         for line in lines:
-            self._console.repeat(f"  {line}")
+            self._console.echo_error(f"  {line}")
 
     def _back_off(self, restarts: int) -> bool:
         """Waits longer each time; False if a signal came meanwhile."""
         secs = min(self._plan.first_backoff_secs * 2**restarts, _LONGEST_BACKOFF_SECS)
-        self._console.say(
+        self._console.announce(
             f"restart {restarts + 1} of {self._plan.max_restarts} in {secs:g} s, "
             "from the last checkpoint"
         )
@@ -218,36 +222,36 @@ class Supervisor:
             time.sleep(min(0.1, secs))
         return self._signals.received is None
 
-    def _within_reach(self) -> bool:
+    def _is_reachable(self) -> bool:
         """Whether the storage shows the run, which was there before."""
         return os.path.isfile(
             os.path.join(self._plan.training.run_dir, log_file.RUN_MARK)
         )
 
-    def _reach_run(self) -> bool:
+    def _wait_for_storage(self) -> bool:
         """Waits for a storage that is away; False when it does not come back.
 
         A worker that starts meanwhile would take its directory for a wrong one.
         """
         end = self._clock() + self._plan.storage_secs
         path, next_words = self._plan.training.run_dir, self._clock()
-        while not self._within_reach() and self._signals.received is None:
+        while not self._is_reachable() and self._signals.received is None:
             now = self._clock()
             if now >= end:
-                self._console.say(f"gave up: {path} is away")
+                self._console.announce(f"gave up: {path} is away")
                 return False
             if now >= next_words:
                 next_words = now + _WAITING_LINE_SECS
-                self._console.say(
+                self._console.announce(
                     f"waiting up to {end - now:.0f} s for {path}, "
                     "which cannot be reached"
                 )
             time.sleep(0.1)
         return self._signals.received is None
 
-    def _exit_code(self, end: Decision) -> int:
+    def _exit_code(self, decision: Decision) -> int:
         """The job's: after a signal to the launcher at least that signal's."""
         received = self._signals.received
-        if received is None or end.code in (0, EXIT_FAILED, EXIT_WRONG_USAGE):
-            return end.code
+        if received is None or decision.code in (0, EXIT_FAILED, EXIT_WRONG_USAGE):
+            return decision.code
         return 128 + received

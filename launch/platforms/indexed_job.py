@@ -1,0 +1,123 @@
+"""Indexed Jobs of plain Kubernetes, with a headless service."""
+
+from typing import Any
+
+from launch.platforms.platform import (
+    MAX_HOSTS,
+    Environment,
+    number_addresses,
+    read_integer,
+    read_text,
+)
+from launch.platforms.pod import Pod
+from trainer.contract import ClusterSpec
+
+PERMANENT_EXIT_CODES = [1, 2]  # no restart mends them
+
+
+class IndexedJob:
+    """A Job with `completionMode: Indexed`; pod i answers to `<job>-<i>.<service>`.
+
+    https://kubernetes.io/docs/tasks/job/job-with-pod-to-pod-communication/
+    """
+
+    name = "job"
+    detection_variable = "JOB_COMPLETION_INDEX"
+
+    def read_cluster(self, environment: Environment) -> ClusterSpec:
+        """Reads the variables of the manifest and the index that Kubernetes gives."""
+        job = read_text(environment, "LAUNCH_JOB")
+        return read_numbered_cluster(environment, f"{job}-", f".{job}")
+
+    def build_manifests(self, pod: Pod) -> list[dict[str, Any]]:
+        """Builds the service, which gives the pods their names, and the job."""
+        return [_build_service(pod), _build_job(pod)]
+
+
+PLATFORM = IndexedJob()
+
+
+def read_numbered_cluster(
+    environment: Environment, before: str, after: str
+) -> ClusterSpec:
+    """Reads a cluster whose host names differ in their index only.
+
+    Raises:
+      ValueError: a variable is missing or not of its form.
+    """
+    port = read_integer(environment, "LAUNCH_PORT")
+    count = read_integer(environment, "LAUNCH_WORKERS", highest=MAX_HOSTS)
+    return ClusterSpec(
+        workers=number_addresses(before, after, count=count, port=port),
+        index=read_integer(environment, "JOB_COMPLETION_INDEX"),
+    )
+
+
+def indexed_completions(pod: Pod) -> dict[str, Any]:
+    """Fields of a JobSpec: one pod for each worker, with its index."""
+    count = pod.job.workers
+    return {"completionMode": "Indexed", "completions": count, "parallelism": count}
+
+
+def permanent_failure_rule() -> dict[str, Any]:
+    """Rule of a podFailurePolicy: which exit codes end the job."""
+    codes = {"operator": "In", "values": PERMANENT_EXIT_CODES}
+    return {"action": "FailJob", "onExitCodes": codes}
+
+
+def launch_variables(pod: Pod, job: str) -> list[dict[str, Any]]:
+    """EnvVars that a worker needs beside the index that Kubernetes gives it."""
+    named = {
+        "LAUNCH_WORKERS": str(pod.job.workers),
+        "LAUNCH_PORT": str(pod.port),
+        "LAUNCH_JOB": job,
+    }
+    return [{"name": name, "value": value} for name, value in named.items()]
+
+
+def _build_service(pod: Pod) -> dict[str, Any]:
+    """A service that knows the pods before they are ready as well."""
+    name = pod.job.name
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": {"batch.kubernetes.io/job-name": name},
+            "ports": [{"name": "tensorflow", "port": pod.port}],
+        },
+    }
+
+
+def _build_job(pod: Pod) -> dict[str, Any]:
+    """Every restart of the group costs each pod one failure: the limit is per index.
+
+    https://kubernetes.io/docs/concepts/workloads/controllers/job/
+    """
+    name = pod.job.name
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name},
+        "spec": {
+            **indexed_completions(pod),
+            "backoffLimitPerIndex": pod.job.max_restarts,
+            "maxFailedIndexes": 0,
+            "podFailurePolicy": {
+                "rules": [permanent_failure_rule(), _disruption_rule()]
+            },
+            "template": pod.build_template(
+                container="trainer",
+                variables=launch_variables(pod, name),
+                subdomain=name,
+            ),
+        },
+    }
+
+
+def _disruption_rule() -> dict[str, Any]:
+    """A pod that its node has to give up is no failure of the job."""
+    condition = {"type": "DisruptionTarget", "status": "True"}
+    return {"action": "Ignore", "onPodConditions": [condition]}

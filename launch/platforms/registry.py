@@ -1,0 +1,57 @@
+"""Registry of platforms, in the order in which a worker looks for them.
+
+A platform is one module of this package, with an instance `PLATFORM`, and one line
+below.
+"""
+
+import importlib
+
+from launch.platforms.platform import Environment, Platform
+from launch.platforms.pod import ManifestPlatform
+from trainer.contract import ClusterSpec
+
+_MODULES = (
+    "vertex",  # before tfjob: it sets TF_CONFIG too
+    "tfjob",
+    "trainjob",  # before indexed_job: its pods are those of an Indexed Job
+    "jobset",  # the same
+    "indexed_job",
+    "slurm",
+)
+PLATFORMS: tuple[Platform, ...] = tuple(
+    importlib.import_module(f"launch.platforms.{name}").PLATFORM for name in _MODULES
+)
+
+
+def manifest_platforms() -> dict[str, ManifestPlatform]:
+    """Maps the names of platforms that take Kubernetes manifests to them."""
+    found = [one for one in PLATFORMS if isinstance(one, ManifestPlatform)]
+    return {one.name: one for one in sorted(found, key=lambda one: one.name)}
+
+
+def detect_platform(environment: Environment) -> Platform:
+    """Finds the first platform whose variable is set in `environment`.
+
+    Raises:
+      ValueError: none of them is.
+    """
+    for platform in PLATFORMS:
+        if environment.get(platform.detection_variable):
+            return platform
+    names = ", ".join(platform.detection_variable for platform in PLATFORMS)
+    raise ValueError(
+        f"no scheduler found: none of {names} is set; on one machine use launch.local"
+    )
+
+
+def read_cluster(environment: Environment) -> ClusterSpec:
+    """Reads the cluster of the process that has this environment.
+
+    Raises:
+      ValueError: in one line, what is missing or cannot be right.
+    """
+    platform = detect_platform(environment)
+    try:
+        return platform.read_cluster(environment)
+    except ValueError as error:
+        raise ValueError(f"{platform.name}: {error}") from error
