@@ -7,7 +7,7 @@ import random
 import pytest
 
 from launch import worker
-from launch.platforms import platform
+from launch.platforms import tfjob
 from tests.support.commands import TINY, run_command
 from trainer.contract import ClusterSpec
 from trainer.distributed import tf_config
@@ -84,7 +84,7 @@ def test_what_the_launcher_takes_the_trainer_takes(monkeypatch, capsys):
 def test_bracketed_addresses_and_indices_as_texts():
     for host in ("[::1]", "[fe80::1%eth0]", "node-1.svc", "10.0.0.1"):
         given = {"cluster": {"worker": [f"{host}:1"]}, "task": TASK | {"index": "0"}}
-        found = platform.tfjob({"TF_CONFIG": json.dumps(given)})
+        found = tfjob.PLATFORM.read_cluster({"TF_CONFIG": json.dumps(given)})
         assert found == ClusterSpec(workers=(f"{host}:1",), index=0)
 
 
@@ -115,7 +115,7 @@ def test_any_text_is_a_cluster_or_one_line(monkeypatch):
             text = text[: dice.randrange(len(text))]
         environment = {"TF_CONFIG": text}
         try:
-            found = platform.tfjob(environment)
+            found = tfjob.PLATFORM.read_cluster(environment)
         except ValueError as error:
             assert len(str(error).splitlines()) == 1, text
             monkeypatch.setenv("TF_CONFIG", text.replace("\0", ""))
@@ -123,5 +123,5 @@ def test_any_text_is_a_cluster_or_one_line(monkeypatch):
                 tf_config.read_task()
         else:
             taken += 1
-            assert platform.tfjob({"TF_CONFIG": found.to_json()}) == found
+            assert tfjob.PLATFORM.read_cluster({"TF_CONFIG": found.to_json()}) == found
     assert 50 < taken < 4_000
