@@ -80,16 +80,20 @@ def build_custom_job(
             "--nfs=SERVER:/EXPORT:NAME --network=projects/NUMBER/global/networks/NAME"
         )
     _require_names(values)
-    server, export, name = job_spec.split_fields(
-        values.nfs, "nfs", "SERVER:/EXPORT:NAME", _NFS
-    )
+    form = "SERVER:/EXPORT:NAME"
+    server, export, name = job_spec.split_fields(values.nfs, "nfs", form, _NFS)
     trainer = for_scheduler(
         trainer_flags,
         default_run_dir=f"/mnt/nfs/{name}/{job.name}",
         threads=count_vcpus(values.machine),
     )
-    pool = _build_pool(values, job, trainer)
-    pool["nfsMounts"] = [{"server": server, "path": export, "mountPoint": name}]
+    mount = {"server": server, "path": export, "mountPoint": name}
+    pool = {**_build_pool(values, job, trainer), "nfsMounts": [mount]}
+    scheduling = {
+        "timeout": f"{values.max_hours * 3600}s",
+        "restartJobOnWorkerRestart": True,
+        "strategy": "SPOT" if values.spot else "STANDARD",
+    }
     pools = [{**pool, "replicaCount": 1}]  # the first pool is the chief alone
     if job.workers > 1:
         pools.append({**pool, "replicaCount": job.workers - 1})
@@ -98,11 +102,7 @@ def build_custom_job(
         "jobSpec": {
             "workerPoolSpecs": pools,
             "network": values.network,
-            "scheduling": {
-                "timeout": f"{values.max_hours * 3600}s",
-                "restartJobOnWorkerRestart": True,
-                "strategy": "SPOT" if values.spot else "STANDARD",
-            },
+            "scheduling": scheduling,
         },
     }
 
