@@ -89,11 +89,6 @@ def build_custom_job(
     )
     mount = {"server": server, "path": export, "mountPoint": name}
     pool = {**_build_pool(values, job, trainer), "nfsMounts": [mount]}
-    scheduling = {
-        "timeout": f"{values.max_hours * 3600}s",
-        "restartJobOnWorkerRestart": True,
-        "strategy": "SPOT" if values.spot else "STANDARD",
-    }
     pools = [{**pool, "replicaCount": 1}]  # the first pool is the chief alone
     if job.workers > 1:
         pools.append({**pool, "replicaCount": job.workers - 1})
@@ -102,7 +97,7 @@ def build_custom_job(
         "jobSpec": {
             "workerPoolSpecs": pools,
             "network": values.network,
-            "scheduling": scheduling,
+            "scheduling": _build_scheduling(values),
         },
     }
 
@@ -122,6 +117,14 @@ def count_vcpus(machine: str) -> int | None:
     """Counts the vCPUs of a machine type whose name has them: n1-standard-8."""
     match = re.fullmatch(_VCPUS, machine)
     return int(match[1] or match[2]) if match else None
+
+
+def _build_scheduling(values: flags.FlagValues) -> dict[str, Any]:
+    return {
+        "timeout": f"{values.max_hours * 3600}s",
+        "restartJobOnWorkerRestart": True,
+        "strategy": "SPOT" if values.spot else "STANDARD",
+    }
 
 
 def _build_pool(
