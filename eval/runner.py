@@ -131,7 +131,9 @@ def open_predictor(
     """
     own, shape = subject.classes, split.images.shape[1:]
     classes.check_shape(subject.image_shape, shape, subject.name)
-    places = None if own is None else classes.order(own, split.names, subject.name)
+    places = (
+        None if own is None else classes.match_classes(own, split.names, subject.name)
+    )
     predictor = subject.open(shape, len(split.names))
     predictor.check(shape, len(split.names))
     predictor = predictor.ordered(places)
@@ -143,7 +145,7 @@ def remarks(
     subject: ModelSource, predictor: Predictor, split: Split, dataset: str
 ) -> list[str]:
     """Lines on classes in another order, data not the model's own, doubtful inputs."""
-    found = [classes.remark(subject.classes, split.names, subject.name)]
+    found = [classes.describe_reordering(subject.classes, split.names, subject.name)]
     own = subject.trained_on.get("test")
     if own not in (None, split.sha256):
         found.append(

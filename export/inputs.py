@@ -146,7 +146,7 @@ def open_inputs(values: flags.FlagValues, *, folders: bool = False) -> ExportInp
         subject = model_source.from_run(run)
     builder = runner.prepare_data(subject, values.dataset, values.data_dir)
     plain = runner.load_split(builder, "test")
-    test = classes.relabelled(plain, subject.classes, subject.name)
+    test = classes.relabel(plain, subject.classes, subject.name)
     with native_output.suppress_native_stderr("reading the checkpoint"):
         predictor = runner.open_predictor(subject, test)
     runner.warn(runner.remarks(subject, predictor, plain, builder.info.full_name))
@@ -168,7 +168,7 @@ def _split(builder, which: str, subject: "ModelSource") -> "Split":
     """Split `which`, its classes named and numbered as `subject` has them."""
 
     split = runner.load_split(builder, which)
-    return classes.relabelled(split, subject.classes, subject.name)
+    return classes.relabel(split, subject.classes, subject.name)
 
 
 def _stay_on_cpu() -> None:

@@ -2,7 +2,7 @@
 
 from typing import NoReturn
 
-from trainer.cli import command, flags
+from trainer.cli import command, flags, summary
 from trainer.config.schema import Config, RunConfig
 from trainer.distributed import shutdown
 from trainer.monitoring import native_output
@@ -12,13 +12,13 @@ SUMMARY = "Trains a small image classifier; --run_dir resumes a run."
 
 
 def main() -> None:
-    """Checks what can be checked at once, then imports TensorFlow, trains."""
+    """Checks the flags and the run directory, imports TensorFlow and trains."""
     config, run_config = flags.read()
     request = shutdown.StopRequest(run_config.grace_secs)
     request.install()
-    run = admitted(config, run_config)
+    run = select_run(config, run_config)
     if (finished := run.result()) is not None:
-        print(layout.format_summary(run, finished))
+        print(summary.format_result(run, finished))
         return
     if not run_config.dry_run:
         layout.check_storage(run)
@@ -28,16 +28,16 @@ def main() -> None:
         run, config, run_config, request, flags_text=flags.flag_file()
     )
     if result is not None:
-        print(layout.format_summary(run, result))
+        print(summary.format_result(run, result))
 
 
-def admitted(config: Config, run_config: RunConfig) -> layout.Run:
-    """The run that this training makes or goes on with; nothing is written.
+def select_run(config: Config, run_config: RunConfig) -> layout.Run:
+    """The run that a training starts or resumes; nothing is written.
 
     Raises:
-        InvalidInput: it may not.
+        InvalidInput: the run directory cannot be used.
     """
-    run = layout.Run(layout.new_path(config, run_config))
+    run = layout.Run(layout.choose_directory(config, run_config))
     checks.check_can_start(run, config, run_config)
     return run
 

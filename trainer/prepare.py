@@ -6,7 +6,6 @@ from typing import NoReturn
 from absl import flags
 
 from trainer.cli import command
-from trainer.data import preparation
 from trainer.monitoring import native_output
 
 
@@ -21,9 +20,9 @@ def _define(values: flags.FlagValues) -> flags.FlagValues:
 
 
 def main(values: flags.FlagValues) -> None:
-    """Prepares --dataset and says where it is."""
+    """Prepares the data set and prints where it is."""
     with native_output.suppress_native_stderr():
-        pass
+        from trainer.data import preparation
     builder = preparation.prepare(
         values.dataset, values.data_dir, say=lambda m: print(m, file=sys.stderr)
     )

@@ -23,7 +23,7 @@ def _define(values: flags.FlagValues) -> flags.FlagValues:
 
 
 def main(values: flags.FlagValues) -> None:
-    """Replays --run_dir and says what was confirmed."""
+    """Replays the run and prints what was confirmed."""
     run = layout.open_run(values.run_dir)
     with native_output.suppress_native_stderr():
         from trainer.training import replay

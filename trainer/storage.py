@@ -1,8 +1,8 @@
 """Storage: what errors of a file system mean, and whether it can keep a run.
 
-One table says of every error whether it passes by itself, so that a restart can mend
-it, and what to do. What it does not list is permanent. ``commandline.lost`` and
-``commandline.refused`` make exit codes of it, for every command.
+A table says of every error number whether the condition is temporary, so that a restart
+can succeed, and what the user can do. An error that it does not list is permanent.
+`as_failure` and `as_refusal` turn an OSError into the exception that ends a command.
 """
 
 import dataclasses
@@ -18,11 +18,11 @@ SAMPLE = b"what is written here is read back and removed\n"
 
 @dataclasses.dataclass(frozen=True)
 class Meaning:
-    """Whether a condition passes without anybody changing the command, and what helps.
+    """What an error number means for a run.
 
     Attributes:
-        passing: a restart can mend it.
-        remedy: an imperative, without its full stop.
+        passing: the condition is temporary: the same command may succeed later.
+        remedy: what to do, an imperative without a full stop.
     """
 
     passing: bool
@@ -90,26 +90,26 @@ TABLE = {
 
 
 def meaning(error: OSError) -> Meaning:
-    """What the table says of `error`."""
+    """The entry of the table for `error`."""
     return TABLE.get(error.errno, _OTHER)
 
 
 def reason(error: OSError) -> str:
-    """What the system says, and of which file."""
-    said = error.strerror or str(error) or type(error).__name__
-    return f"{said}: {error.filename}" if error.filename else said
+    """The system's message, with the file's name if there is one."""
+    text = error.strerror or str(error) or type(error).__name__
+    return f"{text}: {error.filename}" if error.filename else text
 
 
-def told(message: str) -> OSError:
-    """The error of the system that a library tells of in words, as TensorFlow does."""
+def parse_os_error(message: str) -> OSError:
+    """Finds the error of the system in a message of TensorFlow, which has no errno."""
     for number in TABLE:
         if os.strerror(number) in message:
             return OSError(number, message)
     return OSError(message)
 
 
-def behind(error: BaseException | None) -> OSError | None:
-    """The error of the system that `error`, which a library raised, came from."""
+def find_os_error(error: BaseException | None) -> OSError | None:
+    """Finds the first OSError in the chain of causes of a library's `error`."""
     found, seen = None, set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -119,24 +119,30 @@ def behind(error: BaseException | None) -> OSError | None:
     return found
 
 
-def away(error: OSError) -> bool:
-    """Whether what is there, or was, cannot be read now and can be read again."""
+def is_temporary_read_error(error: OSError) -> bool:
+    """Whether a file that cannot be read now may be readable later.
+
+    ENOENT is not: a file that is not there while its folder is will not come back.
+    """
     return meaning(error).passing and error.errno != errno.ENOENT
 
 
 def probe(
     directory: pathlib.Path, *, folders: bool = True, appends: bool = True
 ) -> None:
-    """Does in `directory`, or above it if it is not there, what a run does.
+    """Tries every file operation of a run in `directory` and leaves nothing there.
 
-    Nothing is left. Reports need neither renamed `folders` nor what `appends`.
+    A directory that does not exist yet is tried in the nearest parent that does.
+
+    Args:
+        directory: where the run, report or export will be written.
+        folders: folders will be renamed there.
+        appends: files will be appended to and changed in place there.
 
     Raises:
-        OSError: one of them fails; it says which.
+        OSError: an operation fails; the message names it.
     """
-    above = directory
-    while not os.path.lexists(above):
-        above = above.parent
+    above = nearest_existing(directory)
     folder = files.beside(above / "probe")
     doing = "make a folder"
     try:
@@ -152,16 +158,49 @@ def probe(
         if folder.exists():
             raise OSError(errno.EIO, "it stays", str(folder))
     except OSError as error:
-        said = f"cannot {doing} there ({error.strerror})"
-        raise OSError(error.errno, said, str(above)) from error
+        text = f"cannot {doing} there ({error.strerror})"
+        raise OSError(error.errno, text, str(above)) from error
     finally:
         files.delete(folder)
+
+
+def nearest_existing(path: pathlib.Path) -> pathlib.Path:
+    """`path`, or the nearest of its parents that exists; a dangling link exists."""
+    while not os.path.lexists(path):
+        path = path.parent
+    return path
+
+
+def check_writable(
+    directory: pathlib.Path,
+    what: str,
+    *,
+    restart: bool = False,
+    folders: bool = True,
+    appends: bool = True,
+) -> None:
+    """Checks that `directory` can hold a run, a report or an export.
+
+    Args:
+        directory: see `probe`, as `folders` and `appends`.
+        what: subject of the message: "the run cannot go to DIRECTORY".
+        restart: see `as_refusal`.
+
+    Raises:
+        InvalidInput: it cannot.
+        PeerLost: at a restart, it cannot for now.
+    """
+    try:
+        probe(directory, folders=folders, appends=appends)
+    except OSError as error:
+        message = f"{what} cannot go to {directory}"
+        raise as_refusal(message, error, restart=restart) from error
 
 
 def _trials(
     folder: pathlib.Path, appends: bool
 ) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Each thing to try, in words and as a function, in an empty `folder`."""
+    """The operations to try in an empty `folder`: a name and a function each."""
     first, second, inner = folder / "first", folder / "second", folder / "inner"
     kept = []
 
@@ -207,7 +246,10 @@ def _compare(path: pathlib.Path) -> None:
 
 
 def as_failure(what: str, error: OSError) -> errors.PeerLost | errors.TrainingFailed:
-    """What ends a work under way: 175 where a restart can mend it, else 1."""
+    """The exception that ends work which is under way.
+
+    PeerLost where a restart can succeed, otherwise TrainingFailed.
+    """
     means = meaning(error)
     text = f"{what}: {reason(error)};\n{means.remedy}"
     return errors.PeerLost(text) if means.passing else errors.TrainingFailed(text)
@@ -216,10 +258,11 @@ def as_failure(what: str, error: OSError) -> errors.PeerLost | errors.TrainingFa
 def as_refusal(
     what: str, error: OSError, *, restart: bool
 ) -> errors.PeerLost | errors.InvalidInput:
-    """What ends a work before its first byte is written.
+    """The exception that ends work before its first byte is written.
 
-    At a `restart`, which no person watches, what passes is 175. A new work has nothing
-    to lose, and who gave the command can name another place: 2.
+    A `restart`, which nobody watches, has to be tried again when the condition is
+    temporary: PeerLost. New work has nothing to lose, and the user can name another
+    directory: InvalidInput.
     """
     means = meaning(error)
     text = f"{what}: {reason(error)};\n{means.remedy}"

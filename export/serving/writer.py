@@ -42,4 +42,4 @@ def write(
     try:
         tf.saved_model.save(module, str(folder), signatures)
     except tf.errors.OpError as error:  # TensorFlow's wrapping of what the disk said
-        raise storage.told(error.message.rsplit("; ", 1)[-1]) from error
+        raise storage.parse_os_error(error.message.rsplit("; ", 1)[-1]) from error

@@ -1,1 +1,1 @@
-"""Data: splits in memory, augmentation, order of examples, copies on devices."""
+"""Data sets in memory, augmentation, the order of examples, copies on devices."""

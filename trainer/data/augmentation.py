@@ -1,8 +1,8 @@
-"""uint8 rows -> a varied float batch, with numbers read at the batch's address.
+"""Augmentation: flip, crop and cutout of a batch, from a stateless random stream.
 
 Crop and flip are one gather of pixels whose coordinates are computed; outside the image
-they are reflected at the border (without repeating it); He et al. 2015 have zeros
-there. Cutout: DeVries & Taylor 2017.
+they are reflected at the border (without repeating it), where He et al. 2015 have
+zeros. Cutout is DeVries & Taylor 2017.
 """
 
 import dataclasses
@@ -24,34 +24,40 @@ DRAWS = 5  # flip, shift y, shift x, cutout y, cutout x
 def augment(
     images: tf.Tensor,
     how: Augment,
-    address: RandomStream,
+    stream: RandomStream,
     *,
     crop_pixels: int = 4,
     mirror: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """uint8 [N, H, W, C] -> float32 [N, H, W, C] of whole numbers 0..255.
+    """Augments uint8 [N, H, W, C]; returns float32 of whole numbers 0..255.
 
-    Bool [N] `mirror` says which are mirrored; None: half of them, where `how` mirrors.
+    Args:
+        images: uint8 [N, H, W, C].
+        how: which augmentations.
+        stream: position of the batch in the random stream of the run.
+        crop_pixels: largest shift of a crop.
+        mirror: bool [N], which images to mirror; None: a random half of them, where
+            `how` mirrors.
     """
     pixels = tf.cast(images, tf.float32)
     if how is Augment.NONE:
         return pixels
-    drawn = sample(address, images.shape[0])
+    drawn = sample(stream, images.shape[0])
     flip, shift = sample_flip_shift(drawn, how, crop_pixels)
     moved = shift_and_flip(pixels, flip if mirror is None else mirror, shift)
     return _cutout(moved, drawn) if how is Augment.FLIP_CROP_CUTOUT else moved
 
 
-def sample(address: RandomStream, examples: int) -> tf.Tensor:
-    """The numbers that decide how each example is varied, float32 [N, DRAWS]."""
-    return address.uniform("augment", examples=examples, features=DRAWS)
+def sample(stream: RandomStream, examples: int) -> tf.Tensor:
+    """Draws the numbers that decide each example's augmentation, float32 [N, DRAWS]."""
+    return stream.uniform("augment", examples=examples, features=DRAWS)
 
 
 class AlternatingFlip:
     """Mirrors half of the images in one epoch and the other half in the next.
 
-    So two epochs show every image both ways (Jordan 2024, arXiv:2404.00498, section
-    3.6). Which half is first is drawn from the seed.
+    Two epochs together show every image both ways (Jordan 2024, arXiv:2404.00498,
+    section 3.6). The seed decides which half is first.
     """
 
     def __init__(self, *, examples: int, epoch_images: int, seed: int) -> None:
@@ -60,14 +66,19 @@ class AlternatingFlip:
         self._epoch_images = epoch_images
 
     def __call__(self, rows: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
-        """Bool [n] for dataset rows [n], of which the first is image `first` of all."""
+        """Decides which images to mirror: bool [n].
+
+        Args:
+            rows: int [n], dataset rows.
+            first: int64 [], images of the training before the first of `rows`.
+        """
         number = first + tf.range(rows.shape[0], dtype=tf.int64)
         epoch = number // self._epoch_images
         return (tf.gather(tf.constant(self._first), rows) + epoch) % 2 == 1
 
 
 def area_resize(images: tf.Tensor, side: int) -> tf.Tensor:
-    """Float [N, H, W, C] -> [N, side, side, C], each pixel a mean of those it covers.
+    """Resizes float [N, H, W, C] to [N, side, side, C]; a pixel is a mean of an area.
 
     Training on small images first is progressive resizing (Howard 2018, DAWNBench). Two
     products of matrices, since tf.image's own resizing has no deterministic GPU kernel.
@@ -88,7 +99,10 @@ def _cover(size: int, side: int) -> np.ndarray:
 def sample_flip_shift(
     drawn: tf.Tensor, how: Augment, crop_pixels: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Whether to mirror, bool [N], and shifts down and right, int32 [N, 2]."""
+    """Decides which images to mirror, bool [N], and how to shift, int32 [N, 2].
+
+    Shifts are down and right.
+    """
     flip = tf.zeros([drawn.shape[0]], tf.bool)
     shift = tf.zeros([drawn.shape[0], 2], tf.int32)
     match how:
@@ -111,7 +125,7 @@ def _shift(drawn: tf.Tensor, pixels: int) -> tf.Tensor:
 
 
 def shift_and_flip(pixels: tf.Tensor, flip: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
-    """Float [N, H, W, C] shifted by int32 [N, 2], then mirrored where bool [N] says."""
+    """Shifts float [N, H, W, C] by int32 [N, 2], then mirrors where bool [N] is set."""
     count, height, width, channels = pixels.shape
     rows = _reflect(tf.range(height)[None] + shift[:, :1], height)
     columns = _reflect(tf.range(width)[None] + shift[:, 1:], width)
@@ -130,7 +144,7 @@ def _reflect(coordinate: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def _cutout(pixels: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
-    """Greys a square around a drawn centre; near the border it is cut off."""
+    """Sets a square around a random centre to grey; the border cuts it off."""
     inside = []
     for axis, centre in ((1, drawn[:, 3]), (2, drawn[:, 4])):
         size = pixels.shape[axis]
@@ -144,10 +158,11 @@ def _cutout(pixels: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class AugmentationIndex:
-    """The views of `augment` without cutout: mirrored or not, shifted down, right.
+    """Numbers the views that `augment` without cutout can give of an image.
 
-    Number (flip * S + down + crop_pixels) * S + right + crop_pixels with S shifts in
-    each direction.
+    A view is mirrored or not and shifted down and right. Its number is
+    (flip * S + down + crop_pixels) * S + right + crop_pixels with S shifts in each
+    direction.
 
     Attributes:
         how: the augmentation.
@@ -158,8 +173,8 @@ class AugmentationIndex:
     crop_pixels: int
 
     @classmethod
-    def of(cls, config: DataConfig) -> "AugmentationIndex":
-        """Those that `config` can give."""
+    def from_config(cls, config: DataConfig) -> "AugmentationIndex":
+        """The views that the augmentation of `config` can give."""
         return cls(config.augment, config.crop_pixels)
 
     @property
@@ -172,20 +187,20 @@ class AugmentationIndex:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of views."""
         mirrored = self.how in (Augment.FLIP, Augment.FLIP_CROP)
         return (2 if mirrored else 1) * self._shifts**2
 
-    def drawn(self, address: RandomStream, examples: int) -> tf.Tensor:
-        """Which one `augment` gives each example at `address`: int32 [N]."""
+    def sample_views(self, stream: RandomStream, examples: int) -> tf.Tensor:
+        """The view that `augment` gives each example of a batch: int32 [N]."""
         flip, shift = sample_flip_shift(
-            sample(address, examples), self.how, self.crop_pixels
+            sample(stream, examples), self.how, self.crop_pixels
         )
         row = tf.cast(flip, tf.int32) * self._shifts + shift[:, 0] + self._largest
         return row * self._shifts + shift[:, 1] + self._largest
 
-    def show(self, images: np.ndarray, view: int) -> np.ndarray:
-        """uint8 [N, H, W, C], all seen in the view of that number."""
+    def render(self, images: np.ndarray, view: int) -> np.ndarray:
+        """Shows all `images`, uint8 [N, H, W, C], in one view."""
         row, right = divmod(view, self._shifts)
         flip, down = divmod(row, self._shifts)
         count = len(images)

@@ -1,29 +1,36 @@
-"""Classes: whether a data set has those that a model knows, by name.
+"""Matches the classes of a data set with those of a model, by name.
 
-Every command that asks a model about a data set comes through here: its numbers mean
-classes by the model's own names, whatever the data set calls them.
+A data set may number the same classes in another order than the one that a model was
+trained on. Every evaluation therefore uses the model's own class ids.
 """
 
 import dataclasses
-import typing
 from collections.abc import Sequence
 
 import numpy as np
 
+from trainer.data.split import Split
 from trainer.errors import InvalidInput
 from trainer.monitoring.printable import shortened
-
-if typing.TYPE_CHECKING:
-    from trainer.data.split import Split
 
 _SHOWN = 5  # names in a message
 
 
-def order(own: Sequence[str], data: Sequence[str], who: str) -> np.ndarray | None:
-    """The place in `own` of each class of `data`, int64 [N]; None where all are equal.
+def match_classes(
+    own: Sequence[str], data: Sequence[str], model: str
+) -> np.ndarray | None:
+    """Finds the model's class id of each class of a data set.
+
+    Args:
+        own: class names of the model, by class id.
+        data: class names of the data set, by class id.
+        model: what messages call the model.
+
+    Returns:
+        int64 [N] of the N classes of the data set; None where both orders are equal.
 
     Raises:
-        InvalidInput: `who` knows other classes than the data set has.
+        InvalidInput: the two have different classes.
     """
     own, data = list(map(str, own)), list(map(str, data))
     if own == data:
@@ -32,45 +39,48 @@ def order(own: Sequence[str], data: Sequence[str], who: str) -> np.ndarray | Non
     missing = [name for name in data if name not in own]
     if unlike or missing or len(set(own)) != len(own) or len(own) != len(data):
         raise InvalidInput(
-            f"{who} has the classes {_short(unlike or own)} ({len(own)} in all); the"
+            f"{model} has the classes {_short(unlike or own)} ({len(own)} in all); the"
             f" data set has {_short(missing or data)} ({len(data)} in all);\n"
-            "--dataset=NAME must name one of the same classes"
+            "dataset=NAME must name one with the same classes"
         )
     return np.array([own.index(name) for name in data])
 
 
-def check_shape(own: Sequence[int] | None, data: Sequence[int], who: str) -> None:
+def check_shape(own: Sequence[int] | None, data: Sequence[int], model: str) -> None:
     """Checks that a data set has images of the shape that a model was trained on.
 
     Raises:
-        InvalidInput: `own`, the shape of the model `who`, is another one than `data`.
+        InvalidInput: `own`, the shape that `model` takes, is another one than `data`.
     """
     if own is not None and tuple(own) != tuple(data):
         raise InvalidInput(
-            f"{who} was trained on images of {_product(own)}, the data set has"
-            f" {_product(data)};\n--dataset=NAME must name one of that size"
+            f"{model} was trained on images of {_product(own)}, the data set has"
+            f" {_product(data)};\ndataset=NAME must name one with images of that size"
         )
 
 
-def relabelled(split: "Split", own: Sequence[str] | None, who: str) -> "Split":
-    """`split` with the names and numbers that `who` has for its classes.
+def relabel(split: Split, own: Sequence[str] | None, model: str) -> Split:
+    """Gives `split` the class ids and names of a model; unchanged if `own` is None.
 
     Raises:
-        InvalidInput: it knows other ones.
+        InvalidInput: the two have different classes.
     """
-    places = None if own is None else order(own, split.names, who)
+    places = None if own is None else match_classes(own, split.names, model)
     if places is None:
         return split
     labels = places[split.labels].astype(split.labels.dtype)
     return dataclasses.replace(split, labels=labels, names=tuple(own))
 
 
-def remark(own: Sequence[str] | None, data: Sequence[str], who: str) -> str | None:
-    """A line where the same classes are in another order, or None."""
+def describe_reordering(
+    own: Sequence[str] | None, data: Sequence[str], model: str
+) -> str | None:
+    """A line for the user where the classes have another order, otherwise None."""
     if own is None or list(own) == list(data):
         return None
     return (
-        f"{who} has the data set's classes in another order: they are matched by name"
+        f"{model} has the classes of the data set in another order: they are matched "
+        "by name"
     )
 
 

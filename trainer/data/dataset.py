@@ -1,4 +1,4 @@
-"""Data: what a run learns from and is judged by, in memory."""
+"""Dataset: the training and test splits of a run, in memory."""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,7 +15,13 @@ from trainer.monitoring import native_output
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """The data set, and which of its training rows are learnt from."""
+    """A data set in memory.
+
+    Attributes:
+        name: with its version, as TFDS writes it.
+        learnt: int32 rows of `train` to train on.
+        held_out: int32 rows of `train` for validation.
+    """
 
     name: str
     train: Split
@@ -29,7 +35,7 @@ class Dataset:
         return self.train.images.shape[1:]
 
     def recorded(self) -> dict[str, Any]:
-        """What config.json keeps of it and a resume compares."""
+        """The description that config.json keeps and a resume compares."""
         return {
             "name": self.name,
             "image_shape": list(self.image_shape),
@@ -41,10 +47,11 @@ class Dataset:
 def load_dataset(
     config: Config, run_config: RunConfig, *, say: Callable[[str], None]
 ) -> Dataset:
-    """Prepares the data set if need be and decodes it.
+    """Prepares the data set if it is not prepared yet, and decodes it.
 
     Raises:
-        InvalidInput: it cannot be had, or is not fit for classification.
+        DataUnavailable: it is not prepared and cannot be.
+        InvalidInput: it is not a data set for image classification.
     """
     builder = preparation.prepare(
         config.data.dataset,
@@ -62,7 +69,7 @@ def load_dataset(
     )
     if len(train.names) < 2 or len(learnt) == 0:
         raise InvalidInput(
-            f"--dataset={config.data.dataset} has {len(train.names)} classes and "
+            f"dataset={config.data.dataset} has {len(train.names)} classes and "
             f"{len(learnt)} rows to train on; 2 and 1 are needed"
         )
     return Dataset(builder.info.full_name, train, test, learnt, held)

@@ -1,4 +1,4 @@
-"""Device dataset: a split on every device, and the rows of a batch out of it."""
+"""Device dataset: a copy of a split on every device, and the rows of a batch."""
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +10,7 @@ WORD_BYTES = 8
 
 
 class DeviceDataset:
-    """A split on every replica's device: pixels packed in int64 words, and labels.
+    """A copy of a split on every replica's device: pixels in int64 words, and labels.
 
     GatherV2 has no GPU kernel for uint8, so the rows are gathered as int64 words and
     their bytes reinterpreted, which is exact.
@@ -30,7 +30,7 @@ class DeviceDataset:
 
     @property
     def targets(self) -> tf.Tensor | tuple[tf.Tensor, ...]:
-        """What a step gets to know of all examples: labels, int64 [N]."""
+        """The targets of all examples, an input of the step: labels, int64 [N]."""
         return self.labels
 
     def gather_targets(
@@ -39,25 +39,37 @@ class DeviceDataset:
         rows: tf.Tensor,
         stream: RandomStream,
     ) -> tuple[tf.Tensor, ...]:
-        """Of `targets` those of rows [n] at `stream`, on one device: labels."""
+        """The targets of a replica's part of a batch.
+
+        Args:
+            targets: of all examples, on the device.
+            rows: int [n], dataset rows.
+            stream: position of the batch in the random stream of the run.
+
+        Returns:
+            Labels, int64 [n].
+        """
         return (tf.gather(targets, rows),)
 
 
 def on_each_device(array: np.ndarray, cluster: Cluster) -> tf.Tensor:
-    """A constant, once on the device of each replica of this process."""
+    """Copies `array` to the device of each replica of this process."""
 
-    def place(context: tf.distribute.experimental.ValueContext) -> tf.Tensor:
+    def copy_to_device(context: tf.distribute.experimental.ValueContext) -> tf.Tensor:
         local = context.replica_id_in_sync_group % len(cluster.local_devices)
         with tf.device(cluster.local_devices[local]):
             return tf.identity(tf.constant(array))
 
-    return cluster.strategy.experimental_distribute_values_from_function(place)
+    return cluster.strategy.experimental_distribute_values_from_function(copy_to_device)
 
 
 def gather_images(
     words: tf.Tensor, rows: tf.Tensor, shape: tuple[int, int, int]
 ) -> tf.Tensor:
-    """uint8 [n, H, W, C] of the int32 rows [n] out of packed int64 words [N, W8]."""
+    """Gathers the images of `rows`, int32 [n], as uint8 [n, H, W, C].
+
+    `words` are the packed pixels of all images, int64 [N, W8]; `shape` is H, W, C.
+    """
     picked = tf.bitcast(tf.gather(words, rows), tf.uint8)
     flat = tf.reshape(picked, [rows.shape[0], -1])
     return tf.reshape(flat[:, : int(np.prod(shape))], [rows.shape[0], *shape])

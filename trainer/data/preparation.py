@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 
 from trainer import files
 from trainer.data import tfds_source
-from trainer.errors import InvalidInput, first_line
+from trainer.errors import DataUnavailable, first_line
 from trainer.monitoring import bars
 from trainer.monitoring.progress import CONSOLE
 
@@ -32,23 +32,30 @@ REACH_SECS = 5  # to answer a request for the first byte of a download
 def prepare(
     name: str, data_dir: str | None, *, say: Callable[[str], None], write: bool = True
 ) -> "tfds.core.DatasetBuilder":
-    """The builder of `name`, prepared; a prepared folder may be read-only.
+    """Prepares the data set `name` unless it is prepared; returns its builder.
+
+    Args:
+        name: of a TFDS data set.
+        data_dir: where it is or goes; None: the default folder of TFDS. It may be
+            read-only once the data set is prepared.
+        say: receives messages for the user.
+        write: False refuses to prepare anything.
 
     Raises:
-        InvalidInput: unknown, not to be had without network, or no right to write.
+        InvalidInput: TFDS does not know the name.
+        DataUnavailable: it cannot be downloaded or written.
     """
-
     builder = tfds_source.locate(name, data_dir)
     if builder.is_prepared():
         return builder
     if not write:
-        raise InvalidInput(
-            f"--dataset={name} is not prepared in {builder.data_dir} and --dry_run "
-            f"writes nothing; run python -m trainer.prepare --dataset={name} "
-            f"--data_dir={builder._data_dir_root} first"
+        raise DataUnavailable(
+            f"dataset={name} is not prepared in {builder.data_dir} and `dry_run` "
+            f"writes nothing; prepare it first with trainer.prepare, dataset={name} "
+            f"and data_dir={builder._data_dir_root}"
         )
     _check_reachable(builder)
-    with _turn(builder, say) as alone:
+    with _preparation_lock(builder, say) as alone:
         builder = tfds_source.locate(name, data_dir)
         if not builder.is_prepared():
             _check_absent(builder)
@@ -59,22 +66,22 @@ def prepare(
 
 
 def _check_absent(builder: "tfds.core.DatasetBuilder") -> None:
-    """TFDS renames a finished folder; one that stands here unprepared is not ours."""
+    """Checks that no foreign folder has the name: TFDS renames a finished folder."""
     folder = pathlib.Path(builder.data_dir)
     if folder.exists() and not builder.is_prepared():
-        raise InvalidInput(
-            f"{folder} holds no dataset_info.json, so it is no whole data set;\n"
-            "move it away, or name another --data_dir"
+        raise DataUnavailable(
+            f"{folder} holds no dataset_info.json, so its data set is incomplete;\n"
+            "move it away, or name another `data_dir`"
         )
 
 
 def _prepare(builder: "tfds.core.DatasetBuilder", *, alone: bool) -> None:
-    """Prepares it; not `alone`, another process may win, which is as good."""
+    """Prepares the data set; another process may win the race unless `alone`."""
     import tensorflow_datasets as tfds
 
     lines = contextlib.nullcontext() if sys.stderr.isatty() else bars.as_lines()
     folder = pathlib.Path(builder.data_dir)
-    if alone:  # what is there is of a preparer that was killed
+    if alone:  # left by a process that was killed
         for left in folder.parent.glob("incomplete.*"):
             shutil.rmtree(left, ignore_errors=True)
     config = tfds.download.DownloadConfig(try_download_gcs=False)
@@ -84,19 +91,19 @@ def _prepare(builder: "tfds.core.DatasetBuilder", *, alone: bool) -> None:
     except (AssertionError, OSError, ValueError, RuntimeError) as error:
         if not alone and builder.is_prepared():
             return
-        raise InvalidInput(
-            f"--dataset={builder.name} could not be prepared in {folder}: "
+        raise DataUnavailable(
+            f"dataset={builder.name} could not be prepared in {folder}: "
             f"{first_line(error)}"
         ) from error
 
 
 @contextlib.contextmanager
-def _turn(
+def _preparation_lock(
     builder: "tfds.core.DatasetBuilder", say: Callable[[str], None]
 ) -> Iterator[bool]:
-    """One preparer at a time; the lock of one that dies is free at once.
+    """Lets one process at a time prepare; a process that dies frees its lock.
 
-    False inside where the file system has no locks, and others may prepare as well.
+    Yields False where the file system has no locks, and others may prepare as well.
     """
     root = pathlib.Path(builder._data_dir_root)
     try:
@@ -104,9 +111,9 @@ def _turn(
         path = root / f".{builder.name}.preparing"
         lock = files.open_regular(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
-        raise InvalidInput(
-            f"--dataset={builder.name} is not prepared and --data_dir={root} cannot be "
-            f"written: {error.filename}: {error.strerror};\nname another --data_dir"
+        raise DataUnavailable(
+            f"dataset={builder.name} is not prepared and data_dir={root} cannot be "
+            f"written: {error.filename}: {error.strerror};\nname another `data_dir`"
         ) from error
     with open(lock, "rb"):
         try:
@@ -119,33 +126,34 @@ def _turn(
 
 
 def _check_reachable(builder: "tfds.core.DatasetBuilder") -> None:
-    """TFDS itself would try for minutes before it says that there is no network."""
+    """Checks that the server answers: TFDS would try for minutes without a network."""
     urls = [url for url in builder.url_infos or () if url.startswith("http")]
     if not urls:
         return
     answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    # A daemon: a name look-up has no time-out and must not hold the process.
-    ask = threading.Thread(target=lambda: answers.put(_reach(urls[0])), daemon=True)
-    ask.start()
+    # A daemon: a name look-up has no time-out and must not delay the exit.
+    threading.Thread(
+        target=lambda: answers.put(_find_connection_error(urls[0])), daemon=True
+    ).start()
     try:
         reason = answers.get(timeout=2 * REACH_SECS)
     except queue.Empty:
         reason = "no answer"
     if reason is not None:
-        raise InvalidInput(
-            f"--dataset={builder.name} is not prepared in {builder.data_dir} and "
+        raise DataUnavailable(
+            f"dataset={builder.name} is not prepared in {builder.data_dir} and "
             f"{urls[0]} cannot be reached ({reason});\nname the folder of a prepared "
-            "copy with --data_dir, or use --dataset=digits, which needs no network"
+            "copy with `data_dir`, or use dataset=digits, which needs no network"
         )
 
 
-def _reach(url: str) -> str | None:
-    """Why `url` gives no answer at all, or None."""
+def _find_connection_error(url: str) -> str | None:
+    """Why `url` gives no answer at all; None if it answers."""
     request = urllib.request.Request(url, method="HEAD")
     try:
         urllib.request.urlopen(request, timeout=REACH_SECS).close()
     except urllib.error.HTTPError:
-        return None  # somebody answered: let TFDS try
+        return None  # a server answered: TFDS may succeed
     except (OSError, ValueError) as error:
         return str(getattr(error, "reason", error))
     return None

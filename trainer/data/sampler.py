@@ -1,4 +1,4 @@
-"""Which dataset rows make the batch of a step: NumPy, a function of the step."""
+"""Sampler: which dataset rows form the batch of a step, a pure function of the step."""
 
 import functools
 
@@ -11,10 +11,13 @@ _SPLIT_KEY = 0x5EED
 def validation_split(
     labels: np.ndarray, fraction: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to train on and rows held out, both int32, ascending, disjoint, complete.
+    """Splits the rows into those to train on and those held out for validation.
 
-    Of every class `fraction` of its rows, rounded, is held out; the choice depends on
-    nothing else.
+    Of every class `fraction` of its rows, rounded, is held out. The choice depends on
+    the labels and the fraction only.
+
+    Returns:
+        Two int32 arrays, ascending and disjoint, which together have all rows.
     """
     generator = np.random.Generator(np.random.Philox(key=[_SPLIT_KEY, 0]))
     held = [np.zeros(0, np.int64)]
@@ -42,7 +45,7 @@ class Sampler:
         )
 
     def rows(self, step: int) -> np.ndarray:
-        """Dataset rows of the global batch at 0-based `step`: int32 [B]."""
+        """Dataset rows of the global batch of 0-based `step`: int32 [B]."""
         first, size = step * self._batch, len(self._rows)
         batch, parts = self._batch, []
         while batch > 0:

@@ -1,4 +1,4 @@
-"""A split: images, labels and ids in memory, and the hash that names them."""
+"""Split: images, labels and ids in memory, and their hash."""
 
 import dataclasses
 import hashlib
@@ -14,10 +14,10 @@ class Split:
     Attributes:
         images: uint8 [N, H, W, C].
         labels: int32 [N].
-        ids: the data set's own "id", or else TFDS's (file and position).
-        names: of the classes, by label.
+        ids: the data set's own "id", otherwise TFDS's (file and position).
+        names: class names, by label.
         sha256: over ids, pixels and labels in order.
-        split: which one it is of the data set.
+        split: its name in the data set.
     """
 
     images: np.ndarray
@@ -28,7 +28,7 @@ class Split:
     split: str = ""
 
     def digest(self) -> str:
-        """`sha256` anew: another one where the labels were given other numbers."""
+        """Computes `sha256` again, for labels that were given other ids."""
         return split_sha256(self.ids, self.images, self.labels)
 
 

@@ -13,51 +13,53 @@ import tensorflow_datasets as tfds
 from trainer import storage, system
 from trainer.config import parsing
 from trainer.data import digits as digits  # registers itself with TFDS
-from trainer.data import literal_paths as literal_paths  # mends TFDS's search for files
+from trainer.data.literal_paths import take_folders_literally
 from trainer.data.split import Split, split_sha256
 from trainer.errors import InvalidInput, first_line
 from trainer.monitoring.progress import CONSOLE, OnBatch
 from trainer.storage import as_failure
 
 BATCH = 500  # examples fetched from TFDS at a time
-HIDDEN = -1  # TFDS's label of an example whose class is not told
+HIDDEN = -1  # TFDS's label of an example whose class is not published
 
 
 def locate(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
-    """The builder of `name`, prepared or not; no network is touched.
+    """The builder of data set `name`, prepared or not; it needs no network.
 
     Raises:
         InvalidInput: there is no such data set, its files are damaged, or `data_dir` is
-            empty.
+            an empty text.
+        PeerLost: the storage cannot be read for now.
     """
     if data_dir is not None and "://" not in data_dir:  # TFDS reads buckets, too
         data_dir = str(parsing.parse_path("data_dir", data_dir))
+    take_folders_literally()
     try:
         return tfds.builder(name, data_dir=data_dir, try_gcs=False)
     except tfds.core.DatasetNotFoundError as error:
         raise InvalidInput(
-            f"--dataset={name} is neither known to TFDS nor prepared in "
+            f"dataset={name} is neither known to TFDS nor prepared in "
             f"{data_dir or 'its default folder'};\nsee the TFDS catalogue for names, "
-            "or use --dataset=digits, which needs no download"
+            "or use dataset=digits, which needs no download"
         ) from error
     except Exception as error:  # noqa: BLE001  JSON, protobuf, import, file errors
-        cause = storage.behind(error)
-        if cause is not None and storage.away(cause):
-            raise as_failure(f"--data_dir={data_dir} cannot be read", cause) from error
+        cause = storage.find_os_error(error)
+        if cause is not None and storage.is_temporary_read_error(cause):
+            raise as_failure(f"data_dir={data_dir} cannot be read", cause) from error
         why = f" ({storage.reason(cause)})" if cause else ""
         raise InvalidInput(
-            f"--dataset={name} in --data_dir={data_dir} cannot be opened: "
+            f"dataset={name} in data_dir={data_dir} cannot be opened: "
             f"{first_line(error)}{why}"
         ) from error
 
 
 def load_split(builder: tfds.core.DatasetBuilder, which: str) -> Split:
-    """Decodes split `which` ("train" or "test") of a prepared data set.
+    """Decodes the split `which` ("train" or "test") of a prepared data set.
 
-    A data set without "test" is tested on its "validation" split.
+    The test split of a data set that has none is its "validation" split.
 
     Raises:
-        PeerLost: the storage does not give it now.
+        PeerLost: the storage cannot be read for now.
         InvalidInput: it is not a data set for image classification, has images of
             several sizes or a damaged file, or does not fit into memory.
     """
@@ -73,20 +75,20 @@ def load_split(builder: tfds.core.DatasetBuilder, which: str) -> Split:
     except (tf.errors.OpError, OSError, ValueError) as error:
         what = f"split {split} of {builder.info.full_name} in {builder.data_dir} cannot"
         if isinstance(error, tf.errors.OpError | OSError):
-            said = storage.told(first_line(error))
-            if storage.away(said):
-                raise as_failure(f"{what} be read", said) from error
+            cause = storage.parse_os_error(first_line(error))
+            if storage.is_temporary_read_error(cause):
+                raise as_failure(f"{what} be read", cause) from error
         raise InvalidInput(
             f"{what} be read: {first_line(error)};\nprepare it again in an empty "
-            "--data_dir"
+            "`data_dir`"
         ) from error
 
 
 def _features(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
-    """Names of the one image and the one class label."""
+    """Finds the names of the one image and the one class label."""
     features = builder.info.features
     if not isinstance(features, tfds.features.FeaturesDict):
-        raise InvalidInput(f"--dataset={builder.name} has no named features")
+        raise InvalidInput(f"dataset={builder.name} has no named features")
     images = [k for k, f in features.items() if isinstance(f, tfds.features.Image)]
     labels = [k for k, f in features.items() if isinstance(f, tfds.features.ClassLabel)]
     if builder.info.supervised_keys:
@@ -95,12 +97,12 @@ def _features(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
         labels = [k for k in labels if k in wanted] or labels
     if len(images) != 1 or len(labels) != 1:
         raise InvalidInput(
-            f"--dataset={builder.name} is not for image classification: it needs one "
+            f"dataset={builder.name} is not for image classification: it needs one "
             f"image and one class label, got images {images} and labels {labels}"
         )
     if (dtype := features[images[0]].np_dtype) != np.uint8:
         raise InvalidInput(
-            f"--dataset={builder.name} has {dtype} pixels; uint8 is needed"
+            f"dataset={builder.name} has {dtype} pixels; uint8 is needed"
         )
     return images[0], labels[0]
 
@@ -111,7 +113,7 @@ def _split_name(builder: tfds.core.DatasetBuilder, which: str) -> str:
         if name in splits and splits[name].num_examples:
             return name
     raise InvalidInput(
-        f"--dataset={builder.name} has no {which} split, only {sorted(splits)}"
+        f"dataset={builder.name} has no {which} split, only {sorted(splits)}"
     )
 
 
@@ -131,12 +133,12 @@ def _decode(
         deterministic=True,
     )
     if None in features[image].shape:
-        source = _of_one_size(source, builder)
+        source = _check_equal_sizes(source, builder)
     images = labels = None
     ids: list[str] = []
     for pixels, classes, names in source.batch(BATCH).prefetch(2).as_numpy_iterator():
         if images is None:
-            images = _room((count, *pixels.shape[1:]), builder)
+            images = _allocate((count, *pixels.shape[1:]), builder)
             labels = np.empty(count, np.int32)
         here = slice(len(ids), len(ids) + len(names))
         if here.stop > count:
@@ -148,7 +150,7 @@ def _decode(
         raise ValueError(f"{len(ids)} or more examples where {count} are declared")
     names = tuple(features[label].names)
     if labels.min() == HIDDEN:
-        raise InvalidInput(_hidden(builder, split, labels, label))
+        raise InvalidInput(_describe_hidden_labels(builder, split, labels, label))
     if labels.min() < 0 or labels.max() >= len(names):
         raise ValueError(
             f"labels {labels.min()}..{labels.max()} of {len(names)} classes"
@@ -157,48 +159,52 @@ def _decode(
     return Split(images, labels, tuple(ids), names, sha256, split)
 
 
-def _hidden(builder, split: str, labels: np.ndarray, label: str) -> str:
-    """What to say of a split that, as those of competitions, keeps its labels back."""
-    shown = [
+def _describe_hidden_labels(
+    builder: tfds.core.DatasetBuilder, split: str, labels: np.ndarray, label: str
+) -> str:
+    """The message about a split without labels, as competitions publish them."""
+    labelled = [
         name
         for name, info in builder.info.splits.items()
-        if name != split and info.num_examples and _shown(builder, name, label)
+        if name != split and info.num_examples and _has_labels(builder, name, label)
     ]
     return (
         f"split {split} of {builder.info.full_name} hides {(labels == HIDDEN).sum():,} "
         f"of its {len(labels):,} labels ({HIDDEN}), so nothing can be scored on it; "
-        f"with labels: {', '.join(shown) or 'none'};\nname a data set that has one of "
-        f"those as its split {split}"
+        f"with labels: {', '.join(labelled) or 'none'};\nname a data set that has one "
+        f"of those as its split {split}"
     )
 
 
-def _shown(builder, split: str, label: str) -> bool:
-    """Whether every example of `split` tells its label."""
+def _has_labels(builder: tfds.core.DatasetBuilder, split: str, label: str) -> bool:
+    """Whether every example of `split` has a label."""
     only = tfds.decode.PartialDecoding({label: True})
     source = builder.as_dataset(split=split, decoders=only, shuffle_files=False)
     found = (batch[label] for batch in source.batch(BATCH).as_numpy_iterator())
     return all(labels.min() >= 0 for labels in found)
 
 
-def _of_one_size(source: tf.data.Dataset, builder) -> tf.data.Dataset:
-    """Checks that every image has the size of the first one."""
+def _check_equal_sizes(
+    source: tf.data.Dataset, builder: tfds.core.DatasetBuilder
+) -> tf.data.Dataset:
+    """Checks that every image of `source` has the size of the first; returns it."""
     first = next(iter(source.take(1)))[0].shape
     for number, (pixels, *_) in enumerate(source):
         if pixels.shape != first:
             raise InvalidInput(
-                f"--dataset={builder.name} has images of several sizes: number 0 is "
+                f"dataset={builder.name} has images of several sizes: number 0 is "
                 f"{tuple(first)}, number {number} is {tuple(pixels.shape)};\nprepare a "
                 "data set whose images have one size"
             )
     return source
 
 
-def _room(shape: tuple[int, ...], builder: tfds.core.DatasetBuilder) -> np.ndarray:
-    """An empty uint8 array, if there is memory for it and a copy on the device."""
+def _allocate(shape: tuple[int, ...], builder: tfds.core.DatasetBuilder) -> np.ndarray:
+    """An empty uint8 array; checks that a copy on the device fits into memory, too."""
     need, free = 2 * int(np.prod(shape)), system.free_bytes()
     if need > free:
         raise InvalidInput(
-            f"--dataset={builder.name} needs {need:,} bytes in memory, twice its "
+            f"dataset={builder.name} needs {need:,} bytes in memory, twice its "
             f"{shape} pixels; {free:,} are free: use a smaller data set"
         )
     return np.empty(shape, np.uint8)

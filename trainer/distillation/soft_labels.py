@@ -178,7 +178,7 @@ class TeacherLabeler:
         self, teacher: Run, config: Config, dataset: Dataset, device: str
     ) -> None:
         self.path, self._dataset = teacher.path, dataset
-        self._views = AugmentationIndex.of(config.data)
+        self._views = AugmentationIndex.from_config(config.data)
         theirs = teacher.config()
         self.warning = leakage_warning(theirs, config)
         self._evaluator = Evaluator(
@@ -199,7 +199,7 @@ class TeacherLabeler:
         learnt, images = self._dataset.learnt, self._dataset.train.images
         for first in range(0, len(learnt), size):
             rows = learnt[first : first + size]
-            parts.append(self._evaluator.logits(self._views.show(images[rows], view)))
+            parts.append(self._evaluator.logits(self._views.render(images[rows], view)))
             on_batch(len(rows))
         return np.concatenate(parts)
 

@@ -26,7 +26,7 @@ class DistillationTargets(DeviceDataset):
     def __init__(self, config: Config, data: Dataset, cluster: Cluster) -> None:
         super().__init__(data.train.images, data.train.labels, cluster)
         self.views, self._data, self._cluster = (
-            AugmentationIndex.of(config.data),
+            AugmentationIndex.from_config(config.data),
             data,
             cluster,
         )
@@ -67,7 +67,7 @@ class DistillationTargets(DeviceDataset):
     ) -> tuple[tf.Tensor, ...]:
         """Labels [n] and logits [n, K] of the views that augmentation gives there."""
         labels, logits = targets
-        view = tf.cast(self.views.drawn(stream, rows.shape[0]), tf.int64)
+        view = tf.cast(self.views.sample_views(stream, rows.shape[0]), tf.int64)
         at = view * self._count + tf.cast(rows, tf.int64)
         return tf.gather(labels, rows), tf.gather(logits, at)
 
@@ -83,14 +83,13 @@ def build_device_dataset(
     if not config.distillation.enabled:
         return DeviceDataset(data.train.images, data.train.labels, cluster)
     count, classes = len(data.train.labels), len(data.train.names)
-    need = 2 * AugmentationIndex.of(config.data).count * count * classes
-    need *= 2 + len(cluster.local_devices)
+    views = AugmentationIndex.from_config(config.data).count
+    need = 2 * views * count * classes * (2 + len(cluster.local_devices))
     free = system.free_bytes()
     if need > free:
         raise InvalidInput(
-            f"the teacher's answers for {AugmentationIndex.of(config.data).count} "
-            f"views of {count} images need {need:,} bytes of memory, {free:,} are "
-            "free;\n"
-            f"lower --crop_pixels={config.data.crop_pixels}"
+            f"the teacher's answers for {views} views of {count} images need {need:,} "
+            f"bytes of memory, {free:,} are free;\n"
+            f"lower crop_pixels={config.data.crop_pixels}"
         )
     return DistillationTargets(config, data, cluster)

@@ -10,7 +10,7 @@ from trainer.config.options import require
 from trainer.config.schema import Config, RunConfig
 from trainer.errors import InvalidInput
 from trainer.rundir import checkpoints
-from trainer.rundir.layout import Run, resolved
+from trainer.rundir.layout import Run, resolve_links
 from trainer.rundir.weights import eval_weights
 
 
@@ -125,7 +125,7 @@ def find_teacher(config: Config, run_config: RunConfig) -> Run:
     """The run that teaches; its weights are those that the config names."""
     if run_config.teacher is None:
         raise InvalidInput("where the teacher of this run lies is not recorded")
-    path = resolved(pathlib.Path(run_config.teacher))
+    path = resolve_links(pathlib.Path(run_config.teacher))
     if weights_sha256(str(path)) != config.distillation.teacher_sha256:
         raise InvalidInput(f"--teacher={path} is not the teacher of this run")
     return Run(path)

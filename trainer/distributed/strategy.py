@@ -166,7 +166,7 @@ def check_batch(global_batch: int, replicas: int) -> None:
         lower = global_batch // replicas * replicas
         near = [n for n in (lower, lower + replicas) if n > 0]
         raise InvalidInput(
-            f"--global_batch={global_batch} cannot be shared by {replicas} replicas; "
+            f"global_batch={global_batch} cannot be shared by {replicas} replicas; "
             f"the nearest that work: {' and '.join(map(str, near))}"
         )
 
@@ -176,6 +176,6 @@ def check_shards(shards: int | None, replicas: int) -> None:
     if shards is not None and shards % replicas:
         good = [str(n) for n in range(1, shards + 1) if shards % n == 0]
         raise InvalidInput(
-            f"--elastic_shards={shards} cannot be shared by {replicas} replicas; it "
+            f"elastic_shards={shards} cannot be shared by {replicas} replicas; it "
             f"can by {', '.join(good)}"
         )

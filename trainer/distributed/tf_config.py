@@ -15,7 +15,7 @@ def read_task() -> contract.ClusterSpec:
     text = os.environ.get(contract.TF_CONFIG)
     if text is None:
         raise InvalidInput(
-            "--strategy=multi_worker reads its cluster from TF_CONFIG, which is not "
+            "strategy=multi_worker reads its cluster from TF_CONFIG, which is not "
             "set;\nstart it through python -m launch.local or launch.worker"
         )
     try:

@@ -129,7 +129,7 @@ def _load(path: pathlib.Path) -> Checkpoint:
         step = _named_step(path, facts["step"])
         arrays = packing.npz(_content(path / VARIABLES, facts["files"][VARIABLES]))
     except OSError as error:
-        if storage.away(error):
+        if storage.is_temporary_read_error(error):
             raise  # skipped, it would be trained again and removed
         raise errors.CorruptCheckpoint(
             f"{error.strerror or error}: {error.filename}"

@@ -1,4 +1,4 @@
-"""Checks that a training may start or go on in a run directory."""
+"""Checks that a training can start or resume in a run directory."""
 
 import dataclasses
 import errno
@@ -12,32 +12,32 @@ from trainer.config.serialization import differences, to_plain
 from trainer.errors import InvalidInput
 from trainer.rundir import checkpoints
 from trainer.rundir.layout import Run
-from trainer.storage import as_refusal
+from trainer.storage import as_refusal, nearest_existing
 
 
 def check_can_start(run: Run, config: Config, run_config: RunConfig) -> None:
-    """Whether this training may start or go on in `run`; writes nothing.
+    """Checks that a training can start or resume in `run`; writes nothing.
 
     Raises:
         InvalidInput: `resume` forbids it, the Config is another one, or the directory
             cannot be written.
     """
-    if run.result() is None:  # a finished one is only told of
-        check_writable(run.path)
+    if run.result() is None:  # a finished run is only read
+        check_directory(run.path)
     _check_layout(run)
     if not run.exists:
         if run_config.resume is Resume.MUST:
             raise InvalidInput(
-                f"--resume=must, but there is no run in {run.path}; "
-                "leave --resume out to start one"
+                f"resume=must, but there is no run in {run.path}; "
+                "leave `resume` out to start one"
             )
         return
     if run_config.resume is Resume.NEVER:
         raise InvalidInput(
-            f"--resume=never, but {run.path} holds a run; name another --run_dir"
+            f"resume=never, but {run.path} holds a run; name another `run_dir`"
         )
     if not isinstance(run.recorded().get("config"), dict):
-        raise InvalidInput(f"{run.path / 'config.json'} holds no config; it is damaged")
+        raise InvalidInput(f"{run.path / 'config.json'} is damaged: it has no config")
     theirs, ours = (
         to_plain(dataclasses.asdict(each)) for each in (run.config(), config)
     )
@@ -45,12 +45,19 @@ def check_can_start(run: Run, config: Config, run_config: RunConfig) -> None:
         named = "; ".join(found)[:500]
         raise InvalidInput(
             f"{run.path} was started with another config (its != yours: {named});\n"
-            "give the same flags, or another --run_dir"
+            "use the same options, or another `run_dir`"
         )
 
 
-def check_writable(path: pathlib.Path) -> None:
-    """Raises InvalidInput unless a run can be made or continued in `path`."""
+def check_directory(path: pathlib.Path) -> None:
+    """Checks that a run can be created or resumed in `path`; writes nothing.
+
+    `layout.check_storage` also tries to write there.
+
+    Raises:
+        InvalidInput: `path` is or lies in a file, holds something else than a run, or
+            cannot be written.
+    """
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
@@ -61,11 +68,9 @@ def check_writable(path: pathlib.Path) -> None:
         ) from error
     if os.path.isdir(path) and not Run(path).exists and not _just_begun(path):
         raise InvalidInput(
-            f"--run_dir={path} is not empty and not a run; name another directory"
+            f"run_dir={path} is not empty and not a run; name another directory"
         )
-    parent = path
-    while not os.path.lexists(parent):
-        parent = parent.parent
+    parent = nearest_existing(path)
     if not os.path.isdir(parent):
         raise InvalidInput(
             f"the run cannot go to {path}: {parent} is a file; name another directory"
@@ -78,7 +83,7 @@ def check_writable(path: pathlib.Path) -> None:
 
 
 def _check_layout(run: Run) -> None:
-    """Raises InvalidInput where a name of the run is taken by another kind of thing."""
+    """Checks that directories of the run are directories and its files are files."""
     wrong = None
     for path in (run.checkpoints, run.tensorboard, run.path / "workers"):
         if os.path.lexists(path) and not os.path.isdir(path):
@@ -92,30 +97,33 @@ def _check_layout(run: Run) -> None:
     if os.path.islink(run.metrics):  # appending would write what it points at
         wrong = f"{run.metrics} is a link and should be a file"
     if wrong:
-        raise InvalidInput(f"{wrong}; move it away, or name another --run_dir")
+        raise InvalidInput(f"{wrong}; move it away, or name another `run_dir`")
 
 
 def _just_begun(path: pathlib.Path) -> bool:
-    """Whether nothing is there, or only what a run has before its config.json."""
+    """Whether `path` is empty, or holds only what a run has before its config.json."""
     names = {p.name for p in path.iterdir() if not p.name.startswith(".probe.tmp-")}
     claimed = any(name.lstrip(".").startswith("owner.json") for name in names)
     return claimed or names <= {"workers"}
 
 
 def check_space(run: Run, run_config: RunConfig, checkpoint_bytes: int) -> None:
-    """Checks that the checkpoints to keep fit on the disk.
+    """Checks that the checkpoints to keep, of `checkpoint_bytes` each, fit on the disk.
 
     Raises:
-        InvalidInput: the run is new: its options are too large for its disk.
-        Interrupted: with 175, at a restart the disk is full.
+        InvalidInput: the run is new, and its checkpoints do not fit.
+        PeerLost: the run is resumed, and the disk is full.
     """
     kept = run_config.keep_checkpoints
     have = len(checkpoints.list_folders(run.checkpoints))
     need = checkpoint_bytes * max(1, kept + 1 - have)
-    parent = next(p for p in (run.path, *run.path.parents) if p.exists())
+    parent = nearest_existing(run.path)
     free = shutil.disk_usage(parent).free
     if need > free:
-        said = f"{need:,} bytes more are needed for {kept} checkpoints, {free:,} free"
-        error = OSError(errno.ENOSPC, f"{said} (see --keep_checkpoints)", str(parent))
+        text = (
+            f"{need:,} bytes more are needed for {kept} checkpoints, {free:,} are free "
+            "(see `keep_checkpoints`)"
+        )
+        error = OSError(errno.ENOSPC, text, str(parent))
         restart = run.exists and not run_config.dry_run
         raise as_refusal(f"the run cannot go to {run.path}", error, restart=restart)

@@ -1,8 +1,8 @@
-"""Run: a directory with everything one training made.
+"""Run directory: a folder with everything that one training wrote.
 
 Synopsis::
 
-    run = runs.find(None, root="runs")  # what runs/latest points at
+    run = layout.open_run(None, root="runs")  # the run that runs/latest points at
     print(run.result()["test_accuracy"], run.config().model.name)
 """
 
@@ -10,7 +10,6 @@ import dataclasses
 import datetime
 import os
 import pathlib
-import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -20,10 +19,9 @@ from trainer.config.parsing import parse_path
 from trainer.config.schema import Config, RunConfig
 from trainer.config.serialization import misfit
 from trainer.errors import InvalidInput
-from trainer.storage import as_refusal
 
 LATEST = "latest"
-# What is told of result.json.
+# Fields of result.json that the summary shows.
 _RESULT = {
     "test_accuracy_interval": list,
     "test_accuracy": float,
@@ -40,7 +38,7 @@ _OWNERS += ("result.json",)
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run directory; DESIGN lists what lies in it."""
+    """A run directory; docs/run_directory.md lists its files."""
 
     path: pathlib.Path
 
@@ -65,18 +63,18 @@ class Run:
         return os.path.isfile(self.path / "config.json")  # no error if out of reach
 
     def recorded(self) -> dict[str, Any]:
-        """config.json: {"config": ..., "run": ..., "data": ...}."""
+        """The content of config.json: objects "config", "run" and "data"."""
         found = self._json("config.json")
         parts = {name: dict for name in ("config", "run", "data") if name in found}
         if wrong := misfit(found, parts):
             raise InvalidInput(
                 f"{self.path / 'config.json'} is damaged: {wrong};\nrestore it, or "
-                "name another --run_dir"
+                "name another `run_dir`"
             )
         return found
 
     def environment(self) -> dict[str, Any]:
-        """environment.json: what the bits depend on besides Config and data."""
+        """The content of environment.json: versions, processor, devices, settings."""
         return self._json("environment.json")
 
     def config(self) -> Config:
@@ -89,7 +87,7 @@ class Run:
             ) from error
 
     def result(self) -> dict[str, Any] | None:
-        """result.json of a finished run, else None."""
+        """The content of result.json; None while the run has not finished."""
         if not os.path.isfile(self.path / "result.json"):
             return None
         return self._json("result.json")
@@ -100,7 +98,10 @@ class Run:
         files.write_json(self.path / name, value)
 
     def sweep(self) -> None:
-        """Removes what killed processes left half written; for the run's one owner."""
+        """Removes files that killed processes left half written.
+
+        Only the process that holds the lease may call it.
+        """
         files.sweep(self.path, mine=_OWNERS)
         files.sweep(self.path / "workers")
         for folder in (self.tensorboard, self.path / "teacher"):
@@ -117,7 +118,7 @@ class Run:
 
 
 def open_run(run_dir: str | None, *, root: str = "runs") -> Run:
-    """The run in `run_dir`, or else the newest one under `root`.
+    """Opens the run in `run_dir`, or the newest one under `root` if it is None.
 
     Raises:
         InvalidInput: there is none.
@@ -125,17 +126,16 @@ def open_run(run_dir: str | None, *, root: str = "runs") -> Run:
     path = pathlib.Path(root) / LATEST
     if run_dir is not None:
         path = parse_path("run_dir", run_dir)
-    run = Run(resolved(path))
+    run = Run(resolve_links(path))
     if not run.exists:
         raise InvalidInput(
-            f"no run in {path}; train one with python -m trainer.main, or name another "
-            "with --run_dir"
+            f"no run in {path}; train one first, or name another with `run_dir`"
         )
     return run
 
 
-def resolved(path: pathlib.Path) -> pathlib.Path:
-    """`path` without links.
+def resolve_links(path: pathlib.Path) -> pathlib.Path:
+    """Resolves the links in `path`.
 
     Raises:
         InvalidInput: its links go in a circle.
@@ -148,10 +148,10 @@ def resolved(path: pathlib.Path) -> pathlib.Path:
         ) from error
 
 
-def new_path(config: Config, run_config: RunConfig) -> pathlib.Path:
-    """Where this training goes: --run_dir, or a fresh name under --runs_root."""
+def choose_directory(config: Config, run_config: RunConfig) -> pathlib.Path:
+    """The directory of a training: `run_dir`, or a new name under `runs_root`."""
     if run_config.run_dir is not None:
-        return resolved(pathlib.Path(run_config.run_dir))  # of latest, its run
+        return resolve_links(pathlib.Path(run_config.run_dir))
     now = datetime.datetime.now(datetime.UTC)
     dataset = config.data.dataset.replace("/", "-").replace(":", "-")
     # Milliseconds: the runs of a sweep are named in the same second.
@@ -163,23 +163,20 @@ def new_path(config: Config, run_config: RunConfig) -> pathlib.Path:
 
 
 def check_storage(run: Run) -> None:
-    """Proves that the storage takes everything that a run does; leaves nothing.
+    """Checks that every file operation of a run works in its directory.
 
     Raises:
-        InvalidInput: it does not, and names what it cannot do.
-        PeerLost: at a restart: what is missing comes back.
+        InvalidInput: one does not; the message names it.
+        PeerLost: the run exists, and the condition is temporary.
     """
-    try:
-        storage.probe(run.path)
-    except OSError as error:
-        what = f"the run cannot go to {run.path}"
-        raise as_refusal(what, error, restart=run.exists) from error
+    storage.check_writable(run.path, "the run", restart=run.exists)
 
 
 def update_latest(run: Run, say: Callable[[str], None] = print) -> None:
-    """Lets `latest` beside the run point at it; a convenience that may fail.
+    """Makes the link `latest` beside the run point at it.
 
-    Anything of that name which is not a link to a run is left alone.
+    A failure is only reported. A file, a folder or a link to anything but a run keeps
+    the name.
     """
     files.sweep(run.path.parent)
     link = run.path.parent / LATEST
@@ -193,11 +190,15 @@ def update_latest(run: Run, say: Callable[[str], None] = print) -> None:
         os.replace(beside, link)
     except OSError as error:
         files.delete(beside)
-        say(f"{link} is not kept ({error.strerror}): name the run with --run_dir")
+        say(f"{link} cannot be updated ({error.strerror}): name the run with `run_dir`")
 
 
 def format_summary(run: Run, result: dict[str, Any]) -> str:
-    """The last words: accuracy with interval, provenance, what to type next."""
+    """Two lines: accuracy with its interval and data; steps, speed, weights, run.
+
+    Raises:
+        InvalidInput: result.json lacks a field or has one of another type.
+    """
     try:
         if wrong := misfit(result, _RESULT):
             raise ValueError(wrong)
@@ -205,7 +206,7 @@ def format_summary(run: Run, result: dict[str, Any]) -> str:
     except (ValueError, TypeError) as error:
         raise InvalidInput(
             f"{run.path / 'result.json'} is not one of ours ({error});\nmove it away, "
-            "and the same command with --run_dir writes it again"
+            "and resume the run with `run_dir` to write it again"
         ) from error
 
 
@@ -214,14 +215,10 @@ def _format_summary(run: Run, result: dict[str, Any]) -> str:
     tta = EvalTta(result.get("eval_tta", "none"))  # runs before it was one have none
     used = result.get("test_split", "test")
     split = "" if used == "test" else f", its {used} split"
-    where, parent = shlex.quote(str(run.path)), shlex.quote(str(run.path.parent))
     return (
         f"test accuracy {result['test_accuracy']:.2%}{tta.words} (95 % interval "
         f"{low:.2%} to {high:.2%}) on all {result['test_images']:,} images of "
         f"{result['data']}{split}\n"
         f"{result['steps']:,} steps, {result['images_per_second']:,.0f} images/s, "
-        f"weights {result['weights_sha256'][:12]}, run {run.path}\n"
-        f"next: tensorboard --logdir {parent}\n"
-        f"      python -m eval.report --run_dir={where}\n"
-        f"      python -m export.tflite --quantize --run_dir={where}"
+        f"weights {result['weights_sha256'][:12]}, run {run.path}"
     )

@@ -218,7 +218,7 @@ class _Wait:
                 raise InvalidInput(
                     f"{self.directory} is in use by process {found.pid} on "
                     f"{found.host} since {found.since};\nwait for its end, or name "
-                    "another --run_dir"
+                    "another `run_dir`"
                 )
             if self.now() - start >= EXPIRY_SECS:
                 return found

@@ -152,7 +152,7 @@ def shown(text: str) -> None:
 
 def test_an_error_moves_no_cursor_and_stays_short(monkeypatch, capsys):
     def wrong():
-        classes.order(HOSTILE, [f"n{n}" for n in range(10)], "net\x1b[2J")
+        classes.match_classes(HOSTILE, [f"n{n}" for n in range(10)], "net\x1b[2J")
 
     monkeypatch.setattr(sys, "argv", ["eval.report"])
     with pytest.raises(SystemExit):

@@ -19,9 +19,9 @@ def test_the_view_drawn_is_what_augmentation_shows(how, pixels):
     for step in range(5):
         here = RandomStream(3, tf.constant(step, tf.int64), tf.constant(64, tf.int64))
         varied = augment(tf.constant(IMAGES), how, here, crop_pixels=pixels)
-        drawn = views.drawn(here, len(IMAGES)).numpy()
+        drawn = views.sample_views(here, len(IMAGES)).numpy()
         for image, view, shown in zip(IMAGES, drawn, varied.numpy(), strict=True):
-            np.testing.assert_array_equal(views.show(image[None], view)[0], shown)
+            np.testing.assert_array_equal(views.render(image[None], view)[0], shown)
         seen |= set(drawn)
     assert seen <= set(range(views.count))
     if views.count <= 18:  # of 320 draws
@@ -30,7 +30,7 @@ def test_the_view_drawn_is_what_augmentation_shows(how, pixels):
 
 def test_views_differ_and_are_as_many_as_flips_times_shifts():
     views = AugmentationIndex(Augment.FLIP_CROP, 1)
-    shown = {views.show(IMAGES[:1], view).tobytes() for view in range(views.count)}
+    shown = {views.render(IMAGES[:1], view).tobytes() for view in range(views.count)}
     assert len(shown) == views.count == 18
     assert AugmentationIndex(Augment.FLIP_CROP, 4).count == 162
     assert AugmentationIndex(Augment.CROP, 1).count == 9
@@ -41,9 +41,9 @@ def test_views_differ_and_are_as_many_as_flips_times_shifts():
 def test_replicas_draw_the_views_that_one_would():
     views = AugmentationIndex(Augment.FLIP_CROP, 2)
     step = tf.constant(7, tf.int64)
-    whole = views.drawn(RandomStream(0, step, tf.constant(0, tf.int64)), 64)
+    whole = views.sample_views(RandomStream(0, step, tf.constant(0, tf.int64)), 64)
     parts = [
-        views.drawn(RandomStream(0, step, tf.constant(first, tf.int64)), 16)
+        views.sample_views(RandomStream(0, step, tf.constant(first, tf.int64)), 16)
         for first in range(0, 64, 16)
     ]
     np.testing.assert_array_equal(np.concatenate(parts), whole)

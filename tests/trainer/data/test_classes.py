@@ -60,15 +60,15 @@ def sets(data_dir, tmp_path_factory):
 
 
 def test_places_are_found_by_name():
-    assert classes.order("abc", "abc", "m") is None
-    assert classes.order("abc", "cab", "m").tolist() == [2, 0, 1]
+    assert classes.match_classes("abc", "abc", "m") is None
+    assert classes.match_classes("abc", "cab", "m").tolist() == [2, 0, 1]
 
 
 @pytest.mark.parametrize("data", ["abd", "ab", "abcd", "abb", "xyz", ""])
 def test_other_names_or_numbers_are_refused(data):
     for own, other in (("abc", data), (data, "abc")):
         with pytest.raises(InvalidInput, match="m has .* the data set has") as raised:
-            classes.order(own, other, "m")
+            classes.match_classes(own, other, "m")
         assert len(str(raised.value).splitlines()) <= 2
 
 
@@ -92,7 +92,7 @@ def test_no_export_names_other_classes(export, name, run, sets):
         pytest.skip("tflite-micro is not installed")
     define, main = EXPORTS[export]
     words = (f"--run_dir={run}", f"--dataset={name}", f"--data_dir={sets}")
-    with pytest.raises(InvalidInput, match="--dataset=NAME"):
+    with pytest.raises(InvalidInput, match="dataset=NAME"):
         main(export_runs.parsed(define, *words))
     assert not (run / "export").exists()
 

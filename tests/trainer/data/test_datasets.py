@@ -78,13 +78,13 @@ def test_a_set_larger_than_memory_is_refused_with_the_bytes(tmp_path, monkeypatc
 
 @pytest.mark.parametrize("name", ["no_such_set", "cifar10:0.0.1", "a/b/c", "cifar10/x"])
 def test_unknown_names_are_refused(tmp_path, name):
-    with pytest.raises(InvalidInput, match="--dataset="):
+    with pytest.raises(InvalidInput, match="dataset="):
         tfds_source.locate(name, str(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_empty_folder_s_name_is_refused():
-    with pytest.raises(InvalidInput, match="--data_dir= is empty"):
+    with pytest.raises(InvalidInput, match="data_dir= is empty"):
         tfds_source.locate("digits", "")
 
 

@@ -115,6 +115,6 @@ def test_the_answer_picked_is_that_of_the_row_in_its_view(replicas):
     )
     rows = LEARNT[places]
     labels, logits = images.gather_targets(local, tf.constant(rows), here)
-    view = images.views.drawn(here, 32).numpy()
+    view = images.views.sample_views(here, 32).numpy()
     np.testing.assert_array_equal(logits[:, 0], answers[view, places, 0])
     np.testing.assert_array_equal(labels, compiled_steps.LABELS[rows])

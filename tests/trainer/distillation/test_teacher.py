@@ -102,7 +102,7 @@ def test_the_answers_kept_are_those_to_what_augmentation_shows(
         varied = augment(pixels, Augment.CROP, here, crop_pixels=1)
         expected = evaluator.logits(varied.numpy().astype(np.uint8))
         expected -= expected.max(axis=1, keepdims=True)
-        found = kept[views.drawn(here, 100).numpy(), places]
+        found = kept[views.sample_views(here, 100).numpy(), places]
         np.testing.assert_allclose(found, expected, atol=1e-2, rtol=1e-3)
 
 

@@ -17,6 +17,7 @@ from eval.metrics import calibration
 from eval.reports import report_data, report_files
 from tests.support.commands import TINY
 from tests.support.flag_values import read
+from trainer import main
 from trainer.config.enums import EvalTta
 from trainer.config.schema import RunConfig
 from trainer.distillation import teacher
@@ -250,9 +251,7 @@ def test_a_damaged_file_of_flags_is_wrong_usage(tmp_path, content):
 
 CIRCLES = {
     "find": lambda path: layout.open_run(str(path)),
-    "trainer": lambda path: checks.check_can_start(
-        Run(layout.new_path(*read(f"--run_dir={path}"))), *read(f"--run_dir={path}")
-    ),
+    "trainer": lambda path: main.select_run(*read(f"--run_dir={path}")),
     "model": lambda path: model_source.from_path(str(path)),
     "teacher": lambda path: read(f"--teacher={path}"),
 }

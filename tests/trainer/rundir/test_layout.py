@@ -36,7 +36,7 @@ def test_the_link_follows_the_newest_run(tmp_path):
 def test_latest_is_resumed_as_the_run_it_means(tmp_path):
     layout.update_latest(begin(tmp_path / "a"))
     given = RunConfig(run_dir=str(tmp_path / "latest"))
-    assert layout.new_path(Config(), given) == tmp_path / "a"
+    assert layout.choose_directory(Config(), given) == tmp_path / "a"
     layout.update_latest(Run(tmp_path / "a"))
     assert layout.open_run(None, root=str(tmp_path)).path == tmp_path / "a"
 
@@ -54,9 +54,9 @@ def test_what_is_not_a_link_to_a_run_is_left_alone(tmp_path):
 
 def test_runs_of_one_second_have_names_of_their_own(tmp_path):
     root = RunConfig(runs_root=str(tmp_path))
-    first = layout.new_path(Config(), root)
+    first = layout.choose_directory(Config(), root)
     first.mkdir()
-    assert layout.new_path(Config(), root) != first
+    assert layout.choose_directory(Config(), root) != first
 
 
 @pytest.mark.parametrize("content", ["[]", "null", '"x"', "3", "{", '{"config": []}'])
@@ -92,7 +92,7 @@ def test_another_config_is_refused_by_naming_its_fields(tmp_path):
     checks.check_can_start(
         run, Config(seed=3), RunConfig(logical_devices=None, threads=2)
     )
-    with pytest.raises(InvalidInput, match="--resume=never"):
+    with pytest.raises(InvalidInput, match="resume=never"):
         checks.check_can_start(run, Config(seed=3), RunConfig(resume=Resume.NEVER))
 
 

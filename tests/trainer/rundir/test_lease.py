@@ -233,10 +233,10 @@ def test_a_directory_where_a_kill_came_before_the_config_may_be_used(tmp_path):
         path = tmp_path / first.strip(".")
         path.mkdir()
         (path / first).touch()
-        checks.check_writable(path)
+        checks.check_directory(path)
     (tmp_path / "workers" / "thesis.tex").touch()
     with pytest.raises(InvalidInput, match="not empty"):
-        checks.check_writable(tmp_path / "workers")
+        checks.check_directory(tmp_path / "workers")
 
 
 @pytest.mark.slow

@@ -247,21 +247,21 @@ def test_no_room_for_checkpoints_is_2_in_a_new_run_and_175_at_a_restart(tmp_path
         run = Run(tmp_path / "run")
         checks.check_space(run, asked, 4)
 
-    with pytest.raises(InvalidInput, match="--keep_checkpoints"):
+    with pytest.raises(InvalidInput, match="`keep_checkpoints`"):
         check()
     begin(tmp_path / "run")
     with pytest.raises(Interrupted, match="make room and restart") as stopped:
         check()
     assert stopped.value.code == 175
-    with pytest.raises(InvalidInput, match="--keep_checkpoints"):
+    with pytest.raises(InvalidInput, match="`keep_checkpoints`"):
         check(dry_run=True)
 
 
 def test_words_of_tensorflow_are_errors_of_the_system():
     with pytest.raises(tf.errors.OpError) as raised:
         tf.io.write_file("/dev/full", "x" * 10**6)
-    assert storage.told(raised.value.message).errno == errno.ENOSPC
-    assert storage.told("something else").errno is None
+    assert storage.parse_os_error(raised.value.message).errno == errno.ENOSPC
+    assert storage.parse_os_error("something else").errno is None
 
 
 CHECKS = {

@@ -105,10 +105,10 @@ def test_a_killed_probe_is_no_content_of_a_run_directory(tmp_path):
     run_dir = tmp_path / "run"
     run_dir.mkdir()
     files.beside(run_dir / "probe").mkdir()
-    checks.check_writable(run_dir)
+    checks.check_directory(run_dir)
     (run_dir / "thesis.txt").touch()
     with pytest.raises(InvalidInput, match="not empty"):
-        checks.check_writable(run_dir)
+        checks.check_directory(run_dir)
 
 
 @pytest.mark.slow

@@ -1,0 +1,21 @@
+"""What a finished training prints: its result, and the commands to type next."""
+
+import shlex
+from typing import Any
+
+from trainer.rundir import layout
+
+
+def format_result(run: layout.Run, result: dict[str, Any]) -> str:
+    """The summary of a finished run, with commands that go on from it.
+
+    Raises:
+        InvalidInput: result.json lacks a field or has one of another type.
+    """
+    where, parent = shlex.quote(str(run.path)), shlex.quote(str(run.path.parent))
+    return (
+        f"{layout.format_summary(run, result)}\n"
+        f"next: tensorboard --logdir {parent}\n"
+        f"      python -m eval.report --run_dir={where}\n"
+        f"      python -m export.tflite --quantize --run_dir={where}"
+    )
