@@ -55,7 +55,7 @@ def test_a_held_directory_is_refused_and_the_holder_named(tmp_path):
         str(os.getpid()),
         rundir_lease.LeaseRecord.here(1, tmp_path).host,
         "UTC",
-        "--run_dir",
+        "`run_dir`",
     ):
         assert named in said
     assert len(said.splitlines()) <= 2
