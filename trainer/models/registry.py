@@ -123,6 +123,12 @@ def check(config: ModelConfig) -> None:
     _check_options(config, read_signature(config.name))
 
 
+def import_network(name: str) -> Callable[..., Any]:
+    """The function of network `name`."""
+    module, function = MODELS[name].split(":")
+    return getattr(importlib.import_module(module), function)
+
+
 def load(config: ModelConfig) -> Callable[..., Any]:
     """The network of `config` with its options: (x, num_classes) -> logits.
 
@@ -130,8 +136,7 @@ def load(config: ModelConfig) -> Callable[..., Any]:
         InvalidConfig: it does not have these options.
     """
     check(config)
-    module, name = MODELS[config.name].split(":")
-    function = getattr(importlib.import_module(module), name)
+    function = import_network(config.name)
     hints = typing.get_type_hints(function)
     found = {
         option: Parameter(hints.get(option, Any), repr(each.default))

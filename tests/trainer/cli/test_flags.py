@@ -16,63 +16,21 @@ from trainer.config.enums import Augment, Precision, Strategy
 from trainer.config.schema import Config
 from trainer.errors import UsageError
 
-FLAGS = [
-    "augment",
-    "bias_scaler",
-    "checkpoint_every_steps",
-    "clip_norm",
-    "crop_pixels",
-    "data_dir",
-    "dataset",
-    "debug",
-    "deterministic",
-    "dry_run",
-    "elastic_shards",
-    "ema_decay",
-    "epochs",
-    "eval_every_epochs",
-    "eval_tta",
-    "flip",
-    "global_batch",
-    "grace_secs",
-    "hang_secs",
-    "jit_compile",
-    "keep_checkpoints",
-    "label_smoothing",
-    "learning_rate",
-    "log_every_steps",
-    "logical_devices",
-    "model",
-    "model_kwargs",
-    "momentum",
-    "optimizer",
-    "precision",
-    "profile_steps",
-    "progressive_fraction",
-    "progressive_size",
-    "resume",
-    "run_dir",
-    "runs_root",
-    "schedule",
-    "seed",
-    "sgd_learning_rate",
-    "steps_per_call",
-    "strategy",
-    "sync_batch_norm",
-    "teacher",
-    "teacher_temperature",
-    "teacher_weight",
-    "threads",
-    "train_steps",
-    "validation_fraction",
-    "warmup_epochs",
-    "weight_decay",
-]
+
+def test_the_flags_are_those_of_the_docs():
+    """Change the schema, then: python -m trainer.cli.flags > docs/flags.md."""
+    assert flags.document() == (ROOT / "docs" / "flags.md").read_text()
 
 
-def test_the_list_of_flags_is_frozen():
-    declared = flags.define(absl_flags.FlagValues()).flags_by_module_dict()
-    assert sorted(f.name for group in declared.values() for f in group) == FLAGS
+@pytest.mark.parametrize("old", flags.RENAMED)
+def test_a_name_of_an_earlier_release_is_refused_with_todays(old, tmp_path):
+    file = tmp_path / "x.flags"
+    file.write_text(f"--{old}=3\n")
+    now = flags.RENAMED[old]
+    for word in (f"--{old}=3", f"--{old}", f"--flagfile={file}"):
+        with pytest.raises(UsageError, match=f"--{old} .*: --{now}$"):
+            read(word)
+    assert now.partition("=")[0] in flags.define(absl_flags.FlagValues())
 
 
 def test_a_typo_gets_the_nearest_flag():
@@ -162,7 +120,7 @@ def test_ctrl_c_is_told_although_start_up_is_quiet(raised):
 def test_help_lists_every_flag_under_a_heading_and_exits_0():
     done = run_command("trainer.main", "--help")
     assert done.returncode == 0
-    for name in FLAGS:
+    for name in flags.define(absl_flags.FlagValues()):
         assert f"--{name}" in done.stdout or f"--[no]{name}" in done.stdout
     for heading in ("Data:", "Model:", "Optimizer:", "Schedule:", "Run directory:"):
         assert heading in done.stdout.splitlines()

@@ -172,6 +172,22 @@ def complaint(command, path: pathlib.Path) -> str | None:
     return None
 
 
+@pytest.mark.parametrize("command", [finished, resumed, evaluated, rechecked])
+def test_a_run_of_the_first_version_is_refused_as_such(
+    whole, tmp_path, command, monkeypatch
+):
+    monkeypatch.setitem(globals(), "DATA", whole / "config.json")
+    path = tmp_path / "run"
+    shutil.copytree(whole, path)
+    older = json.loads((path / "config.json").read_text())
+    del older["config"]["version"], older["config"]["distillation"]
+    older["config"]["model"] = {"name": "cnn", "width": 0.25, "dropout": None}
+    (path / "config.json").write_text(json.dumps(older))
+    with pytest.raises(SAID, match="version 1.*use the release that made it") as raised:
+        command(path)
+    assert len(str(raised.value).splitlines()) == 1
+
+
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_damaged_file_of_json_is_named(whole, tmp_path, command, name, monkeypatch):

@@ -1,0 +1,94 @@
+"""One option more: its flag, help, bounds, JSON and table come from its field alone."""
+
+import dataclasses
+import json
+
+import pytest
+from absl import flags
+
+from trainer.cli import command, flag_schema
+from trainer.config import options, schema, serialization
+from trainer.config.enums import Augment
+from trainer.config.options import Bounded, option
+from trainer.errors import InvalidConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MoreDataConfig(schema.DataConfig):
+    """Today's options and one more."""
+
+    mixup: float | None = option(
+        None, "Mixup (Zhang et al. 2017) with `crop_pixels`.", at_least=0, below=2
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MoreConfig(Bounded):
+    data: MoreDataConfig = MoreDataConfig()
+    extra: dict = option({}, "Anything.", group="Later", parse=lambda _, texts: texts)
+
+
+def parsed(*words: str) -> flags.FlagValues:
+    values = flags.FlagValues()
+    flag_schema.define(values, MoreConfig)
+    command.parse(values, ["x", *words])
+    return values
+
+
+def test_it_has_a_flag_and_reaches_the_config():
+    config = flag_schema.build(MoreConfig, parsed("--mixup=0.2", "--augment=flip"))
+    assert (config.data.mixup, config.data.augment) == (0.2, Augment.FLIP)
+    assert flag_schema.build(MoreConfig, parsed()) == MoreConfig()
+
+
+def test_it_stands_in_help_under_the_heading_of_its_class():
+    text = command.help_text("x", "", parsed())
+    data = text[text.index("Data:") : text.index("Later:")]
+    said = (
+        "  --mixup\n      Mixup (Zhang et al. 2017) with --crop_pixels. (default: off)"
+    )
+    assert said in data
+
+
+@pytest.mark.parametrize("value", ["-0.1", "2", "nan", "inf"])
+def test_its_bounds_are_checked_and_named(value):
+    values = parsed(f"--mixup={value}")
+    with pytest.raises(InvalidConfig, match="^mixup=.* at least 0 and below 2$"):
+        flag_schema.build(MoreConfig, values)
+
+
+def test_it_survives_json_and_is_missing_in_older_files():
+    config = MoreConfig(data=MoreDataConfig(mixup=1))
+    fields = json.loads(json.dumps(serialization.to_plain(dataclasses.asdict(config))))
+    assert serialization.from_plain(MoreConfig, fields) == config
+    fields["data"]["mixup"] = True
+    with pytest.raises(InvalidConfig, match="its data.mixup is True"):
+        serialization.from_plain(MoreConfig, fields)
+    del fields["data"]["mixup"]
+    assert serialization.from_plain(MoreConfig, fields).data.mixup is None
+
+
+def test_it_stands_in_the_table():
+    row = (
+        "| `--mixup` |  | a number at least 0 and below 2 | Mixup (Zhang et al. 2017) "
+    )
+    assert row + "with `--crop_pixels`. |" in flag_schema.table(MoreConfig).splitlines()
+
+
+def test_every_option_stands_under_a_heading_and_says_what_it_is():
+    for each in flag_schema.declared(schema.Config, schema.RunConfig):
+        assert each.group in options.GROUPS, each.name
+        text = each.option.help
+        assert text.endswith(".") and text.split()[0] not in ("Of", "For"), each.name
+
+
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [
+        ({"at_least": 0, "at_most": 8}, "within 0 to 8"),
+        ({"above": 0, "at_most": 1}, "above 0 and at most 1"),
+        ({"at_least": 16}, "at least 16"),
+    ],
+)
+def test_bounds_are_said_in_words(bounds, words):
+    assert str(options.Bounds(**bounds)) == words
