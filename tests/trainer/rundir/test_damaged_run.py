@@ -26,6 +26,7 @@ from trainer.errors import Interrupted, InvalidInput, TrainingFailed
 from trainer.monitoring import metrics_log
 from trainer.rundir import checkpoints, checks, layout, lease, resume
 from trainer.rundir.layout import Run
+from trainer.rundir.metadata import RunMetadata
 from trainer.training import replay
 
 SAID = (InvalidInput, TrainingFailed, Interrupted)
@@ -89,16 +90,15 @@ def resumed(path: pathlib.Path) -> None:
     run = Run(path)
     known = json.loads(DATA.read_text())["data"] if DATA else {}
     said = []
-    job = types.SimpleNamespace(
-        run=run,
+    metadata = RunMetadata(
         config=run.config(),
-        data=types.SimpleNamespace(recorded=lambda: known),
-        environment=dict.fromkeys(environment.DECIDES_BITS, "now"),
-        progress=types.SimpleNamespace(say=said.append),
         run_config=RunConfig(),
-        state=types.SimpleNamespace(load=lambda *_: None),
+        data=known,
+        environment=dict.fromkeys(environment.DECIDES_BITS, "now"),
+        reproducibility_key={},
     )
-    resume._choose(job)
+    state = types.SimpleNamespace(load=lambda *_: None)
+    resume._choose(run, state, metadata, said.append)
     metrics_log.truncate_after(run.metrics, 3, said.append)
     lease.read_record(path / lease.FILE)
 
