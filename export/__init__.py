@@ -1,4 +1,4 @@
-"""A run as files that classify raw pixels, each proven before it gets its name.
+"""Exports a run to files that classify raw pixels, each verified before it is named.
 
 Synopsis::
 

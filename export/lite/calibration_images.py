@@ -1,32 +1,31 @@
-"""Which training images set the ranges of a quantised network: never a test image."""
+"""Training images that set the ranges of a quantised network: never a test image."""
 
 import dataclasses
 import hashlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from eval import leakage
+from export.lite.tflite_options import CALIBRATION_IMAGES
 from trainer.data import sampler
-from trainer.errors import UsageError
+from trainer.data.split import Split
+from trainer.errors import InvalidInput
+from trainer.models.normalization import PIXEL_MEAN, PIXEL_STD
 
-if TYPE_CHECKING:
-    from trainer.data.split import Split
-
-IMAGES = 500
-_KEY = 0xCA11B  # of the choice: the same for every seed of a run
+_KEY = 0xCA11B  # seed of the choice: the same for every seed of a run
 
 
 @dataclasses.dataclass(frozen=True)
 class CalibrationImages:
-    """Images of the rows learnt from, the same number of every class.
+    """Images of the training rows, the same number of every class.
 
     Attributes:
-        images: uint8 [n, H, W, C]; in the first one two pixels are 0 and 255, so that
-            the input's range is all of a pixel's and its quantisation the pixel itself.
-        ids_sha256: over the ids of the images.
-        train_sha256: of the split they are from.
+        images: uint8 [n, H, W, C]; two pixels of the first one are 0 and 255, so that
+            the input's range is that of a pixel and its quantisation the pixel itself.
+        ids_sha256: SHA-256 of the images' ids.
+        train_sha256: SHA-256 of the split that they are from.
     """
 
     images: np.ndarray
@@ -34,43 +33,44 @@ class CalibrationImages:
     train_sha256: str
 
     @classmethod
-    def of(
+    def select(
         cls,
-        train: "Split",
-        test: "Split",
+        train: Split,
+        test: Split,
         *,
         validation_fraction: float,
-        count: int = IMAGES,
+        count: int = CALIBRATION_IMAGES,
     ) -> "CalibrationImages":
-        """At most `count` images of `train` outside its validation rows, stratified.
+        """Selects at most `count` images outside the validation rows, stratified.
+
+        A few images that happen to be equal to test images are left out.
 
         Raises:
-            UsageError: `train` holds images of `test`; a few that happen to be equal
-                are left out.
+            InvalidInput: `train` holds images of `test`.
         """
-        learnt, _ = sampler.validation_split(train.labels, validation_fraction)
-        seen = leakage.test_images(train, test)
-        leaked = leakage.found(seen)
-        learnt = learnt[~seen[learnt]]
-        if leaked or not len(learnt):
-            raise UsageError(
+        train_rows, _ = sampler.validation_split(train.labels, validation_fraction)
+        in_test = leakage.test_images(train, test)
+        leaked = leakage.found(in_test)
+        train_rows = train_rows[~in_test[train_rows]]
+        if leaked or not len(train_rows):
+            raise InvalidInput(
                 f"{leaked or 'no training image is left'}: ranges set by them would "
-                "prove nothing;\nname a data set with --data_dir whose test images "
+                "prove nothing;\nname a data set with `data_dir` whose test images "
                 "were held out, or export a scheme that needs no calibration images"
             )
-        rows = stratified(train.labels, learnt, count)
+        rows = stratify(train.labels, train_rows, count)
         images = train.images[rows].copy()
         images[0].flat[:2] = (0, 255)
         ids = "\0".join(train.ids[row] for row in rows)
         return cls(images, hashlib.sha256(ids.encode()).hexdigest(), train.sha256)
 
     def normalised(self) -> Iterator[list[np.ndarray]]:
-        """Each image as the body of the network takes it: [float32 [1, H, W, C]]."""
+        """Yields each image as the network's body takes it: [float32 [1, H, W, C]]."""
         for image in self.images:
-            yield [(image[None].astype(np.float32) - 128) / 128]
+            yield [(image[None].astype(np.float32) - PIXEL_MEAN) / PIXEL_STD]
 
     def facts(self) -> dict[str, Any]:
-        """What a manifest says of them."""
+        """The part of a manifest that names these images."""
         return {
             "split": "train",
             "images": len(self.images),
@@ -79,13 +79,17 @@ class CalibrationImages:
         }
 
 
-def stratified(labels: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
-    """At most `count` of `rows` int32, round after round one of each class, seeded."""
+def stratify(labels: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+    """Selects at most `count` of `rows`, int32, in rounds of one row a class, seeded.
+
+    Args:
+        labels: int32 [N], of all rows.
+    """
     generator = np.random.Generator(np.random.Philox(key=[_KEY, 0]))
     shuffled = generator.permutation(rows)
-    own = labels[shuffled]
-    turn = np.empty(len(rows), np.int64)
-    for label in np.unique(own):
-        members = own == label
-        turn[members] = np.arange(members.sum())
-    return shuffled[np.lexsort((own, turn))][:count]
+    row_labels = labels[shuffled]
+    rounds = np.empty(len(rows), np.int64)
+    for label in np.unique(row_labels):
+        members = row_labels == label
+        rounds[members] = np.arange(members.sum())
+    return shuffled[np.lexsort((row_labels, rounds))][:count]

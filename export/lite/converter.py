@@ -1,21 +1,23 @@
-"""A Network as the bytes of a .tflite, and what must hold of them.
+"""Converts a ServingModule to the bytes of a `.tflite`.
 
-Batch 1 and fixed shapes need the fewest operators. The function converted is a
-tf.Module's, which keeps the signature. Integer schemes (Jacob et al. 2018) convert the
-network after normalisation, so that a quantised input is the pixel itself.
+Batch 1 and fixed shapes need the fewest operators. The function that is converted
+belongs to a tf.Module, which keeps the signature. Integer schemes (Jacob et al. 2018)
+convert the network after normalisation, so that a quantised input is the pixel itself.
 """
 
 import contextlib
-import io as text
+import io as text_io
 import warnings
 
 import tensorflow as tf
+from tensorflow.types.experimental import ConcreteFunction
 
 from eval.formats.flatbuffer import FlatbufferInfo
-from export.formats import NEEDS_CALIBRATION, Io, Scheme
+from export.artifact.number_formats import NEEDS_CALIBRATION, Io, Scheme
 from export.lite.calibration_images import CalibrationImages
-from export.serving.module import ServingModule
+from export.serving.serving_module import ServingModule
 from trainer.errors import TrainingFailed, first_line
+from trainer.models.normalization import PIXEL_MEAN, PIXEL_STD
 from trainer.monitoring import native_output
 
 _TYPES = {
@@ -24,11 +26,15 @@ _TYPES = {
     Io.INT16: tf.int16,
     Io.FLOAT32: tf.float32,
 }
-# (pixel - 128) / 128 reaches -1 at pixel 0 and 127/128 at 255; int16 is symmetric.
-_PIXEL = {
-    (Scheme.INT8, Io.UINT8): (1 / 128, 128),
-    (Scheme.INT8, Io.INT8): (1 / 128, 0),
-    (Scheme.INT8, Io.FLOAT32): (1 / 128, 0),  # behind its QUANTIZE
+_INT16X8_OPS = (
+    tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+)
+# Scale and zero point. (pixel - 128) / 128 is -1 at pixel 0 and 127/128 at pixel 255;
+# int16 is symmetric.
+_INPUT_QUANTIZATION = {
+    (Scheme.INT8, Io.UINT8): (1 / PIXEL_STD, PIXEL_MEAN),
+    (Scheme.INT8, Io.INT8): (1 / PIXEL_STD, 0),
+    (Scheme.INT8, Io.FLOAT32): (1 / PIXEL_STD, 0),  # behind its QUANTIZE
     (Scheme.INT16X8, Io.INT16): (1 / 32767, 0),
     (Scheme.INT16X8, Io.FLOAT32): (1 / 32767, 0),
 }
@@ -37,46 +43,52 @@ _PIXEL = {
 def convert(
     network: ServingModule, scheme: Scheme, io: Io, images: CalibrationImages | None
 ) -> bytes:
-    """The .tflite of `network`; `images` are needed by the schemes in CALIBRATED.
+    """Converts `network`; the schemes in NEEDS_CALIBRATION need `images`.
 
     Raises:
-        Failure: the converter refused, or the input is not the pixel.
+        TrainingFailed: the converter refuses, or the input is not the pixel.
     """
     with (
         native_output.suppress_native_stderr(f"converting to {scheme.value}"),
         warnings.catch_warnings(),
-        contextlib.redirect_stdout(text.StringIO()),
+        contextlib.redirect_stdout(text_io.StringIO()),
     ):
         warnings.simplefilter("ignore")
         converter = tf.lite.TFLiteConverter.from_concrete_functions(
-            [_function(network, scheme, io)], network
+            [_concrete_function(network, scheme, io)], network
         )
-        _set(converter, scheme, io, images)
+        _configure(converter, scheme, io, images)
         try:
             content = converter.convert()
         except Exception as error:  # the converter has no exception of its own
             raise TrainingFailed(
                 f"conversion to {scheme.value} failed: {first_line(error)}"
             ) from error
-    check(content, scheme, io)
+    check_input_quantization(content, scheme, io)
     return content
 
 
-def check(content: bytes, scheme: Scheme, io: Io) -> None:
-    """Raises Failure unless a quantised input is the pixel itself."""
-    wanted = _PIXEL.get((scheme, io))
-    if wanted is None:
+def check_input_quantization(content: bytes, scheme: Scheme, io: Io) -> None:
+    """Checks that a quantised input is the pixel itself.
+
+    Raises:
+        TrainingFailed: its scale or zero point is another.
+    """
+    expected = _INPUT_QUANTIZATION.get((scheme, io))
+    if expected is None:
         return
     scale, zero_point = FlatbufferInfo(content).input_quantization()
-    if abs(scale / wanted[0] - 1) > 1e-6 or zero_point != wanted[1]:
+    if abs(scale / expected[0] - 1) > 1e-6 or zero_point != expected[1]:
         raise TrainingFailed(
             f"the input of {scheme.value} has scale {scale:.7g} and zero point "
-            f"{zero_point}, it must be {wanted[0]:.7g} and {wanted[1]};\nthe "
+            f"{zero_point}, it must be {expected[0]:.7g} and {expected[1]};\nthe "
             "calibration images must hold a pixel 0 and a pixel 255"
         )
 
 
-def _function(network: ServingModule, scheme: Scheme, io: Io):
+def _concrete_function(
+    network: ServingModule, scheme: Scheme, io: Io
+) -> ConcreteFunction:
     pixels_in = io is Io.UINT8 and scheme not in NEEDS_CALIBRATION
     call = network.probabilities if pixels_in else network.after_normalisation
     dtype = tf.uint8 if pixels_in else tf.float32
@@ -89,7 +101,7 @@ def _function(network: ServingModule, scheme: Scheme, io: Io):
     return function.get_concrete_function()
 
 
-def _set(
+def _configure(
     converter: tf.lite.TFLiteConverter,
     scheme: Scheme,
     io: Io,
@@ -103,11 +115,10 @@ def _set(
     if scheme in NEEDS_CALIBRATION:
         if images is None:
             raise ValueError(f"{scheme.value} needs calibration images")
-        ops = tf.lite.OpsSet
-        wide = ops.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
-        integer = ops.TFLITE_BUILTINS_INT8
-        only = integer if scheme is Scheme.INT8 else wide
+        ops = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
+        if scheme is Scheme.INT16X8:
+            ops = _INT16X8_OPS
         converter.representative_dataset = images.normalised
-        converter.target_spec.supported_ops = [only]
+        converter.target_spec.supported_ops = [ops]
         converter.inference_input_type = _TYPES[io]
         converter.inference_output_type = _TYPES[io]

@@ -3,7 +3,7 @@
     python -m export.measure.footprint model_int8.tflite  # one line of JSON
 
 Memory is what the process needs beyond its imported runtime, at its peak, from loading
-to the first answer. A .tflite is loaded by LiteRT alone.
+to the first answer. A `.tflite` is loaded by LiteRT alone.
 """
 
 import json
@@ -12,17 +12,24 @@ import re
 import sys
 import time
 
+from eval.predictors.engine import Kernels
 from export.measure import loader
 
 
-def measure(path: pathlib.Path, kernels: str = "xnnpack") -> dict[str, float]:
-    """{"load_ms", "peak_memory_bytes"} of the model at `path`, in this process."""
-    load = loader.opener(path, 1, kernels)
+def measure_footprint(
+    path: pathlib.Path, kernels: Kernels = Kernels.XNNPACK
+) -> dict[str, float]:
+    """Loads and runs the model at `path` in this process.
+
+    Returns:
+        {"load_ms", "peak_memory_bytes"}.
+    """
+    load = loader.prepare_loader(path, 1, kernels)
     before, start = _peak_bytes(), time.perf_counter()
-    ask = load()
-    took = time.perf_counter() - start
-    ask()
-    return {"load_ms": 1000 * took, "peak_memory_bytes": _peak_bytes() - before}
+    run_once = load()
+    seconds = time.perf_counter() - start
+    run_once()
+    return {"load_ms": 1000 * seconds, "peak_memory_bytes": _peak_bytes() - before}
 
 
 def _peak_bytes() -> int:
@@ -31,5 +38,10 @@ def _peak_bytes() -> int:
     return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
 
 
+def main(path: str, kernels: str = Kernels.XNNPACK.value) -> None:
+    """Prints load time and memory of one model."""
+    print(json.dumps(measure_footprint(pathlib.Path(path), Kernels(kernels))))
+
+
 if __name__ == "__main__":
-    print(json.dumps(measure(pathlib.Path(sys.argv[1]), *sys.argv[2:])))
+    main(*sys.argv[1:])

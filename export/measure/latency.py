@@ -1,4 +1,4 @@
-"""How long one image takes, each model in turn, so that all meet the same machine.
+"""Time that one image takes, models interleaved so that all meet the same machine.
 
 python -m export.measure.latency THREADS KERNELS FILE...
 python -m export.measure.latency 1 xnnpack model_int8.tflite model_float32.tflite
@@ -8,11 +8,12 @@ import json
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from export.measure import child, loader
+from eval.predictors.engine import Kernels
+from export.measure import child_process, loader
 from export.measure.loader import RunOnce
 
 ROUNDS = 100
@@ -20,44 +21,48 @@ CALLS = 5  # timed, a round; one before them warms the caches
 QUANTILES = (50, 90, 99)
 
 
-def interleaved(
-    asks: Mapping[str, RunOnce],
+def measure_latencies(
+    models: Mapping[str, RunOnce],
     *,
     rounds: int = ROUNDS,
     now: Callable[[], float] = time.perf_counter,
-    turn: Callable[[str], object] = lambda name: None,
+    on_turn: Callable[[str], object] = lambda name: None,
 ) -> dict[str, dict[str, float]]:
-    """Milliseconds a call at each quantile, by name; every round asks each model.
+    """Runs every model in every round.
 
-    `turn` hears whose it is, before anything of that turn is timed.
+    Args:
+        on_turn: is called with a model's name before anything of its turn is timed.
+
+    Returns:
+        Milliseconds a call at each quantile, by name.
     """
-    taken: dict[str, list[float]] = {name: [] for name in asks}
+    times: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(rounds):
-        for name, ask in asks.items():
-            turn(name)
-            ask()
+        for name, run_once in models.items():
+            on_turn(name)
+            run_once()
             for _ in range(CALLS):
                 start = now()
-                ask()
-                taken[name].append(1000 * (now() - start))
-    return {name: _quantiles(values) for name, values in taken.items()}
+                run_once()
+                times[name].append(1000 * (now() - start))
+    return {name: _quantiles(values) for name, values in times.items()}
 
 
-def _quantiles(values: list[float]) -> dict[str, float]:
-    found = np.percentile(values, QUANTILES)
-    return {f"p{q}_ms": float(v) for q, v in zip(QUANTILES, found, strict=True)}
+def _quantiles(values: Sequence[float]) -> dict[str, float]:
+    quantiles = np.percentile(values, QUANTILES)
+    return {f"p{q}_ms": float(v) for q, v in zip(QUANTILES, quantiles, strict=True)}
 
 
-def main(threads: int, kernels: str, paths: list[str]) -> None:
+def main(threads: int, kernels: Kernels, paths: Sequence[str]) -> None:
     """Prints the latency of every model, by path."""
-    asks = {path: _opened(path, threads, kernels) for path in paths}
-    print(json.dumps(interleaved(asks, turn=child.turn)))
+    models = {path: _load(path, threads, kernels) for path in paths}
+    print(json.dumps(measure_latencies(models, on_turn=child_process.announce_turn)))
 
 
-def _opened(path: str, threads: int, kernels: str) -> RunOnce:
-    child.turn(path)
-    return loader.opener(pathlib.Path(path), threads, kernels)()
+def _load(path: str, threads: int, kernels: Kernels) -> RunOnce:
+    child_process.announce_turn(path)
+    return loader.prepare_loader(pathlib.Path(path), threads, kernels)()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], sys.argv[3:])
+    main(int(sys.argv[1]), Kernels(sys.argv[2]), sys.argv[3:])

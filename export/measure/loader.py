@@ -1,75 +1,34 @@
-"""A model loaded in this process, ready to be asked with one image; nothing more."""
+"""Loads a model in this process, ready to run on one image, and nothing more."""
 
 import pathlib
 from collections.abc import Callable
-from typing import Any
 
-import numpy as np
+from eval.predictors.engine import Kernels
 
-from trainer import files
-from trainer.rundir import checkpoints, weights
-
-RunOnce = Callable[[], Any]  # runs the model on one constant image
+RunOnce = Callable[[], object]  # runs the model on one constant image
 
 
-def opener(
-    path: pathlib.Path, threads: int, kernels: str = "xnnpack"
+def prepare_loader(
+    path: pathlib.Path, threads: int, kernels: Kernels = Kernels.XNNPACK
 ) -> Callable[[], RunOnce]:
-    """Imports what the model at `path` needs; the function returned loads it.
+    """Imports the runtime that a model needs, and no other: it would add memory.
 
-    `path` is a .tflite, a SavedModel or a run directory (its last checkpoint).
+    Args:
+        path: a `.tflite`, a SavedModel or a run directory (its last checkpoint).
+
+    Returns:
+        A function that loads the model.
     """
     if path.suffix == ".tflite":
-        from eval.predictors import tflite_predictor
+        from export.measure import litert_loader
 
-        return lambda: _tflite(tflite_predictor, path, threads, kernels)
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    tf.zeros([])  # makes the devices
+        return lambda: litert_loader.load_tflite(path, threads, kernels)
     if (path / "saved_model.pb").is_file():
-        return lambda: _saved_model(tf, path)
+        from export.measure import saved_model_loader
 
-    return lambda: _checkpoint(tf, path)
+        saved_model_loader.make_devices(threads)
+        return lambda: saved_model_loader.load_saved_model(path)
+    from export.measure import checkpoint_loader, saved_model_loader
 
-
-def _tflite(tflite: Any, path: pathlib.Path, threads: int, kernels: str) -> RunOnce:
-    own = tflite.litert.Interpreter(
-        str(path),
-        num_threads=threads,
-        experimental_op_resolver_type=tflite.RESOLVERS[tflite.Kernels(kernels)],
-    )
-    own.allocate_tensors()
-    detail = own.get_input_details()[0]
-    own.set_tensor(detail["index"], np.zeros(detail["shape"], detail["dtype"]))
-    return own.invoke
-
-
-def _saved_model(tf: Any, path: pathlib.Path) -> RunOnce:
-    with files.nameless(path) as place:
-        loaded = tf.saved_model.load(place)
-    call = loaded.signatures["serving_default"]
-    ((name, spec),) = call.structured_input_signature[1].items()
-    image = tf.zeros((1, *spec.shape[1:]), spec.dtype)
-    return lambda: (loaded, call(**{name: image}))  # `call` does not keep its variables
-
-
-def _checkpoint(tf: Any, path: pathlib.Path) -> RunOnce:
-    from export.serving.module import ServingModule
-    from trainer.models.evaluator import Evaluator
-    from trainer.rundir.layout import Run
-
-    run = Run(path)
-    data, step = run.recorded()["data"], run.result()["steps"]
-    shape = tuple(data["image_shape"])
-    evaluator = Evaluator(
-        run.config().model, image_shape=shape, num_classes=len(data["labels"])
-    )
-    found = checkpoints.load(checkpoints.folder_of(run.checkpoints, step))
-    evaluator.load(weights.eval_weights(found.arrays))
-    call = tf.function(
-        ServingModule(evaluator.model, 1.0).probabilities, autograph=False
-    )
-    image = tf.zeros((1, *shape), tf.uint8)
-    return lambda: call(image)
+    saved_model_loader.make_devices(threads)
+    return lambda: checkpoint_loader.load_checkpoint(path)

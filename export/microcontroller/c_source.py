@@ -60,16 +60,17 @@ _PER_LINE = 16
 
 
 @dataclasses.dataclass(frozen=True)
-class Constants:
-    """What a program needs to know besides the model's bytes.
+class ModelConstants:
+    """Numbers and names that a program needs besides the model's bytes.
 
     Attributes:
-        comment: one line that says where the model is from.
+        comment: one line on the origin of the model.
         image_shape: (H, W, C).
-        input_is: what the input is made of, in words.
+        input_is: how the input is computed from pixels, in words.
         input, output: (scale, zero point); (0.0, 0) if not quantised.
-        arena_bytes: for the reference kernels.
-        cmsis_nn_bytes: for CMSIS-NN's; None if not known.
+        arena_bytes: memory for the reference kernels.
+        labels: names of the classes.
+        cmsis_nn_bytes: memory for CMSIS-NN's kernels; None if not known.
     """
 
     comment: str
@@ -82,15 +83,18 @@ class Constants:
     cmsis_nn_bytes: int | None = None
 
 
-def header(content: bytes, constants: Constants) -> str:
-    """model.h for the model `content`."""
+def format_header(content: bytes, constants: ModelConstants) -> str:
+    """Formats model.h for the model `content`."""
     height, width, channels = constants.image_shape
-    need = constants.cmsis_nn_bytes
+    cmsis_nn_bytes = constants.cmsis_nn_bytes
+    cmsis_nn = _UNKNOWN
+    if cmsis_nn_bytes is not None:
+        cmsis_nn = _CMSIS_NN.format(bytes=cmsis_nn_bytes)
     return _HEADER.format(
         comment=constants.comment,
         size=len(content),
         arena_bytes=constants.arena_bytes,
-        cmsis_nn=_UNKNOWN if need is None else _CMSIS_NN.format(bytes=need),
+        cmsis_nn=cmsis_nn,
         height=height,
         width=width,
         channels=channels,
@@ -103,19 +107,19 @@ def header(content: bytes, constants: Constants) -> str:
     )
 
 
-def source(content: bytes, constants: Constants) -> str:
-    """model.c for the model `content`."""
+def format_source(content: bytes, constants: ModelConstants) -> str:
+    """Formats model.c for the model `content`."""
     starts = range(0, len(content), _PER_LINE)
     lines = (content[start : start + _PER_LINE] for start in starts)
     return _SOURCE.format(
         comment=constants.comment,
-        labels=",\n".join(f"    {quoted(label)}" for label in constants.labels),
+        labels=",\n".join(f"    {c_string(label)}" for label in constants.labels),
         data=",\n".join("    " + ", ".join(map(str, line)) for line in lines),
     )
 
 
-def quoted(text: str) -> str:
-    """A C string literal; what is not plain ASCII becomes octal escapes of UTF-8."""
+def c_string(text: str) -> str:
+    """A C string literal; characters outside ASCII become octal escapes of UTF-8."""
     plain = set(range(32, 127)) - set(b'"\\?')  # ??x would be a trigraph
-    coded = (chr(b) if b in plain else f"\\{b:03o}" for b in text.encode())
-    return f'"{"".join(coded)}"'
+    escaped = (chr(b) if b in plain else f"\\{b:03o}" for b in text.encode())
+    return f'"{"".join(escaped)}"'

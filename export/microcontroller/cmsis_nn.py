@@ -1,10 +1,10 @@
-"""How much more of an arena CMSIS-NN's kernels ask for than the reference kernels.
+"""Arena that CMSIS-NN's kernels need beyond that of the reference kernels.
 
-Computed by the formulas of CMSIS-NN's public functions, not measured: they are to be
-had on Arm only. https://github.com/ARM-software/CMSIS-NN, Source/ConvolutionFunctions:
+Computed by the formulas of CMSIS-NN's public functions, not measured: they exist on Arm
+only. https://github.com/ARM-software/CMSIS-NN, Source/ConvolutionFunctions:
 arm_convolve_get_buffer_sizes_s8.c (2.3.0, 2026) and arm_convolve_get_buffer_sizes_s16.c
 (1.0.0, 2023); PoolingFunctions/arm_avgpool_get_buffer_sizes_s8.c. TensorFlow Lite Micro
-asks them in `Prepare` of kernels/cmsis_nn/conv.cc and pooling.cc.
+calls them in `Prepare` of kernels/cmsis_nn/conv.cc and pooling.cc.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ _RECORDS = 64
 
 
 def extra_bytes(graph: FlatbufferInfo, width: int) -> dict[str, int | None]:
-    """An upper estimate for processors with DSP and with MVE (Helium) instructions.
+    """Upper estimate for processors with DSP and with MVE (Helium) instructions.
 
     Args:
         width: bytes of an activation: 1 for int8, 2 for int16x8, 4 for float32.
@@ -33,7 +33,7 @@ def extra_bytes(graph: FlatbufferInfo, width: int) -> dict[str, int | None]:
 
 
 def _largest(layers: Iterable[Layer], width: int, kind: str) -> int | None:
-    """One scratch buffer lives at a time; the records of all of them stay."""
+    """The largest need: one scratch buffer lives at a time, the records all stay."""
     needs = [scratch_bytes(layer, width, kind) for layer in layers]
     if None in needs:
         return None
@@ -42,7 +42,7 @@ def _largest(layers: Iterable[Layer], width: int, kind: str) -> int | None:
 
 
 def scratch_bytes(layer: Layer, width: int, kind: str) -> int | None:
-    """Of one layer; None if its formula is not known here."""
+    """Scratch buffer of one layer; None if its formula is not known here."""
     if layer.name == "CONV_2D":
         _, height, length, channels = layer.kernel
         return _convolution(height * length * channels, height * length, width, kind)

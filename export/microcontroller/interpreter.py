@@ -1,4 +1,4 @@
-"""A .tflite run by TensorFlow Lite for Microcontrollers, in as many processes as cores.
+"""A `.tflite` in TensorFlow Lite for Microcontrollers, in as many processes as cores.
 
 Its interpreter keeps Python's lock while it runs, so threads would wait for each other.
 """
@@ -9,46 +9,49 @@ import multiprocessing
 import os
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from eval.predictors import input_normalization
 from eval.predictors.input_normalization import InputNormalization
+from export.microcontroller.micro_formats import PACKAGE
 from trainer import system
+from trainer.models.normalization import PIXEL_MEAN, PIXEL_STD
 from trainer.monitoring import native_output
 from trainer.monitoring.progress import OnBatch
 
-_BLOCK = 16  # images a process takes at once
+_BLOCK = 16  # images a process is given at once
 _ALIGNMENT = 16  # of the arena and everything in it
-_FIRST_BYTES, _LIMIT_BYTES = 2**20, 2**30  # of an arena that is tried
-_TIMED = 3  # images, to foretell how long all take
-_own: Any = None  # the interpreter of a worker process
+_FIRST_BYTES, _LIMIT_BYTES = 2**20, 2**30  # sizes of an arena that are tried
+_TIMED_IMAGES = 3  # to estimate how long all take
+_worker: Any = None  # the interpreter of a worker process
 
 
 class MicroModel:
-    """Raw answers of the bytes of a .tflite; a Model for eval's Predictor.
+    """Raw answers of the bytes of a `.tflite`; a Model for eval's Predictor.
 
     Attributes:
         shape: (H, W, C) of an image.
-        classes: width of the answer.
+        classes: number of classes.
         step: smallest difference between two answers; 0 for a float output.
-        arena_bytes: what it runs in, the least that will do.
-        image_secs: that one image takes.
-        engine: what computes them.
+        arena_bytes: the smallest memory that it runs in.
+        image_secs: seconds that one image takes.
+        engine: name and version of what computes the answers.
         input, output: (scale, zero point); (0.0, 0) if not quantised.
     """
 
     def __init__(self, content: bytes) -> None:
-        """Looks for the smallest arena.
+        """Searches for the smallest arena.
 
         Raises:
-            RuntimeError: it runs in none: an operator is not supported.
+            RuntimeError: an operator is not supported.
         """
         self._content = content
         self.engine = {
             "name": "TensorFlow Lite Micro",
-            "version": importlib.metadata.version("tflite-micro"),
+            "version": importlib.metadata.version(PACKAGE),
             "delegate": None,
             "device": "CPU",
             "threads": 1,
@@ -64,96 +67,102 @@ class MicroModel:
 
     def __call__(self, images: np.ndarray, tick: OnBatch) -> np.ndarray:
         """Answers for `images` uint8 [N, H, W, C]: float64 [N, classes]."""
-        real = (
-            InputNormalization(mean=128, std=128) if self._dtype.itemsize > 1 else None
-        )
+        normalization = None  # an 8-bit input is the pixel
+        if self._dtype.itemsize > 1:
+            normalization = InputNormalization(mean=PIXEL_MEAN, std=PIXEL_STD)
         blocks = [
             input_normalization.encode(
-                images[i : i + _BLOCK], self._dtype, self.input, real
+                images[i : i + _BLOCK], self._dtype, self.input, normalization
             )
             for i in range(0, len(images), _BLOCK)
         ]
         rows = []
         workers = min(system.threads(), len(blocks))
-        with _processes(workers, _start, (self._content, self.arena_bytes)) as pool:
-            for answers in pool.map(_answers, blocks):
+        with _processes(
+            workers, _start_worker, (self._content, self.arena_bytes)
+        ) as pool:
+            for answers in pool.map(_run_block, blocks):
                 rows.append(answers)
                 tick(len(answers))
         return input_normalization.dequantize(np.concatenate(rows), self.output)
 
 
-def _processes(count: int, *start: Any) -> concurrent.futures.ProcessPoolExecutor:
+def _processes(
+    count: int,
+    initializer: Callable[..., None] | None = None,
+    arguments: tuple[Any, ...] = (),
+) -> concurrent.futures.ProcessPoolExecutor:
     spawn = multiprocessing.get_context("spawn")  # a fork would inherit TensorFlow
-    return concurrent.futures.ProcessPoolExecutor(count, spawn, *start)
+    return concurrent.futures.ProcessPoolExecutor(count, spawn, initializer, arguments)
 
 
 def _inspect(content: bytes) -> tuple[int, float, dict[str, Any], dict[str, Any]]:
     """The smallest arena, seconds an image takes, and details of input and output.
 
-    In a process of its own.
+    It runs in a process of its own.
     """
-    with native_output.unnamed_file() as told:
-        os.dup2(told.fileno(), 2)  # where the interpreter complains and reports
+    with native_output.unnamed_file() as stderr:
+        os.dup2(stderr.fileno(), 2)  # errors and print_allocations() are written there
         size = max(_FIRST_BYTES, 10 * len(content))
-        while not _starts(content, size):
+        while not _can_start(content, size):
             size *= 2
             if size > _LIMIT_BYTES:
                 raise RuntimeError("TensorFlow Lite Micro cannot run this model")
-        own = _interpreter(content, size)
-        own.print_allocations()
-        told.seek(0)
-        size = _arena_bytes(content, told.read().decode())
+        interpreter = _open_interpreter(content, size)
+        interpreter.print_allocations()
+        stderr.seek(0)
+        size = _arena_bytes(content, stderr.read().decode())
     start = time.perf_counter()
-    for _ in range(_TIMED):
-        own.invoke()
-    secs = (time.perf_counter() - start) / _TIMED
-    return size, secs, own.get_input_details(0), own.get_output_details(0)
+    for _ in range(_TIMED_IMAGES):
+        interpreter.invoke()
+    image_secs = (time.perf_counter() - start) / _TIMED_IMAGES
+    source, sink = interpreter.get_input_details(0), interpreter.get_output_details(0)
+    return size, image_secs, source, sink
 
 
 def _arena_bytes(content: bytes, report: str) -> int:
-    """The least multiple of 16 bytes with which the interpreter starts.
+    """The smallest multiple of 16 bytes with which the interpreter starts.
 
-    Tried upwards from what it says that it allocates: far too small an arena crashes
-    it. Its pointers have 64 bits and it keeps records, so a microcontroller needs
-    somewhat less.
+    Tried upwards from the size in its `report`: a much smaller arena crashes it. Its
+    pointers have 64 bits and it keeps records: a microcontroller needs somewhat less.
     """
     allocated = int(re.search(r"Arena allocation total (\d+)", report)[1])
     size = -(-allocated // _ALIGNMENT) * _ALIGNMENT
-    while not _starts(content, size):
+    while not _can_start(content, size):
         size += _ALIGNMENT
     return size
 
 
-def _starts(content: bytes, arena_bytes: int) -> bool:
+def _can_start(content: bytes, arena_bytes: int) -> bool:
     try:
-        _interpreter(content, arena_bytes)
+        _open_interpreter(content, arena_bytes)
     except RuntimeError:
         return False
     return True
 
 
-def _interpreter(content: bytes, arena_bytes: int) -> Any:
-    from tflite_micro import runtime
+def _open_interpreter(content: bytes, arena_bytes: int) -> Any:  # noqa: ANN401
+    from tflite_micro import runtime  # an optional package
 
     return runtime.Interpreter.from_bytes(content, arena_size=arena_bytes)
 
 
 def _quantization(details: dict[str, Any]) -> tuple[float, int]:
-    found = details["quantization_parameters"]
-    if not len(found["scales"]):
+    parameters = details["quantization_parameters"]
+    if not len(parameters["scales"]):
         return 0.0, 0
-    return float(found["scales"][0]), int(found["zero_points"][0])
+    return float(parameters["scales"][0]), int(parameters["zero_points"][0])
 
 
-def _start(content: bytes, arena_bytes: int) -> None:
-    global _own
-    _own = _interpreter(content, arena_bytes)
+def _start_worker(content: bytes, arena_bytes: int) -> None:
+    global _worker
+    _worker = _open_interpreter(content, arena_bytes)
 
 
-def _answers(block: np.ndarray) -> np.ndarray:
+def _run_block(block: np.ndarray) -> np.ndarray:
     rows = []
     for image in block:
-        _own.set_input(image[None], 0)
-        _own.invoke()
-        rows.append(np.array(_own.get_output(0)[0]))
+        _worker.set_input(image[None], 0)
+        _worker.invoke()
+        rows.append(np.array(_worker.get_output(0)[0]))
     return np.stack(rows)

@@ -1,4 +1,4 @@
-"""The requests that TensorFlow Serving answers before a new version takes traffic.
+"""Warm-up requests: TensorFlow Serving answers them before a version takes traffic.
 
 https://www.tensorflow.org/tfx/serving/saved_model_warmup: TFRecords of PredictionLog in
 assets.extra. The package with these messages requires another TensorFlow, so the four
@@ -7,31 +7,36 @@ predict.proto, model.proto).
 """
 
 import pathlib
+from collections.abc import Mapping
 
 import tensorflow as tf
 
-FILE = pathlib.PurePath("assets.extra", "tf_serving_warmup_requests")
+REQUESTS_FILE = pathlib.PurePath("assets.extra", "tf_serving_warmup_requests")
 _PREDICT_LOG, _REQUEST = 6, 1
 _MODEL_SPEC, _INPUTS = 1, 2
 _NAME, _SIGNATURE_NAME = 1, 3
 _KEY, _VALUE = 1, 2  # of an entry of a map
 
 
-def write(folder: pathlib.Path, model: str, requests: dict[str, dict[str, tf.Tensor]]):
-    """Writes one request a signature into the SavedModel in `folder`.
+def write_requests(
+    folder: pathlib.Path, model: str, requests: Mapping[str, Mapping[str, tf.Tensor]]
+) -> None:
+    """Writes one request for each signature into the SavedModel in `folder`.
 
     Args:
         model: its name in the server.
         requests: signature name -> input name -> tensor.
     """
-    path = folder / FILE
+    path = folder / REQUESTS_FILE
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as records:
         for signature, inputs in requests.items():
             records.write(prediction_log(model, signature, inputs))
 
 
-def prediction_log(model: str, signature: str, inputs: dict[str, tf.Tensor]) -> bytes:
+def prediction_log(
+    model: str, signature: str, inputs: Mapping[str, tf.Tensor]
+) -> bytes:
     """A PredictionLog that asks `signature` of `model` for `inputs`."""
     spec = _field(_NAME, model.encode()) + _field(_SIGNATURE_NAME, signature.encode())
     request = _field(_MODEL_SPEC, spec)
@@ -47,9 +52,9 @@ def _field(number: int, payload: bytes) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    coded = bytearray()
+    encoded = bytearray()
     while value > 0x7F:
-        coded.append(value & 0x7F | 0x80)
+        encoded.append(value & 0x7F | 0x80)
         value >>= 7
-    coded.append(value)
-    return bytes(coded)
+    encoded.append(value)
+    return bytes(encoded)

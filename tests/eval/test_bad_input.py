@@ -10,7 +10,6 @@ import pytest
 import tensorflow as tf
 
 from eval.metrics import calibration
-from export import inputs
 from tests.support import eval_models, export_runs, forged_files
 from trainer.distillation import teacher
 from trainer.errors import UsageError
@@ -130,7 +129,7 @@ def test_edited_weights_that_were_sealed_again(refused, run, tmp_path):
     }.items():
         assert "says weights_sha256" in refused(*words, name=name)
     with pytest.raises(UsageError, match="says weights_sha256 .* holds"):
-        inputs.open_inputs(export_runs.parsed(inputs.define, f"--run_dir={run}"))
+        export_runs.open_inputs(f"--run_dir={run}")
     own = Run(run).result()["weights_sha256"]
     with pytest.raises(UsageError, match="no good checkpoint with the weights"):
         teacher.load_weights(Run(run), own)

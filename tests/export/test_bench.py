@@ -9,9 +9,12 @@ import pytest
 from eval.formats import manifest
 from eval.predictors.engine import Kernels
 from eval.reports import report_data
-from export import artifact, bench, inputs, tflite
-from export.formats import Io, Scheme
-from export.measure import child, latency
+from export import bench
+from export.artifact import artifact
+from export.artifact.number_formats import Io, Scheme
+from export.lite import tflite_writer
+from export.lite.tflite_options import TFLiteOptions
+from export.measure import benchmark, child_process, latency
 from tests.support import eval_models, export_runs, forged_tflite
 from trainer import files
 from trainer.errors import TrainingFailed
@@ -19,8 +22,8 @@ from trainer.errors import TrainingFailed
 
 def test_latency_asks_every_model_in_every_round():
     order, clock = [], iter(range(10**6))
-    asks = {name: lambda name=name: order.append(name) for name in "ab"}
-    found = latency.interleaved(asks, rounds=3, now=lambda: next(clock))
+    models = {name: lambda name=name: order.append(name) for name in "ab"}
+    found = latency.measure_latencies(models, rounds=3, now=lambda: next(clock))
     each = latency.CALLS + 1
     assert order == ["a"] * each + ["b"] * each + order[2 * each :]
     assert order.count("a") == order.count("b") == 3 * each
@@ -29,7 +32,9 @@ def test_latency_asks_every_model_in_every_round():
 
 def test_quantiles_are_of_single_calls():
     ticks = iter(np.cumsum([0] * 20 + [0, 1] * 5))
-    found = latency.interleaved({"a": lambda: None}, rounds=3, now=lambda: next(ticks))
+    found = latency.measure_latencies(
+        {"a": lambda: None}, rounds=3, now=lambda: next(ticks)
+    )
     assert found["a"]["p50_ms"] == 0 < found["a"]["p90_ms"] == 1000
 
 
@@ -52,7 +57,7 @@ def test_who_ends_the_process_is_a_row_and_the_others_are_timed(tmp_path, place)
     model.write_bytes(forged_tflite.edited(model.read_bytes(), 181))
     made = [{"format": name, "path": path} for name, path in paths.items()]
     made += [{"format": "d", "failed": "before"}]
-    bench._time(made, 1, "one_thread", Kernels.XNNPACK)
+    benchmark.add_latencies(made, 1, "one_thread", Kernels.XNNPACK)
     assert made.pop() == {"format": "d", "failed": "before"}
     for found in made:
         if found["format"] == evil:
@@ -74,14 +79,18 @@ ENDS = {
 
 @pytest.mark.parametrize(("end", "said"), ENDS.items())
 def test_a_measurement_that_ends_says_at_which_file(monkeypatch, tmp_path, end, said):
-    lines = ["import os, signal, sys, time", "from export.measure import child"]
-    lines += ["child.turn('/a/y.tflite')", "child.turn('/a/x.tflite')", end]
+    lines = ["import os, signal, sys, time", "from export.measure import child_process"]
+    lines += [f"child_process.announce_turn('/a/{name}.tflite')" for name in "yx"] + [
+        end
+    ]
     (tmp_path / "ending.py").write_text("\n".join(lines))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     turns = []
-    with pytest.raises(child.Ended, match=said) as caught:
-        child.run("ending", turned=lambda: turns.append(1), secs=3)
-    assert caught.value.at == "/a/x.tflite" and len(turns) == 2
+    with pytest.raises(child_process.ChildFailed, match=said) as caught:
+        child_process.run_module(
+            "ending", on_turn=lambda: turns.append(1), timeout_secs=3
+        )
+    assert caught.value.path == "/a/x.tflite" and len(turns) == 2
 
 
 def row(name: str, drop: float = 0.0) -> dict:
@@ -94,24 +103,23 @@ def row(name: str, drop: float = 0.0) -> dict:
 
 
 def test_the_gate_names_what_missed_it():
-    bench.verdict([row("float32"), row("int8", 0.01)], 0.01)
+    benchmark.check_accuracy([row("float32"), row("int8", 0.01)], 0.01)
     rows = [row("float32"), row("int8", 0.02), {"format": "dynamic", "failed": "x"}]
-    with pytest.raises(
-        TrainingFailed, match="int8, dynamic .*--max_accuracy_drop=0.01"
-    ):
-        bench.verdict(rows, 0.01)
+    with pytest.raises(TrainingFailed, match="int8, dynamic .*max_accuracy_drop=0.01"):
+        benchmark.check_accuracy(rows, 0.01)
 
 
 def test_a_file_of_other_labels_or_kernels_is_made_again():
-    opened = export_runs.opened()
-    order = tflite.TFLiteOptions(Scheme.DYNAMIC, Io.UINT8, 0.05)
-    made = tflite.export(opened, order)
-    known = bench._made_before(opened, "dynamic", Kernels.XNNPACK)
+    opened = export_runs.opened("--max_accuracy_drop=0.05")
+    options = TFLiteOptions(Scheme.DYNAMIC, Io.UINT8)
+    made = tflite_writer.write_tflite(opened, options)
+    known = benchmark.load_current(opened, "dynamic")
     assert known.manifest == made.manifest
-    assert bench._made_before(opened, "dynamic", Kernels.REFERENCE) is None
+    reference = export_runs.opened("--kernels=reference")
+    assert benchmark.load_current(reference, "dynamic") is None
     other = made.manifest | {"labels": made.manifest["labels"][::-1]}
     files.write_json(manifest.manifest_path(made.path), other)
-    assert bench._made_before(opened, "dynamic", Kernels.XNNPACK) is None
+    assert benchmark.load_current(opened, "dynamic") is None
 
 
 @pytest.mark.slow
@@ -126,7 +134,7 @@ def test_every_format_has_a_row_and_a_failure_has_a_reason(capsys):
         bench.main(export_runs.parsed(bench.define, *words))
     printed = capsys.readouterr().out
     (folder / "model_int8.tflite.json").rmdir()
-    found = json.loads((folder / bench.FILE).read_text())
+    found = json.loads((folder / benchmark.BENCH_FILE).read_text())
     names = [r["format"] for r in found["rows"]]
     assert names == ["checkpoint", "saved_model", *(s.value for s in Scheme)]
     for r in found["rows"]:
@@ -141,17 +149,19 @@ def test_every_format_has_a_row_and_a_failure_has_a_reason(capsys):
             assert 0 < r[key]["p50_ms"] <= r[key]["p90_ms"] <= r[key]["p99_ms"]
     shown = report_data.list_exports(export_runs.opened().run)
     assert {"model_float32.tflite"} <= {entry["file"] for entry in shown}
-    assert artifact.read(folder / "model_float32.tflite") is not None
+    assert artifact.load_artifact(folder / "model_float32.tflite") is not None
 
 
 def test_a_file_that_crashes_is_a_row_that_names_it(tmp_path):
-    words = f"--run_dir={export_runs.copied(tmp_path)}"
-    opened = inputs.open_inputs(export_runs.parsed(inputs.define, words))
+    opened = export_runs.open_inputs(f"--run_dir={export_runs.copied(tmp_path)}")
     made, final = tmp_path / "made", opened.folder / "model_float32.tflite"
     opened.folder.mkdir()
     plain = eval_models.tflite(tmp_path / "plain.tflite").read_bytes()
     test = dict.fromkeys(["accuracy", "nll", "ece", "agreement", "accuracy_drop"], 0.5)
-    test |= {"images": len(opened.exam.labels), "accuracy_interval": [0.4, 0.6]}
+    test |= {
+        "images": len(opened.verification_set.labels),
+        "accuracy_interval": [0.4, 0.6],
+    }
     engine = {"name": "LiteRT", "delegate": None, "kernels": "xnnpack"}
     test |= {"flips": 0, "engine": engine, "sampled": False}
     test |= {"accuracy_drop_interval": [0.4, 0.6]}
@@ -159,8 +169,8 @@ def test_a_file_that_crashes_is_a_row_that_names_it(tmp_path):
     for odd in ([1], {"images": 3}, test | {"nll": "x"}, test | {"engine": [1]}, older):
         made.write_bytes(plain)
         artifact.publish_file(made, final, opened.facts() | {"test": odd})
-        assert bench._made_before(opened, "float32", Kernels.XNNPACK) is None
+        assert benchmark.load_current(opened, "float32") is None
     made.write_bytes(forged_tflite.edited(plain, 181))
     artifact.publish_file(made, final, opened.facts() | {"test": test})
-    row = bench._row(opened, "float32", 0.01, Kernels.XNNPACK)
+    row = benchmark._measure_format(opened, "float32")
     assert str(final) in row["failed"] and "SIGSEGV" in row["failed"]

@@ -14,19 +14,22 @@ from ai_edge_litert import interpreter as litert
 from eval.formats.embedded import one_line
 from eval.formats.flatbuffer import FlatbufferInfo, Layer
 from eval.predictors import input_normalization
-from export import artifact, micro, tflite
-from export.formats import Io, Scheme
-from export.lite import converter, metadata_writer
+from export import micro
+from export.artifact import artifact
+from export.artifact.number_formats import Io, Scheme
+from export.lite import converter, metadata_writer, tflite_writer
 from export.lite.calibration_images import CalibrationImages
-from export.microcontroller import c_source, cmsis_nn, interpreter
-from export.microcontroller.c_source import Constants
-from export.serving.module import ServingModule
+from export.lite.tflite_options import TFLiteOptions
+from export.microcontroller import c_source, cmsis_nn, interpreter, micro_writer
+from export.microcontroller.c_source import ModelConstants
+from export.microcontroller.micro_formats import MICRO_IO
+from export.serving.serving_module import ServingModule
 from tests.support import commands, export_runs
 from trainer.config import schema
 from trainer.models import builder
 
 LABELS = ["cat", 'a "b"\\', "what??!", "été", "0123"]
-CONSTANTS = Constants(
+CONSTANTS = ModelConstants(
     comment="a model",
     image_shape=(4, 5, 3),
     input_is="input: pixel - 128",
@@ -41,8 +44,8 @@ CONTENT = bytes(range(256)) * 3 + b"\x1c"
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 def test_what_is_compiled_is_the_model(tmp_path):
-    (tmp_path / "model.h").write_text(c_source.header(CONTENT, CONSTANTS))
-    (tmp_path / "model.c").write_text(c_source.source(CONTENT, CONSTANTS))
+    (tmp_path / "model.h").write_text(c_source.format_header(CONTENT, CONSTANTS))
+    (tmp_path / "model.c").write_text(c_source.format_source(CONTENT, CONSTANTS))
     strict = ["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
     subprocess.run([*strict, "model.c", "-o", "model.so"], cwd=tmp_path, check=True)
     library = ctypes.CDLL(str(tmp_path / "model.so"))
@@ -53,7 +56,7 @@ def test_what_is_compiled_is_the_model(tmp_path):
 
 
 def test_the_header_states_every_number():
-    text = c_source.header(CONTENT, CONSTANTS)
+    text = c_source.format_header(CONTENT, CONSTANTS)
     for line in (
         "#define MODEL_BYTES 769",
         "#define MODEL_ARENA_BYTES 4096",
@@ -69,7 +72,9 @@ def test_the_header_states_every_number():
 
 
 def test_an_arena_that_is_not_known_is_not_stated():
-    text = c_source.header(CONTENT, dataclasses.replace(CONSTANTS, cmsis_nn_bytes=None))
+    text = c_source.format_header(
+        CONTENT, dataclasses.replace(CONSTANTS, cmsis_nn_bytes=None)
+    )
     assert "MODEL_ARENA_BYTES_CMSIS_NN" not in text and "is not known" in text
 
 
@@ -110,12 +115,12 @@ def test_resnet8_has_room_for_what_cmsis_nn_was_seen_to_need():
 
 def test_names_of_classes_are_whole_in_c_whatever_is_in_them():
     for name in ("a\0b", "line\u2028line", "a\nb"):
-        text = c_source.quoted(one_line(name))
+        text = c_source.c_string(one_line(name))
         assert text.isascii() and "\\000" not in text and text.count("\n") == 0
 
 
 def test_without_its_package_it_says_which(monkeypatch):
-    if micro.installed():
+    if micro.is_installed():
         pytest.skip("tflite-micro is installed")
     done = commands.run_command("export.micro")
     assert done.returncode == 2 and "pip install tflite-micro" in done.stderr
@@ -126,11 +131,11 @@ def test_without_its_package_it_says_which(monkeypatch):
 def test_int8_is_bit_for_bit_what_the_reference_kernels_give():
     pytest.importorskip("tflite_micro")
     opened = export_runs.opened()
-    order = tflite.TFLiteOptions(Scheme.INT8, Io.INT8)
-    images = tflite.representative(opened, order)
+    options = TFLiteOptions(Scheme.INT8, Io.INT8)
+    images = tflite_writer.select_calibration_images(opened, options)
     content = converter.convert(opened.network, Scheme.INT8, Io.INT8, images)
-    asked = opened.exam.images[:40]
-    model = interpreter.MicroModel(metadata_writer.aligned(content))
+    asked = opened.verification_set.images[:40]
+    model = interpreter.MicroModel(metadata_writer.align_buffers(content))
     ours = model(asked, lambda _: None)
     own = litert.Interpreter(
         model_content=content,
@@ -148,11 +153,13 @@ def test_int8_is_bit_for_bit_what_the_reference_kernels_give():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", micro.ENDS)
+@pytest.mark.parametrize("scheme", MICRO_IO)
 def test_the_microcontrollers_interpreter_agrees_with_litert(scheme, capfd):
     pytest.importorskip("tflite_micro")
-    made = micro.export(export_runs.opened(), scheme, 0.02)
-    found = artifact.read(made.path).manifest
+    made = micro_writer.write_micro(
+        export_runs.opened("--max_accuracy_drop=0.02"), scheme
+    )
+    found = artifact.load_artifact(made.path).manifest
     told = [line for line in capfd.readouterr().err.splitlines() if "flash" in line]
     sizes = [
         int(n.replace(",", "")) for n in re.findall(r"([\d,]+) bytes", "".join(told))

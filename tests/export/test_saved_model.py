@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from export import artifact, saved_model
-from export.serving import image_decoding, warmup
+from export.artifact import artifact
+from export.serving import image_decoding, saved_model_writer, warmup
 from tests.support import export_runs
 
 # A stranger's program: TensorFlow and a folder.
@@ -31,7 +31,7 @@ assert not {"trainer", "eval", "export"} & set(sys.modules)
 
 @pytest.fixture(scope="module")
 def made() -> artifact.Artifact:
-    return saved_model.export(export_runs.opened())
+    return saved_model_writer.write_saved_model(export_runs.opened())
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +41,9 @@ def signatures(made):
 
 
 def test_tensorflow_alone_gets_the_manifests_accuracy(made, tmp_path):
-    exam = export_runs.opened().exam
-    names = [exam.names[label] for label in exam.labels]
-    np.savez(tmp_path / "data.npz", images=exam.images, names=names)
+    shown = export_runs.opened().verification_set
+    names = [shown.names[label] for label in shown.labels]
+    np.savez(tmp_path / "data.npz", images=shown.images, names=names)
     words = [sys.executable, "-c", STRANGER, made.path, tmp_path / "data.npz"]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -53,7 +53,7 @@ def test_tensorflow_alone_gets_the_manifests_accuracy(made, tmp_path):
 def test_no_answer_differs_from_the_checkpoint(made):
     assert made.manifest["test"]["flips"] == 0
     assert made.manifest["test"]["largest_difference"] <= 1e-5
-    assert artifact.read(made.path).manifest == made.manifest
+    assert artifact.load_artifact(made.path).manifest == made.manifest
 
 
 def coded(image: np.ndarray, size: tuple[int, int], kind: str) -> bytes:
@@ -64,7 +64,7 @@ def coded(image: np.ndarray, size: tuple[int, int], kind: str) -> bytes:
 
 
 def test_encoded_images_of_the_right_size_are_taken_as_they_are(signatures):
-    images = export_runs.opened().exam.images[:20]
+    images = export_runs.opened().verification_set.images[:20]
     files = [coded(image, (32, 32), "PNG") for image in images]
     ours = signatures["serve_encoded"](encoded=tf.constant(files))
     theirs = signatures["serving_default"](images=tf.constant(images))
@@ -74,7 +74,7 @@ def test_encoded_images_of_the_right_size_are_taken_as_they_are(signatures):
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_encoded_images_of_any_size_are_resized(signatures, kind):
-    images = export_runs.opened().exam.images[:60]
+    images = export_runs.opened().verification_set.images[:60]
     sizes = [(64, 64), (96, 128), (33, 200)]
     files = [coded(image, sizes[n % 3], kind) for n, image in enumerate(images)]
     ours = signatures["serve_encoded"](encoded=tf.constant(files))
@@ -103,7 +103,7 @@ def test_files_are_decoded_and_turned_as_pillow_does(kind):
             file = turned(kind, number, endian)
             upright = ImageOps.exif_transpose(Image.open(io.BytesIO(file)))
             shape = (upright.height, upright.width, 3)
-            (ours,) = image_decoding.decode(tf.constant([file]), shape).numpy()
+            (ours,) = image_decoding.decode_images(tf.constant([file]), shape).numpy()
             np.testing.assert_array_equal(ours, np.asarray(upright), f"{number}")
 
 
@@ -111,7 +111,7 @@ def test_files_are_decoded_and_turned_as_pillow_does(kind):
 def test_a_damaged_orientation_is_no_error(kind):
     file, rng = turned(kind, 6), np.random.default_rng(0)
     spec = [tf.TensorSpec([], tf.string)]
-    read = tf.function(image_decoding.orientation, spec, autograph=False)
+    read = tf.function(image_decoding.exif_orientation, spec, autograph=False)
     for cut in range(0, len(file), 97):
         assert 1 <= read(file[:cut]).numpy() <= 8
     for _ in range(200):
@@ -124,7 +124,7 @@ def test_a_damaged_orientation_is_no_error(kind):
 def test_no_file_keeps_the_search_for_an_orientation_busy():
     """A PNG of chunks without content, and a JPEG of nothing but filling bytes."""
     spec = [tf.TensorSpec([], tf.string)]
-    read = tf.function(image_decoding.orientation, spec, autograph=False)
+    read = tf.function(image_decoding.exif_orientation, spec, autograph=False)
     chunk = b"\0\0\0\0aaaa\0\0\0\0"
     for file in (b"\x89PNG\r\n\x1a\n" + 10**5 * chunk, b"\xff\xd8" + b"\xff" * 10**6):
         assert read(file).numpy() == 1
@@ -142,7 +142,7 @@ def test_an_empty_batch_gets_an_empty_answer(signatures):
 
 
 def test_warm_up_holds_one_request_a_signature(made):
-    records = list(tf.data.TFRecordDataset(str(made.path / warmup.FILE)))
+    records = list(tf.data.TFRecordDataset(str(made.path / warmup.REQUESTS_FILE)))
     assert len(records) == 2
     for record, name in zip(records, ("serving_default", "serve_encoded"), strict=True):
         assert name.encode() in record.numpy()
@@ -156,6 +156,6 @@ def test_lengths_are_coded_as_protobuf_codes_them(size):
 
 
 def test_a_second_export_takes_the_next_number(made):
-    again = saved_model.export(export_runs.opened())
+    again = saved_model_writer.write_saved_model(export_runs.opened())
     assert int(again.path.name) == int(made.path.name) + 1
-    assert artifact.read(made.path) is not None
+    assert artifact.load_artifact(made.path) is not None

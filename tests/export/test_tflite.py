@@ -13,13 +13,15 @@ from absl import flags
 
 from eval.formats import tflite_metadata
 from eval.formats.flatbuffer import FlatbufferInfo
-from export import artifact, tflite
-from export.formats import IO_TYPES, Io, Scheme, resolve
-from export.lite import converter, metadata_writer
+from export import tflite
+from export.artifact import artifact
+from export.artifact.number_formats import IO_TYPES, Io, Scheme, resolve_formats
+from export.lite import converter, metadata_writer, tflite_writer
 from export.lite.calibration_images import CalibrationImages
+from export.lite.tflite_options import TFLiteOptions
 from tests.support import commands, export_runs
 from trainer.cli import command
-from trainer.errors import TrainingFailed, UsageError
+from trainer.errors import InvalidInput, TrainingFailed
 
 # The tiny network sees 360 images only: one is worth 0.3 points.
 DROP = 0.02
@@ -45,9 +47,9 @@ assert not {"tensorflow", "keras", "trainer", "eval", "export"} & set(sys.module
 
 
 def export(scheme: Scheme, io: Io | None = None) -> artifact.Artifact:
-    opened = export_runs.opened()
-    scheme, io = resolve(False, scheme, io)
-    return tflite.export(opened, tflite.TFLiteOptions(scheme, io, DROP))
+    opened = export_runs.opened(f"--max_accuracy_drop={DROP}")
+    scheme, io = resolve_formats(False, scheme, io)
+    return tflite_writer.write_tflite(opened, TFLiteOptions(scheme, io))
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +59,11 @@ def made() -> dict[Scheme, artifact.Artifact]:
 
 @pytest.mark.parametrize("scheme", Scheme)
 def test_a_strangers_program_gets_the_manifests_accuracy(made, scheme, tmp_path):
-    found, exam = made[scheme], export_runs.opened().exam
+    found, shown = made[scheme], export_runs.opened().verification_set
     if found.manifest["io"]["input"] != "uint8":
         pytest.skip("takes (pixel - 128) / 128")
-    names = [exam.names[label] for label in exam.labels]
-    np.savez(tmp_path / "data.npz", images=exam.images, names=names)
+    names = [shown.names[label] for label in shown.labels]
+    np.savez(tmp_path / "data.npz", images=shown.images, names=names)
     words = [sys.executable, "-c", STRANGER, found.path, tmp_path / "data.npz"]
     printed = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     assert int(printed) == found.manifest["test"]["correct"]
@@ -69,7 +71,7 @@ def test_a_strangers_program_gets_the_manifests_accuracy(made, scheme, tmp_path)
 
 @pytest.mark.parametrize("scheme", Scheme)
 def test_manifest_and_file_belong_together(made, scheme):
-    opened, found = export_runs.opened(), artifact.read(made[scheme].path)
+    opened, found = export_runs.opened(), artifact.load_artifact(made[scheme].path)
     manifest = found.manifest
     assert manifest["scheme"] == scheme.value
     assert manifest["weights_sha256"] == opened.run.result()["weights_sha256"]
@@ -155,29 +157,33 @@ def test_black_calibration_images_fail_and_keep_nothing(made, monkeypatch):
 
 def test_a_pixel_range_that_is_not_whole_fails(monkeypatch):
     opened = export_runs.opened()
-    order = tflite.TFLiteOptions(Scheme.INT8, Io.UINT8)
-    images = tflite.representative(opened, order)
+    options = TFLiteOptions(Scheme.INT8, Io.UINT8)
+    images = tflite_writer.select_calibration_images(opened, options)
     images.images[:] = images.images.clip(3, 250)
     with pytest.raises(TrainingFailed, match="must hold a pixel 0 and a pixel 255"):
         converter.convert(opened.network, Scheme.INT8, Io.UINT8, images)
 
 
 def test_a_sample_is_called_one():
-    opened = export_runs.opened("--verify_sample=50")
-    order = tflite.TFLiteOptions(Scheme.DYNAMIC, Io.FLOAT32, 1.0)
-    made = tflite.export(opened, order)
+    opened = export_runs.opened("--verify_sample=50", "--max_accuracy_drop=1")
+    options = TFLiteOptions(Scheme.DYNAMIC, Io.FLOAT32)
+    made = tflite_writer.write_tflite(opened, options)
     test = made.manifest["test"]
     assert test["images"] == 50 and test["sampled"]
-    assert "of a sample of 50 of 360 test images" in made.sentence()
+    assert "of a sample of 50 of 360 test images" in made.summary()
 
 
 def test_uncalibrated_says_so():
     opened = export_runs.opened("--nocalibrate")
     assert opened.facts()["temperature"] == "uncalibrated"
     calibrated = export_runs.opened()
-    same = calibrated.exam.reference.argmax(1) == opened.exam.reference.argmax(1)
+    same = calibrated.verification_set.reference.argmax(
+        1
+    ) == opened.verification_set.reference.argmax(1)
     assert same.all()
-    assert not np.allclose(calibrated.exam.reference, opened.exam.reference)
+    assert not np.allclose(
+        calibrated.verification_set.reference, opened.verification_set.reference
+    )
 
 
 @pytest.mark.parametrize(
@@ -238,7 +244,9 @@ def test_training_images_that_are_not_the_runs_own_are_refused(tmp_path):
     where = [f"--run_dir={run}", f"--data_dir={swapped(tmp_path / 'data')}"]
     for scheme in ("int8", "int16x8"):
         values = export_runs.parsed(tflite.define, *where, f"--scheme={scheme}")
-        with pytest.raises(UsageError, match="(?s)are not the run's own .*--data_dir"):
+        with pytest.raises(
+            InvalidInput, match="(?s)are not the run's own .*`data_dir`"
+        ):
             tflite.main(values)
     assert not list(run.glob("export/*")) and not (run / "calibration.json").exists()
 
@@ -259,7 +267,7 @@ def test_a_run_that_cannot_be_exported_is_wrong_usage(harm, tmp_path):
     run = export_runs.copied(tmp_path)
     harm(run)
     values = export_runs.parsed(tflite.define, f"--run_dir={run}")
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(InvalidInput) as caught:
         tflite.main(values)
     assert len(str(caught.value).splitlines()) <= 2
     assert not (run / "export").exists()

@@ -8,7 +8,8 @@ import tempfile
 
 from absl import flags
 
-from export import inputs
+from export import export_flags
+from export.artifact import inputs
 from tests.support import commands
 from tests.support.session_cache import SessionCache
 
@@ -55,7 +56,13 @@ def parsed(define, *words: str) -> flags.FlagValues:
 @functools.cache
 def opened(*words: str) -> inputs.ExportInputs:
     """The run, opened for export."""
-    return inputs.open_inputs(parsed(inputs.define, f"--run_dir={run()}", *words))
+    return open_inputs(f"--run_dir={run()}", *words)
+
+
+def open_inputs(*words: str) -> inputs.ExportInputs:
+    """The run that the words of a command line name, opened for export."""
+    values = parsed(export_flags.define_with_kernels, *words)
+    return inputs.open_inputs(export_flags.parse_request(values))
 
 
 def copied(folder: pathlib.Path) -> pathlib.Path:

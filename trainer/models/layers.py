@@ -8,17 +8,15 @@ import tensorflow as tf
 
 from trainer import rng
 from trainer.models import context
+from trainer.models.normalization import PIXEL_MEAN, PIXEL_STD
 
 
 @keras.saving.register_keras_serializable("trainer")
 class Normalise(keras.layers.Layer):
-    """Pixels 0..255 -> (x - 128) / 128, exact in every precision we train in.
-
-    A quantised model's input then has scale 1/128 and zero point 128: it is the pixel.
-    """
+    """Pixels 0..255 -> (x - 128) / 128."""
 
     def call(self, pixels: tf.Tensor) -> tf.Tensor:
-        return (tf.cast(pixels, self.compute_dtype) - 128) / 128
+        return (tf.cast(pixels, self.compute_dtype) - PIXEL_MEAN) / PIXEL_STD
 
 
 @keras.saving.register_keras_serializable("trainer")

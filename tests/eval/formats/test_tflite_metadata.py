@@ -22,7 +22,7 @@ def plain(tmp_path_factory) -> bytes:
 
 def described(plain: bytes, mean: float, std: float) -> bytes:
     said = metadata_writer.Description("n", "t", (32, 32, 3), mean, std)
-    return metadata_writer.write(plain, said, LABELS)
+    return metadata_writer.add_metadata(plain, said, LABELS)
 
 
 def test_a_plain_file_says_nothing(plain):

@@ -17,8 +17,9 @@ from eval.predictors.file_options import FileOptions
 from eval.predictors.input_normalization import InputRange, InputScaling
 from eval.predictors.outputs import Output
 from export import tflite
-from export.formats import Io, Scheme
-from export.lite import converter, metadata_writer
+from export.artifact.number_formats import Io, Scheme
+from export.lite import converter, metadata_writer, tflite_writer
+from export.lite.tflite_options import TFLiteOptions
 from tests.support import eval_models, export_runs
 from trainer.data.split import Split
 from trainer.errors import UsageError
@@ -48,7 +49,8 @@ def report(monkeypatch, capfd, tmp_path):
 
 
 def exported(scheme: Scheme, io: Io):
-    return tflite.export(export_runs.opened(), tflite.TFLiteOptions(scheme, io, 0.05))
+    opened = export_runs.opened("--max_accuracy_drop=0.05")
+    return tflite_writer.write_tflite(opened, TFLiteOptions(scheme, io))
 
 
 def digits() -> str:
@@ -84,7 +86,7 @@ def labelled(path, names, **options):
     """A foreign .tflite whose answers are of the classes `names`."""
     content = eval_models.tflite(path, **options).read_bytes()
     said = metadata_writer.Description("n", "t", (32, 32, 3), 0.0, 1.0)
-    path.write_bytes(metadata_writer.write(content, said, names))
+    path.write_bytes(metadata_writer.add_metadata(content, said, names))
     return path
 
 
@@ -148,7 +150,7 @@ def test_provenance_that_the_manifest_contradicts_is_refused(field, tmp_path):
         "config": {"data": {"dataset": "cifar10"}},
     }
     path = eval_models.tflite(tmp_path / "net.tflite")
-    path.write_bytes(metadata_writer.with_provenance(path.read_bytes(), inside))
+    path.write_bytes(metadata_writer.append_provenance(path.read_bytes(), inside))
     assert embedded.said(path, {}) == inside
     assert embedded.said(path, inside) == inside
     with pytest.raises(UsageError, match=f"its {field} is"):
@@ -236,7 +238,7 @@ def test_sigmoids_of_nothing_favour_no_class(tmp_path):
 
 def test_the_step_of_answers_is_that_before_a_dequantize():
     made = exported(Scheme.INT8, Io.FLOAT32)
-    assert tflite.predictor(made.path, Kernels.XNNPACK).floor == 1 / 512
+    assert tflite_writer.open_predictor(made.path, Kernels.XNNPACK).floor == 1 / 512
 
 
 @pytest.mark.parametrize("kernels", Kernels)
@@ -247,7 +249,7 @@ def test_kernels_are_those_asked_for_and_are_named(kernels, report):
     )
     own.allocate_tensors()
     source, sink = own.get_input_details()[0], own.get_output_details()[0]
-    exam, rows = export_runs.opened().exam, []
+    exam, rows = export_runs.opened().verification_set, []
     for image in exam.images:
         own.set_tensor(source["index"], image[None])
         own.invoke()
@@ -261,11 +263,11 @@ def test_kernels_are_those_asked_for_and_are_named(kernels, report):
 
 
 def test_an_export_is_verified_with_the_kernels_asked_for():
-    words = (f"--run_dir={export_runs.run()}", "--kernels=reference", "--quantize")
-    order = tflite.options_from_flags(export_runs.parsed(tflite.define, *words))
-    made = tflite.export(export_runs.opened(), order)
+    opened = export_runs.opened("--kernels=reference")
+    options = tflite.parse_options(export_runs.parsed(tflite.define, "--quantize"))
+    made = tflite_writer.write_tflite(opened, options)
     assert made.manifest["test"]["engine"]["kernels"] == "reference"
-    assert "reference kernels" in made.sentence()
+    assert "reference kernels" in made.summary()
 
 
 def test_a_wrong_input_range_is_suggested_another(report, tmp_path):
@@ -342,7 +344,7 @@ def test_the_reading_that_would_be_right_is_suggested(make, flag, tmp_path):
 def test_metadata_that_an_8_bit_scale_contradicts_is_refused(tmp_path):
     path = scaled(tmp_path / "net.tflite", 0, 255)
     said = metadata_writer.Description("n", "t", (32, 32, 3), 0.0, 255.0)
-    path.write_bytes(metadata_writer.write(path.read_bytes(), said, DIGITS))
+    path.write_bytes(metadata_writer.add_metadata(path.read_bytes(), said, DIGITS))
     with pytest.raises(UsageError, match="--input_scaling=pixels"):
         model_files.open_file(path, FileOptions(Output.LOGITS))
     for how in (

@@ -49,7 +49,7 @@ def hostile(plain, tmp_path_factory):
     """A file with such classes, as an export writes it."""
     path = tmp_path_factory.mktemp("hostile") / "net.tflite"
     about = metadata_writer.Description("n", "t", (32, 32, 3), 0.0, 1.0)
-    path.write_bytes(metadata_writer.write(plain, about, HOSTILE))
+    path.write_bytes(metadata_writer.add_metadata(plain, about, HOSTILE))
     return path
 
 
@@ -57,7 +57,7 @@ def test_a_file_that_we_wrote_agrees_with_its_manifest(hostile, tmp_path):
     said = {"labels": list(HOSTILE)}
     assert embedded.said(hostile, said)["labels"] == list(HOSTILE)
     whole = tmp_path / "whole.tflite"
-    whole.write_bytes(metadata_writer.with_provenance(hostile.read_bytes(), said))
+    whole.write_bytes(metadata_writer.append_provenance(hostile.read_bytes(), said))
     assert embedded.said(whole, {})["labels"] == list(HOSTILE)
     assert embedded.said(whole, said)["labels"] == list(HOSTILE)
     assert len(embedded.said(hostile, {})["labels"]) == len(HOSTILE)

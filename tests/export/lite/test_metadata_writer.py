@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from eval.formats import tflite_metadata
 from eval.formats.embedded import one_line
-from export.formats import IO_TYPES, Io, Scheme
+from export.artifact.number_formats import IO_TYPES, Io, Scheme
 from export.lite import converter, metadata_writer
 from tests.support import export_runs
 
@@ -25,8 +25,8 @@ def raw() -> bytes:
 
 
 def described(raw: bytes, scheme=Scheme.DYNAMIC, io=Io.FLOAT32) -> bytes:
-    text = metadata_writer.describe("cnn", "a network", (32, 32, 3), scheme, io)
-    return metadata_writer.write(raw, text, NAMES)
+    text = metadata_writer.describe_model("cnn", "a network", (32, 32, 3), scheme, io)
+    return metadata_writer.add_metadata(raw, text, NAMES)
 
 
 def answers(content: bytes) -> np.ndarray:
@@ -39,7 +39,7 @@ def answers(content: bytes) -> np.ndarray:
 
 
 def test_a_described_file_computes_the_same(raw):
-    for content in (described(raw), metadata_writer.aligned(raw)):
+    for content in (described(raw), metadata_writer.align_buffers(raw)):
         np.testing.assert_array_equal(answers(content), answers(raw))
 
 
@@ -51,7 +51,7 @@ def test_labels_are_an_entry_of_a_zip_archive(raw):
 
 def test_provenance_leaves_the_measured_bytes_as_they_are(raw):
     before = described(raw)
-    after = metadata_writer.with_provenance(before, {"accuracy": 0.5})
+    after = metadata_writer.append_provenance(before, {"accuracy": 0.5})
     archive = zipfile.ZipFile(io.BytesIO(before))
     model_bytes = archive.getinfo("labels.txt").header_offset
     assert after[:model_bytes] == before[:model_bytes]
@@ -61,7 +61,7 @@ def test_provenance_leaves_the_measured_bytes_as_they_are(raw):
 
 
 def test_tensors_are_aligned_as_the_schema_says(raw):
-    model = schema.Model.GetRootAs(metadata_writer.aligned(raw), 0)
+    model = schema.Model.GetRootAs(metadata_writer.align_buffers(raw), 0)
     buffers = [model.Buffers(n) for n in range(model.BuffersLength())]
     vectors = [
         buffer._tab.Vector(buffer._tab.Offset(4))

@@ -8,7 +8,9 @@ import pytest
 import tensorflow_datasets as tfds
 
 from export import bench, micro, saved_model, tflite
-from export.formats import Io, Scheme
+from export.artifact.number_formats import Io, Scheme
+from export.lite.tflite_options import TFLiteOptions
+from export.lite.tflite_writer import write_tflite
 from tests.support import eval_models, export_runs
 from trainer.data import classes, tfds_source
 from trainer.errors import InvalidInput
@@ -24,7 +26,7 @@ SETS = {  # names, and what becomes of a digit's image and label
 }
 REFUSED = sorted(SETS.keys() - {"reversed"})
 EXPORTS = {
-    "saved_model": (saved_model.inputs.define, saved_model.main),
+    "saved_model": (saved_model.define, saved_model.main),
     "tflite": (tflite.define, tflite.main),
     "micro": (micro.define, micro.main),
     "bench": (bench.define, bench.main),
@@ -88,7 +90,7 @@ def test_a_set_of_other_classes_is_refused(
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.parametrize("export", EXPORTS)
 def test_no_export_names_other_classes(export, name, run, sets):
-    if export == "micro" and not micro.installed():
+    if export == "micro" and not micro.is_installed():
         pytest.skip("tflite-micro is not installed")
     define, main = EXPORTS[export]
     words = (f"--run_dir={run}", f"--dataset={name}", f"--data_dir={sets}")
@@ -148,9 +150,9 @@ def test_a_comparison_matches_each_models_classes(
 
 def test_a_file_exported_beside_another_order_has_the_runs_own_labels(sets):
     opened = export_runs.opened("--dataset=reversed", f"--data_dir={sets}")
-    own = export_runs.opened().exam
-    np.testing.assert_array_equal(opened.exam.labels, own.labels)
-    made = tflite.export(opened, tflite.TFLiteOptions(Scheme.FLOAT32, Io.UINT8))
+    own = export_runs.opened().verification_set
+    np.testing.assert_array_equal(opened.verification_set.labels, own.labels)
+    made = write_tflite(opened, TFLiteOptions(Scheme.FLOAT32, Io.UINT8))
     text = zipfile.ZipFile(made.path).read("labels.txt").decode()
     assert tuple(text.splitlines()) == DIGITS == tuple(made.manifest["labels"])
     noted = {k: made.manifest[k] for k in ("data", "test_data", "test_split")}
@@ -159,5 +161,5 @@ def test_a_file_exported_beside_another_order_has_the_runs_own_labels(sets):
         "test_data": "reversed/1.0.0",
         "test_split": "validation",
     }
-    assert " validation images" in made.sentence()
+    assert " validation images" in made.summary()
     assert made.manifest["test"]["accuracy"] > 0.8

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from export import artifact
+from export.artifact import artifact
 from launch.supervisor import heartbeat_file, log_file
 from tests.support.sources import SOURCES
 from trainer import files
@@ -112,7 +112,7 @@ def test_signs_that_are_pipes_make_nobody_wait(tmp_path):
 
 def test_the_lock_of_an_export(plant, tmp_path):
     plant(tmp_path / "export" / f"{artifact.HIDDEN}x" / artifact.LOCK)
-    with artifact.writing(tmp_path / "export") as hidden:
+    with artifact.staging_folder(tmp_path / "export") as hidden:
         assert hidden.is_dir()
 
 

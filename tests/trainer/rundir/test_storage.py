@@ -150,11 +150,11 @@ def test_what_comes_later_keeps_the_checkpoint_before(
 EXPORT = """
 import pathlib, sys
 from absl import flags
-from export import artifact
+from export.artifact import artifact
 from trainer.cli import command
 def main():
     folder = pathlib.Path(sys.argv[1])
-    with artifact.writing(folder) as hidden:
+    with artifact.staging_folder(folder) as hidden:
         (hidden / "model").mkdir()
         (hidden / "model" / "a").write_bytes(b"a")
         artifact.publish_folder(hidden / "model", folder / "model", {})
@@ -271,7 +271,8 @@ CHECKS = {
     ),
     "the export": (
         "rename_folder",
-        "from export import artifact; artifact.check(path, folders=True)",
+        "from export.artifact.artifact import check_writable as check;"
+        " check(path, folders=True)",
     ),
 }
 

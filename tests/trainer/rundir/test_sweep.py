@@ -9,7 +9,7 @@ import time
 import pytest
 
 from eval.reports import report_files
-from export import artifact
+from export.artifact import artifact
 from tests.support.commands import ROOT, TINY
 from tests.support.run_directories import begin
 from trainer import files, system
@@ -90,7 +90,7 @@ def test_reports_exports_signs_and_the_link_sweep_their_folders(tmp_path):
     report_files.write_folder(tmp_path / "report", {"report.json": b"{}"})
     assert hidden(tmp_path / "report") == []
     killed(tmp_path / "export" / "bench.json")
-    with artifact.writing(tmp_path / "export"):
+    with artifact.staging_folder(tmp_path / "export"):
         pass
     assert hidden(tmp_path / "export") == []
     killed(tmp_path / "workers" / "0.json")

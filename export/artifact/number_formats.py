@@ -1,12 +1,12 @@
-"""Number formats of a .tflite: of its arithmetic (Scheme) and of its two ends (Io)."""
+"""Number formats of a `.tflite`: of its arithmetic (Scheme) and of its ends (Io)."""
 
 import enum
 
-from trainer.errors import UsageError
+from trainer.errors import InvalidConfig
 
 
 class Scheme(enum.Enum):
-    """What weights and activations are stored and computed in."""
+    """Types that weights and activations are stored and computed in."""
 
     FLOAT32 = "float32"
     FLOAT16 = "float16"  # float16 weights, float32 arithmetic
@@ -16,7 +16,7 @@ class Scheme(enum.Enum):
 
 
 class Io(enum.Enum):
-    """What pixels and probabilities are; an 8-bit pixel is the pixel, int8: minus 128.
+    """Types of pixels and probabilities; an 8-bit pixel is the pixel, int8: minus 128.
 
     float32 and int16 inputs are (pixel - 128) / 128, int16 ones in the file's scale.
     """
@@ -35,33 +35,32 @@ IO_TYPES = {
     Scheme.INT8: (Io.UINT8, Io.INT8, Io.FLOAT32),
     Scheme.INT16X8: (Io.INT16, Io.FLOAT32),
 }
-NEEDS_CALIBRATION = (
-    Scheme.INT8,
-    Scheme.INT16X8,
-)  # their ranges come from training images
+# Their ranges come from training images.
+NEEDS_CALIBRATION = (Scheme.INT8, Scheme.INT16X8)
 
 
-def resolve(quantize: bool, scheme: Scheme | None, io: Io | None) -> tuple[Scheme, Io]:
-    """What --quantize, --scheme and --io together ask for.
+def resolve_formats(
+    quantize: bool, scheme: Scheme | None, io: Io | None
+) -> tuple[Scheme, Io]:
+    """Returns the number formats that the three options together name.
 
     Raises:
-        UsageError: they contradict each other.
+        InvalidConfig: they contradict each other.
     """
     if quantize and scheme not in (None, Scheme.INT8):
-        raise UsageError(
-            f"--quantize means --scheme=int8, got --scheme={scheme.value}; "
-            "leave one out"
+        raise InvalidConfig(
+            f"quantize=True means scheme=int8, got scheme={scheme.value}; leave one out"
         )
     chosen = scheme or (Scheme.INT8 if quantize else Scheme.FLOAT32)
     if io is not None and io not in IO_TYPES[chosen]:
-        raise UsageError(
-            f"--io={io.value} is not to be had with --scheme={chosen.value}, only "
-            f"{' or '.join(end.value for end in IO_TYPES[chosen])}"
+        raise InvalidConfig(
+            f"io={io.value} is not available with scheme={chosen.value}, only "
+            f"{' or '.join(member.value for member in IO_TYPES[chosen])}"
         )
     return chosen, io or IO_TYPES[chosen][0]
 
 
 def file_name(scheme: Scheme, io: Io) -> str:
-    """model_<scheme>.tflite; ends other than the default are named as well."""
-    ends = "" if io is IO_TYPES[scheme][0] else f"_io-{io.value}"
-    return f"model_{scheme.value}{ends}.tflite"
+    """`model_<scheme>.tflite`; an `io` other than the default is named as well."""
+    suffix = "" if io is IO_TYPES[scheme][0] else f"_io-{io.value}"
+    return f"model_{scheme.value}{suffix}.tflite"

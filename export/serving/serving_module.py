@@ -1,8 +1,8 @@
-"""What ships: pixels -> probabilities, normalisation and temperature inside, no Keras.
+"""ServingModule: pixels -> probabilities, with normalisation and temperature inside.
 
 Synopsis::
 
-    network = serving.Network(model, temperature=1.3)
+    network = ServingModule(model, temperature=1.3)
     network.probabilities(pixels)  # uint8 [N, H, W, C] -> float32 [N, K]
 """
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 
 class ServingModule(tf.Module):
-    """The weights, and functions over them; it can be saved without its Keras model.
+    """A model's weights and functions over them; it is saved without its Keras model.
 
     Attributes:
         weights: every variable of the model, tracked for saving.

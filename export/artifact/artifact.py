@@ -1,7 +1,7 @@
 """Artifact: an exported file or folder and the manifest that proves it.
 
-Made in a hidden folder, measured there, renamed when it has passed; the manifest comes
-last, so a model without one is not an artifact.
+It is made in a hidden folder, verified there and renamed when it has passed. The
+manifest comes last: a model without one is not an artifact.
 """
 
 import dataclasses
@@ -28,28 +28,32 @@ _PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy")
 
 @dataclasses.dataclass(frozen=True)
 class Artifact:
-    """What lies under its final name, and what its manifest says."""
+    """A file or folder under its final name, and its manifest."""
 
     path: pathlib.Path
     manifest: Mapping[str, Any]
 
-    def sentence(self) -> str:
-        """Where it is, how large and how good, in two lines."""
+    def summary(self) -> str:
+        """Path, size and accuracy, in two lines."""
         test, size = self.manifest["test"], self.manifest["bytes"]
         low, high = test["accuracy_interval"]
-        asked = counted(test)
-        computed = f"; {engine.words(test['engine'])}" if "engine" in test else ""
+        images = describe_images(test)
+        engine_words = f"; {engine.words(test['engine'])}" if "engine" in test else ""
         split = test.get("split", "test")
         return (
             f"{self.path}\n{size:,} bytes; {test['accuracy']:.2%} (95 %: {low:.2%} to "
-            f"{high:.2%}) of {asked} {split} images, {test['flips']} "
+            f"{high:.2%}) of {images} {split} images, {test['flips']} "
             f"unlike the checkpoint; NLL {test['nll']:.4f}, ECE {test['ece']:.2%}"
-            f"{computed}"
+            f"{engine_words}"
         )
 
 
-def check(folder: pathlib.Path, *, folders: bool = False) -> None:
-    """Raises UsageError unless an export can be written to `folder`; leaves nothing."""
+def check_writable(folder: pathlib.Path, *, folders: bool = False) -> None:
+    """Checks that an export can be written to `folder`, and leaves nothing there.
+
+    Raises:
+        InvalidInput: it cannot.
+    """
     try:
         storage.probe(folder, folders=folders, appends=False)
     except OSError as error:
@@ -57,53 +61,62 @@ def check(folder: pathlib.Path, *, folders: bool = False) -> None:
         raise as_refusal(what, error, restart=False) from error
 
 
-def counted(test: Mapping[str, Any]) -> str:
-    """How many images the "test" of a manifest is of: "a sample of 20 of 360"."""
+def describe_images(test: Mapping[str, Any]) -> str:
+    """Names the number of images of a manifest's "test": "a sample of 20 of 360"."""
     if not test["sampled"]:
         return f"{test['images']:,}"
-    among = f" of {test['split_images']:,}" if "split_images" in test else ""
-    return f"a sample of {test['images']:,}{among}"
+    total = f" of {test['split_images']:,}" if "split_images" in test else ""
+    return f"a sample of {test['images']:,}{total}"
 
 
-writing = functools.partial(atomic_folders.writing, what="the export")
+# A hidden folder in the folder of exports: whatever is not published vanishes with it.
+staging_folder = functools.partial(atomic_folders.writing, what="the export")
 
 
-def publish_file(made: pathlib.Path, final: pathlib.Path, facts: Mapping) -> Artifact:
+def publish_file(
+    made: pathlib.Path, final: pathlib.Path, facts: Mapping[str, Any]
+) -> Artifact:
     """Gives the file `made` its `final` name, replacing another, and its manifest."""
     manifest = {
-        **_heading(final.name),
+        **_header(final.name),
         "sha256": manifests.sha256(made),
         "bytes": made.stat().st_size,
         **facts,
     }
-    beside = manifests.manifest_path(final)
-    prepared = made.with_name(beside.name)
+    manifest_path = manifests.manifest_path(final)
+    prepared = made.with_name(manifest_path.name)
     files.write_json(prepared, manifest)
-    beside.unlink(missing_ok=True)  # it would be another file's
+    manifest_path.unlink(missing_ok=True)  # it is of the file that is replaced
     os.replace(made, final)
-    os.replace(prepared, beside)
+    os.replace(prepared, manifest_path)
     files.sync_directory(final.parent)
     return Artifact(final, manifest)
 
 
-def publish_version(made: pathlib.Path, root: pathlib.Path, facts: Mapping) -> Artifact:
+def publish_version(
+    made: pathlib.Path, root: pathlib.Path, facts: Mapping[str, Any]
+) -> Artifact:
     """Gives the folder `made` the next number in `root`, its manifest inside."""
     root.mkdir(exist_ok=True)
     final = root / str(_next_number(root))
-    manifest = _seal(made, f"{root.name}/{final.name}", facts)
+    manifest = _write_manifest(made, f"{root.name}/{final.name}", facts)
     os.rename(made, final)  # fails if another process took the number
     files.sync_directory(root)
     return Artifact(final, manifest)
 
 
-def publish_folder(made: pathlib.Path, final: pathlib.Path, facts: Mapping) -> Artifact:
+def publish_folder(
+    made: pathlib.Path, final: pathlib.Path, facts: Mapping[str, Any]
+) -> Artifact:
     """Gives the folder `made` its `final` name, replacing another, manifest inside."""
-    manifest = _seal(made, final.name, facts)
+    manifest = _write_manifest(made, final.name, facts)
     atomic_folders.replace(made, final)
     return Artifact(final, manifest)
 
 
-def _seal(made: pathlib.Path, name: str, facts: Mapping) -> dict[str, Any]:
+def _write_manifest(
+    made: pathlib.Path, name: str, facts: Mapping[str, Any]
+) -> dict[str, Any]:
     """Writes the manifest of the folder `made` into it."""
     parts = {
         str(path.relative_to(made)): {
@@ -114,7 +127,7 @@ def _seal(made: pathlib.Path, name: str, facts: Mapping) -> dict[str, Any]:
         if path.is_file()
     }
     manifest = {
-        **_heading(name),
+        **_header(name),
         "sha256": hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
         "bytes": sum(part["bytes"] for part in parts.values()),
         "files": parts,
@@ -124,18 +137,18 @@ def _seal(made: pathlib.Path, name: str, facts: Mapping) -> dict[str, Any]:
     return manifest
 
 
-def read(path: pathlib.Path) -> Artifact | None:
-    """The artifact at `path`, its bytes checked; None if there is no whole one."""
+def load_artifact(path: pathlib.Path) -> Artifact | None:
+    """Loads the artifact at `path` and checks its bytes; None if none is whole."""
     try:
         manifest = files.read_json(manifests.manifest_path(path))
-        noted = manifests.file_hashes(path, manifest)
-        whole = all(manifests.sha256(k) == part["sha256"] for k, part in noted.items())
+        hashes = manifests.file_hashes(path, manifest)
+        whole = all(manifests.sha256(k) == part["sha256"] for k, part in hashes.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return Artifact(path, manifest) if whole else None
 
 
-def _heading(name: str) -> dict[str, Any]:
+def _header(name: str) -> dict[str, Any]:
     return {
         "version": VERSION,
         "file": name,

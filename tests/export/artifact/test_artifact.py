@@ -8,13 +8,13 @@ import signal
 import pytest
 
 from eval.formats import manifest
-from export import artifact
+from export.artifact import artifact
 from trainer import files
-from trainer.errors import Interrupted, TrainingFailed, UsageError
+from trainer.errors import Interrupted, InvalidInput, TrainingFailed
 
 
 def publish(folder, content: bytes, **facts):
-    with artifact.writing(folder) as hidden:
+    with artifact.staging_folder(folder) as hidden:
         made = hidden / "model.tflite"
         made.write_bytes(content)
         return artifact.publish_file(made, folder / "model.tflite", facts)
@@ -22,7 +22,7 @@ def publish(folder, content: bytes, **facts):
 
 def test_a_published_file_reads_back_as_its_manifest(tmp_path):
     made = publish(tmp_path / "export", b"model", scheme="int8")
-    found = artifact.read(made.path)
+    found = artifact.load_artifact(made.path)
     assert found.path.read_bytes() == b"model"
     assert found.manifest == made.manifest | {"scheme": "int8", "bytes": 5}
     assert sorted(p.name for p in (tmp_path / "export").iterdir()) == [
@@ -34,29 +34,29 @@ def test_a_published_file_reads_back_as_its_manifest(tmp_path):
 def test_a_second_export_replaces_the_first(tmp_path):
     publish(tmp_path, b"first", number=1)
     publish(tmp_path, b"second", number=2)
-    assert artifact.read(tmp_path / "model.tflite").manifest["number"] == 2
+    assert artifact.load_artifact(tmp_path / "model.tflite").manifest["number"] == 2
 
 
 @pytest.mark.parametrize("damage", ["model.tflite", "model.tflite.json"])
 def test_an_altered_artifact_is_none(tmp_path, damage):
     publish(tmp_path, b"model")
     (tmp_path / damage).write_bytes(b"other")
-    assert artifact.read(tmp_path / "model.tflite") is None
+    assert artifact.load_artifact(tmp_path / "model.tflite") is None
     (tmp_path / damage).unlink()
-    assert artifact.read(tmp_path / "model.tflite") is None
+    assert artifact.load_artifact(tmp_path / "model.tflite") is None
 
 
 def test_versions_count_up_and_prove_every_file(tmp_path):
     for number in (1, 2, 3):
-        with artifact.writing(tmp_path) as hidden:
+        with artifact.staging_folder(tmp_path) as hidden:
             made = hidden / "made"
             (made / "variables").mkdir(parents=True)
             (made / "variables" / "data").write_bytes(b"weights")
             done = artifact.publish_version(made, tmp_path / "saved_model", {})
         assert done.path == tmp_path / "saved_model" / str(number)
-    assert artifact.read(done.path).manifest == done.manifest
+    assert artifact.load_artifact(done.path).manifest == done.manifest
     (done.path / "variables" / "data").write_bytes(b"altered")
-    assert artifact.read(done.path) is None
+    assert artifact.load_artifact(done.path) is None
 
 
 def test_a_full_disk_is_one_failure_and_leaves_nothing(tmp_path, monkeypatch):
@@ -76,11 +76,11 @@ def test_a_failure_inside_leaves_what_was_there(tmp_path):
     publish(tmp_path, b"model", good=True)
     with (
         pytest.raises(TrainingFailed, match="gate"),
-        artifact.writing(tmp_path) as hidden,
+        artifact.staging_folder(tmp_path) as hidden,
     ):
         (hidden / "model.tflite").write_bytes(b"worse")
         raise TrainingFailed("gate")
-    assert artifact.read(tmp_path / "model.tflite").manifest["good"]
+    assert artifact.load_artifact(tmp_path / "model.tflite").manifest["good"]
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -91,7 +91,7 @@ def test_a_signal_leaves_nothing_and_is_told_by_the_exit_code(tmp_path, number, 
     before = signal.getsignal(number)
     with (
         pytest.raises(Interrupted, match=f"{number.name}; nothing was kept") as stopped,
-        artifact.writing(tmp_path / "export") as hidden,
+        artifact.staging_folder(tmp_path / "export") as hidden,
     ):
         (hidden / "model.tflite").write_bytes(b"half")
         os.kill(os.getpid(), number)
@@ -104,7 +104,10 @@ def test_what_a_killed_export_left_is_swept_and_what_another_writes_is_not(tmp_p
     killed = tmp_path / f"{artifact.HIDDEN}killed"
     killed.mkdir()
     (killed / artifact.LOCK).touch()
-    with artifact.writing(tmp_path) as first, artifact.writing(tmp_path) as second:
+    with (
+        artifact.staging_folder(tmp_path) as first,
+        artifact.staging_folder(tmp_path) as second,
+    ):
         assert sorted(tmp_path.iterdir()) == sorted([first, second])
     assert list(tmp_path.iterdir()) == []
 
@@ -112,8 +115,8 @@ def test_what_a_killed_export_left_is_swept_and_what_another_writes_is_not(tmp_p
 def test_a_folder_that_cannot_be_made_is_wrong_usage(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with (
-        pytest.raises(UsageError, match="cannot go to"),
-        artifact.writing(tmp_path / "file" / "export"),
+        pytest.raises(InvalidInput, match="cannot go to"),
+        artifact.staging_folder(tmp_path / "file" / "export"),
     ):
         pass
 

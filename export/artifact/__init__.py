@@ -1,0 +1,1 @@
+"""What every export shares: its inputs, its verification and the manifest."""

@@ -1,0 +1,60 @@
+"""Options that every export shares."""
+
+import dataclasses
+import pathlib
+
+from eval.predictors.engine import Kernels
+from trainer.errors import InvalidConfig
+from trainer.rundir.layout import Run
+
+FOLDER = "export"  # in the run directory
+
+
+@dataclasses.dataclass(frozen=True)
+class VerificationOptions:
+    """How exported files are run on the test split, and what they may lose.
+
+    Attributes:
+        max_accuracy_drop: limit for dynamic, int8 and int16x8.
+        sample: number of test images; None: all.
+        kernels: LiteRT's kernels that a `.tflite` is run with.
+
+    Raises:
+        InvalidConfig: a value is out of range.
+    """
+
+    max_accuracy_drop: float = 0.01
+    sample: int | None = None
+    kernels: Kernels = Kernels.XNNPACK
+
+    def __post_init__(self) -> None:
+        drop = self.max_accuracy_drop
+        if not 0 <= drop <= 1:
+            raise InvalidConfig(f"max_accuracy_drop={drop} must be within 0 to 1")
+        if self.sample is not None and self.sample < 1:
+            raise InvalidConfig(f"verify_sample={self.sample} must be at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportRequest:
+    """Which run is exported, and how its files are verified.
+
+    Attributes:
+        run: a finished run.
+        dataset: a TFDS data set; None: the run's own.
+        data_dir: the folder of that data set; None: where the run found its own.
+        calibrate: whether logits are divided by the run's temperature.
+    """
+
+    run: Run
+    dataset: str | None = None
+    data_dir: str | None = None
+    calibrate: bool = True
+    verification: VerificationOptions = dataclasses.field(
+        default_factory=VerificationOptions
+    )
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """The folder that exports of the run are written to."""
+        return self.run.path / FOLDER

@@ -1,0 +1,177 @@
+"""ExportInputs: a finished run with its network, data and temperature."""
+
+import contextlib
+import dataclasses
+import pathlib
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from eval import model_source, progress_bar, report, runner
+from eval.metrics import calibration
+from eval.metrics.calibration import Calibration
+from eval.model_source import ModelSource
+from eval.predictors.predictor import Predictor
+from export.artifact.export_options import ExportRequest, VerificationOptions
+from export.artifact.verification import VerificationSet
+from export.serving.serving_module import ServingModule
+from trainer.data import classes
+from trainer.data.split import Split
+from trainer.errors import InvalidInput
+from trainer.monitoring import native_output
+from trainer.rundir.layout import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportInputs:
+    """Everything that an export is made from.
+
+    Attributes:
+        folder: where exports are written.
+        source: the run's last checkpoint.
+        network: its weights as functions from pixels to probabilities.
+        builder: the data set.
+        verification: how exported files are verified.
+        verification_set: the test images that they are verified on.
+        calibration: the run's temperature, or why there is none.
+        test: the whole test split, classes named and numbered as in the run.
+    """
+
+    run: Run
+    folder: pathlib.Path
+    source: ModelSource
+    network: ServingModule
+    builder: tfds.core.DatasetBuilder
+    verification: VerificationOptions
+    verification_set: VerificationSet
+    calibration: Calibration
+    test: Split
+
+    @property
+    def data(self) -> str:
+        """Name and version of the data set that the run was trained on."""
+        recorded = self.run.recorded().get("data", {}).get("name")
+        return recorded or self.builder.info.full_name
+
+    def load_train(self) -> Split:
+        """Loads the training split, classes named and numbered as in the run.
+
+        Raises:
+            InvalidInput: it is not the one that the run was trained on.
+        """
+        split = _load_split(self.builder, "train", self.source)
+        expected = self.source.trained_on.get("train")
+        if expected not in (None, split.sha256) and expected != split.digest():
+            raise InvalidInput(
+                f"the training images in {self.builder.data_dir} are not the run's own"
+                f" (SHA-256 {split.sha256[:12]}, not {expected[:12]}), and calibration"
+                " images come from them;\nname the run's own data with `data_dir`"
+            )
+        return split
+
+    def facts(self) -> dict[str, Any]:
+        """The part of a manifest that is the same for every export of the run."""
+        height, width, channels = self.network.image_shape
+        return {
+            "run": self.run.path.name,
+            "step": self.source.facts["step"],
+            "config": self.run.config().to_json(),
+            "weights_sha256": self.source.facts["sha256"],
+            "data": self.data,
+            "data_sha256": self.source.trained_on,
+            "test_data": self.builder.info.full_name,
+            "test_split": self.test.split,
+            "test_sha256": self.test.sha256,
+            "labels": list(self.test.names),
+            "image_shape": [height, width, channels],
+            "temperature": self.calibration.temperature or "uncalibrated",
+            "temperature_source": self.calibration.why,
+        }
+
+
+def open_inputs(request: ExportRequest) -> ExportInputs:
+    """Loads the run, its data and its temperature.
+
+    Raises:
+        InvalidInput: the run is not finished or damaged, or its data are not available.
+    """
+    with native_output.suppress_native_stderr():
+        _stay_on_cpu()
+        source = model_source.from_run(request.run)
+    builder = report.builder(source, request)  # prints if it prepares the data
+    split = runner.load_split(builder, "test")
+    test = classes.relabelled(split, source.classes, source.name)
+    with native_output.suppress_native_stderr("reading the checkpoint"):
+        predictor = runner.open_predictor(source, test)
+    report.tell(runner.remarks(source, predictor, split, builder.info.full_name))
+    found = calibration.uncalibrated("Exported with --nocalibrate.")
+    if request.calibrate:
+        found = _load_calibration(source, predictor, builder, test)
+    temperature = found.temperature or 1.0
+    sample = request.verification.sample
+    return ExportInputs(
+        run=request.run,
+        folder=request.folder,
+        source=source,
+        # The model of a run is a CheckpointModel: its network is what was evaluated.
+        network=ServingModule(predictor.model.network, temperature),
+        builder=builder,
+        verification=request.verification,
+        verification_set=_verification_set(test, predictor, temperature, sample),
+        calibration=found,
+        test=test,
+    )
+
+
+def _load_split(
+    builder: tfds.core.DatasetBuilder, which: str, source: ModelSource
+) -> Split:
+    """Loads split `which`, its classes named and numbered as `source` has them."""
+    split = runner.load_split(builder, which)
+    return classes.relabelled(split, source.classes, source.name)
+
+
+def _stay_on_cpu() -> None:
+    """Hides GPUs: their TensorFloat-32 would make the checkpoint differ from files."""
+    if tf.config.list_physical_devices("GPU"):
+        with contextlib.suppress(RuntimeError):  # devices are made: nothing to change
+            tf.config.set_visible_devices([], "GPU")
+
+
+def _load_calibration(
+    source: ModelSource,
+    predictor: Predictor,
+    builder: tfds.core.DatasetBuilder,
+    test: Split,
+) -> Calibration:
+    return calibration.from_run(
+        source.run,
+        source.facts["sha256"],
+        predictor.counted("calibration"),
+        lambda: _load_split(builder, "train", source),
+        test,
+    )
+
+
+def _verification_set(
+    test: Split, predictor: Predictor, temperature: float, sample: int | None
+) -> VerificationSet:
+    """`sample` test images, None: all, and the checkpoint's probabilities of them."""
+    total = len(test.labels)
+    count = min(sample or total, total)
+    # Evenly spread, so that data sets sorted by class give every class.
+    rows = np.linspace(0, total - 1, count).round().astype(int)
+    images = test.images[rows]
+    with progress_bar.progress_bar(count, "checkpoint") as tick:
+        probabilities = predictor(images, tick)
+    return VerificationSet(
+        images=images,
+        labels=test.labels[rows],
+        names=test.names,
+        reference=calibration.apply_temperature(probabilities, temperature),
+        sampled=count < total,
+        split=test.split,
+        split_images=total,
+    )

@@ -1,0 +1,249 @@
+"""Runs an exported file on the test split, compares it with its checkpoint, judges it.
+
+A gate accepts or refuses one file; it never chooses between models.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from eval import progress_bar
+from eval.metrics import classification, significance
+from eval.predictors import engine
+from eval.predictors.predictor import Predictor
+from export.artifact.number_formats import Scheme
+from trainer.errors import InvalidInput, TrainingFailed
+from trainer.monitoring.progress import duration
+
+_FLOAT16_FLIPS = 0.002  # share of images that may change class
+AGREEMENT = 0.9  # of dynamic, int8 and int16x8; trained networks have 0.97 and more
+_TIMED_IMAGES = 4
+_LONG_SECS = 60  # a verification that takes longer is announced
+
+
+@dataclasses.dataclass(frozen=True)
+class VerificationSet:
+    """Test images that every file of a run is verified on.
+
+    Attributes:
+        images: uint8 [N, H, W, C].
+        labels: int32 [N].
+        names: names of the classes.
+        reference: the checkpoint's probabilities, float64 [N, K], at the temperature
+            that the file applies.
+        sampled: whether these are fewer than all test images.
+        split: the data set's name of the split.
+        split_images: number of images in the split; None: N.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    names: tuple[str, ...]
+    reference: np.ndarray
+    sampled: bool
+    split: str = "test"
+    split_images: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Gate:
+    """Limits of what a file may lose against its checkpoint; None: no limit.
+
+    Attributes:
+        flips: share of images that may change class.
+        accuracy_drop: largest drop. It counts only where its 95 % interval lies above
+            0: one image lost of 60 is a drop of 1.7 points and no sign of anything.
+        agreement: least share of images with the checkpoint's class. It is missed only
+            where the whole 95 % interval lies below. A network that has learnt little
+            keeps its accuracy even if most of its answers change.
+    """
+
+    flips: float | None = None
+    accuracy_drop: float | None = None
+    agreement: float | None = None
+
+    @classmethod
+    def for_scheme(cls, scheme: Scheme | None, accuracy_drop: float) -> "Gate":
+        """The gate of a `.tflite` of `scheme`; None: of a SavedModel."""
+        match scheme:
+            case None | Scheme.FLOAT32:
+                return cls(flips=0.0)
+            case Scheme.FLOAT16:
+                return cls(flips=_FLOAT16_FLIPS)
+            case _:
+                return cls(accuracy_drop=accuracy_drop, agreement=AGREEMENT)
+
+    def enforce(self, test: Mapping[str, Any]) -> None:
+        """Checks the "test" of a manifest.
+
+        Raises:
+            TrainingFailed: a limit is exceeded.
+        """
+        limit, images = self.flips, test["images"]
+        if limit is not None and test["flips"] > limit * images:
+            raise TrainingFailed(
+                f"{test['flips']} of {images:,} images change class against the "
+                f"checkpoint, limit: {int(limit * images)}; nothing was kept"
+            )
+        if self.accuracy_drop is not None and exceeds_drop(test, self.accuracy_drop):
+            low, high = test["accuracy_drop_interval"]
+            raise TrainingFailed(
+                f"accuracy drops by {test['accuracy_drop']:.4f} (95 %: {low:.4f} to "
+                f"{high:.4f}) to {test['accuracy']:.4f} on {images:,} images, limit: "
+                f"{self.accuracy_drop} (`max_accuracy_drop`); nothing was kept;\na"
+                " large drop of an integer file means calibration images unlike the"
+                " test images"
+            )
+        low, high = test["agreement_interval"]
+        if self.agreement is not None and high < self.agreement:
+            raise TrainingFailed(
+                f"{test['agreement']:.2%} (95 %: {low:.2%} to {high:.2%}) of answers "
+                f"are the checkpoint's, limit: {self.agreement:.0%}; nothing was kept;"
+                "\na network that has learnt little has no answers to keep: train it "
+                "longer, or export scheme=float16"
+            )
+
+
+def exceeds_drop(test: Mapping[str, Any], limit: float) -> bool:
+    """Whether accuracy falls by more than `limit`, and not by chance."""
+    above = test["accuracy_drop"] > limit + 1e-12
+    return above and test["accuracy_drop_interval"][0] > 0
+
+
+def estimate_duration(
+    verification_set: VerificationSet,
+    predictor: Predictor,
+    name: str,
+    now: Callable[[], float] = time.monotonic,
+) -> str | None:
+    """Times a few images and returns a line as `describe_duration` does.
+
+    The first _TIMED_IMAGES images are run one after the other; the rest are shared out
+    among the cores.
+    """
+    images, seconds = verification_set.images, []
+    if len(images) < 10 * _TIMED_IMAGES:
+        return None
+    for count in (1, 1 + _TIMED_IMAGES):  # the first call also opens the file
+        start = now()
+        predictor(images[:count])
+        seconds.append(now() - start)
+    image_secs = max(seconds[1] - seconds[0], 0) / _TIMED_IMAGES
+    return describe_duration(len(images), image_secs, name)
+
+
+def describe_duration(images: int, image_secs: float, name: str) -> str | None:
+    """Returns a line that says how long verification will take; None if it is short.
+
+    Args:
+        images: number of images.
+        image_secs: seconds that one image takes on one core.
+    """
+    per_image = image_secs / engine.cores()
+    if per_image * images < _LONG_SECS:
+        return None
+    sample = max(int(_LONG_SECS / 2 / per_image), 1)
+    return (
+        f"{name}: to verify it on {images:,} images takes about "
+        f"{duration(per_image * images)} (no fast kernels for it here); "
+        f"verify_sample={sample} takes {duration(per_image * sample)}"
+    )
+
+
+def verify(
+    verification_set: VerificationSet, predictor: Predictor, name: str
+) -> dict[str, Any]:
+    """Runs `predictor` on the images and returns the "test" of a manifest."""
+    probabilities = predict(verification_set, predictor, name)
+    test = compare(verification_set, probabilities, predictor.floor)
+    return test | {"engine": dict(predictor.model.engine)}
+
+
+def predict(
+    verification_set: VerificationSet, predictor: Predictor, name: str
+) -> np.ndarray:
+    """Returns probabilities, float64 [N, K]; `name` is that of the progress bar.
+
+    Raises:
+        TrainingFailed: an answer is no probability.
+    """
+    images, labels = verification_set.images, verification_set.labels
+    try:
+        with progress_bar.progress_bar(len(images), name) as tick:
+            probabilities = predictor(images, tick)
+        classification.check(probabilities, labels)
+    except InvalidInput:
+        raise
+    except ValueError as error:
+        raise TrainingFailed(f"{name}: {error}") from error
+    return probabilities
+
+
+def compare(
+    verification_set: VerificationSet, probabilities: np.ndarray, floor: float
+) -> dict[str, Any]:
+    """Scores `probabilities`, float64 [N, K], and compares them with the reference.
+
+    Args:
+        floor: the probability below which one reads as 0.
+    """
+    labels, reference = verification_set.labels, verification_set.reference
+    correct = classification.correct(probabilities, labels)
+    reference_correct = classification.correct(reference, labels)
+    flips = count_flips(probabilities, reference)
+    return {
+        "images": len(labels),
+        "split": verification_set.split,
+        "split_images": verification_set.split_images or len(labels),
+        "sampled": verification_set.sampled,
+        **_quality(probabilities, labels, floor),
+        "accuracy_drop": int(reference_correct.sum() - correct.sum()) / len(labels),
+        "accuracy_drop_interval": significance.paired_difference(
+            reference_correct, correct
+        ),
+        "agreement": 1 - flips / len(labels),
+        "agreement_interval": classification.interval(len(labels) - flips, len(labels)),
+        "flips": flips,
+        "ties": classification.ties(probabilities),
+        "largest_difference": float(np.abs(probabilities - reference).max()),
+        "mcnemar": significance.mcnemar(reference_correct, correct),
+        "worst_class_drop": _worst_class(verification_set, probabilities),
+        "checkpoint": _quality(reference, labels, classification.SMALLEST),
+    }
+
+
+def count_flips(probabilities: np.ndarray, reference: np.ndarray) -> int:
+    """Number of images whose class differs, float64 [N, K] each."""
+    predicted = classification.predictions(probabilities)
+    return int((predicted != classification.predictions(reference)).sum())
+
+
+def _quality(
+    probabilities: np.ndarray, labels: np.ndarray, floor: float
+) -> dict[str, Any]:
+    correct = int(classification.correct(probabilities, labels).sum())
+    return {
+        "correct": correct,
+        "accuracy": correct / len(labels),
+        "accuracy_interval": classification.interval(correct, len(labels)),
+        "nll": classification.nll(probabilities, labels, floor),
+        "ece": classification.ece(classification.reliability(probabilities, labels)),
+    }
+
+
+def _worst_class(
+    verification_set: VerificationSet, probabilities: np.ndarray
+) -> dict[str, Any]:
+    """The class whose recall falls most, and by how much."""
+    labels, names = verification_set.labels, verification_set.names
+    before, after = (
+        np.diag(classification.confusion(p, labels))
+        for p in (verification_set.reference, probabilities)
+    )
+    support = np.bincount(labels, minlength=len(names))
+    drops = (before - after) / np.maximum(support, 1)
+    worst = int(drops.argmax())
+    return {"class": names[worst], "drop": float(drops[worst])}

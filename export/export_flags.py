@@ -1,0 +1,75 @@
+"""Flags of every export command."""
+
+from absl import flags
+
+from eval import report
+from eval.predictors.engine import Kernels
+from export.artifact import artifact
+from export.artifact.export_options import ExportRequest, VerificationOptions
+from trainer.rundir import layout
+
+
+def define(values: flags.FlagValues) -> flags.FlagValues:
+    """Declares the flags that every export has; tests pass a fresh FlagValues."""
+    what = {"flag_values": values, "module_name": "What to export"}
+    flags.DEFINE_string("run_dir", None, "The run; off: runs/latest.", **what)
+    flags.DEFINE_string("dataset", None, "TFDS data set; off: the run's own.", **what)
+    flags.DEFINE_string("data_dir", None, "Where it is; off: where it was.", **what)
+    flags.DEFINE_bool(
+        "calibrate", True, "Divides logits by the run's temperature.", **what
+    )
+    proof = {"flag_values": values, "module_name": "Verification"}
+    flags.DEFINE_integer(
+        "verify_sample", None, "Test images to verify on; off: all.", **proof
+    )
+    flags.DEFINE_float(
+        "max_accuracy_drop",
+        0.01,
+        "Limit for dynamic, int8 and int16x8 (float32 and SavedModel may change no "
+        "answer, float16 0.2 % of them).",
+        **proof,
+    )
+    flags.DEFINE_bool("debug", False, "Shows the traceback of an error.", **proof)
+    return values
+
+
+def define_with_kernels(values: flags.FlagValues) -> flags.FlagValues:
+    """Declares the same flags and the kernels that a `.tflite` is verified with."""
+    report.define_kernels(values)
+    return define(values)
+
+
+def parse_verification(values: flags.FlagValues) -> VerificationOptions:
+    """Converts parsed flags to options.
+
+    Raises:
+        InvalidConfig: a value is out of range.
+    """
+    kernels = values["kernels"].value if "kernels" in values else None
+    return VerificationOptions(
+        max_accuracy_drop=values.max_accuracy_drop,
+        sample=values.verify_sample,
+        kernels=Kernels(kernels or Kernels.XNNPACK.value),
+    )
+
+
+def parse_request(values: flags.FlagValues, *, folders: bool = False) -> ExportRequest:
+    """Converts parsed flags to a request that can be carried out.
+
+    Args:
+        folders: whether what is written is a folder.
+
+    Raises:
+        InvalidConfig: a value is out of range.
+        InvalidInput: there is no such run, or nothing can be written there.
+    """
+    verification = parse_verification(values)
+    request = ExportRequest(
+        run=layout.open_run(values.run_dir),
+        dataset=values.dataset,
+        data_dir=values.data_dir,
+        calibrate=values.calibrate,
+        verification=verification,
+    )
+    artifact.check_writable(request.folder, folders=folders)
+    return request

@@ -1,0 +1,150 @@
+"""Writes a run as a `.tflite`, verified on the test split before it gets its name."""
+
+import pathlib
+import sys
+from typing import Any
+
+from eval.formats.flatbuffer import FlatbufferInfo
+from eval.predictors import predictor as predictors
+from eval.predictors import sandbox
+from eval.predictors.engine import Kernels
+from eval.predictors.outputs import Output
+from eval.predictors.predictor import Predictor
+from export.artifact import artifact, verification
+from export.artifact.artifact import Artifact
+from export.artifact.export_options import ExportRequest
+from export.artifact.inputs import ExportInputs, open_inputs
+from export.artifact.number_formats import NEEDS_CALIBRATION, Io, Scheme, file_name
+from export.lite import converter, metadata_writer
+from export.lite.calibration_images import CalibrationImages
+from export.lite.metadata_writer import ModelDescription
+from export.lite.tflite_options import TFLiteOptions
+from trainer import files
+from trainer.models.normalization import PIXEL_MEAN, PIXEL_STD
+from trainer.monitoring import native_output
+
+# The converter's own entry says 1.5.0 for int16x8: it is made before quantisation. The
+# kernels came with 2.3 (versions of CONV_2D and SOFTMAX in runtime_version.cc).
+_FIRST_RUNTIME = {Scheme.INT16X8: "2.3.0"}
+_INPUT_IS = {Io.UINT8: "pixel", Io.INT8: f"pixel - {PIXEL_MEAN}"}
+
+
+def export_tflite(request: ExportRequest, options: TFLiteOptions) -> Artifact:
+    """Opens the run of `request` and writes it as a `.tflite`, see `write_tflite`."""
+    return write_tflite(open_inputs(request), options)
+
+
+def write_tflite(inputs: ExportInputs, options: TFLiteOptions) -> Artifact:
+    """Writes, verifies and names a `.tflite`.
+
+    Raises:
+        InvalidInput: calibration images are needed and cannot be had.
+        TrainingFailed: it misses its gate or cannot be written; then no file has its
+            name, or the one that had it before.
+    """
+    images = select_calibration_images(inputs, options)
+    model = converter.convert(inputs.network, options.scheme, options.io, images)
+    final = inputs.folder / file_name(options.scheme, options.io)
+    described = metadata_writer.add_metadata(
+        model, describe_model(inputs, options), inputs.verification_set.names
+    )
+    with artifact.staging_folder(inputs.folder) as folder:
+        path = folder / final.name
+        files.write_bytes(path, described)
+        test = _verify(inputs, options.scheme, path)
+        facts = inputs.facts() | describe_file(model, options, images)
+        facts |= {"test": test}
+        # Appended after the model: the bytes that were measured are those that ship.
+        files.write_bytes(path, metadata_writer.append_provenance(described, facts))
+        return artifact.publish_file(path, final, facts)
+
+
+def _verify(inputs: ExportInputs, scheme: Scheme, path: pathlib.Path) -> dict[str, Any]:
+    """Runs the file at `path` on the test images and returns the manifest's "test"."""
+    options = inputs.verification
+    predictor = open_predictor(path, options.kernels)
+    line = verification.estimate_duration(inputs.verification_set, predictor, path.name)
+    if line is not None:
+        print(line, file=sys.stderr, flush=True)
+    test = verification.verify(inputs.verification_set, predictor, path.name)
+    gate = verification.Gate.for_scheme(scheme, options.max_accuracy_drop)
+    gate.enforce(test)
+    return test
+
+
+def select_calibration_images(
+    inputs: ExportInputs, options: TFLiteOptions
+) -> CalibrationImages | None:
+    """Selects the calibration images; None where the scheme needs none.
+
+    Raises:
+        InvalidInput: the training images are not the run's own, or hold test images.
+    """
+    if options.scheme not in NEEDS_CALIBRATION:
+        return None
+    return CalibrationImages.select(
+        inputs.load_train(),
+        inputs.test,
+        validation_fraction=inputs.run.config().data.validation_fraction,
+        count=options.calibration_images,
+    )
+
+
+def open_predictor(path: pathlib.Path, kernels: Kernels) -> Predictor:
+    """Opens the `.tflite` at `path`, which this process has written, in LiteRT."""
+    sandbox.trust(path.read_bytes())
+    with native_output.suppress_native_stderr():  # a line when it makes its delegate
+        return predictors.open_file(path, Output.PROBABILITIES, kernels=kernels)
+
+
+def describe_model(inputs: ExportInputs, options: TFLiteOptions) -> ModelDescription:
+    """Describes the file in the words of its metadata."""
+    name = inputs.run.config().model.name
+    text = (
+        f"{name} trained on {inputs.data}, {options.scheme.value}; "
+        f"weights {inputs.source.facts['sha256'][:12]}"
+    )
+    return metadata_writer.describe_model(
+        name, text, inputs.network.image_shape, options.scheme, options.io
+    )
+
+
+def describe_file(
+    content: bytes, options: TFLiteOptions, images: CalibrationImages | None
+) -> dict[str, Any]:
+    """Returns the part of a manifest that is about the model `content`.
+
+    Args:
+        content: a `.tflite`, before metadata is added.
+    """
+    graph = FlatbufferInfo(content)
+    scheme, io = options.scheme, options.io
+    output = io if scheme in NEEDS_CALIBRATION else Io.FLOAT32
+    scale, zero_point = graph.input_quantization()
+    return {
+        "format": "tflite",
+        "scheme": scheme.value,
+        "io": {
+            "input": io.value,
+            "output": output.value,
+            "output_is": "probabilities",
+            "input_is": _INPUT_IS.get(io, f"(pixel - {PIXEL_MEAN}) / {PIXEL_STD}"),
+            "input_scale": scale,
+            "input_zero_point": zero_point,
+        },
+        "bytes_without_metadata": len(content),
+        "min_runtime_version": min_runtime_version(graph, scheme),
+        "operators": graph.operators(),
+        "multiply_accumulates": graph.multiply_accumulates(),
+        "calibration": images.facts() if images else None,
+    }
+
+
+def min_runtime_version(graph: FlatbufferInfo, scheme: Scheme) -> str | None:
+    """The oldest TensorFlow Lite that runs the file; None if it is not known."""
+    versions = [graph.min_runtime_version(), _FIRST_RUNTIME.get(scheme)]
+    return max(
+        filter(None, versions),
+        key=lambda version: [int(part) for part in version.split(".")],
+        default=None,
+    )

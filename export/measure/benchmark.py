@@ -1,0 +1,211 @@
+"""Measures every format of a run: accuracy, size, load time, memory and latency.
+
+A format that is not there yet, or not of these weights, is exported first.
+docs/export.md has the fields of bench.json.
+"""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from eval.metrics import classification
+from eval.predictors import engine, sandbox, tflite_predictor
+from eval.predictors.engine import Kernels
+from eval.reports import report_data
+from export.artifact import artifact, verification
+from export.artifact.artifact import Artifact
+from export.artifact.export_options import ExportRequest
+from export.artifact.inputs import ExportInputs, open_inputs
+from export.artifact.number_formats import Scheme, file_name, resolve_formats
+from export.lite import tflite_writer
+from export.lite.tflite_options import TFLiteOptions
+from export.measure import child_process, latency
+from export.serving import saved_model_writer
+from trainer import files, system
+from trainer.distributed import environment
+from trainer.errors import TrainingFailed
+from trainer.monitoring.progress import CONSOLE
+from trainer.rundir import checkpoints
+
+VERSION = 1
+BENCH_FILE = "bench.json"
+CHECKPOINT, SAVED_MODEL = "checkpoint", "saved_model"
+FORMATS = (CHECKPOINT, SAVED_MODEL, *(scheme.value for scheme in Scheme))
+# A row has these beside what a report shows of an export.
+_TESTED = {"images", "sampled", "flips", "accuracy_drop", "accuracy_drop_interval"}
+_KEPT = ("file", "bytes", "operators", "multiply_accumulates")  # of a manifest
+
+
+def write_bench(request: ExportRequest) -> tuple[list[dict[str, Any]], pathlib.Path]:
+    """Measures every format of a run and writes bench.json.
+
+    Returns:
+        Its rows and its path.
+    """
+    inputs = open_inputs(request)
+    rows = measure_formats(inputs)
+    weights = inputs.network.weights
+    document = {
+        "version": VERSION,
+        **inputs.facts(),
+        "parameters": sum(int(w.shape.num_elements()) for w in weights),
+        "environment": environment.describe(system.threads()),
+        "rows": rows,
+    }
+    inputs.folder.mkdir(exist_ok=True)
+    path = inputs.folder / BENCH_FILE
+    files.write_json(path, document)
+    return rows, path
+
+
+def measure_formats(inputs: ExportInputs) -> list[dict[str, Any]]:
+    """Returns a row for each of FORMATS; a row that failed holds the reason."""
+    rows = [_measure_format(inputs, name) for name in FORMATS]
+    kernels = inputs.verification.kernels
+    for threads, key in ((1, "one_thread"), (system.threads(), "all_threads")):
+        add_latencies(rows, threads, key, kernels)
+    for row in rows:
+        row.pop("path", None)
+    return rows
+
+
+def add_latencies(
+    rows: Sequence[dict[str, Any]], threads: int, key: str, kernels: Kernels
+) -> None:
+    """Adds each sound row's latency as `key`.
+
+    A file that ends the process that runs all of them in turn has failed; the others
+    are run again.
+    """
+    while sound := {row["path"]: row for row in rows if "failed" not in row}:
+        phase = f"timing {len(sound)} formats, {threads} threads"
+        arguments = (str(threads), kernels.value, *sound)
+        turns = len(sound) * (1 + latency.ROUNDS)  # to load a file is a turn, too
+        try:
+            with CONSOLE.count(turns, phase, "turns") as tick:
+                latencies = child_process.run_module(
+                    "export.measure.latency", *arguments, on_turn=lambda: tick(1)
+                )
+            for path, row in sound.items():
+                row[key] = {"threads": threads, **latencies[path]}
+            return
+        except child_process.ChildFailed as error:
+            failed = sound.values()
+            if error.path in sound:
+                failed = [sound[error.path]]
+            for row in failed:
+                name = row["format"]
+                row.clear()
+                row |= _failed_row(name, error)
+
+
+def _failed_row(name: str, error: Exception) -> dict[str, Any]:
+    return {"format": name, "failed": " ".join(str(error).split())}
+
+
+def _measure_format(inputs: ExportInputs, name: str) -> dict[str, Any]:
+    """Returns the row of one format, without its latency."""
+    try:
+        if name == CHECKPOINT:
+            facts = _describe_checkpoint(inputs)
+        else:
+            facts = _describe_artifact(_load_or_export(inputs, name))
+        path = facts["path"]
+        with CONSOLE.phase(f"measuring load and memory of {pathlib.Path(path).name}"):
+            footprint = child_process.run_module(
+                "export.measure.footprint", path, inputs.verification.kernels.value
+            )
+        return {"format": name, **facts, **footprint}
+    except (TrainingFailed, OSError, ValueError) as error:
+        return _failed_row(name, error)
+
+
+def _describe_checkpoint(inputs: ExportInputs) -> dict[str, Any]:
+    test = verification.compare(
+        inputs.verification_set,
+        inputs.verification_set.reference,
+        classification.SMALLEST,
+    )
+    step = inputs.source.facts["step"]
+    path = checkpoints.folder_of(inputs.run.checkpoints, step)
+    size = sum(file.stat().st_size for file in path.iterdir())
+    facts = {"file": path.name, "bytes": size, "engine": engine.tensorflow()}
+    return {"path": str(inputs.run.path), **facts, **test}
+
+
+def _describe_artifact(made: Artifact) -> dict[str, Any]:
+    manifest = made.manifest
+    facts = {key: manifest[key] for key in _KEPT if key in manifest}
+    return {"path": str(made.path), **facts, **manifest["test"]}
+
+
+def _load_or_export(inputs: ExportInputs, name: str) -> Artifact:
+    """Loads the artifact of a format, or exports it.
+
+    Raises:
+        InvalidInput: the file that is there crashes its interpreter.
+    """
+    made = load_current(inputs, name)
+    if name == SAVED_MODEL:
+        return made or saved_model_writer.write_saved_model(inputs)
+    if made is None:
+        scheme, io = resolve_formats(False, Scheme(name), None)
+        return tflite_writer.write_tflite(inputs, TFLiteOptions(scheme, io))
+    resolver = tflite_predictor.RESOLVERS[inputs.verification.kernels].value
+    sandbox.check(made.path, made.path.read_bytes(), resolver)
+    return made
+
+
+def load_current(inputs: ExportInputs, name: str) -> Artifact | None:
+    """Loads the newest whole artifact of a format.
+
+    None unless it is of these weights, data, temperature, labels and kernels.
+    """
+    kernels = None if name == SAVED_MODEL else inputs.verification.kernels.value
+    expected = inputs.facts()
+    same = ("weights_sha256", "test_sha256", "temperature", "labels")
+    for made in map(artifact.load_artifact, _candidates(inputs.folder, name)):
+        if made and all(made.manifest.get(key) == expected[key] for key in same):
+            test = made.manifest.get("test")
+            if not _is_complete(test):  # of another version, or not one of ours
+                return None
+            same_images = test["images"] == len(inputs.verification_set.labels)
+            same_engine = test["engine"].get("kernels") == kernels
+            return made if same_images and same_engine else None
+    return None
+
+
+def _candidates(folder: pathlib.Path, name: str) -> list[pathlib.Path]:
+    """Where artifacts of a format may be, the newest first."""
+    if name != SAVED_MODEL:
+        scheme, io = resolve_formats(False, Scheme(name), None)
+        return [folder / file_name(scheme, io)]
+    found = (folder / SAVED_MODEL).glob("[0-9]*")
+    versions = [path for path in found if path.name.isdecimal()]
+    return sorted(versions, key=lambda path: int(path.name), reverse=True)
+
+
+def _is_complete(test: object) -> bool:
+    """Whether the "test" of a manifest has everything that a row shows."""
+    if not report_data.measured(test) or not test.keys() >= _TESTED:
+        return False
+    found = test.get("engine")
+    return isinstance(found, dict) and found.keys() >= {"name", "delegate"}
+
+
+def check_accuracy(rows: Sequence[Mapping[str, Any]], limit: float) -> None:
+    """Checks that no row failed or lost more accuracy than `limit`.
+
+    Raises:
+        TrainingFailed: some did.
+    """
+    missed = [
+        row["format"]
+        for row in rows
+        if "failed" in row or verification.exceeds_drop(row, limit)
+    ]
+    if missed:
+        raise TrainingFailed(
+            f"{', '.join(missed)} failed or lost more accuracy than "
+            f"max_accuracy_drop={limit}"
+        )

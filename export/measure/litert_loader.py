@@ -1,0 +1,26 @@
+"""Loads `.tflite` files, without TensorFlow."""
+
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from eval.predictors.engine import Kernels
+from eval.predictors.tflite_predictor import RESOLVERS
+
+
+def load_tflite(
+    path: pathlib.Path, threads: int, kernels: Kernels
+) -> Callable[[], None]:
+    """Loads a `.tflite` and returns a function that runs it on a black image."""
+    interpreter = Interpreter(
+        str(path),
+        num_threads=threads,
+        experimental_op_resolver_type=RESOLVERS[kernels],
+    )
+    interpreter.allocate_tensors()
+    detail = interpreter.get_input_details()[0]
+    zeros = np.zeros(detail["shape"], detail["dtype"])
+    interpreter.set_tensor(detail["index"], zeros)
+    return interpreter.invoke

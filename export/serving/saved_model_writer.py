@@ -1,0 +1,106 @@
+"""Writes a run as a SavedModel, verified on the test split before it is numbered."""
+
+import pathlib
+from typing import Any
+
+import tensorflow as tf
+
+from eval.predictors import predictor as predictors
+from eval.predictors.outputs import Output
+from export.artifact import artifact, verification
+from export.artifact.artifact import Artifact
+from export.artifact.export_options import ExportRequest
+from export.artifact.inputs import ExportInputs, open_inputs
+from export.serving import image_decoding, warmup
+from export.serving.serving_module import ServingModule
+from trainer import storage
+from trainer.monitoring import native_output
+
+FOLDER = "saved_model"  # in the folder of exports; its versions are numbered folders
+WARMUP_IMAGES = 8
+_FORMAT = {
+    "format": "saved_model",
+    "scheme": "float32",
+    "io": {
+        "input": "uint8",
+        "output": "float32",
+        "input_is": "pixel",
+        "output_is": "probabilities",
+    },
+}
+
+
+def export_saved_model(request: ExportRequest) -> Artifact:
+    """Opens the run of `request` and writes it, see `write_saved_model`."""
+    return write_saved_model(open_inputs(request))
+
+
+def write_saved_model(inputs: ExportInputs) -> Artifact:
+    """Writes, verifies and numbers a SavedModel.
+
+    Raises:
+        TrainingFailed: an answer differs from the checkpoint's, or it cannot be
+            written.
+    """
+    names = inputs.verification_set.names
+    with artifact.staging_folder(inputs.folder) as folder:
+        path = folder / FOLDER
+        with native_output.suppress_native_stderr("writing the SavedModel"):
+            save_signatures(inputs.network, names, path)
+            predictor = predictors.open_file(path, Output.PROBABILITIES)
+        test = verification.verify(inputs.verification_set, predictor, FOLDER)
+        verification.Gate.for_scheme(None, 0.0).enforce(test)
+        model_name = inputs.run.config().model.name
+        warmup.write_requests(path, model_name, _warmup_requests(inputs))
+        facts = inputs.facts() | _FORMAT | {"test": test}
+        return artifact.publish_version(path, inputs.folder / FOLDER, facts)
+
+
+def save_signatures(
+    network: ServingModule, names: tuple[str, ...], folder: pathlib.Path
+) -> None:
+    """Saves `network` with its two signatures.
+
+    Args:
+        names: names of the classes.
+
+    Raises:
+        OSError: the storage does not take it.
+    """
+    module = tf.Module()
+    module.weights = network.weights
+    module.labels = tf.constant(names)
+
+    def classify(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        probabilities = network.probabilities(images)
+        class_id = tf.argmax(probabilities, axis=1)  # the first of equal ones
+        label = tf.gather(module.labels, class_id)
+        return {"probabilities": probabilities, "class_id": class_id, "label": label}
+
+    shape = network.image_shape
+    images = tf.TensorSpec([None, *shape], tf.uint8, "images")
+    files = tf.TensorSpec([None], tf.string, "encoded")
+    serve = tf.function(classify, [images], autograph=False)
+    serve_encoded = tf.function(
+        lambda files: classify(image_decoding.decode_images(files, shape)),
+        [files],
+        autograph=False,
+    )
+    signatures = {
+        "serving_default": serve.get_concrete_function(),
+        "serve_encoded": serve_encoded.get_concrete_function(),
+    }
+    try:
+        tf.saved_model.save(module, str(folder), signatures)
+    except tf.errors.OpError as error:  # TensorFlow's wrapping of an OSError
+        raise storage.told(error.message.rsplit("; ", 1)[-1]) from error
+
+
+def _warmup_requests(inputs: ExportInputs) -> dict[str, dict[str, Any]]:
+    """One request for each signature, by input name."""
+    images = inputs.verification_set.images[:WARMUP_IMAGES]
+    encoded = tf.stack([tf.io.encode_png(image) for image in images])
+    return {
+        "serving_default": {"images": images},
+        "serve_encoded": {"encoded": encoded},
+    }
