@@ -2,7 +2,6 @@
 
 from absl import flags
 
-from eval import report
 from eval.predictors.engine import Kernels
 from export.artifact import artifact
 from export.artifact.export_options import ExportRequest, VerificationOptions
@@ -35,7 +34,15 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
 
 def define_with_kernels(values: flags.FlagValues) -> flags.FlagValues:
     """Declares the same flags and the kernels that a `.tflite` is verified with."""
-    report.define_kernels(values)
+    flags.DEFINE_enum(
+        "kernels",
+        None,
+        [kernels.value for kernels in Kernels],
+        "LiteRT's for a .tflite: its default delegate (xnnpack), its own, or the"
+        " reference, as on microcontrollers; they round differently; off: xnnpack.",
+        flag_values=values,
+        module_name="Model files and data",
+    )
     return define(values)
 
 

@@ -10,8 +10,8 @@ from export.artifact.number_formats import Scheme
 from export.artifact.verification import (
     Gate,
     VerificationSet,
-    estimate_duration,
     compare,
+    estimate_duration,
     verify,
 )
 from trainer.errors import TrainingFailed
