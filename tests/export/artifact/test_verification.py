@@ -104,7 +104,7 @@ def test_a_drop_that_chance_gives_passes(images, lost):
 
 def test_a_real_drop_fails_on_few_images_too():
     with pytest.raises(TrainingFailed, match="drops by 0.1667"):
-        Gate.for_scheme(Scheme.INT8, 0.01).check(losing(60, 10))
+        Gate.for_scheme(Scheme.INT8, 0.01).enforce(losing(60, 10))
 
 
 def wrong(images: int, changed: int) -> dict:
