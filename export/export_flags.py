@@ -2,6 +2,7 @@
 
 from absl import flags
 
+from eval import evaluation_flags
 from eval.predictors.engine import Kernels
 from export.artifact import artifact
 from export.artifact.export_options import ExportRequest, VerificationOptions
@@ -34,15 +35,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
 
 def define_with_kernels(values: flags.FlagValues) -> flags.FlagValues:
     """Declares the same flags and the kernels that a `.tflite` is verified with."""
-    flags.DEFINE_enum(
-        "kernels",
-        None,
-        [kernels.value for kernels in Kernels],
-        "LiteRT's for a .tflite: its default delegate (xnnpack), its own, or the"
-        " reference, as on microcontrollers; they round differently; off: xnnpack.",
-        flag_values=values,
-        module_name="Model files and data",
-    )
+    evaluation_flags.define_kernels(values)
     return define(values)
 
 

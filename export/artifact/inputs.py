@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from eval import model_source, progress_bar, report, runner
+from eval import model_source, progress_bar, runner
 from eval.metrics import calibration
 from eval.metrics.calibration import Calibration
 from eval.model_source import ModelSource
@@ -100,12 +100,12 @@ def open_inputs(request: ExportRequest) -> ExportInputs:
     with native_output.suppress_native_stderr():
         _stay_on_cpu()
         source = model_source.from_run(request.run)
-    builder = report.builder(source, request)  # prints if it prepares the data
+    builder = runner.prepare_data(source, request.dataset, request.data_dir)
     split = runner.load_split(builder, "test")
     test = classes.relabelled(split, source.classes, source.name)
     with native_output.suppress_native_stderr("reading the checkpoint"):
         predictor = runner.open_predictor(source, test)
-    report.tell(runner.remarks(source, predictor, split, builder.info.full_name))
+    runner.warn(runner.remarks(source, predictor, split, builder.info.full_name))
     found = calibration.uncalibrated("Exported with --nocalibrate.")
     if request.calibrate:
         found = _load_calibration(source, predictor, builder, test)

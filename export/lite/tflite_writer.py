@@ -5,9 +5,9 @@ import sys
 from typing import Any
 
 from eval.formats.flatbuffer import FlatbufferInfo
-from eval.predictors import predictor as predictors
-from eval.predictors import sandbox
+from eval.predictors import model_files, sandbox
 from eval.predictors.engine import Kernels
+from eval.predictors.file_options import FileOptions
 from eval.predictors.outputs import Output
 from eval.predictors.predictor import Predictor
 from export.artifact import artifact, verification
@@ -94,7 +94,9 @@ def open_predictor(path: pathlib.Path, kernels: Kernels) -> Predictor:
     """Opens the `.tflite` at `path`, which this process has written, in LiteRT."""
     sandbox.trust(path.read_bytes())
     with native_output.suppress_native_stderr():  # a line when it makes its delegate
-        return predictors.open_file(path, Output.PROBABILITIES, kernels=kernels)
+        return model_files.open_file(
+            path, FileOptions(Output.PROBABILITIES, kernels=kernels)
+        )
 
 
 def describe_model(inputs: ExportInputs, options: TFLiteOptions) -> ModelDescription:

@@ -5,7 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from eval.predictors import predictor as predictors
+from eval.predictors import model_files
+from eval.predictors.file_options import FileOptions
 from eval.predictors.outputs import Output
 from export.artifact import artifact, verification
 from export.artifact.artifact import Artifact
@@ -47,7 +48,7 @@ def write_saved_model(inputs: ExportInputs) -> Artifact:
         path = folder / FOLDER
         with native_output.suppress_native_stderr("writing the SavedModel"):
             save_signatures(inputs.network, names, path)
-            predictor = predictors.open_file(path, Output.PROBABILITIES)
+            predictor = model_files.open_file(path, FileOptions(Output.PROBABILITIES))
         test = verification.verify(inputs.verification_set, predictor, FOLDER)
         verification.Gate.for_scheme(None, 0.0).enforce(test)
         model_name = inputs.run.config().model.name
