@@ -102,7 +102,7 @@ def open_inputs(request: ExportRequest) -> ExportInputs:
         source = model_source.from_run(request.run)
     builder = runner.prepare_data(source, request.dataset, request.data_dir)
     split = runner.load_split(builder, "test")
-    test = classes.relabelled(split, source.classes, source.name)
+    test = classes.relabel(split, source.classes, source.name)
     with native_output.suppress_native_stderr("reading the checkpoint"):
         predictor = runner.open_predictor(source, test)
     runner.warn(runner.remarks(source, predictor, split, builder.info.full_name))
@@ -130,7 +130,7 @@ def _load_split(
 ) -> Split:
     """Loads split `which`, its classes named and numbered as `source` has them."""
     split = runner.load_split(builder, which)
-    return classes.relabelled(split, source.classes, source.name)
+    return classes.relabel(split, source.classes, source.name)
 
 
 def _stay_on_cpu() -> None:

@@ -94,7 +94,7 @@ def save_signatures(
     try:
         tf.saved_model.save(module, str(folder), signatures)
     except tf.errors.OpError as error:  # TensorFlow's wrapping of an OSError
-        raise storage.told(error.message.rsplit("; ", 1)[-1]) from error
+        raise storage.parse_os_error(error.message.rsplit("; ", 1)[-1]) from error
 
 
 def _warmup_requests(inputs: ExportInputs) -> dict[str, dict[str, Any]]:
