@@ -11,7 +11,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import IO, Any
 
 from eval.predictors import sandbox
 from trainer.errors import TrainingFailed
@@ -55,25 +55,19 @@ def run_module(
             measurement.
     """
     path, line = "", b""
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    with (
-        native_output.unnamed_file() as stderr,
-        subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            cwd=_ROOT, env=environment, stdout=subprocess.PIPE, stderr=stderr,
-        ) as process,
-    ):  # fmt: skip
-        try:
-            for line in _lines(process, timeout_secs):
-                if (turn := _parse_turn(line)) is not None:
-                    path = turn
-                    on_turn()
-            code = process.wait()
-        except TimeoutError:
-            message = f"{module} took more than {timeout_secs:g} s{_at(path)}"
-            raise ChildFailed(message, path) from None
-        finally:
-            process.kill()
+    with native_output.unnamed_file() as stderr:
+        with _start([sys.executable, "-m", module, *arguments], stderr) as process:
+            try:
+                for line in _lines(process, timeout_secs):
+                    if (turn := _parse_turn(line)) is not None:
+                        path = turn
+                        on_turn()
+                code = process.wait()
+            except TimeoutError:
+                message = f"{module} took more than {timeout_secs:g} s{_at(path)}"
+                raise ChildFailed(message, path) from None
+            finally:
+                process.kill()
         stderr.seek(0)
         errors = stderr.read().decode(errors="replace").strip().splitlines()
     if code:
@@ -82,6 +76,13 @@ def run_module(
         return json.loads(line)
     except ValueError as error:  # a model that writes to stdout
         raise ChildFailed(f"{module} found nothing{_at(path)}", path) from error
+
+
+def _start(words: Sequence[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    return subprocess.Popen(
+        words, cwd=_ROOT, env=environment, stdout=subprocess.PIPE, stderr=stderr
+    )
 
 
 def _lines(process: subprocess.Popen[bytes], timeout_secs: float) -> Iterator[bytes]:
