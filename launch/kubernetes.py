@@ -9,7 +9,7 @@ import yaml
 from absl import flags
 
 from launch import command_line
-from launch.platforms import job_spec, pod, registry
+from launch.platforms import job_spec, platform_registry, pod
 
 USAGE = """launch.kubernetes: prints the manifests of a job for Kubernetes.
 
@@ -48,7 +48,7 @@ ManifestDumper.add_representer(str, ManifestDumper.represent_text)
 
 def define(values: flags.FlagValues) -> None:
     """Declares this command's flags."""
-    kinds = list(registry.manifest_platforms())
+    kinds = list(platform_registry.manifest_platforms())
     flags.DEFINE_enum(
         "kind",
         None,
@@ -87,7 +87,7 @@ def build_manifests(
     Raises:
       UsageError: a flag is missing or not of its form.
     """
-    platforms = registry.manifest_platforms()
+    platforms = platform_registry.manifest_platforms()
     if values.kind is None:
         raise command_line.UsageError(f"--kind is missing: {', '.join(platforms)}")
     described = pod.read_pod(values, trainer_flags)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from absl import flags
 
 from launch import command_line, rendezvous, trainer_command
-from launch.platforms import registry
+from launch.platforms import platform_registry
 from trainer.contract import EXIT_PEER_LOST, stop_signals
 
 USAGE = """launch.worker: becomes trainer.main inside a scheduler's container or step.
@@ -67,7 +67,7 @@ def _exec_trainer(
         return trainer_command.find_refusal(trainer_flags, environment) or 0
     trainer_command.check_restartable(trainer_flags)
     try:
-        cluster = registry.read_cluster(environment)
+        cluster = platform_registry.read_cluster(environment)
     except ValueError as error:
         raise command_line.UsageError(str(error)) from error
     environment["TF_CONFIG"] = cluster.to_json()

@@ -1,8 +1,8 @@
 """Platform protocol: a scheduler, as a worker that it started sees it.
 
-A platform is a class in a module of its own and one line of `registry`. It reads the
-environment variables that the scheduler injects and says who the workers are; those
-that start with LAUNCH_ were written into the manifest by the platform itself.
+A platform is a class in a module of its own and one line of `platform_registry`. It
+reads the environment variables that the scheduler injects and says who the workers are;
+those that start with LAUNCH_ were written into the manifest by the platform itself.
 
 TensorFlow's own resolvers cannot be used: SLURM's needs nvidia-smi and sorts node10
 before node2, Kubernetes' cannot know the task's index.

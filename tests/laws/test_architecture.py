@@ -1,6 +1,8 @@
 """The architecture is a test: who imports whom, and how large a thing may be."""
 
 import ast
+import collections
+import graphlib
 import pathlib
 import subprocess
 import sys
@@ -8,7 +10,22 @@ import sys
 import pytest
 
 from tests.support.commands import ROOT
-from tests.support.sources import ALLOWED, SHARED, SOURCES, TRACKED
+from tests.support.sources import (
+    ALLOWED,
+    MODULES,
+    SHARED,
+    SOURCES,
+    TRACKED,
+    import_graph,
+    imports_of,
+)
+
+MOST_FILES = 12  # of Python in a folder
+# A command and what it is about, which is a platform or a kind of file.
+SAME_NAME = {"slurm", "kubernetes", "vertex", "formats"}
+# Modules that import inside functions what no caller needs to have: optional packages,
+# and those that take a second to load where most calls do without.
+IMPORTS_INSIDE = {EXC}
 
 
 def imported(path: pathlib.Path) -> set[str]:
@@ -76,6 +93,58 @@ def test_files_and_functions_are_small():
             if isinstance(node, ast.FunctionDef):
                 size = node.end_lineno - node.lineno + 1
                 assert size <= 40, f"{path}:{node.lineno} {node.name} has {size} lines"
+
+
+def test_no_modules_import_each_other():
+    """Not even for types: a reader can begin with any module and only go down."""
+    try:
+        graphlib.TopologicalSorter(import_graph()).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" imports ".join(error.args[1]))
+
+
+def test_a_folder_can_be_seen_at_a_glance():
+    found = collections.Counter(path.parent for path in SOURCES)
+    assert not {str(k): n for k, n in found.items() if n > MOST_FILES}
+
+
+def test_a_name_means_one_thing_in_all_packages():
+    modules, classes = collections.defaultdict(list), collections.defaultdict(list)
+    for name, path in MODULES.items():
+        modules[name.rpartition(".")[2]].append(name)
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                classes[node.name].append(name)
+    twice = {k: v for k, v in modules.items() if len(v) > 1 and k not in SAME_NAME}
+    assert not twice
+    assert not {k: v for k, v in classes.items() if len(v) > 1}
+
+
+def test_imports_stand_at_the_top_of_a_module():
+    """But one import in a command, of what takes long: its help comes at once."""
+    for name, path in MODULES.items():
+        tree = ast.parse(path.read_text())
+        functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
+        inside = [one for function in functions for one in imports_of(function)]
+        roots = {one if one in MODULES else one.split(".")[0] for one in inside}
+        extra = roots - IMPORTS_INSIDE.get(name, set())
+        command = name.count(".") == 1 and "__main__" in path.read_text()
+        assert len(extra) <= command, f"{name} imports {sorted(extra)} in functions"
+
+
+def test_no_test_module_imports_another():
+    """What tests share stands in tests/support."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        for one in imports_of(ast.parse(path.read_text())):
+            if one.split(".")[0] == "tests":
+                assert one == "tests" or one.startswith("tests.support"), (path, one)
+
+
+def test_tests_mirror_the_packages():
+    for package in ALLOWED:
+        for folder in (ROOT / "tests" / package).rglob("*/"):
+            if folder.name != "__pycache__":
+                assert (ROOT / folder.relative_to(ROOT / "tests")).is_dir(), folder
 
 
 def test_every_requirement_is_pinned():

@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from launch.platforms import registry, slurm, tfjob
+from launch.platforms import platform_registry, slurm, tfjob
 from trainer.contract import ClusterSpec
 
 JOB = {"LAUNCH_JOB": "cnn", "LAUNCH_WORKERS": "3", "LAUNCH_PORT": "2222"}
@@ -63,7 +63,7 @@ VERTEX = {"CLUSTER_SPEC": json.dumps(POOLS), "TF_CONFIG": "{}"}
     ids=["job", "jobset", "trainjob", "slurm", "tfjob", "vertex"],
 )
 def test_each_platform(environment, workers, index):
-    cluster = registry.read_cluster(environment)
+    cluster = platform_registry.read_cluster(environment)
     assert cluster == ClusterSpec(workers=tuple(workers), index=index)
     assert json.loads(cluster.to_json()) == {
         "cluster": {"worker": workers},
@@ -73,7 +73,8 @@ def test_each_platform(environment, workers, index):
 
 def test_every_task_of_a_job_sees_the_same_workers_and_another_index():
     clusters = [
-        registry.read_cluster({**SLURM, "SLURM_PROCID": str(task)}) for task in range(3)
+        platform_registry.read_cluster({**SLURM, "SLURM_PROCID": str(task)})
+        for task in range(3)
     ]
     assert len({cluster.workers for cluster in clusters}) == 1
     assert [cluster.index for cluster in clusters] == [0, 1, 2]
@@ -200,5 +201,5 @@ BAD = [
 @pytest.mark.parametrize(("environment", "text"), BAD)
 def test_environments_that_cannot_be_right(environment, text):
     with pytest.raises(ValueError, match=r"^[^\n]+$") as caught:
-        registry.read_cluster(environment)
+        platform_registry.read_cluster(environment)
     assert text in str(caught.value)

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from launch.platforms import pod, registry
+from launch.platforms import platform_registry, pod
 from tests.support.manifests import (
     HOSTS,
     KINDS,
@@ -28,8 +28,8 @@ def test_workers_find_each_other(kind):
     """The addresses are those under which the platform makes the pods known."""
     for index in range(3):
         given = environment(kind, index)
-        assert registry.detect_platform(given).name == kind
-        cluster = registry.read_cluster(given)
+        assert platform_registry.detect_platform(given).name == kind
+        cluster = platform_registry.read_cluster(given)
         assert cluster.index == index
         assert cluster.workers == tuple(HOSTS[kind].format(i) for i in range(3))
     if kind == "job":
@@ -48,7 +48,9 @@ def test_vertex_workers_find_each_other():
     for pool, hosts in cluster.items():
         for index in range(len(hosts)):
             spec = {"cluster": cluster, "task": {"type": pool, "index": index}}
-            seen.append(registry.read_cluster({"CLUSTER_SPEC": json.dumps(spec)}))
+            seen.append(
+                platform_registry.read_cluster({"CLUSTER_SPEC": json.dumps(spec)})
+            )
     assert [one.index for one in seen] == [0, 1, 2]
     assert {one.workers for one in seen} == {
         ("host-0-0:2222", "host-1-0:2222", "host-1-1:2222")

@@ -1,4 +1,4 @@
-"""A platform is one new file and one line of the registry."""
+"""A platform is one new file and one line of the platform_registry."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 
-from launch.platforms import registry
+from launch.platforms import platform_registry
 from tests.support.commands import ROOT
 
 NOMAD = '''
@@ -58,10 +58,10 @@ def test_a_platform_is_one_file_and_one_line(tmp_path):
 
     platforms = tmp_path / "launch" / "platforms"
     (platforms / "nomad.py").write_text(NOMAD)
-    registered = (platforms / "registry.py").read_text()
+    registered = (platforms / "platform_registry.py").read_text()
     lines = registered.replace('    "slurm",\n', '    "slurm",\n    "nomad",\n')
     assert len(lines.splitlines()) == len(registered.splitlines()) + 1
-    (platforms / "registry.py").write_text(lines)
+    (platforms / "platform_registry.py").write_text(lines)
 
     after = print_config(tmp_path, variables)
     assert after.returncode == 0, after.stderr
@@ -76,7 +76,7 @@ def test_a_platform_is_one_file_and_one_line(tmp_path):
 
 def test_every_platform_has_a_name_and_a_variable_of_its_own():
     for attribute in ("name", "detection_variable"):
-        values = [getattr(one, attribute) for one in registry.PLATFORMS]
+        values = [getattr(one, attribute) for one in platform_registry.PLATFORMS]
         assert len(set(values)) == len(values)
-    modules = {type(one).__module__ for one in registry.PLATFORMS}
-    assert len(modules) == len(registry.PLATFORMS)
+    modules = {type(one).__module__ for one in platform_registry.PLATFORMS}
+    assert len(modules) == len(platform_registry.PLATFORMS)
