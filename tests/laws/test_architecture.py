@@ -25,7 +25,50 @@ MOST_FILES = 12  # of Python in a folder
 SAME_NAME = {"slurm", "kubernetes", "vertex", "formats"}
 # Modules that import inside functions what no caller needs to have: optional packages,
 # and those that take a second to load where most calls do without.
-IMPORTS_INSIDE = {EXC}
+IMPORTS_INSIDE = {
+    "eval.metrics.classification": {"sklearn"},
+    "eval.metrics.significance": {"scipy"},
+    "eval.predictors.engine": {"tensorflow"},
+    "eval.predictors.outputs": {"scipy"},
+    "eval.predictors.sandbox": {"ai_edge_litert", "numpy"},
+    "export.bench": {"eval.predictors.sandbox", "export.verification"},
+    "export.inputs": {
+        "eval.metrics.calibration",
+        "eval.runner",
+        "export.serving.module",
+        "export.verification",
+        "tensorflow",
+        "trainer.data.classes",
+    },
+    "export.measure.loader": {
+        "eval.predictors.tflite_predictor",
+        "export.serving.module",
+        "tensorflow",
+        "trainer.models.evaluator",
+        "trainer.rundir.layout",
+    },
+    "export.micro": {
+        "eval.formats.flatbuffer",
+        "eval.predictors.outputs",
+        "eval.predictors.predictor",
+        "export.lite.metadata_writer",
+    },
+    "export.microcontroller.interpreter": {"tflite_micro"},
+    "export.saved_model": {"eval.predictors.outputs", "tensorflow"},
+    "export.serving.writer": {"tensorflow"},
+    "export.tflite": {
+        "eval.formats.flatbuffer",
+        "eval.predictors.outputs",
+        "export.lite.metadata_writer",
+    },
+    "trainer.data.digits": {"sklearn"},
+    "trainer.data.preparation": {"tensorflow_datasets"},
+    "trainer.models.intervals": {"scipy"},
+    "trainer.monitoring.native_output": {"keras", "tensorflow"},
+    "trainer.monitoring.pictures": {"PIL", "seaborn"},
+    "trainer.optim.optimizers": {"keras"},
+    "trainer.system": {"psutil"},
+}
 
 
 def imported(path: pathlib.Path) -> set[str]:
