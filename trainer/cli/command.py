@@ -36,7 +36,7 @@ from trainer.monitoring.progress import CONSOLE
 
 # `name` or `name=value` in backquotes; name=value that is no part of a path or a list
 _OPTION = re.compile(
-    r"""`(\w+)(?:=([^`\s]+))?`|(?<![\w\-./=,:'"`])([a-z]\w*)=([^\s;,)]+)"""
+    r"""`(\w+)(?:=([^`\s]+))?`|(?<![\w\-./=,:'"`])([a-z]\w*)=([^\s;,)]*[^\s;,):.])"""
 )
 
 

@@ -26,6 +26,7 @@ def values():
         ("lower `seed`; (seed=3) works", "lower --seed; (--seed=3) works"),
         ("try `seed=3`", "try --seed=3"),
         ("deterministic=False differs", "--nodeterministic differs"),
+        ("needs deterministic=False: XLA", "needs --nodeterministic: XLA"),
         ("got deterministic=True, so", "got --deterministic, so"),
         ("leave `nodeterministic` out", "leave --nodeterministic out"),
         ("`deterministic` is slow", "--deterministic is slow"),
