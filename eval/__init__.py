@@ -1,4 +1,4 @@
-"""Any model file to probabilities, to figures, to a report one can trust.
+"""Evaluation of image classifiers: probabilities, metrics with intervals, reports.
 
 Synopsis:
 

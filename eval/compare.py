@@ -7,6 +7,7 @@ Synopsis::
 """
 
 import contextlib
+import functools
 import pathlib
 import sys
 from typing import NoReturn
@@ -19,7 +20,7 @@ from eval.reports import output_folder
 from eval.reports.requests import ComparisonRequest
 from trainer.cli import command as cli_command
 from trainer.config import parsing
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 from trainer.monitoring import native_output
 from trainer.rundir.layout import Run
 
@@ -39,11 +40,11 @@ def parse_request(values: flags.FlagValues, words: list[str]) -> ComparisonReque
     """Checks parsed flags and converts them, and the `words`, to a request.
 
     Raises:
-        UsageError: fewer than two words, flags that contradict each other, or a folder
-            that cannot be written.
+        InvalidInput: fewer than two words, flags that contradict each other, or a
+            folder that cannot be written.
     """
     if len(words) < 2:
-        raise UsageError(
+        raise InvalidInput(
             f"two or more runs or model files are needed, got {len(words)};"
             " python -m eval.compare A B"
         )
@@ -63,14 +64,16 @@ def main(values: flags.FlagValues, words: list[str]) -> None:
     request = parse_request(values, words)
     with native_output.suppress_native_stderr():
         from eval.reports import comparison
-    found = comparison.write_comparison(request)
+    found = comparison.write_comparison(
+        request, functools.partial(evaluation_flags.print_translated, values)
+    )
     print("\n".join(comparison.summary_lines(found)))
     print(request.out_dir / output_folder.COMPARISON_PAGE)
 
 
 def _model_files(argv: list[str]) -> list[str]:
-    """The words that are no runs, before anything is done; none if `argv` is wrong."""
-    with contextlib.suppress(UsageError):
+    """Returns the words that name no run; none if `argv` is wrong usage."""
+    with contextlib.suppress(InvalidInput):
         words = cli_command.parse(define(flags.FlagValues()), argv, WORDS)
         return [w for w in words if not Run(pathlib.Path(w).expanduser()).exists]
     return []
@@ -89,8 +92,8 @@ def command() -> NoReturn:
 
 
 def run() -> NoReturn:
-    """Runs the command in a second process where a model file is foreign."""
-    sandbox.supervised("eval.compare", command, _model_files(sys.argv))
+    """Runs the command, in a second process if it opens model files."""
+    sandbox.run_supervised("eval.compare", command, _model_files(sys.argv))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Flags of every command that evaluates models or runs `.tflite` files."""
 
+import sys
+
 from absl import flags
 
 from eval.evaluation_options import EvaluationOptions
@@ -7,8 +9,9 @@ from eval.predictors.engine import Kernels
 from eval.predictors.file_options import FileOptions
 from eval.predictors.input_normalization import InputRange, InputScaling
 from eval.predictors.outputs import Output
+from trainer.cli.command import translate_options
 from trainer.config.enums import EvalTta
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 
 HEADING = "Model files and data"
 
@@ -20,7 +23,7 @@ def define(values: flags.FlagValues) -> None:
         "output",
         Output.AUTO,
         Output,
-        "What a file's answers are; auto: probabilities if all are within 0..1 and"
+        "Meaning of a file's outputs; auto: probabilities if all are within 0..1 and"
         " every row adds up to 1, else logits.",
         **where,
     )
@@ -67,8 +70,8 @@ def _define_data(values: flags.FlagValues) -> None:
         "eval_tta",
         EvalTta.NONE.value,
         [member.value for member in EvalTta],
-        "Test-time augmentation: answers averaged over 2 views of an image, or 6; no"
-        " file does that by itself. All mirror: not for digits.",
+        "Test-time augmentation: predictions averaged over 2 views of an image, or 6;"
+        " no file does that by itself. All mirror: not for digits.",
         **where,
     )
 
@@ -77,10 +80,10 @@ def parse_options(values: flags.FlagValues) -> EvaluationOptions:
     """Converts parsed flags to options.
 
     Raises:
-        UsageError: two flags contradict each other.
+        InvalidInput: two flags contradict each other.
     """
     if values.input_range is not None and values.input_scaling is not None:
-        raise UsageError(
+        raise InvalidInput(
             f"--input_range={values.input_range} and"
             f" --input_scaling={values.input_scaling} both say how pixels are taken;"
             " give one"
@@ -96,3 +99,8 @@ def parse_options(values: flags.FlagValues) -> EvaluationOptions:
         data_dir=values.data_dir,
         eval_tta=EvalTta(values.eval_tta),
     )
+
+
+def print_translated(values: flags.FlagValues, line: str) -> None:
+    """Prints a library's `line` to stderr, its options named as flags of a command."""
+    print(translate_options(line, values), file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""What an evaluation is told: how files are read, on which images, which views."""
+"""Options of an evaluation: reading of files, data set, test-time augmentation."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ class EvaluationOptions:
         file: how model files are read; runs need none of it.
         dataset: a TFDS data set; None: the model's own, otherwise cifar10.
         data_dir: the folder of that data set; None: where the model found its own.
-        eval_tta: views of an image that the answers are averaged over.
+        eval_tta: views of an image that predictions are averaged over.
     """
 
     file: FileOptions = DEFAULT_OPTIONS

@@ -1,4 +1,4 @@
-"""Subject: what is to be evaluated, and what is known of it before it is opened."""
+"""ModelSource: a run or a model file, and what is known of it before it is opened."""
 
 import contextlib
 import dataclasses
@@ -19,7 +19,7 @@ from trainer import errors, files
 from trainer.config import parsing
 from trainer.config.schema import Config
 from trainer.config.serialization import misfit
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 from trainer.rundir import checkpoints, layout
 from trainer.rundir.layout import Run
 from trainer.rundir.weights import eval_weights
@@ -33,11 +33,11 @@ class ModelSource:
         facts: name, kind, path, sha256 and step, as report.json shows them.
         dataset, data_dir: what it was trained on; None where that is unknown.
         trained_on: SHA-256 of those splits by name, {} if unknown.
-        classes: their names in the order of its answers, None if unknown.
+        classes: their names in the order of its outputs, None if unknown.
         image_shape: (H, W, C) that it was trained on, None if unknown.
         run: the run of a checkpoint, else None.
         final: whether it is the end of a finished run.
-        manifest: what is said of a file, inside it and beside it, {} if nothing.
+        manifest: the description of a file, inside and beside it, {} if none.
         open: makes the Predictor for images of a shape and a number of classes.
     """
 
@@ -54,7 +54,7 @@ class ModelSource:
 
     @property
     def name(self) -> str:
-        """How it is called."""
+        """Its name in reports and messages."""
         return self.facts["name"]
 
 
@@ -62,22 +62,22 @@ def from_run(run: Run, step: int | None = None) -> ModelSource:
     """A run's checkpoint at `step`, or the last of a finished run.
 
     Raises:
-        UsageError: unfinished and no step, or no such or a damaged checkpoint.
+        InvalidInput: unfinished and no step, or no such or a damaged checkpoint.
     """
-    last, shipped_sha256 = _finish(run)
+    last, shipped_sha256 = _final_step(run)
     if step is None and last is None:
-        raise UsageError(
-            f"{run.path} has not finished; finish it with python -m trainer.main"
-            f" --flagfile={run.path / 'flags.txt'} --run_dir={run.path},\n"
+        raise InvalidInput(
+            f"{run.path} has not finished; finish it with python -m trainer.main and"
+            f" flagfile={run.path / 'flags.txt'} run_dir={run.path},\n"
             "or give python -m eval.report one of its checkpoints as"
-            f" --checkpoint=STEP: {_steps(run)}"
+            f" checkpoint=STEP: {_steps(run)}"
         )
     wanted = last if step is None else step
     recorded, config = run.recorded(), run.config()
     checkpoint = _checkpoint(run, wanted)
     own = checkpoint.weights_sha256
     if wanted == last and own != shipped_sha256:
-        raise UsageError(
+        raise InvalidInput(
             f"{checkpoint.path} has weights {own[:12]}, but {run.path / 'result.json'}"
             f" is of {shipped_sha256[:12]}; one of them was replaced"
         )
@@ -91,15 +91,15 @@ def from_run(run: Run, step: int | None = None) -> ModelSource:
         },
         dataset=config.data.dataset,
         data_dir=recorded.get("run", {}).get("data_dir"),
-        **_learnt(run, recorded),
+        **_training_data(run, recorded),
         run=run,
         final=wanted == last,
         manifest={},
-        open=functools.partial(_predictor, run.path.name, config, checkpoint),
+        open=functools.partial(_open_checkpoint, run.path.name, config, checkpoint),
     )
 
 
-def _predictor(
+def _open_checkpoint(
     name: str,
     config: Config,
     checkpoint: checkpoints.Checkpoint,
@@ -111,8 +111,8 @@ def _predictor(
     return Predictor(name, model, Output.LOGITS)
 
 
-def _finish(run: Run) -> tuple[int | None, str]:
-    """Last step and weights_sha256 of a finished run, (None, "") of another."""
+def _final_step(run: Run) -> tuple[int | None, str]:
+    """Last step and weights_sha256 of a finished run; (None, "") of another."""
     result = run.result()
     if result is None:
         return None, ""
@@ -123,9 +123,9 @@ def _finish(run: Run) -> tuple[int | None, str]:
     if wrong is None and not 0 <= result["steps"] < 10**12:
         wrong = f"its steps are {result['steps']:.3g}"
     if wrong is not None:
-        raise UsageError(
+        raise InvalidInput(
             f"{run.path / 'result.json'} is damaged: {wrong}; move it away and name a"
-            " step with --checkpoint"
+            " step with `checkpoint`"
         )
     return result["steps"], result["weights_sha256"]
 
@@ -135,12 +135,12 @@ def _checkpoint(run: Run, step: int) -> checkpoints.Checkpoint:
     try:
         return checkpoints.load(path)
     except FileNotFoundError as error:
-        raise UsageError(
+        raise InvalidInput(
             f"{run.path} has no checkpoint of step {step}; there are {_steps(run)}"
         ) from error
     except errors.CorruptCheckpoint as error:
-        raise UsageError(
-            f"{path} is damaged: {error}; there are {_steps(run)}, see --checkpoint"
+        raise InvalidInput(
+            f"{path} is damaged: {error}; there are {_steps(run)}, see `checkpoint`"
         ) from error
 
 
@@ -151,12 +151,12 @@ def _steps(run: Run) -> str:
     return ", ".join(str(int(name)) for name in sorted(found)) or "none"
 
 
-def _learnt(run: Run, recorded: dict[str, Any]) -> dict[str, Any]:
-    """What config.json says of the data that was learnt from."""
+def _training_data(run: Run, recorded: dict[str, Any]) -> dict[str, Any]:
+    """The training data as config.json describes it."""
     data = recorded.get("data", {})
     if not isinstance(data, dict):
         where = run.path / "config.json"
-        raise UsageError(f"{where} is damaged: its data is no object")
+        raise InvalidInput(f"{where} is damaged: its data is no object")
     return {
         "trained_on": _hashes(data.get("sha256")),
         "classes": _tuple(data.get("labels")),
@@ -164,18 +164,18 @@ def _learnt(run: Run, recorded: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _tuple(noted: Any) -> tuple | None:
-    return tuple(noted) if isinstance(noted, list) and noted else None
+def _tuple(value: object) -> tuple | None:
+    return tuple(value) if isinstance(value, list) and value else None
 
 
-def _dataset(config: dict[str, Any]) -> str | None:
+def _dataset_name(config: dict[str, Any]) -> str | None:
     data = config.get("data")
     name = data.get("dataset") if isinstance(data, dict) else None
     return name if isinstance(name, str) else None
 
 
-def _hashes(noted: Any) -> dict[str, str]:
-    return noted if isinstance(noted, dict) else {}
+def _hashes(value: object) -> dict[str, str]:
+    return value if isinstance(value, dict) else {}
 
 
 def from_file(
@@ -186,15 +186,17 @@ def from_file(
     What it says of itself inside counts as what its manifest says.
 
     Raises:
-        UsageError: there is none, it is damaged or no image classifier, or what is said
-            of it contradicts itself.
+        InvalidInput: there is none, it is damaged or no image classifier, or what is
+            said of it contradicts itself.
     """
-    manifest = embedded.said(path, _manifest(path), tell=(ignored := []).append)
+    manifest = embedded.load_description(
+        path, _load_manifest(path), warn=(ignored := []).append
+    )
     predictor = model_files.open_file(path, options, manifest)
     predictor.notes += ignored
     labels = _tuple(manifest.get("labels"))
-    _check_width(path, labels, predictor.model.classes)
-    recorded = _recorded_above(path)
+    _check_class_count(path, labels, predictor.model.classes)
+    recorded = _load_run_above(path)
     config = manifest.get("config") or recorded.get("config") or {}
     return ModelSource(
         facts={
@@ -204,7 +206,7 @@ def from_file(
             "sha256": _sha256(path),
             "step": manifest.get("step"),
         },
-        dataset=_dataset(config),
+        dataset=_dataset_name(config),
         data_dir=recorded.get("run", {}).get("data_dir"),
         trained_on=_hashes(manifest.get("data_sha256")),
         classes=labels,
@@ -216,22 +218,24 @@ def from_file(
     )
 
 
-def _check_width(path: pathlib.Path, labels: tuple | None, width: int | None) -> None:
+def _check_class_count(
+    path: pathlib.Path, labels: tuple | None, width: int | None
+) -> None:
     if labels and width not in (None, len(labels)):
-        raise UsageError(
-            f"{path} answers {width} classes, and {len(labels)} are named inside it or"
+        raise InvalidInput(
+            f"{path} gives {width} classes, and {len(labels)} are named inside it or"
             " by its manifest; one of them is of another file"
         )
 
 
-def _recorded_above(path: pathlib.Path) -> dict[str, Any]:
-    """config.json of the run that `path` lies in; {} where it lies in none.
+def _load_run_above(path: pathlib.Path) -> dict[str, Any]:
+    """Loads config.json of the run that `path` lies in; {} where it lies in none.
 
     Other programs have files of that name, too.
     """
     for parent in path.absolute().parents:
         if Run(parent).exists:
-            with contextlib.suppress(UsageError):
+            with contextlib.suppress(InvalidInput):
                 recorded = Run(parent).recorded()
                 parts = (recorded.get(part) for part in ("config", "run", "data"))
                 if all(isinstance(part, dict) for part in parts):
@@ -239,68 +243,70 @@ def _recorded_above(path: pathlib.Path) -> dict[str, Any]:
     return {}
 
 
-def _manifest(path: pathlib.Path) -> dict[str, Any]:
-    """What is said beside the file; {} where nothing of ours is.
+def _load_manifest(path: pathlib.Path) -> dict[str, Any]:
+    """Loads the manifest beside the file; {} if there is none of ours.
 
     Raises:
-        UsageError: it is said of another file.
+        InvalidInput: it belongs to another file.
     """
-    place = manifests.manifest_path(path)
+    manifest_path = manifests.manifest_path(path)
     try:
-        found = files.read_json(place)
+        found = files.read_json(manifest_path)
     except (OSError, ValueError):
         return {}
-    if not embedded.sound(found):
+    if not embedded.is_manifest(found):
         return {}
     if not found.get("files") and "sha256" not in found:
         return found  # it makes no claim to a file's bytes
     try:
         parts = manifests.file_hashes(path, found)
     except ValueError as error:
-        raise _unfit(place, path, f" ({error})") from error
+        raise _foreign_manifest(manifest_path, path, f" ({error})") from error
     for file, part in parts.items():
-        noted = part.get("sha256") if isinstance(part, dict) else None
-        if not file.is_file() or manifests.sha256(file) != noted:
-            raise _unfit(place, file)
+        value = part.get("sha256") if isinstance(part, dict) else None
+        if not file.is_file() or manifests.file_sha256(file) != value:
+            raise _foreign_manifest(manifest_path, file)
     return found
 
 
-def _unfit(place: pathlib.Path, file: pathlib.Path, why: str = "") -> UsageError:
-    return UsageError(
-        f"{place} is of another file than {file}{why}; put its own beside it, or "
-        "move it away to have the file evaluated as a foreign one"
+def _foreign_manifest(
+    manifest_path: pathlib.Path, file: pathlib.Path, why: str = ""
+) -> InvalidInput:
+    return InvalidInput(
+        f"{manifest_path} is of another file than {file}{why}; put its own beside it,"
+        " or move it away to have the file evaluated as a foreign one"
     )
 
 
 def _sha256(path: pathlib.Path) -> str:
-    """Of a file, or over names and contents of all files of a directory."""
+    """SHA-256 of a file, or of names and contents of all files of a directory."""
     if path.is_file():
-        return manifests.sha256(path)
+        return manifests.file_sha256(path)
     digest = hashlib.sha256()
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
         digest.update(f"{file.relative_to(path)}\0".encode())
-        digest.update(bytes.fromhex(manifests.sha256(file)))
+        digest.update(bytes.fromhex(manifests.file_sha256(file)))
     return digest.hexdigest()
 
 
-def rename_apart(subjects: Sequence[ModelSource]) -> list[ModelSource]:
-    """`subjects` under names that differ: as much of their paths as that takes.
+def rename_apart(sources: Sequence[ModelSource]) -> list[ModelSource]:
+    """Gives `sources` distinct names: as much of their paths as that takes.
 
-    The same thing named twice is numbered.
+    The same path given twice is numbered.
     """
     paths = [
         one.run.path if one.run else pathlib.Path(one.facts["path"]).absolute()
-        for one in subjects
+        for one in sources
     ]
-    names = dict(zip(paths, (one.name for one in subjects), strict=True))
+    names = dict(zip(paths, (one.name for one in sources), strict=True))
     for parts in range(2, max(len(path.parts) for path in paths) + 1):
         taken = list(names.values())
         for path, name in names.items():
             if taken.count(name) > 1:
                 names[path] = str(pathlib.Path(*path.parts[-parts:]))
     named = []
-    for place, (one, path) in enumerate(zip(subjects, paths, strict=True)):
-        number = f" ({paths[:place].count(path) + 1})" if paths.count(path) > 1 else ""
+    for n, (one, path) in enumerate(zip(sources, paths, strict=True)):
+        number = f" ({paths[:n].count(path) + 1})" if paths.count(path) > 1 else ""
         facts = one.facts | {"name": f"{names[path]}{number}"}
         named.append(dataclasses.replace(one, facts=facts))
     return named
@@ -310,7 +316,7 @@ def from_path(name: str, options: FileOptions = DEFAULT_OPTIONS) -> ModelSource:
     """The last checkpoint of the run directory `name`, or the model file `name`.
 
     Raises:
-        UsageError: as `from_run` and `from_file` do.
+        InvalidInput: as `from_run` and `from_file` do.
     """
     path = parsing.parse_path("model", name)
     if Run(path).exists:

@@ -7,6 +7,7 @@ Synopsis::
 """
 
 import contextlib
+import functools
 import pathlib
 import sys
 from typing import NoReturn
@@ -22,7 +23,7 @@ from eval.reports.requests import ReportRequest
 from trainer.cli import command as cli_command
 from trainer.config import parsing
 from trainer.config.enums import EvalTta
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 from trainer.monitoring import native_output
 from trainer.rundir import layout
 
@@ -66,7 +67,7 @@ def parse_request(values: flags.FlagValues) -> ReportRequest:
     """Checks parsed flags and converts them to a request.
 
     Raises:
-        UsageError: flags contradict each other or are out of range, there is no such
+        InvalidInput: flags contradict each other or are out of range, there is no such
             run, or the report cannot be written.
     """
     _check(values)
@@ -100,29 +101,29 @@ def _check(values: flags.FlagValues) -> None:
     if values.model is not None:
         for name in ("run_dir", "checkpoint"):
             if values[name].value is not None:
-                raise UsageError(
+                raise InvalidInput(
                     f"--{name}={values[name].value} and --model={values.model} name two"
                     " things to evaluate; give one"
                 )
     step, sample = values.checkpoint, values.corruption_sample
     if step is not None and not 0 <= step < LARGEST_STEP:
-        raise UsageError(f"--checkpoint={step} must be a step, 0 or more")
+        raise InvalidInput(f"--checkpoint={step} must be a step, 0 or more")
     if sample is not None and sample < 1:
-        raise UsageError(f"--corruption_sample={sample} must be at least 1")
+        raise InvalidInput(f"--corruption_sample={sample} must be at least 1")
     if sample is not None and not values.corruptions:
-        raise UsageError(f"--corruption_sample={sample} needs --corruptions")
+        raise InvalidInput(f"--corruption_sample={sample} needs --corruptions")
 
 
 def _check_run_options(options: EvaluationOptions) -> None:
     if options.file != DEFAULT_OPTIONS:
-        raise UsageError(
+        raise InvalidInput(
             "--output, --input_range, --input_scaling and --kernels are for"
             " --model=FILE only"
         )
 
 
 def _folder_beside(model: pathlib.Path) -> pathlib.Path:
-    """The default folder of the report of a model file."""
+    """Returns the default folder of the report of a model file."""
     if model.absolute().name.isdecimal():  # one of several versions that are served
         model = model.absolute()
         model = model.parent.with_name(f"{model.parent.name}_{model.name}")
@@ -134,15 +135,17 @@ def main(values: flags.FlagValues) -> None:
     request = parse_request(values)
     with native_output.suppress_native_stderr():
         from eval.reports import report_builder
-    report = report_builder.write_report(request)
+    report = report_builder.write_report(
+        request, functools.partial(evaluation_flags.print_translated, values)
+    )
     print(report_builder.summary(report))
     print(request.out_dir / output_folder.REPORT_PAGE)
 
 
 def _model_files(argv: list[str]) -> list[str]:
-    """The value of --model before anything is done; none if `argv` is wrong."""
+    """Returns the value of --model; none if `argv` is wrong usage."""
     values = define(flags.FlagValues())
-    with contextlib.suppress(UsageError):
+    with contextlib.suppress(InvalidInput):
         cli_command.parse(values, argv)
         return [values.model] if values.model else []
     return []
@@ -160,8 +163,8 @@ def command() -> NoReturn:
 
 
 def run() -> NoReturn:
-    """Runs the command in a second process where a model file is foreign."""
-    sandbox.supervised("eval.report", command, _model_files(sys.argv))
+    """Runs the command, in a second process if it opens a model file."""
+    sandbox.run_supervised("eval.report", command, _model_files(sys.argv))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
-"""Evaluation: a subject's probabilities for every test image, and how they were had."""
+"""Evaluation of a model: its probabilities for every image of a split."""
 
 import dataclasses
 import io
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from eval import progress_bar
 from eval.metrics import calibration, classification
 from eval.metrics.calibration import Calibration
 from eval.model_source import ModelSource
@@ -19,143 +18,147 @@ from trainer.config.schema import RunConfig
 from trainer.data import classes, preparation, tfds_source
 from trainer.data.split import Split
 from trainer.distributed import strategy
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 from trainer.models import evaluator
 from trainer.monitoring import native_output
-from trainer.monitoring.progress import OnBatch
+from trainer.monitoring.progress import CONSOLE, OnBatch
 
 DEFAULT_DATASET = "cifar10"  # of a file that does not name its own
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What everything in a report is computed from.
+    """One model's probabilities for a split, from which a report is computed.
 
     Attributes:
         dataset: name, configuration and version.
-        probabilities: float64 [N, C], as the model answers.
-        floor: the probability below which one reads as 0.
+        probabilities: float64 [N, C], as the model gives them.
+        min_probability: the probability below which one reads as 0.
     """
 
-    subject: ModelSource
+    source: ModelSource
     predictor: Predictor
     dataset: str
     split: Split
     calibration: Calibration
     probabilities: np.ndarray
-    floor: float
+    min_probability: float
 
     @property
     def remarks(self) -> list[str]:
-        """What a reader must know of the data before the figures."""
-        return remarks(self.subject, self.predictor, self.split, self.dataset)
+        """Lines that a reader must know before the numbers."""
+        return remarks(self.source, self.predictor, self.split, self.dataset)
 
     @property
-    def softened(self) -> np.ndarray:
-        """The probabilities at the subject's temperature, if it has one."""
-        value = self.calibration.temperature or 1.0
-        return calibration.apply_temperature(self.probabilities, value, self.floor)
-
-    def answer(self, images: np.ndarray, tick: OnBatch) -> np.ndarray:
-        """Probabilities of other `images`, at the subject's temperature."""
+    def calibrated(self) -> np.ndarray:
+        """The probabilities at the model's temperature, if it has one."""
         value = self.calibration.temperature or 1.0
         return calibration.apply_temperature(
-            self.predictor(images, tick), value, self.floor
+            self.probabilities, value, self.min_probability
         )
 
-    def packed(self) -> bytes:
-        """predictions.npz: ids, labels, probabilities, and how they were had."""
+    def predict(self, images: np.ndarray, tick: OnBatch) -> np.ndarray:
+        """Predicts probabilities of other `images` at the model's temperature."""
+        value = self.calibration.temperature or 1.0
+        return calibration.apply_temperature(
+            self.predictor(images, tick), value, self.min_probability
+        )
+
+    def to_npz(self) -> bytes:
+        """Content of predictions.npz: ids, labels, probabilities and their hashes."""
         buffer = io.BytesIO()
         np.savez_compressed(
             buffer,
             ids=np.array(self.split.ids),
             labels=self.split.labels,
             probabilities=self.probabilities,
-            floor=self.floor,
+            floor=self.min_probability,
             eval_tta=np.array(self.predictor.tta.value),
-            model_sha256=np.array(self.subject.facts["sha256"]),
+            model_sha256=np.array(self.source.facts["sha256"]),
             data_sha256=np.array(self.split.sha256),
         )
         return buffer.getvalue()
 
 
 def start_devices() -> None:
-    """Makes TensorFlow's devices: every core, every visible GPU."""
+    """Initialises TensorFlow's devices: every core, every visible GPU."""
     with native_output.suppress_native_stderr():
         strategy.set_threads(None)
         strategy.connect(RunConfig())
 
 
-def warn(lines: Iterable[str]) -> None:
-    """Prints to stderr what must be known before the numbers."""
-    for line in lines:
-        print(line, file=sys.stderr, flush=True)
+def print_line(line: str) -> None:
+    """Prints a line to stderr."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def prepare_data(
-    source: ModelSource, dataset: str | None = None, data_dir: str | None = None
+    source: ModelSource,
+    dataset: str | None = None,
+    data_dir: str | None = None,
+    say: Callable[[str], object] = print_line,
 ) -> tfds.core.DatasetBuilder:
-    """The prepared data set `dataset` in `data_dir`; None: the model's own.
+    """Prepares the data set `dataset` in `data_dir`; None: the model's own.
+
+    `say` is called with each line that must be known.
 
     Raises:
-        UsageError: it is unknown, or it is not prepared and cannot be.
+        InvalidInput: it is unknown, or it is not prepared and cannot be.
     """
     name = source.dataset if dataset is None else dataset
     if name is None:
         name = DEFAULT_DATASET
-        warn(
-            [
-                f"{source.name} does not say what it was trained on: it is asked about"
-                f" {name} (--dataset names another)"
-            ]
+        say(
+            f"{source.name} does not say what it was trained on: it is evaluated on"
+            f" {name} (`dataset` names another)"
         )
     if not name:
-        raise UsageError("--dataset= is empty; name a TFDS data set, e.g. cifar10")
+        raise InvalidInput("`dataset` is empty; name a TFDS data set, e.g. cifar10")
     folder = source.data_dir if data_dir is None else data_dir
-    return preparation.prepare(name, folder, say=lambda line: warn([line]))
+    return preparation.prepare(name, folder, say=say)
 
 
 def load_split(builder: tfds.core.DatasetBuilder, which: str) -> Split:
-    """Split `which` of a prepared data set, without TensorFlow's own lines."""
+    """Loads split `which` of a prepared data set, without TensorFlow's own lines."""
     with native_output.suppress_native_stderr("reading the data set"):
         return tfds_source.load_split(builder, which)
 
 
 def open_predictor(
-    subject: ModelSource, split: Split, eval_tta: EvalTta = EvalTta.NONE
+    source: ModelSource, split: Split, eval_tta: EvalTta = EvalTta.NONE
 ) -> Predictor:
-    """The Predictor of `subject` for images like those of `split`.
+    """Opens the Predictor of `source` for images like those of `split`.
 
     Raises:
-        UsageError: it does not classify such images.
+        InvalidInput: it does not classify such images.
     """
-    own, shape = subject.classes, split.images.shape[1:]
-    classes.check_shape(subject.image_shape, shape, subject.name)
-    places = (
-        None if own is None else classes.match_classes(own, split.names, subject.name)
-    )
-    predictor = subject.open(shape, len(split.names))
-    predictor.check(shape, len(split.names))
-    predictor = predictor.ordered(places)
-    predictor.notes += input_range_check.suggestion(predictor, split)
-    return predictor.averaging(eval_tta)
+    own, shape = source.classes, split.images.shape[1:]
+    classes.check_shape(source.image_shape, shape, source.name)
+    order = None
+    if own is not None:
+        order = classes.match_classes(own, split.names, source.name)
+    predictor = source.open(shape, len(split.names))
+    predictor.check_fits(shape, len(split.names))
+    predictor = predictor.with_class_order(order)
+    predictor.notes += input_range_check.suggest_reading(predictor, split)
+    return predictor.with_tta(eval_tta)
 
 
 def remarks(
-    subject: ModelSource, predictor: Predictor, split: Split, dataset: str
+    source: ModelSource, predictor: Predictor, split: Split, dataset: str
 ) -> list[str]:
     """Lines on classes in another order, data not the model's own, doubtful inputs."""
-    found = [classes.describe_reordering(subject.classes, split.names, subject.name)]
-    own = subject.trained_on.get("test")
+    found = [classes.describe_reordering(source.classes, split.names, source.name)]
+    own = source.trained_on.get("test")
     if own not in (None, split.sha256):
         found.append(
             f"{dataset}, {split.split}, is not the test split that belongs to the"
-            f" training data of {subject.name}: {split.sha256[:12]} here,"
+            f" training data of {source.name}: {split.sha256[:12]} here,"
             f" {own[:12]} there"
         )
-    elif own is None and subject.dataset and not _named(subject.dataset, dataset):
+    elif own is None and source.dataset and not _named(source.dataset, dataset):
         found.append(
-            f"{subject.name} was trained on {subject.dataset}: it is asked about"
+            f"{source.name} was trained on {source.dataset}: it is evaluated on"
             f" {dataset}, {split.split}"
         )
     return [line for line in found if line] + predictor.notes
@@ -167,7 +170,7 @@ def _named(name: str, full_name: str) -> bool:
 
 
 def evaluate(
-    subject: ModelSource,
+    source: ModelSource,
     predictor: Predictor,
     split: Split,
     builder: tfds.core.DatasetBuilder,
@@ -175,44 +178,44 @@ def evaluate(
     """Runs `predictor` on every image of `split`, a test split of `builder`.
 
     Raises:
-        ValueError: an answer is not finite or no probability.
+        ValueError: an output is not finite or no probability.
     """
-    answers = len(split.images) * evaluator.count_views(predictor.tta)
-    with progress_bar.progress_bar(answers, f"{split.split} images") as tick:
+    views = len(split.images) * evaluator.count_views(predictor.tta)
+    with CONSOLE.count(views, f"{split.split} images") as tick:
         probabilities = predictor(split.images, tick)
-    classification.check(probabilities, split.labels)
+    classification.validate(probabilities, split.labels)
     return Evaluation(
-        subject=subject,
+        source=source,
         predictor=predictor,
         dataset=builder.info.full_name,
         split=split,
-        calibration=_calibration(subject, predictor, builder, split),
+        calibration=_calibration(source, predictor, builder, split),
         probabilities=probabilities,
-        floor=predictor.floor,
+        min_probability=predictor.min_probability,
     )
 
 
 def _calibration(
-    subject: ModelSource,
+    source: ModelSource,
     predictor: Predictor,
     builder: tfds.core.DatasetBuilder,
     test: Split,
 ) -> Calibration:
     if predictor.tta is not EvalTta.NONE:
         return calibration.uncalibrated(
-            "Uncalibrated: temperatures belong to what ships, and that answers without"
+            "Uncalibrated: temperatures belong to what ships, and that predicts without"
             " test-time augmentation."
         )
-    if subject.run is None:
-        return calibration.from_manifest(subject.manifest)
-    if not subject.final:
+    if source.run is None:
+        return calibration.from_manifest(source.manifest)
+    if not source.final:
         return calibration.uncalibrated(
             "Uncalibrated: this checkpoint is not the run's last."
         )
     return calibration.from_run(
-        subject.run,
-        subject.facts["sha256"],
-        predictor.counted("calibration"),
+        source.run,
+        source.facts["sha256"],
+        predictor.with_progress("calibration"),
         lambda: load_split(builder, "train"),
         test,
     )

@@ -1,1 +1,1 @@
-"""What model files say of themselves: manifests, metadata, graphs."""
+"""Formats of model files: manifests, metadata, graphs; folders written atomically."""

@@ -1,8 +1,8 @@
-"""Folders that appear whole or not at all, under their name, and replace one another.
+"""Folders that are written atomically: complete or not at all.
 
-Made in a hidden folder beside it, renamed when whole: whoever is killed leaves the
-folder that was there, or the new one, never a mixture. What killed processes left is
-removed by the next one that writes there.
+A folder is made in a hidden folder beside it and renamed when it is complete: a process
+that is killed leaves the old folder or the new one, never a mixture. What killed
+processes left is removed by the next one that writes there.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from typing import Any
 
 from trainer import files
 from trainer.contract import STOPS, stop_signals
-from trainer.errors import Interrupted, UsageError
+from trainer.errors import Interrupted, InvalidInput
 from trainer.storage import as_failure, as_refusal
 
 HIDDEN, LOCK = ".writing-", "lock"
@@ -35,26 +35,26 @@ _NO_RENAME = (
 
 
 @contextlib.contextmanager
-def writing(folder: pathlib.Path, what: str) -> Iterator[pathlib.Path]:
-    """A hidden folder inside `folder`, gone at the end, also when a signal comes.
+def staging_folder(folder: pathlib.Path, what: str) -> Iterator[pathlib.Path]:
+    """A hidden folder inside `folder`, removed at the end, also after a signal.
 
-    `what` is made there, for messages.
+    `what` names, in messages, the thing that is written.
 
     Raises:
-        UsageError: `folder` cannot be made or written.
-        Failure: the storage does not take it, and never will; nothing is left behind.
-        Stopped: by SIGTERM or SIGHUP, with 143 or 129; with 175, the disk is full or
-            gone.
+        InvalidInput: `folder` cannot be made or written.
+        TrainingFailed: the storage does not take it, and never will; nothing is left.
+        Interrupted: SIGTERM or SIGHUP came (143, 129).
+        PeerLost: the disk is full or gone.
     """
     made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        hidden, lock = _hidden(folder)
+        hidden, lock = _create_hidden(folder)
     except OSError as error:
         told = f"{what} cannot go to {folder}"
         raise as_refusal(told, error, restart=False) from error
     try:
-        with _ended_by_signals():
+        with _stop_on_signals():
             yield hidden
     except OSError as error:
         told = f"{what} could not be written, nothing was kept in {folder}"
@@ -67,24 +67,24 @@ def writing(folder: pathlib.Path, what: str) -> Iterator[pathlib.Path]:
                 folder.rmdir()  # only if it is empty
 
 
-def _hidden(folder: pathlib.Path) -> tuple[pathlib.Path, int]:
-    """A new folder in `folder` and its lock; those of killed processes are removed."""
+def _create_hidden(folder: pathlib.Path) -> tuple[pathlib.Path, int]:
+    """Makes a locked folder in `folder`; removes those of killed processes."""
     files.sweep(folder)
     for left in folder.glob(f"{HIDDEN}*/{LOCK}"):
         with contextlib.suppress(OSError):  # somebody writes there
-            os.close(_locked(left, new=False))
+            os.close(_lock_file(left, new=False))
             shutil.rmtree(left.parent, ignore_errors=True)
     hidden = pathlib.Path(tempfile.mkdtemp(prefix=HIDDEN, dir=folder))
-    return hidden, _locked(hidden / LOCK, new=True)
+    return hidden, _lock_file(hidden / LOCK, new=True)
 
 
-def _locked(path: pathlib.Path, *, new: bool) -> int:
-    """The open file `path`, locked; the lock goes with the process.
+def _lock_file(path: pathlib.Path, *, new: bool) -> int:
+    """Opens and locks `path`; the lock ends with the process.
 
-    Where the file system has no locks a `new` file is open without.
+    Where the file system has no locks, a `new` file is opened without one.
 
     Raises:
-        OSError: another process has it, or that cannot be seen.
+        OSError: another process holds the lock, or that is unknown.
     """
     lock = files.open_regular(path, os.O_RDWR | os.O_CREAT)
     try:
@@ -97,8 +97,8 @@ def _locked(path: pathlib.Path, *, new: bool) -> int:
 
 
 @contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Lets them raise Stopped, so that what stands in `finally` is done."""
+def _stop_on_signals() -> Iterator[None]:
+    """Lets SIGTERM and SIGHUP raise Interrupted, so that `finally` is executed."""
 
     def stop(number: int, _frame: object) -> None:
         name = signal.Signals(number)
@@ -114,14 +114,15 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 def replace(made: pathlib.Path, final: pathlib.Path, seal: str | None = None) -> None:
-    """Gives the folder `made` its `final` name; one that has it lands where `made` was.
+    """Renames the folder `made` to `final`; an older `final` takes the name of `made`.
 
-    At once where the file system can exchange names; else `final` is missing for a
-    moment. Where folders cannot be renamed at all (mounted buckets) and a file `seal`
-    tells that a folder is whole, it goes first and comes last, file by file.
+    This is one step where the file system can exchange names; otherwise `final` is
+    missing for a moment. Where folders cannot be renamed at all (mounted buckets), the
+    files are moved one by one: `seal`, the file that marks a complete folder, is
+    removed first and moved last.
 
     Raises:
-        OSError: it cannot be.
+        OSError: it cannot be renamed.
     """
     try:
         _rename(made, final)
@@ -170,50 +171,54 @@ def _exchange(one: pathlib.Path, other: pathlib.Path) -> None:
         raise OSError(number, os.strerror(number), str(other))
 
 
-def check(folder: pathlib.Path, names: Collection[str], what: str) -> None:
-    """Raises UsageError if `folder` holds more than files called `names`.
+def check_replaceable(folder: pathlib.Path, names: Collection[str], what: str) -> None:
+    """Checks that `folder` holds nothing but files called `names`.
 
     `what` is to be written there, and would replace the folder as a whole.
+
+    Raises:
+        InvalidInput: it holds other files, is a file, or something is mounted there.
     """
     if os.path.ismount(folder):
-        raise UsageError(
+        raise InvalidInput(
             f"{what} cannot go to {folder}: that is where something is mounted, and it"
-            " could not be replaced as a whole;\nname a folder in it with --out_dir"
+            " could not be replaced as a whole;\nname a folder in it with `out_dir`"
         )
     if folder.exists() and not folder.is_dir():
-        raise UsageError(
+        raise InvalidInput(
             f"{what} cannot go to {folder}, which is a file; name a folder with"
-            " --out_dir"
+            " `out_dir`"
         )
     found = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
     for name in found:
         if name not in names and not name.startswith("."):
-            raise UsageError(
+            raise InvalidInput(
                 f"{what} cannot go to {folder}, which holds {name}: the folder would be"
-                " replaced as a whole;\nname another with --out_dir"
+                " replaced as a whole;\nname another with `out_dir`"
             )
 
 
-def check_same(
+def check_same_content(
     folder: pathlib.Path,
     old: Mapping[str, Any],
     new: Mapping[str, Any],
     *,
     may_replace: bool,
 ) -> str | None:
-    """What to say before the content of `folder`, of `old`, gives way to `new`.
+    """Checks that the content of `folder`, made from `old`, may be replaced.
 
-    Both say what was evaluated and how, by name; None if there is nothing to say.
+    `old` and `new` say what was evaluated and how. Returns a line to print if another
+    evaluation is replaced, None otherwise.
 
     Raises:
-        UsageError: they are not of the same thing and one may not replace the other.
+        InvalidInput: they differ, and one may not replace the other.
     """
     if not old or old == new:
         return None
     differ = [f"{k} {old[k]}, now {new[k]}" for k in new if old[k] != new[k]]
     if not may_replace:
-        raise UsageError(
+        raise InvalidInput(
             f"{folder} holds another one ({'; '.join(differ)});\nname another folder"
-            " with --out_dir, or remove this one"
+            " with `out_dir`, or remove this one"
         )
     return f"replaces what is in {folder} ({'; '.join(differ)})"

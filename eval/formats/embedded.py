@@ -1,7 +1,7 @@
-"""What an exported file says of itself, from inside and from beside it.
+"""Descriptions of an exported file: the ones inside it and the manifest beside it.
 
 A `.tflite` may have a zip archive at its end (labels, and our provenance.json) and
-names of files in its metadata; a manifest may stand beside it. What contradicts is an
+names of files in its metadata; a manifest may stand beside it. A contradiction is an
 error: nobody can tell which of them is right.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from eval.formats import tflite_metadata
 from trainer import files
-from trainer.errors import UsageError, first_line
+from trainer.errors import InvalidInput, first_line
 from trainer.monitoring.printable import shortened, single_line
 
 LABELS, PROVENANCE = "labels.txt", "provenance.json"
@@ -33,7 +33,7 @@ _DAMAGE = (
 )
 _SHOWN = 3  # names of files that are not read
 _LARGEST = 2**22  # bytes of such a file; one class's name has some ten
-# Fields of a manifest that are asked for, and what they are in ours.
+# Fields of a manifest that are used, and their types.
 FIELDS = {
     "config": dict,
     "labels": list,
@@ -46,30 +46,30 @@ FIELDS = {
 _SHARED = ("labels", "image_shape", "data", "config", "weights_sha256", "temperature")
 
 
-def sound(found: Any) -> bool:
-    """Whether `found` is made as a manifest of ours is."""
+def is_manifest(found: object) -> bool:
+    """Whether `found` has the types of one of our manifests."""
     return isinstance(found, dict) and all(
         isinstance(found.get(field, kind()), kind) for field, kind in FIELDS.items()
     )
 
 
-def said(
+def load_description(
     path: pathlib.Path,
     beside: Mapping[str, Any],
     *,
-    tell: Callable[[str], object] = lambda line: None,
+    warn: Callable[[str], object] = lambda line: None,
 ) -> dict[str, Any]:
-    """All that is said of `path`: its manifest, which stands `beside`, and inside it.
+    """Merges the manifest of `path`, which stands `beside` it, and what is inside it.
 
-    `tell` hears, in a line, of parts inside that are not read.
+    `warn` is called with one line about parts inside that are not read.
 
     Raises:
-        UsageError: two of them contradict each other.
+        InvalidInput: two of them contradict each other.
     """
-    inside, names = _inside(path, tell)
+    inside, names = _load_inside(path, warn)
     for field in _SHARED:
         if field in inside and field in beside and inside[field] != beside[field]:
-            raise UsageError(
+            raise InvalidInput(
                 f"{path} says inside that its {field} is {_short(inside[field])},"
                 f" its manifest {_short(beside[field])};\nput its own manifest beside"
                 " it, or remove that"
@@ -79,7 +79,7 @@ def said(
     while noted and not noted[-1]:  # as at the end of a file of lines
         noted.pop()
     if names and noted and names != noted:
-        raise UsageError(
+        raise InvalidInput(
             f"{path} has labels inside, {_short(names)}, that its manifest"
             f" contradicts: {_short(found['labels'])};\none of them is of another file"
         )
@@ -87,7 +87,7 @@ def said(
 
 
 def one_line(label: str) -> str:
-    """`label` with what ends a line or a C string, anywhere, as a Python escape.
+    """Escapes every character of `label` that ends a line or a C string.
 
     Python alone splits lines at eleven characters, U+2028 among them; a NUL ends a C
     string. The manifest has every label as it is.
@@ -97,16 +97,16 @@ def one_line(label: str) -> str:
     return "".join(coded)
 
 
-def _inside(
-    path: pathlib.Path, tell: Callable[[str], object]
+def _load_inside(
+    path: pathlib.Path, warn: Callable[[str], object]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Our provenance and the labels in a file; {} and [] where there are none."""
+    """Loads our provenance and the labels in a file; {} and [] where there are none."""
     if path.is_dir():
-        return {}, _names(_text(path / "assets" / LABELS))
+        return {}, _parse_labels(_load_labels(path / "assets" / LABELS))
     try:
         with zipfile.ZipFile(path) as archive:
             sizes = {info.filename: info.file_size for info in archive.infolist()}
-            name = tflite_metadata.labels_file(path.read_bytes()) or LABELS
+            name = tflite_metadata.find_labels_file(path.read_bytes()) or LABELS
             name = name if name in sizes else LABELS
             parts = {
                 part: archive.read(part)
@@ -116,42 +116,42 @@ def _inside(
     except _DAMAGE as error:  # damaged or encrypted, if it is one
         if _is_archive(path):
             what = f"of the archive inside {path} nothing is read"
-            tell(single_line(f"{what}: {first_line(error)}"))
+            warn(single_line(f"{what}: {first_line(error)}"))
         return {}, []
     if left := [part for part in sizes if part not in parts]:
         more = f" and {len(left) - _SHOWN:,} more" if len(left) > _SHOWN else ""
         shown = ", ".join(
             shortened(part) or "a file without name" for part in left[:_SHOWN]
         )
-        tell(single_line(f"{path} has files inside that are not read: {shown}{more}"))
-    return _provenance(parts.get(PROVENANCE)), _names(parts.get(name))
+        warn(single_line(f"{path} has files inside that are not read: {shown}{more}"))
+    return _parse_provenance(parts.get(PROVENANCE)), _parse_labels(parts.get(name))
 
 
 def _is_archive(path: pathlib.Path) -> bool:
-    """Whether an archive's end is there; nothing is there to be told of without."""
+    """Whether the file ends with a zip archive."""
     try:
         return zipfile.is_zipfile(path)
     except _DAMAGE:
         return False
 
 
-def _text(path: pathlib.Path) -> bytes | None:
+def _load_labels(path: pathlib.Path) -> bytes | None:
     try:
         return files.read_bytes(path, _LARGEST)
     except OSError:
         return None
 
 
-def _provenance(content: bytes | None) -> dict[str, Any]:
+def _parse_provenance(content: bytes | None) -> dict[str, Any]:
     try:
         found = files.parse_json(content or b"{}")
     except ValueError:
         return {}
-    return found if sound(found) else {}
+    return found if is_manifest(found) else {}
 
 
-def _names(content: bytes | None) -> list[str]:
-    """Lines as names of classes; [] if there are fewer than two or no UTF-8."""
+def _parse_labels(content: bytes | None) -> list[str]:
+    """Parses lines as names of classes; [] if there are fewer than two or no UTF-8."""
     try:
         lines = [line.strip() for line in (content or b"").decode().splitlines()]
     except UnicodeDecodeError:
@@ -161,6 +161,6 @@ def _names(content: bytes | None) -> list[str]:
     return lines if len(lines) > 1 else []
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list) else value
     return shortened(text)

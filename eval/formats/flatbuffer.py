@@ -1,4 +1,4 @@
-"""What the flatbuffer of a .tflite says of itself: operators, quantisation, work.
+"""Operators, quantisation and work of a .tflite, from its flatbuffer.
 
 https://github.com/tensorflow/tensorflow/blob/master/tensorflow/compiler/mlir/lite/schema/schema.fbs
 """
@@ -17,13 +17,13 @@ _NAMES = {
 }
 
 
-# What passes numbers on as they are, but for their type or shape.
+# Operators that change only the type or shape of numbers.
 _CARRIERS = ("DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE", "CAST", "EXPAND_DIMS")
 
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """An operator.
+    """One operator of a model.
 
     Attributes:
         kernel: shape of its second input, () without.
@@ -43,11 +43,11 @@ class FlatbufferInfo:
         self._subgraph = self._model.Subgraphs(0)
 
     def operators(self) -> dict[str, int]:
-        """How often each operator occurs, in the order of first use."""
+        """Counts each operator, in the order of first use."""
         return dict(collections.Counter(name for name, _ in self._operators()))
 
     def multiply_accumulates(self) -> int:
-        """Of convolutions and dense layers, for one image."""
+        """Multiply-accumulates of convolutions and dense layers for one image."""
         total = 0
         for name, operator in self._operators():
             if name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
@@ -70,8 +70,8 @@ class FlatbufferInfo:
             return 0.0, 0
         return float(found.Scale(0)), int(found.ZeroPoint(0))
 
-    def answer(self) -> tuple[str, float]:
-        """The operator whose numbers are the answer, and their quantisation step.
+    def output_operator(self) -> tuple[str, float]:
+        """The operator whose numbers are the output, and their quantisation step.
 
         Behind a DEQUANTIZE the numbers have its input's step; "" and 0 for none.
         """
@@ -97,7 +97,7 @@ class FlatbufferInfo:
         return float(found.Scale(0))
 
     def kernel_scales(self) -> list[tuple[int, int]]:
-        """Channels, and scales, of the kernel of each convolution and dense layer."""
+        """Channels and scales of the kernel of each convolution and dense layer."""
         found = []
         for name, operator in self._operators():
             if name in ("CONV_2D", "FULLY_CONNECTED"):
@@ -108,7 +108,7 @@ class FlatbufferInfo:
         return found
 
     def min_runtime_version(self) -> str | None:
-        """The oldest runtime that the converter noted; None if it noted none."""
+        """The oldest runtime that the converter recorded; None if it recorded none."""
         for index in range(self._model.MetadataLength()):
             entry = self._model.Metadata(index)
             if entry.Name() == b"min_runtime_version":
@@ -123,7 +123,7 @@ class FlatbufferInfo:
             kernel = self._shape(operator.Inputs(1)) if two else []
             yield Layer(name, tuple(kernel), tuple(self._shape(operator.Outputs(0))))
 
-    def _operators(self):
+    def _operators(self) -> Iterator[tuple[str, schema.Operator]]:
         for index in range(self._subgraph.OperatorsLength()):
             operator = self._subgraph.Operators(index)
             code = self._model.OperatorCodes(operator.OpcodeIndex())

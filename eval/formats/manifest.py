@@ -1,4 +1,4 @@
-"""A manifest: what stands beside an exported file, or inside an exported folder."""
+"""The manifest beside an exported file or inside an exported folder."""
 
 import hashlib
 import pathlib
@@ -9,17 +9,17 @@ FILE = "manifest.json"  # of a folder
 
 
 def manifest_path(path: pathlib.Path) -> pathlib.Path:
-    """Where the manifest of the file or folder `path` is."""
+    """The path of the manifest of the file or folder `path`."""
     return path / FILE if path.is_dir() else path.with_name(path.name + ".json")
 
 
 def file_hashes(
     path: pathlib.Path, manifest: Mapping[str, Any]
 ) -> dict[pathlib.Path, Any]:
-    """What `manifest` notes of each file of `path`: of a file, of itself.
+    """The entry of `manifest` for each file of `path`; a file is its own entry.
 
     Raises:
-        ValueError: it names a file elsewhere, or not all that `path` has.
+        ValueError: it names a file elsewhere, or not every file of `path`.
     """
     noted = manifest.get("files") or {"": manifest}
     for name in noted:
@@ -32,7 +32,7 @@ def file_hashes(
     return {path / name: part for name, part in noted.items()}
 
 
-def sha256(path: pathlib.Path) -> str:
-    """Of the bytes of a file."""
+def file_sha256(path: pathlib.Path) -> str:
+    """SHA-256 of the bytes of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,21 +1,23 @@
-"""The graph of a SavedModel's signature: which operator makes an answer."""
+"""The graph of a SavedModel's signature: which operator computes an output."""
 
-from typing import Any
+from tensorflow.core.framework.function_pb2 import FunctionDef
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+from tensorflow.types.experimental import ConcreteFunction
 
 _CARRIERS = ("Identity", "Reshape", "Squeeze", "Cast", "StopGradient", "EnsureShape")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 
 
-def last_operator(function: Any, key: str) -> str:
-    """TensorFlow's name for the operator that makes output `key`; "" where unclear."""
+def last_operator(function: ConcreteFunction, key: str) -> str:
+    """TensorFlow's name of the operator that computes output `key`; "" if unclear."""
     tensor = function.outputs[sorted(function.structured_outputs).index(key)]
     graph = function.graph.as_graph_def()
     library = {fdef.signature.name: fdef for fdef in graph.library.function}
     return _walk({node.name: node for node in graph.node}, tensor.name, library)
 
 
-def _walk(nodes: dict[str, Any], name: str, library: dict[str, Any]) -> str:
-    """Follows the tensor `name` among `nodes` to where its numbers are made."""
+def _walk(nodes: dict[str, NodeDef], name: str, library: dict[str, FunctionDef]) -> str:
+    """Follows the tensor `name` among `nodes` to the operator that computes it."""
     for _ in range(len(nodes)):
         parts = name.split(":")
         node = nodes.get(parts[0])
@@ -23,10 +25,10 @@ def _walk(nodes: dict[str, Any], name: str, library: dict[str, Any]) -> str:
             return ""
         if node.op in _CALLS:
             called = library.get(node.attr["f"].func.name)
-            place = int(parts[-1]) if len(parts) > 1 else 0
-            if called is None or place >= len(called.signature.output_arg):
+            index = int(parts[-1]) if len(parts) > 1 else 0
+            if called is None or index >= len(called.signature.output_arg):
                 return ""
-            inner = called.ret[called.signature.output_arg[place].name]
+            inner = called.ret[called.signature.output_arg[index].name]
             return _walk({n.name: n for n in called.node_def}, inner, library)
         if node.op not in _CARRIERS:
             return node.op

@@ -31,8 +31,8 @@ _OUTPUTS, _FILES = 3, 6  # SubGraph-, TensorMetadata
 _FILE_TYPE, _AXIS_LABELS = 2, 2  # AssociatedFile's type, and the one of labels
 
 
-def normalization(content: bytes) -> InputNormalization | None:
-    """What the metadata of a `.tflite` file says of its input; None if nothing."""
+def parse_normalization(content: bytes) -> InputNormalization | None:
+    """Parses the input normalisation in the metadata of a `.tflite`; None if absent."""
     try:
         table = _metadata(content)
         for position in (_SUBGRAPHS, _INPUTS, _PROCESS_UNITS):
@@ -44,11 +44,11 @@ def normalization(content: bytes) -> InputNormalization | None:
         mean, std = _floats(options, _MEAN), _floats(options, _STD)
         return InputNormalization(mean=mean, std=std) if mean and std else None
     except _DAMAGE:
-        return None  # metadata describes; a file with damaged ones still runs
+        return None  # a file with damaged metadata still runs
 
 
-def labels_file(content: bytes) -> str | None:
-    """The file inside a `.tflite` that names the classes of its output, if it says."""
+def find_labels_file(content: bytes) -> str | None:
+    """Finds the name of the file inside a `.tflite` that holds the class names."""
     try:
         table = _metadata(content)
         for position in (_SUBGRAPHS, _OUTPUTS):

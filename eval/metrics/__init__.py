@@ -1,1 +1,1 @@
-"""Probabilities and labels to numbers: accuracy, calibration, significance."""
+"""Metrics of probabilities and labels: accuracy, calibration, significance."""

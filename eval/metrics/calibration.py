@@ -1,4 +1,4 @@
-"""Temperature scaling (Guo et al. 2017): one number that softens or sharpens.
+"""Temperature scaling (Guo et al. 2017): one number that calibrates confidence.
 
 Dividing logits by T changes probabilities to softmax(log p / T): the order of the
 classes, and so the accuracy, stays; confidence comes to match accuracy.
@@ -21,37 +21,38 @@ from trainer import files
 from trainer.config.serialization import misfit
 from trainer.data import sampler
 from trainer.data.split import Split
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 from trainer.rundir.layout import Run
 
 BOUNDS = (0.05, 20.0)  # an optimum at one is none: the NLL falls all the way to it
 # Rows of either kind, right and wrong, that a fit needs. Answers as honest as can be,
 # drawn anew and fitted: with 10 wrong ones T is off by 15 to 20 %, which costs new rows
 # 0.005 nats; with fewer than 5 of 30 it costs up to 0.38.
-LEAST = 10
+MIN_ROWS = 10
 
 
 def apply_temperature(
     probabilities: np.ndarray,
     temperature: float,
-    floor: float = classification.SMALLEST,
+    min_probability: float = classification.SMALLEST,
 ) -> np.ndarray:
-    """`probabilities` [N, C] at another temperature; rows sum to 1, float64.
+    """Applies a temperature to `probabilities` [N, C]: float64, rows sum to 1.
 
-    At temperature 1 they come back untouched; values below `floor` count as it.
+    At temperature 1 they come back untouched; values below `min_probability` count as
+    that.
     """
     if temperature == 1:
         return probabilities
-    logs = np.log(np.maximum(probabilities, floor))
+    logs = np.log(np.maximum(probabilities, min_probability))
     return special.softmax(logs / temperature, axis=1)
 
 
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature within BOUNDS with the least NLL on these rows.
+    """Fits the temperature within BOUNDS with the least NLL on these rows.
 
     The NLL is convex in 1 / T, so the minimum is the only one.
     """
-    classification.check(probabilities, labels)
+    classification.validate(probabilities, labels)
     logs = np.log(np.maximum(probabilities, classification.SMALLEST))
     rows = np.arange(len(labels))
 
@@ -68,15 +69,15 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
 def reason_to_reject(
     probabilities: np.ndarray, labels: np.ndarray, value: float
 ) -> str | None:
-    """Why the `value` fitted on these rows is none to trust; None if it is."""
+    """Why the `value` fitted on these rows cannot be trusted; None if it can."""
     low, high = BOUNDS
     right = int(classification.correct(probabilities, labels).sum())
     wrong = len(labels) - right
     few = "wrong" if wrong < right else "right"
-    if min(right, wrong) < LEAST:
+    if min(right, wrong) < MIN_ROWS:
         return (
             f"{min(right, wrong)} of {len(labels):,} validation rows are {few}; fewer "
-            f"than {LEAST} do not tell a temperature"
+            f"than {MIN_ROWS} do not tell a temperature"
         )
     if not 1.01 * low < value < high / 1.01:
         return (
@@ -91,7 +92,7 @@ VERSION = 2  # 1 took a temperature from any rows, also from all right ones
 
 
 class State(enum.Enum):
-    """Whether the probabilities are calibrated, and where."""
+    """State of calibration of a model's probabilities."""
 
     CALIBRATED = "calibrated"  # by the temperature given
     UNCALIBRATED = "uncalibrated"
@@ -100,7 +101,7 @@ class State(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """The temperature to apply to a model's answers, None for none, and why."""
+    """The temperature to apply to a model's probabilities, None for none, and why."""
 
     state: State
     temperature: float | None
@@ -108,18 +109,18 @@ class Calibration:
 
 
 def uncalibrated(why: str) -> Calibration:
-    """No temperature is to be had; `why` is one sentence."""
+    """The Calibration without a temperature; `why` is one sentence."""
     return Calibration(State.UNCALIBRATED, None, why)
 
 
 def from_manifest(manifest: dict) -> Calibration:
-    """What the manifest of an exported file says; {} where there is none."""
+    """The calibration in the manifest of an exported file; {} if it has none."""
     value = manifest.get("temperature")
     if isinstance(value, int | float):
         return Calibration(
             State.INSIDE, None, f"The file divides its logits by {value:.4g} itself."
         )
-    return uncalibrated("Uncalibrated: the answers are taken as they are.")
+    return uncalibrated("Uncalibrated: the probabilities are taken as they are.")
 
 
 def from_run(
@@ -134,13 +135,13 @@ def from_run(
     Args:
         predict: probabilities [N, C] of images uint8 [N, H, W, C].
         train: loads the training split; called only if there is something to fit.
-        test: what the run is judged by; no row that is one of its images is fitted on.
+        test: the test split; none of its images is fitted on.
 
     Raises:
-        UsageError: calibration.json is damaged or of other weights.
+        InvalidInput: calibration.json is damaged or of other weights.
     """
-    if (run.path / FILE).exists() and (noted := _read(run)).get("version") != 1:
-        return _calibration(run, noted, weights_sha256)
+    if (run.path / FILE).exists() and (saved := _load(run)).get("version") != 1:
+        return _from_saved(run, saved, weights_sha256)
     fraction = run.config().data.validation_fraction
     if not fraction:
         return uncalibrated("Uncalibrated: the run held no validation rows out.")
@@ -150,22 +151,22 @@ def from_run(
     if split.sha256 != trained_on:
         return uncalibrated("Uncalibrated: the run's own training data was not found.")
     _, rows = sampler.validation_split(split.labels, fraction)
-    seen = leakage.test_images(split, test)
-    if leaked := leakage.found(seen):
+    seen = leakage.find_test_images(split, test)
+    if leaked := leakage.describe_leak(seen):
         return uncalibrated(f"Uncalibrated: {leaked}.")
     rows = rows[~seen[rows]]
     if not len(rows):
         return uncalibrated("Uncalibrated: the run held no validation rows out.")
     known = {"weights_sha256": weights_sha256, "train_sha256": split.sha256}
     fitted = _fit(predict(split.images[rows]), split.labels[rows], rows)
-    noted = {"version": VERSION, **fitted, **known}
-    _keep(run, noted)
-    return _calibration(run, noted, weights_sha256)
+    saved = {"version": VERSION, **fitted, **known}
+    _save(run, saved)
+    return _from_saved(run, saved, weights_sha256)
 
 
-def _keep(run: Run, noted: dict[str, Any]) -> None:
+def _save(run: Run, saved: dict[str, Any]) -> None:
     try:
-        run.write(FILE, noted)
+        run.write(FILE, saved)
     except OSError as error:  # somebody else's run: it is fitted again next time
         print(f"{run.path / FILE} is not kept: {error.strerror}", file=sys.stderr)
 
@@ -173,9 +174,9 @@ def _keep(run: Run, noted: dict[str, Any]) -> None:
 def _fit(
     probabilities: np.ndarray, labels: np.ndarray, rows: np.ndarray
 ) -> dict[str, Any]:
-    """The temperature, and on which `rows` of the training split it was found.
+    """Fits the temperature on `rows` of the training split.
 
-    It is None, and "why" says so, where the rows do not tell one.
+    Where the rows do not determine one it is None, and "why" says so.
     """
     value = fit_temperature(probabilities, labels)
     doubt = reason_to_reject(probabilities, labels, value)
@@ -196,33 +197,33 @@ def _fit(
     }
 
 
-def _read(run: Run) -> dict[str, Any]:
+def _load(run: Run) -> dict[str, Any]:
     path = run.path / FILE
     try:
-        noted = files.read_json(path)
+        saved = files.read_json(path)
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
-    if not isinstance(noted, dict):
-        raise _unreadable(path, "it holds no object")
-    return noted
+        raise _unusable(path, error) from error
+    if not isinstance(saved, dict):
+        raise _unusable(path, "it holds no object")
+    return saved
 
 
-def _unreadable(path: pathlib.Path, reason: object) -> UsageError:
-    return UsageError(
+def _unusable(path: pathlib.Path, reason: object) -> InvalidInput:
+    return InvalidInput(
         f"{path} cannot be read ({reason}); move it away to have it fitted again"
     )
 
 
-def _calibration(run: Run, noted: dict[str, Any], weights_sha256: str) -> Calibration:
-    """What the content of calibration.json says of these weights."""
+def _from_saved(run: Run, saved: dict[str, Any], weights_sha256: str) -> Calibration:
+    """The calibration of these weights in the content of calibration.json."""
     path = run.path / FILE
     shape = {"temperature": float | None, "weights_sha256": str}
-    if wrong := misfit(noted, shape | {"why": str, "rows": int}):
-        raise _unreadable(path, wrong)
-    value, own = (noted[name] for name in shape)
-    why, rows = noted["why"], noted["rows"]
+    if wrong := misfit(saved, shape | {"why": str, "rows": int}):
+        raise _unusable(path, wrong)
+    value, own = (saved[name] for name in shape)
+    why, rows = saved["why"], saved["rows"]
     if own != weights_sha256:
-        raise UsageError(
+        raise InvalidInput(
             f"{path} is of weights {own[:12]}, these are {weights_sha256[:12]};"
             " move it away to have it fitted again"
         )
@@ -230,7 +231,7 @@ def _calibration(run: Run, noted: dict[str, Any], weights_sha256: str) -> Calibr
         return uncalibrated(why)
     low, high = BOUNDS
     if not low <= value <= high:
-        raise UsageError(
+        raise InvalidInput(
             f"{path} has temperature {value:.4g}; limit: {low} to {high};\nmove it"
             " away to have it fitted again"
         )

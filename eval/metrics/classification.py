@@ -1,4 +1,4 @@
-"""What a table of class probabilities is worth, in NumPy and scikit-learn only.
+"""Scores of a table of class probabilities, in NumPy and scikit-learn only.
 
 Everywhere `probabilities` is float [N, C] with values in 0..1, and `labels` is int
 [N] with values in 0..C-1. Ties go to the lower class id. No score depends on the order
@@ -18,8 +18,11 @@ SMALLEST = float(np.finfo(np.float32).tiny)
 COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 
 
-def check(probabilities: np.ndarray, labels: np.ndarray) -> None:
-    """Raises ValueError, naming the row, unless both are what the scores take."""
+def validate(probabilities: np.ndarray, labels: np.ndarray) -> None:
+    """Checks the shapes and ranges that the scores need.
+
+    Raises:
+        ValueError: the message names the row that is wrong."""
     rows, classes = probabilities.shape
     if labels.shape != (rows,) or rows == 0:
         raise ValueError(
@@ -40,12 +43,12 @@ def check(probabilities: np.ndarray, labels: np.ndarray) -> None:
 
 
 def predictions(probabilities: np.ndarray) -> np.ndarray:
-    """The class of each row, the lowest id among equals: int64 [N]."""
+    """The predicted class of each row, the lowest id among equals: int64 [N]."""
     return np.argmax(probabilities, axis=1)
 
 
 def ties(probabilities: np.ndarray) -> int:
-    """How many rows have more than one class in first place."""
+    """Number of rows with more than one class in first place."""
     top = probabilities.max(axis=1, keepdims=True)
     return int(((probabilities == top).sum(axis=1) > 1).sum())
 
@@ -69,16 +72,16 @@ def top_k(probabilities: np.ndarray, labels: np.ndarray, k: int) -> float:
 
 
 def nll(
-    probabilities: np.ndarray, labels: np.ndarray, floor: float = SMALLEST
+    probabilities: np.ndarray, labels: np.ndarray, min_probability: float = SMALLEST
 ) -> float:
     """Mean negative log-likelihood of the label in nats (Good 1952, log score).
 
     Args:
-        floor: a label's probability below this counts as this. For a quantised
-            output it is half a step, the largest value that reads as 0.
+        min_probability: a label's probability below this counts as this. For a
+            quantised output it is half a step, the largest value that reads as 0.
     """
     own = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(own, floor)).mean())
+    return float(-np.log(np.maximum(own, min_probability)).mean())
 
 
 def brier(probabilities: np.ndarray, labels: np.ndarray) -> float:
@@ -94,7 +97,7 @@ def reliability(
     bins: int = 15,
     equal_mass: bool = False,
 ) -> list[dict[str, float]]:
-    """Confidence and accuracy bin by bin; the bins hold (lower, upper].
+    """Reliability table: confidence and accuracy of each bin (lower, upper].
 
     Equal-width bins are those of Guo et al. 2017, "On Calibration of Modern Neural
     Networks"; equal-mass bins those of Nguyen & O'Connor 2015, with rows of equal
@@ -106,10 +109,10 @@ def reliability(
     if equal_mass:
         edges = np.quantile(confidence, edges, method="inverted_cdf")
         edges = np.unique(np.r_[0.0, edges[1:]])
-    place = np.clip(np.searchsorted(edges, confidence) - 1, 0, None)
+    bin_of_row = np.clip(np.searchsorted(edges, confidence) - 1, 0, None)
     table = []
-    for index in np.unique(place):
-        inside = place == index
+    for index in np.unique(bin_of_row):
+        inside = bin_of_row == index
         table.append(
             {
                 "lower": float(edges[index]),
@@ -166,7 +169,7 @@ def interval(hits: int, total: int) -> list[float]:
     return list(wilson_interval(hits, total)) if total else [0.0, 1.0]
 
 
-def means(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+def class_means(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """Plain (macro) and support-weighted means of a `per_class` table."""
     support = [row["support"] for row in rows]
     names = ("precision", "recall", "f1")
@@ -223,7 +226,7 @@ def risks(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.cumsum(shared[np.sort(group)]) / np.arange(1, len(labels) + 1)
 
 
-def selective(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+def selective_scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """Accuracy on the most confident shares of the rows, and the mean risk (AURC)."""
     risk = risks(probabilities, labels)
     kept = [int(np.ceil(share * len(risk))) for share in COVERAGES]
@@ -236,14 +239,14 @@ def selective(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     }
 
 
-def calibrated(
-    probabilities: np.ndarray, labels: np.ndarray, floor: float = SMALLEST
+def calibration_scores(
+    probabilities: np.ndarray, labels: np.ndarray, min_probability: float = SMALLEST
 ) -> dict[str, Any]:
     """The scores that a temperature changes: NLL, Brier, ECE and its bins."""
     width = reliability(probabilities, labels)
     mass = reliability(probabilities, labels, equal_mass=True)
     return {
-        "nll": nll(probabilities, labels, floor),
+        "nll": nll(probabilities, labels, min_probability),
         "brier": brier(probabilities, labels),
         "ece": ece(width),
         "ece_equal_mass": ece(mass),
@@ -252,18 +255,18 @@ def calibrated(
     }
 
 
-def summarise(
+def compute_scores(
     probabilities: np.ndarray,
     labels: np.ndarray,
     names: list[str],
-    floor: float = SMALLEST,
+    min_probability: float = SMALLEST,
 ) -> dict[str, Any]:
     """All scores of `probabilities` [N, C]; docs/report_schema.md has the fields.
 
     Raises:
         ValueError: a row is not finite or out of range, or a label is unknown.
     """
-    check(probabilities, labels)
+    validate(probabilities, labels)
     right = correct(probabilities, labels)
     matrix = confusion(probabilities, labels)
     classes = per_class(matrix)
@@ -280,13 +283,13 @@ def summarise(
         "accuracy_interval": interval(int(right.sum()), len(labels)),
         "top_k": {str(k): top_k(probabilities, labels, k) for k in several},
         "ties": ties(probabilities),
-        "clipped": int((own < floor).sum()),
-        "clipped_at": floor,
+        "clipped": int((own < min_probability).sum()),
+        "clipped_at": min_probability,
         "roc_auc_macro": float(np.mean(defined)) if defined else None,
         "per_class": classes,
-        **means(classes),
+        **class_means(classes),
         "confusion": matrix.tolist(),
         "most_confused": most_confused(matrix),
-        **selective(probabilities, labels),
-        **calibrated(probabilities, labels, floor),
+        **selective_scores(probabilities, labels),
+        **calibration_scores(probabilities, labels, min_probability),
     }

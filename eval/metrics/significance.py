@@ -11,7 +11,7 @@ _BLOCK = 100  # resamples drawn together: 8 MB at 10,000 rows
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
-    """McNemar's exact test on two bool [N] of right answers (McNemar 1947).
+    """McNemar's exact test on two bool [N] of right predictions (McNemar 1947).
 
     The p-value is binomial: how often a fair coin, thrown once for each row that only
     one model has right, is at least as one-sided. 1 where there is no such row.

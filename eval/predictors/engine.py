@@ -1,4 +1,4 @@
-"""Engines: what computes a model's answers, as reports and manifests name it."""
+"""Engines: the runtime that computes a model, as reports and manifests name it."""
 
 import enum
 import importlib.metadata
@@ -9,15 +9,15 @@ from trainer import system
 
 
 class Kernels(enum.Enum):
-    """Which kernels LiteRT runs a `.tflite` with; they round differently."""
+    """Kernels that LiteRT runs a `.tflite` with; they round differently."""
 
     XNNPACK = "xnnpack"  # its default delegate, where that takes the operators
     BUILTIN = "builtin"  # optimised, without a delegate
     REFERENCE = "reference"  # as TensorFlow Lite Micro computes
 
 
-def tensorflow() -> dict[str, Any]:
-    """What a checkpoint and a SavedModel run in, in this process."""
+def describe_tensorflow() -> dict[str, Any]:
+    """Describes TensorFlow in this process, which runs checkpoints and SavedModels."""
     import tensorflow as tf
 
     gpus = tf.config.get_visible_devices("GPU")
@@ -30,8 +30,8 @@ def tensorflow() -> dict[str, Any]:
     }
 
 
-def litert(kernels: Kernels, operators: Sequence[str]) -> dict[str, Any]:
-    """LiteRT; `operators` are those of a model as it stands ready to run."""
+def describe_litert(kernels: Kernels, operators: Sequence[str]) -> dict[str, Any]:
+    """Describes LiteRT; `operators` are those of a model that is ready to run."""
     return {
         "name": "LiteRT",
         "version": importlib.metadata.version("ai-edge-litert"),
@@ -42,8 +42,8 @@ def litert(kernels: Kernels, operators: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def words(engine: dict[str, Any]) -> str:
-    """`engine` for a terminal or a page."""
+def format_engine(engine: dict[str, Any]) -> str:
+    """Formats a description of an engine for a terminal or a page."""
     parts = [f"{engine['name']} {engine['version']}"]
     if "kernels" in engine:
         parts.append(f"{engine['kernels']} kernels")
@@ -55,5 +55,5 @@ def words(engine: dict[str, Any]) -> str:
 
 
 def cores() -> int:
-    """How many cores this process may use, or its container's quota if less."""
+    """Number of cores that this process may use, or its container's quota if less."""
     return system.threads()

@@ -1,4 +1,4 @@
-"""How a model file is read: its answers, its input and the kernels it runs with."""
+"""How a model file is read: its outputs, its input and the kernels it runs with."""
 
 import dataclasses
 

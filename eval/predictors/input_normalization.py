@@ -1,11 +1,11 @@
-"""How uint8 images become what a model file takes."""
+"""Conversion of uint8 images to the input of a model file."""
 
 import dataclasses
 import enum
 
 import numpy as np
 
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 
 
 class InputRange(enum.Enum):
@@ -38,20 +38,20 @@ class InputNormalization:
         )
         return f"(pixel - {mean}) / {std}"
 
-    def same(self, other: "InputNormalization") -> bool:
-        """Whether both mean the same numbers."""
+    def is_close(self, other: "InputNormalization") -> bool:
+        """Whether both give the same numbers up to rounding."""
         pairs = ((self.mean, other.mean), (self.std, other.std))
         return all(np.allclose(one, two, rtol=1e-4, atol=1e-4) for one, two in pairs)
 
     @classmethod
-    def of(cls, span: InputRange) -> "InputNormalization":
-        """What `span` means as mean and standard deviation."""
-        low, high = (float(end) for end in span.value.split(":"))
+    def from_range(cls, input_range: InputRange) -> "InputNormalization":
+        """Converts an InputRange to mean and standard deviation."""
+        low, high = (float(end) for end in input_range.value.split(":"))
         std = 255 / (high - low)
         return cls(mean=-low * std, std=std)
 
-    def real(self, images: np.ndarray) -> np.ndarray:
-        """`images` uint8 [N, H, W, C] as float32."""
+    def normalize(self, images: np.ndarray) -> np.ndarray:
+        """Normalises `images` uint8 [N, H, W, C]: float32."""
         mean, std = np.float32(self.mean), np.float32(self.std)
         return (images.astype(np.float32) - mean) / std
 
@@ -62,7 +62,7 @@ def encode(
     quantization: tuple[float, int],
     pixels: InputNormalization | None,
 ) -> np.ndarray:
-    """`images` uint8 [N, H, W, C] as a tensor of `dtype`.
+    """Encodes `images` uint8 [N, H, W, C] as a tensor of `dtype`.
 
     An 8-bit tensor takes the pixel itself (int8: minus 128), as image classifiers are
     converted, unless `pixels` asks for something else. Any other integer tensor takes
@@ -70,11 +70,11 @@ def encode(
     """
     dtype, (scale, zero_point) = np.dtype(dtype), quantization
     if dtype.kind == "f":
-        return (pixels or InputNormalization()).real(images).astype(dtype)
+        return (pixels or InputNormalization()).normalize(images).astype(dtype)
     limits = np.iinfo(dtype)
     if pixels is None and dtype.itemsize == 1:
         return (images.astype(np.int16) + limits.min).astype(dtype)
-    real = (pixels or InputNormalization()).real(images)
+    real = (pixels or InputNormalization()).normalize(images)
     steps = np.rint(real / scale) + zero_point if scale else np.rint(real)
     return np.clip(steps, limits.min, limits.max).astype(dtype)
 
@@ -82,22 +82,24 @@ def encode(
 _RAMP = np.repeat(np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1), 3, axis=3)
 
 
-def eight_bits(
+def choose_8bit_reading(
     dtype: np.dtype,
     quantization: tuple[float, int],
-    said: InputNormalization | None,
+    metadata: InputNormalization | None,
     scaling: InputScaling | None,
     who: str,
 ) -> tuple[InputNormalization | None, list[str]]:
-    """How pixels become an 8-bit input (None: as they are), and a line if it matters.
+    """Chooses how pixels become an 8-bit input, and a line if that matters.
+
+    None is the pixel itself.
 
     Where the scale and zero point of the file are not those of the pixel itself, its
-    metadata (`said`), or else the range that they cover, tell the real numbers meant.
+    `metadata`, or else the range that they cover, tells the real numbers meant.
 
     Raises:
-        UsageError: metadata and scale contradict each other and `scaling` is None.
+        InvalidInput: metadata and scale contradict each other and `scaling` is None.
     """
-    real = said or _covered(dtype, quantization)
+    real = metadata or _covered(dtype, quantization)
     if real is None or not quantization[0] or np.size(real.mean) not in (1, 3):
         return None, []
     taken = encode(_RAMP, dtype, quantization, real).astype(int)
@@ -107,40 +109,42 @@ def eight_bits(
         return None, []
     named = f"scale {quantization[0]:.4g} and zero point {quantization[1]}"
     if len(np.unique(taken)) < 64 and scaling is None:
-        raise UsageError(
+        raise InvalidInput(
             f"{who}: its metadata says that its input is {real}, but {named} of its"
-            " 8-bit input leave little of that;\n--input_scaling=pixels gives it the"
-            " pixel itself, --input_range other numbers"
+            " 8-bit input leave little of that;\ninput_scaling=pixels gives it the"
+            " pixel itself, `input_range` other numbers"
         )
     as_file = scaling is not InputScaling.PIXELS
     how = f"{real} in that scale" if as_file else "the pixel itself"
     other = (InputScaling.PIXELS if as_file else InputScaling.FILE).value
     line = (
         f"{who}: an input of {named} is up to {off} steps off the pixel itself; it is"
-        f" given {how} (--input_scaling={other} is the other reading)"
+        f" given {how} (input_scaling={other} is the other reading)"
     )
     return (real if as_file else None), [line]
 
 
-def others(
+def alternatives(
     dtype: np.dtype,
     quantization: tuple[float, int],
     current: InputNormalization | None,
-    said: InputNormalization | None,
+    metadata: InputNormalization | None,
 ) -> dict[str, InputNormalization | None]:
-    """Readings of an input that differ from the `current` one, by flag.
+    """Readings of an input that differ from the `current` one, by the option for them.
 
-    `said` is what the file's metadata says, which counts for an 8-bit input.
+    `metadata` is what the file's metadata says, which counts for an 8-bit input.
     """
     if np.dtype(dtype).itemsize > 1:
         named = {
-            f"--input_range={span.value}": InputNormalization.of(span)
-            for span in InputRange
+            f"input_range={input_range.value}": InputNormalization.from_range(
+                input_range
+            )
+            for input_range in InputRange
         }
     else:
-        named = {f"--input_scaling={InputScaling.PIXELS.value}": None}
-        if real := said or _covered(dtype, quantization):
-            named[f"--input_scaling={InputScaling.FILE.value}"] = real
+        named = {f"input_scaling={InputScaling.PIXELS.value}": None}
+        if real := metadata or _covered(dtype, quantization):
+            named[f"input_scaling={InputScaling.FILE.value}"] = real
     try:
         own = encode(_RAMP, dtype, quantization, current).astype(float)
         return {
@@ -156,20 +160,20 @@ def others(
 def _covered(
     dtype: np.dtype, quantization: tuple[float, int]
 ) -> InputNormalization | None:
-    """The InputRange nearest to what an 8-bit tensor can hold, if one is near."""
+    """The InputRange nearest to the range of an 8-bit tensor, if one is near."""
     limits, (scale, zero_point) = np.iinfo(dtype), quantization
     ends = [scale * (end - zero_point) for end in (limits.min, limits.max)]
 
-    def far(span: InputRange) -> float:
-        low, high = (float(end) for end in span.value.split(":"))
+    def far(input_range: InputRange) -> float:
+        low, high = (float(end) for end in input_range.value.split(":"))
         return (abs(ends[0] - low) + abs(ends[1] - high)) / (high - low)
 
     nearest = min(InputRange, key=far)
-    return InputNormalization.of(nearest) if far(nearest) < 0.5 else None
+    return InputNormalization.from_range(nearest) if far(nearest) < 0.5 else None
 
 
 def dequantize(raw: np.ndarray, quantization: tuple[float, int]) -> np.ndarray:
-    """A tensor's values as float64; one that is not quantised passes through."""
+    """Dequantises a tensor to float64; one that is not quantised keeps its values."""
     scale, zero_point = quantization
     if scale == 0:  # how TFLite marks it
         return raw.astype(np.float64)

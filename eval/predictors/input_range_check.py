@@ -1,36 +1,36 @@
-"""Input ranges: whether a file would answer better if its pixels were read otherwise.
+"""Check whether a file is more accurate with another reading of its input.
 
-Nothing is chosen by it: a line is said, and the reader decides.
+It changes nothing: it gives a line, and the reader decides.
 """
 
 import numpy as np
 
-from eval import progress_bar
 from eval.metrics import classification, significance
 from eval.predictors.predictor import Predictor
 from trainer.data.split import Split
+from trainer.monitoring.progress import CONSOLE
 
 IMAGES = 200
 _LIMIT = 0.001  # of McNemar's p-value: such a line must not come by chance
 
 
-def suggestion(predictor: Predictor, split: Split) -> list[str]:
-    """A line if another range gets clearly more of a few images right, or none."""
-    others = predictor.readings()
+def suggest_reading(predictor: Predictor, split: Split) -> list[str]:
+    """Suggests another reading of the input if it gets clearly more images right."""
+    others = predictor.alternative_readings()
     if not others:
         return []
     count = len(split.labels)
     rows = np.linspace(0, count - 1, min(IMAGES, count)).round().astype(int)
     images, labels = split.images[rows], split.labels[rows]
-    asked = {"": predictor.averaging(predictor.tta), **others}
+    predictors = {"": predictor.with_tta(predictor.tta), **others}
     try:
-        with progress_bar.progress_bar(len(rows) * len(asked), "input range") as tick:
+        with CONSOLE.count(len(rows) * len(predictors), "input range") as tick:
             right = {
                 flag: classification.correct(one(images, tick), labels)
-                for flag, one in asked.items()
+                for flag, one in predictors.items()
             }
     except ValueError:
-        return []  # the evaluation itself says what is wrong with its answers
+        return []  # the evaluation itself says what is wrong with its outputs
     own = right.pop("")
     best = max(right, key=lambda flag: right[flag].sum())
     better = right[best].sum() > own.sum()

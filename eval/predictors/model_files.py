@@ -12,7 +12,7 @@ from eval.predictors.outputs import Output
 from eval.predictors.predictor import Predictor
 from eval.predictors.saved_model_predictor import SavedModel
 from eval.predictors.tflite_predictor import TfliteModel
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 
 
 def open_file(
@@ -25,15 +25,15 @@ def open_file(
     Every model file is opened here and nowhere else.
 
     Args:
-        options: how answers and pixels are read; what they leave open, the file's last
+        options: how outputs and pixels are read; what they leave open, the file's last
             operator and `manifest` decide.
-        manifest: what is said of the file, inside it or beside it.
+        manifest: the description of the file, inside it or beside it.
 
     Raises:
-        UsageError: there is none, or it is damaged or no image classifier.
+        InvalidInput: there is none, or it is damaged or no image classifier.
     """
     manifest, span = manifest or {}, options.input_range
-    given = InputNormalization.of(span) if span else None
+    given = InputNormalization.from_range(span) if span else None
     if path.is_dir() and (path / "saved_model.pb").is_file():
         _check_unset(path, "kernels", options.kernels)
         _check_unset(path, "input_scaling", options.input_scaling)
@@ -48,7 +48,7 @@ def open_file(
         )
     else:
         found = "is something else" if path.exists() else "does not exist"
-        raise UsageError(
+        raise InvalidInput(
             f"{path} {found}; what is evaluated is a run, a .tflite file or a"
             " SavedModel directory (one with saved_model.pb)"
         )
@@ -57,17 +57,17 @@ def open_file(
 
 def _check_unset(path: pathlib.Path, option: str, value: enum.Enum | None) -> None:
     if value is not None:
-        raise UsageError(
-            f"--{option}={value.value} is for .tflite files, {path} is a SavedModel"
+        raise InvalidInput(
+            f"{option}={value.value} is for .tflite files, {path} is a SavedModel"
         )
 
 
 def _with_output(
     predictor: Predictor, model: SavedModel | TfliteModel, manifest: Mapping[str, Any]
 ) -> Predictor:
-    """`predictor`, its output taken from the file or its manifest if not given."""
+    """Sets the predictor's output by the file or its manifest if it was not given."""
     says = model.says
-    if says is None and "weights_sha256" in manifest:  # every export of ours gives them
+    if says is None and "weights_sha256" in manifest:  # as in all of our exports
         says = Output.PROBABILITIES
     if not predictor.given and says is not None:
         predictor.output, predictor.given = says, True
@@ -80,6 +80,6 @@ def _with_output(
 
 
 def _manifest_normalization(manifest: Mapping[str, Any]) -> InputNormalization | None:
-    """What a manifest of ours says of a file's float or int16 input."""
+    """The normalisation of a float or int16 input by a manifest of ours."""
     real = manifest.get("io", {}).get("input_is") == "(pixel - 128) / 128"
     return InputNormalization(mean=128.0, std=128.0) if real else None

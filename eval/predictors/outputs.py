@@ -1,4 +1,4 @@
-"""What a model file answers, as probabilities."""
+"""Conversion of a model's outputs to probabilities."""
 
 import enum
 
@@ -8,7 +8,7 @@ from eval.metrics import classification
 
 
 class Output(enum.Enum):
-    """What a file's numbers mean."""
+    """Meaning of a model's outputs."""
 
     AUTO = "auto"  # probabilities if every row could be some, else logits
     LOGITS = "logits"
@@ -16,8 +16,8 @@ class Output(enum.Enum):
     SIGMOIDS = "sigmoids"  # of each class by itself; a row adds up to anything
 
 
-# What the last operator of a file says, in TFLite's name and TensorFlow's.
-LAST = {
+# Meaning of the outputs by the last operator, in TFLite's name and TensorFlow's.
+OUTPUT_OF_OPERATOR = {
     "SOFTMAX": Output.PROBABILITIES,
     "Softmax": Output.PROBABILITIES,
     "LOGISTIC": Output.SIGMOIDS,
@@ -28,7 +28,7 @@ LAST = {
 
 
 def infer_output(raw: np.ndarray, step: float) -> Output:
-    """LOGITS or PROBABILITIES for answers [N, C], by looking at every row.
+    """Infers LOGITS or PROBABILITIES from every row of outputs [N, C].
 
     Probabilities: all values within 0..1, and each row's sum within 0.001 of 1, or
     within what rounding each of C values to a quantised `step` can add up to.
@@ -40,7 +40,9 @@ def infer_output(raw: np.ndarray, step: float) -> Output:
 
 
 def to_probabilities(raw: np.ndarray, output: Output, step: float) -> np.ndarray:
-    """Answers [N, C] as float64 probabilities; given ones are not normalised again.
+    """Converts outputs [N, C] to float64 probabilities.
+
+    Probabilities are not normalised again.
 
     `output` says which they are: LOGITS, PROBABILITIES or SIGMOIDS. The latter are
     divided by their sum, as an image has one class; a row of zeros favours none.
@@ -62,7 +64,7 @@ def to_probabilities(raw: np.ndarray, output: Output, step: float) -> np.ndarray
     if raw.min() < 0 or raw.max() > 1 + max(step, 1e-6):
         raise ValueError(
             f"the model gives values from {raw.min():.4g} to {raw.max():.4g}, which are"
-            " not probabilities; try --output=logits"
+            " not probabilities; try output=logits"
         )
     given = np.clip(raw.astype(np.float64), 0, 1)
     if output is Output.SIGMOIDS:

@@ -6,7 +6,7 @@ import numpy as np
 
 from eval.predictors import engine
 from trainer.config.schema import Config
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 from trainer.models import evaluator
 from trainer.monitoring.progress import OnBatch
 
@@ -18,7 +18,7 @@ class CheckpointModel:
         shape: (H, W, C) of an image.
         classes: how many.
         network: the Keras model, uint8 pixels to logits.
-        step: 0, its answers are floats.
+        step: 0, its outputs are floats.
         engine: what computes them.
     """
 
@@ -34,10 +34,10 @@ class CheckpointModel:
         """Builds the network for images of `shape`; `weights` are by path.
 
         Raises:
-            UsageError: they are not of this network for such images and classes.
+            InvalidInput: they are not of this network for such images and classes.
         """
         self.shape, self.classes = shape, classes
-        self.engine = engine.tensorflow()
+        self.engine = engine.describe_tensorflow()
         self._evaluator = evaluator.Evaluator(
             config.model, image_shape=shape, num_classes=classes
         )
@@ -46,9 +46,9 @@ class CheckpointModel:
             self._evaluator.load(weights)
         except ValueError as error:
             line = " ".join(str(error).split())[:200]
-            raise UsageError(
+            raise InvalidInput(
                 f"the checkpoint does not fit images of {shape} in {classes} classes;"
-                f" --dataset must name one like the run's: {line}"
+                f" `dataset` must name one like the run's: {line}"
             ) from error
 
     def __call__(self, images: np.ndarray, tick: OnBatch) -> np.ndarray:

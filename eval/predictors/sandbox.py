@@ -1,7 +1,7 @@
-"""Model files that were not made here: what they can do to the process that opens them.
+"""Sandbox for model files: a damaged one cannot end a command without a message.
 
 LiteRT trusts a file's tensors and indices, and an edited one can end the process or
-take gigabytes. So a `.tflite` is first loaded and asked three images in a process of
+take gigabytes. So a `.tflite` is first loaded and run on three images in a process of
 its own, with a limit of memory and time: 0.3 s for a file of 100 KB. A SavedModel is a
 program; the whole command runs in a second process, and the first says how it ended.
 """
@@ -16,11 +16,14 @@ import resource
 import signal
 import subprocess
 import sys
+import types
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
+
+import numpy as np
 
 from trainer.contract import EXIT_WRONG_USAGE
-from trainer.errors import UsageError, first_line
+from trainer.errors import InvalidInput, first_line
 
 MEMORY_BYTES = 1 << 30  # and FACTOR times the file, beyond the runtime's own
 FACTOR = 8
@@ -28,36 +31,38 @@ SECS = 60
 PATIENCE_SECS = 4  # of silence
 _ROOT = pathlib.Path(__file__).parents[2]
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-_HARMLESS: set[str] = set()  # SHA-256 of contents that passed, or were made here
+_TRUSTED: set[str] = set()  # SHA-256 of contents that passed, or were made here
 
 
-def trust(content: bytes) -> None:
-    """Takes note of a file that this process made: it is not foreign."""
-    _HARMLESS.add(hashlib.sha256(content).hexdigest())
+def mark_trusted(content: bytes) -> None:
+    """Marks a file that this process made itself as safe to open."""
+    _TRUSTED.add(hashlib.sha256(content).hexdigest())
 
 
-def check(
+def check_file(
     path: pathlib.Path, content: bytes, resolver: int, *, memory: int = MEMORY_BYTES
 ) -> None:
-    """Lets another process load `content`, a `.tflite` file, and ask it three images.
+    """Loads `content`, a `.tflite` file, in another process and runs three images.
 
     `resolver` is LiteRT's number of the kernels that will run it.
 
     Raises:
-        UsageError: that process was killed, took too much memory or too long, or the
+        InvalidInput: that process was killed, took too much memory or too long, or the
             model cannot be loaded or run.
     """
     digest = hashlib.sha256(content).hexdigest()
-    if digest in _HARMLESS:
+    if digest in _TRUSTED:
         return
     limit = memory + FACTOR * len(content)
-    if reason := _tried(path, content, int(resolver), limit):
-        raise UsageError(f"{path} {reason}")
-    _HARMLESS.add(digest)
+    if reason := _reason_to_reject(path, content, int(resolver), limit):
+        raise InvalidInput(f"{path} {reason}")
+    _TRUSTED.add(digest)
 
 
-def _tried(path: pathlib.Path, content: bytes, resolver: int, limit: int) -> str | None:
-    """Why the model cannot be used, or None."""
+def _reason_to_reject(
+    path: pathlib.Path, content: bytes, resolver: int, limit: int
+) -> str | None:
+    """Tries the model in another process; returns why it cannot be used, or None."""
     child = subprocess.Popen(
         [sys.executable, "-m", "eval.predictors.sandbox", str(limit), str(resolver)],
         cwd=_ROOT,
@@ -68,25 +73,26 @@ def _tried(path: pathlib.Path, content: bytes, resolver: int, limit: int) -> str
     )
     with child:
         try:
-            answer, said = _talk(child, path, content)
+            output, messages = _communicate(child, path, content)
         except subprocess.TimeoutExpired:
             child.kill()
             return f"is damaged or too slow: it took more than {SECS} s for 3 images"
-    may = f"(of memory it may take {limit:,} bytes)"
-    if b"bad_alloc" in said or child.returncode == _MEMORY:
+    limits = f"(of memory it may take {limit:,} bytes)"
+    if b"bad_alloc" in messages or child.returncode == _EXIT_OUT_OF_MEMORY:
         return f"is damaged or too large: it took more than {limit:,} bytes of memory"
     if child.returncode < 0:
         name = signal_name(-child.returncode)
-        return f"is damaged: it ended the process that tried it with {name} {may}"
+        return f"is damaged: it ended the process that tried it with {name} {limits}"
     if child.returncode:
-        raise OSError(f"the process that tries {path} failed: {said[-200:]!r}")
-    reason = json.loads(answer)
+        raise OSError(f"the process that tries {path} failed: {messages[-200:]!r}")
+    reason = json.loads(output)
     return (
-        reason and f"is damaged or no .tflite model that LiteRT can run: {reason} {may}"
+        reason
+        and f"is damaged or no .tflite model that LiteRT can run: {reason} {limits}"
     )
 
 
-def _talk(
+def _communicate(
     child: subprocess.Popen, path: pathlib.Path, content: bytes
 ) -> tuple[bytes, bytes]:
     try:
@@ -97,17 +103,17 @@ def _talk(
 
 
 def signal_name(number: int) -> str:
-    """'SIGSEGV' for 11."""
+    """Converts a signal's number to its name, 11 to 'SIGSEGV'."""
     with contextlib.suppress(ValueError):
         return signal.Signals(number).name
     return f"signal {number}"
 
 
-_MEMORY = 77  # exit code of the child
+_EXIT_OUT_OF_MEMORY = 77  # exit code of the child
 
 
 def _child(limit: int, resolver: int) -> NoReturn:
-    """Tries what stands in stdin, and writes why it cannot be run as JSON."""
+    """Tries the model in stdin; writes why it cannot be run, as JSON, to stdout."""
     from ai_edge_litert import interpreter as litert
 
     content = sys.stdin.buffer.read()
@@ -117,19 +123,17 @@ def _child(limit: int, resolver: int) -> NoReturn:
     resource.setrlimit(resource.RLIMIT_CPU, (SECS,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        _ask(litert, content, resolver)
+        _run_three_images(litert, content, resolver)
         reason = None
     except MemoryError:
-        os._exit(_MEMORY)
+        os._exit(_EXIT_OUT_OF_MEMORY)
     except Exception as error:  # noqa: BLE001  whatever such a file makes it raise
         reason = first_line(error)
     os.write(1, json.dumps(reason).encode())
     os._exit(0)  # no destructor of the file's may speak last
 
 
-def _ask(litert: Any, content: bytes, resolver: int) -> None:
-    import numpy as np
-
+def _run_three_images(litert: types.ModuleType, content: bytes, resolver: int) -> None:
     own = litert.Interpreter(
         model_content=content,
         num_threads=1,
@@ -157,13 +161,15 @@ _CRASHES = {"SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE", "SIGKILL", "SIGS
 _FORWARDED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}
 
 
-def supervised(command: str, work: Callable[[], NoReturn], names: Sequence[str]):
-    """Does `work` in a second process if it opens the model files `names`.
+def run_supervised(
+    command: str, work: Callable[[], NoReturn], names: Sequence[str]
+) -> NoReturn:
+    """Runs `work`, in a second process if it opens the model files `names`.
 
-    This one ends as that did: with its exit code, or by a signal that was sent to it.
-    If it crashed, a line says which files it used, and the exit code is 2.
+    This process ends as that one did: with its exit code, or by a signal that was sent
+    to it. If that one crashed, a line names the files, and the exit code is 2.
 
-    It has to come before there are threads, which a fork would lose.
+    Call it before threads are started: a fork would lose them.
     """
     if not names:
         work()
@@ -171,7 +177,7 @@ def supervised(command: str, work: Callable[[], NoReturn], names: Sequence[str])
     before = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
     parent, child = os.getpid(), os.fork()
     if child == 0:
-        _end_with(parent)
+        _end_with_parent(parent)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         work()
     status = _wait(child, watched)
@@ -190,8 +196,8 @@ def supervised(command: str, work: Callable[[], NoReturn], names: Sequence[str])
     os.kill(os.getpid(), number)
 
 
-def _end_with(parent: int) -> None:
-    """Ends this process when its parent is killed; no harm where Linux is not."""
+def _end_with_parent(parent: int) -> None:
+    """Ends this process when its parent is killed; only Linux can do that."""
     set_parent_death_signal = 1
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
@@ -200,7 +206,7 @@ def _end_with(parent: int) -> None:
 
 
 def _wait(child: int, watched: set[signal.Signals]) -> int:
-    """The status of `child` at its end; hands on what is sent to this process alone."""
+    """Waits for `child`, forwards signals to it, returns its status."""
     while True:
         heard = signal.sigwaitinfo(watched)
         if heard.si_signo == signal.SIGCHLD:

@@ -1,33 +1,33 @@
-"""Any SavedModel directory with a signature that takes images."""
+"""Predictions of any SavedModel directory with a signature that takes images."""
 
 import copy
 import math
 import pathlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.types.experimental import ConcreteFunction
 
 from eval.formats import saved_model_graph
 from eval.predictors import engine, input_normalization, outputs
 from eval.predictors.input_normalization import InputNormalization
 from eval.predictors.outputs import Output
 from trainer import files
-from trainer.errors import TrainingFailed, UsageError, first_line
+from trainer.errors import InvalidInput, TrainingFailed, first_line
 from trainer.monitoring.progress import OnBatch
 
 _BATCH = 256  # of 32x32 pixels, and of as many pixels in all where they are larger
 
 
 class SavedModel:
-    """Raw answers of a SavedModel's image signature.
+    """Raw outputs of a SavedModel's image signature.
 
     Attributes:
         shape: (H, W, C) of an image; None where the signature leaves it open.
-        classes: width of the answer; None where the signature leaves it open.
-        step: 0, its answers are floats.
-        says: what its last operator makes the answers, None if that is unclear.
+        classes: width of the output; None where the signature leaves it open.
+        step: 0, its outputs are floats.
+        says: meaning of the outputs by its last operator, None if that is unclear.
         engine: what computes them.
     """
 
@@ -39,15 +39,15 @@ class SavedModel:
         """Loads `path`; `given` says which real numbers a float input expects.
 
         Raises:
-            UsageError: it cannot be loaded or has no signature for images.
+            InvalidInput: it cannot be loaded or has no signature for images.
         """
         try:
             with files.nameless(path) as place:
                 self._loaded = tf.saved_model.load(place)
         except Exception as error:  # whatever a damaged or foreign file makes it raise
-            raise UsageError(
+            raise InvalidInput(
                 f"{path} is no SavedModel that TensorFlow can load:"
-                f" {_reason(error)};\nsave it again, with its variables and without"
+                f" {_explain(error)};\nsave it again, with its variables and without"
                 " operators or classes of its own"
             ) from error
         self._path = path
@@ -56,23 +56,25 @@ class SavedModel:
         self._dtype, self._pixels = spec.dtype.as_numpy_dtype, given
         self.shape = tuple(spec.shape[1:])
         self._fixed = spec.shape[0]
-        self._output = _answer(self._call.structured_outputs, f"{path} ({name})")
+        self._output = _output_key(self._call.structured_outputs, f"{path} ({name})")
         self.classes = self._call.structured_outputs[self._output].shape[1]
-        self.says = _says(self._call, self._output)
-        self.engine = engine.tensorflow()
+        self.says = _declared_output(self._call, self._output)
+        self.engine = engine.describe_tensorflow()
 
-    def readings(self) -> dict[str, "SavedModel"]:
-        """The same model with its input read otherwise, by the flag that does it."""
+    def alternative_readings(self) -> dict[str, "SavedModel"]:
+        """The same model with its input read otherwise, by the option for it."""
         if np.dtype(self._dtype).kind != "f":
             return {}  # its integers are pixels
-        others = input_normalization.others(self._dtype, (0.0, 0), self._pixels, None)
+        others = input_normalization.alternatives(
+            self._dtype, (0.0, 0), self._pixels, None
+        )
         made = {flag: copy.copy(self) for flag in others}
         for flag, read in others.items():
             made[flag]._pixels = read
         return made
 
     def __call__(self, images: np.ndarray, tick: OnBatch) -> np.ndarray:
-        """Answers for `images` uint8 [N, H, W, C]: float64 [N, classes]."""
+        """Outputs for `images` uint8 [N, H, W, C]: float64 [N, classes]."""
         rows = []
         size = max(1, min(_BATCH, _BATCH * 32 * 32 // math.prod(images.shape[1:3])))
         for block, used in blocks(images, self._fixed or size):
@@ -80,39 +82,43 @@ class SavedModel:
                 block, self._dtype, (0.0, 0), self._pixels
             )
             try:
-                answer = self._call(**{self._key: tf.constant(taken)})[self._output]
+                results = self._call(**{self._key: tf.constant(taken)})
             except Exception as error:  # whatever a foreign graph makes it raise
                 raise TrainingFailed(
                     f"{self._path}: TensorFlow cannot run it on images"
-                    f" {images.shape[1:]}: {_reason(error)}"
+                    f" {images.shape[1:]}: {_explain(error)}"
                 ) from error
-            rows.append(answer.numpy()[:used].astype(np.float64))
+            rows.append(results[self._output].numpy()[:used].astype(np.float64))
             tick(used)
         return np.concatenate(rows)
 
 
-def _reason(error: Exception) -> str:
-    """What went wrong, in words rather than in names of Python's."""
+def _explain(error: Exception) -> str:
+    """Explains an error in words instead of Python's names."""
     spoken = isinstance(error, OSError | ValueError | tf.errors.OpError)
     return first_line(error) if spoken else "it is damaged or of another version"
 
 
-def _says(call: Any, output: str) -> Output | None:
+def _declared_output(call: ConcreteFunction, output: str) -> Output | None:
     try:
-        return outputs.LAST.get(saved_model_graph.last_operator(call, output))
+        return outputs.OUTPUT_OF_OPERATOR.get(
+            saved_model_graph.last_operator(call, output)
+        )
     except (KeyError, ValueError, IndexError, AttributeError):
         return None  # its graph is built otherwise
 
 
 def blocks(images: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Batches of exactly `size` images, the last one padded, and how many are real."""
+    """Splits images into batches of `size`, the last one padded, with their counts."""
     for start in range(0, len(images), size):
         block = images[start : start + size]
         padding = np.zeros((size - len(block), *block.shape[1:]), block.dtype)
         yield np.concatenate([block, padding]), len(block)
 
 
-def _image_signature(signatures, path: pathlib.Path):
+def _image_signature(
+    signatures: Mapping[str, ConcreteFunction], path: pathlib.Path
+) -> tuple[str, ConcreteFunction]:
     """The signature that takes one batch of images; serving_default comes first."""
     for name in sorted(signatures, key=lambda name: (name != "serving_default", name)):
         inputs = list(signatures[name].structured_input_signature[1].values())
@@ -120,25 +126,25 @@ def _image_signature(signatures, path: pathlib.Path):
         alone = numbers == [True]
         if alone and inputs[0].shape.rank == 4:
             return name, signatures[name]
-    raise UsageError(
+    raise InvalidInput(
         f"{path} has no signature that takes one tensor of images [N, H, W, C]; it has"
         f" {sorted(signatures) or 'none at all'}"
     )
 
 
-def _answer(outputs, where: str) -> str:
+def _output_key(specs: Mapping[str, tf.TensorSpec], where: str) -> str:
     """The key of the one output [N, C] of numbers, by name where there are several."""
     tables = [
         key
-        for key, spec in outputs.items()
+        for key, spec in specs.items()
         if spec.dtype.is_floating and spec.shape.rank == 2
     ]
     for name in ("probabilities", "logits"):
         if name in tables:
             return name
     if len(tables) != 1:
-        raise UsageError(
-            f"{where} gives {sorted(outputs)}; it must give one table [N, C] of"
+        raise InvalidInput(
+            f"{where} gives {sorted(specs)}; it must give one table [N, C] of"
             " floats, or name one 'probabilities' or 'logits'"
         )
     return tables[0]

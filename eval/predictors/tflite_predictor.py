@@ -1,4 +1,4 @@
-"""Any `.tflite` image classifier through LiteRT, one image at a time on every core."""
+"""Predictions of any `.tflite` image classifier by LiteRT, on every core."""
 
 import concurrent.futures
 import copy
@@ -15,7 +15,7 @@ from eval.predictors.engine import Kernels
 from eval.predictors.input_normalization import InputNormalization, InputScaling
 from eval.predictors.outputs import Output
 from trainer import files, system
-from trainer.errors import TrainingFailed, UsageError, first_line
+from trainer.errors import InvalidInput, TrainingFailed, first_line
 from trainer.monitoring.progress import OnBatch
 
 _SLICE = 64  # images a thread takes at once
@@ -27,15 +27,15 @@ RESOLVERS = {
 
 
 class TfliteModel:
-    """Raw answers of a `.tflite` file; its own quantisation is undone.
+    """Raw outputs of a `.tflite` file; its own quantisation is undone.
 
     Attributes:
         shape: (H, W, C) of an image; None where the file leaves a side open.
-        classes: width of the answer; None where the file leaves it open.
-        step: smallest difference between two answers; 0 for a float output.
-        says: what its last operator makes the answers, None if that is unclear.
+        classes: width of the output; None where the file leaves it open.
+        step: smallest difference between two outputs; 0 for a float output.
+        says: meaning of the outputs by its last operator, None if that is unclear.
         engine: what computes them.
-        notes: lines that a reader of the answers must know.
+        notes: lines that a reader of the outputs must know.
     """
 
     def __init__(
@@ -49,78 +49,78 @@ class TfliteModel:
         """Opens `path`.
 
         Args:
-            given: overrides what is said of its input in its metadata, or `noted`, by
-                its manifest.
+            given: overrides what its metadata, or `noted` of its manifest, says of its
+                input.
             scaling: how an 8-bit input takes pixels; None: as the file says.
 
         Raises:
-            UsageError: the file is damaged or not an image classifier.
+            InvalidInput: the file is damaged or not an image classifier.
         """
-        self._content, self._path, self._kernels = _read(path), path, kernels
-        sandbox.check(path, self._content, RESOLVERS[kernels].value)
+        self._content, self._path, self._kernels = _load(path), path, kernels
+        sandbox.check_file(path, self._content, RESOLVERS[kernels].value)
         first = self._interpreter()
         ins, outs = first.get_input_details(), first.get_output_details()
         self._input, self._output = (
             _only(ins, path, "input"),
             _only(outs, path, "output"),
         )
-        self._measure()
+        self._set_shapes()
         operators = [found["op_name"] for found in first._get_ops_details()]
-        self.engine = engine.litert(kernels, operators)
-        last, self.step = _answer(self._content, self._output)
-        self.says: Output | None = outputs.LAST.get(last)
-        self._pixels, self.notes = self._reading(given, noted, scaling)
+        self.engine = engine.describe_litert(kernels, operators)
+        last, self.step = _last_operator(self._content, self._output)
+        self.says: Output | None = outputs.OUTPUT_OF_OPERATOR.get(last)
+        self._pixels, self.notes = self._choose_reading(given, noted, scaling)
 
-    def _measure(self) -> None:
+    def _set_shapes(self) -> None:
         """Sets `shape`, `classes` and the batch from the file's signature."""
         shape = _signature(self._input)
         batched = len(shape) == 4
         self.shape = tuple(shape[1:] if batched else shape)
         self._batch = int(self._input["shape"][0]) if batched else 1
         self._open = None in self.shape
-        answer = self._output["shape"].tolist()
+        output = self._output["shape"].tolist()
         sound = len(self.shape) == 3 and self._batch > 0
-        if not sound or int(np.prod(answer)) % self._batch:
-            raise UsageError(
+        if not sound or int(np.prod(output)) % self._batch:
+            raise InvalidInput(
                 f"{self._path}: input {self._input['shape'].tolist()} and output"
-                f" {answer} are not those of an image classifier; images are"
+                f" {output} are not those of an image classifier; images are"
                 " [N, H, W, C] or [H, W, C]"
             )
-        self.classes = int(np.prod(answer)) // self._batch
+        self.classes = int(np.prod(output)) // self._batch
         if self._open and None in (sides := _signature(self._output)[1:]):
             self.classes = None if sides else self.classes
 
-    def _reading(
+    def _choose_reading(
         self,
         given: InputNormalization | None,
         noted: InputNormalization | None,
         scaling: InputScaling | None,
     ) -> tuple[InputNormalization | None, list[str]]:
-        """How pixels become the input, and what is to be said of that."""
-        found = tflite_metadata.normalization(self._content)
+        """Chooses how pixels become the input, and lines that a reader must know."""
+        found = tflite_metadata.parse_normalization(self._content)
         dtype = np.dtype(self._input["dtype"])
         if dtype.itemsize > 1:
             if scaling is not None:
-                raise UsageError(
-                    f"--input_scaling={scaling.value} is for 8-bit inputs, {self._path}"
-                    f" takes {dtype}; see --input_range"
+                raise InvalidInput(
+                    f"input_scaling={scaling.value} is for 8-bit inputs, {self._path}"
+                    f" takes {dtype}; see `input_range`"
                 )
-            if found and noted and not found.same(noted):
-                raise UsageError(
+            if found and noted and not found.is_close(noted):
+                raise InvalidInput(
                     f"{self._path} says in its metadata that its input is {found}, its"
-                    f" manifest {noted};\n--input_range says which numbers it takes"
+                    f" manifest {noted};\n`input_range` says which numbers it takes"
                 )
             return given or found or noted, []
         if given is not None:
             return given, []
-        return input_normalization.eight_bits(
+        return input_normalization.choose_8bit_reading(
             dtype, self._input["quantization"], found, scaling, str(self._path)
         )
 
-    def readings(self) -> dict[str, "TfliteModel"]:
-        """The same file with its input read otherwise, by the flag that does it."""
-        detail, found = self._input, tflite_metadata.normalization(self._content)
-        others = input_normalization.others(
+    def alternative_readings(self) -> dict[str, "TfliteModel"]:
+        """The same file with its input read otherwise, by the option for it."""
+        detail, found = self._input, tflite_metadata.parse_normalization(self._content)
+        others = input_normalization.alternatives(
             detail["dtype"], detail["quantization"], self._pixels, found
         )
         made = {flag: copy.copy(self) for flag in others}
@@ -129,7 +129,7 @@ class TfliteModel:
         return made
 
     def _interpreter(self, shape: tuple[int, ...] | None = None) -> litert.Interpreter:
-        """A new interpreter, for images of `shape` where the file leaves that open."""
+        """Makes an interpreter; `shape` is that of an image where the file has none."""
         try:
             made = litert.Interpreter(
                 model_content=self._content,
@@ -144,7 +144,7 @@ class TfliteModel:
             wanted = "" if shape is None else f" on images {shape}"
             spoken = isinstance(error, ValueError | RuntimeError)
             line = first_line(error) if spoken else "it cannot be read"
-            raise UsageError(
+            raise InvalidInput(
                 f"{self._path} is damaged or no .tflite model that LiteRT can run"
                 f"{wanted}: {line};\ncopy it again, or convert it with LiteRT's own"
                 " operators only"
@@ -152,7 +152,7 @@ class TfliteModel:
         return made
 
     def __call__(self, images: np.ndarray, tick: OnBatch) -> np.ndarray:
-        """Answers for `images` uint8 [N, H, W, C]: float64 [N, classes]."""
+        """Outputs for `images` uint8 [N, H, W, C]: float64 [N, classes]."""
         size = max(_SLICE // self._batch, 1) * self._batch
         starts = range(0, len(images), size)
         workers = min(engine.cores(), len(starts))
@@ -196,33 +196,35 @@ class TfliteModel:
         return input_normalization.dequantize(raw, self._output["quantization"])
 
 
-def _read(path: pathlib.Path) -> bytes:
+def _load(path: pathlib.Path) -> bytes:
     try:
         return files.read_bytes(path, system.free_bytes() // 8)
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _only(details: list[dict], path: pathlib.Path, what: str) -> dict:
     if len(details) != 1:
-        raise UsageError(f"{path} has {len(details)} {what}s; a classifier has 1")
+        raise InvalidInput(f"{path} has {len(details)} {what}s; a classifier has 1")
     dtype = np.dtype(details[0]["dtype"])
     if dtype.kind not in "fiu":
-        raise UsageError(f"{path} has an {what} of {dtype}; a classifier's are numbers")
+        raise InvalidInput(
+            f"{path} has an {what} of {dtype}; a classifier's are numbers"
+        )
     return details[0]
 
 
 def _signature(detail: dict) -> list[int | None]:
     """The shape of a tensor, None for a side that is left open."""
-    said = detail["shape_signature"].tolist() or detail["shape"].tolist()
-    return [None if side < 0 else side for side in said]
+    sides = detail["shape_signature"].tolist() or detail["shape"].tolist()
+    return [None if side < 0 else side for side in sides]
 
 
-def _answer(content: bytes, output: dict) -> tuple[str, float]:
+def _last_operator(content: bytes, output: dict) -> tuple[str, float]:
     """The last operator, and the quantisation step of its numbers."""
     step = float(output["quantization"][0])
     try:
-        last, behind = FlatbufferInfo(content).answer()
+        last, behind = FlatbufferInfo(content).output_operator()
     except (IndexError, ValueError, TypeError, struct.error, AttributeError):
         return "", step  # LiteRT reads it otherwise than Python does
     return last, step or behind

@@ -1,9 +1,9 @@
-"""comparison.json and its page: several models' answers to the same test images."""
+"""Comparison of models on the same test images: comparison.json and its page."""
 
 import dataclasses
 import datetime
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from trainer import files
 from trainer.config import serialization
 from trainer.config.enums import EvalTta
 from trainer.data.split import Split
-from trainer.errors import TrainingFailed, UsageError
+from trainer.errors import InvalidInput, TrainingFailed
 from trainer.monitoring import native_output
 from trainer.monitoring.progress import CONSOLE
 
@@ -34,7 +34,7 @@ _NAMES = ("accuracy", "accuracy_interval", "nll", "brier", "ece", "ties")
 class ModelResult:
     """One model's probabilities, at its temperature if it has one."""
 
-    subject: ModelSource
+    source: ModelSource
     split: Split
     dataset: str
     state: str
@@ -42,38 +42,44 @@ class ModelResult:
     engine: dict[str, Any]
     remarks: list[str]
     probabilities: np.ndarray
-    floor: float
+    min_probability: float
 
     @property
     def right(self) -> np.ndarray:
-        """bool [N]."""
+        """Whether each prediction is right: bool [N]."""
         return classification.correct(self.probabilities, self.split.labels)
 
     @property
     def losses(self) -> np.ndarray:
         """Negative log-likelihood of each label in nats: float64 [N]."""
         own = self.probabilities[np.arange(len(self.split.labels)), self.split.labels]
-        return -np.log(np.maximum(own, self.floor))
+        return -np.log(np.maximum(own, self.min_probability))
 
 
-def write_comparison(request: ComparisonRequest) -> dict[str, Any]:
+def write_comparison(
+    request: ComparisonRequest, say: Callable[[str], object] = runner.print_line
+) -> dict[str, Any]:
     """Compares the models of `request`, writes the files, returns comparison.json.
 
+    `say` is called with each line that must be known before the numbers.
+
     Raises:
-        UsageError: a model, the data or the folder cannot be used.
-        TrainingFailed: a model cannot be run, or its answers are no numbers.
+        InvalidInput: a model, the data or the folder cannot be used.
+        TrainingFailed: a model cannot be run, or its outputs are no numbers.
     """
     runner.start_devices()
     sources = _open_sources(request)
-    _check_same(request, sources)
+    _check_same(request, sources, say)
     options = request.options
     try:
-        builder = runner.prepare_data(sources[0], options.dataset, options.data_dir)
+        builder = runner.prepare_data(
+            sources[0], options.dataset, options.data_dir, say
+        )
         split = runner.load_split(builder, "test")
-        results = evaluate_all(sources, split, builder, options.eval_tta)
+        results = evaluate_all(sources, split, builder, options.eval_tta, say)
         with CONSOLE.phase("comparing"):
             found = build_comparison(results)
-    except UsageError:
+    except InvalidInput:
         raise
     except ValueError as error:
         raise TrainingFailed(str(error)) from error
@@ -86,24 +92,28 @@ def _open_sources(request: ComparisonRequest) -> list[ModelSource]:
     with native_output.suppress_native_stderr("opening the models"):
         sources = [model_source.from_path(name, file) for name in request.models]
     if file.kernels and all(one.facts["kind"] != "tflite" for one in sources):
-        raise UsageError(
-            f"--kernels={file.kernels.value} is for .tflite files, and none is compared"
+        raise InvalidInput(
+            f"kernels={file.kernels.value} is for .tflite files, and none is compared"
         )
     return model_source.rename_apart(sources)
 
 
-def _check_same(request: ComparisonRequest, sources: Sequence[ModelSource]) -> None:
-    """Refuses or announces that a comparison of other models gives way."""
+def _check_same(
+    request: ComparisonRequest,
+    sources: Sequence[ModelSource],
+    say: Callable[[str], object],
+) -> None:
+    """Refuses to replace a comparison of other models, or announces it."""
     paths = [source.facts["path"] for source in sources]
     new = {"models": paths, "eval_tta": request.options.eval_tta.value}
-    replaced = atomic_folders.check_same(
+    replaced = atomic_folders.check_same_content(
         request.out_dir,
         load_identity(request.out_dir),
         new,
         may_replace=request.replaces_other,
     )
     if replaced:
-        runner.warn([replaced])
+        say(replaced)
 
 
 def evaluate_all(
@@ -111,6 +121,7 @@ def evaluate_all(
     split: Split,
     builder: tfds.core.DatasetBuilder,
     tta: EvalTta = EvalTta.NONE,
+    say: Callable[[str], object] = runner.print_line,
 ) -> list[ModelResult]:
     """Evaluates each model on `split`, a test split of `builder`, in the same way.
 
@@ -119,7 +130,8 @@ def evaluate_all(
     """
     predictors = [runner.open_predictor(source, split, tta) for source in sources]
     for source, predictor in zip(sources, predictors, strict=True):
-        runner.warn(runner.remarks(source, predictor, split, builder.info.full_name))
+        for line in runner.remarks(source, predictor, split, builder.info.full_name):
+            say(line)
     return [
         _to_result(runner.evaluate(source, predictor, split, builder))
         for source, predictor in zip(sources, predictors, strict=True)
@@ -128,20 +140,20 @@ def evaluate_all(
 
 def _to_result(done: runner.Evaluation) -> ModelResult:
     return ModelResult(
-        subject=done.subject,
+        source=done.source,
         split=done.split,
         dataset=done.dataset,
         state=done.calibration.state.value,
         tta=done.predictor.tta,
         engine=dict(done.predictor.model.engine),
         remarks=done.remarks,
-        probabilities=done.softened,
-        floor=done.floor,
+        probabilities=done.calibrated,
+        min_probability=done.min_probability,
     )
 
 
 def build_comparison(entries: Sequence[ModelResult]) -> dict[str, Any]:
-    """The comparison of all `entries` with the first."""
+    """Compares all `entries` with the first: comparison.json."""
     first, split = entries[0], entries[0].split
     return {
         "version": VERSION,
@@ -164,7 +176,7 @@ def _row(entry: ModelResult) -> dict[str, Any]:
     values = (
         float(right.mean()),
         classification.interval(int(right.sum()), len(right)),
-        classification.nll(given, labels, entry.floor),
+        classification.nll(given, labels, entry.min_probability),
         classification.brier(given, labels),
         classification.ece(classification.reliability(given, labels)),
         classification.ties(given),
@@ -176,14 +188,14 @@ def _row(entry: ModelResult) -> dict[str, Any]:
         "engine": entry.engine,
         "remarks": entry.remarks,
     }
-    return entry.subject.facts | how | named
+    return entry.source.facts | how | named
 
 
 def _pair(first: ModelResult, second: ModelResult) -> dict[str, Any]:
     one, two = (classification.predictions(e.probabilities) for e in (first, second))
     return {
-        "first": first.subject.name,
-        "second": second.subject.name,
+        "first": first.source.name,
+        "second": second.source.name,
         "accuracy": significance.paired_bootstrap(first.right, second.right),
         "nll": significance.paired_bootstrap(first.losses, second.losses),
         "mcnemar": significance.mcnemar(first.right, second.right),
@@ -196,7 +208,7 @@ def _pair(first: ModelResult, second: ModelResult) -> dict[str, Any]:
 def _examples(
     first: ModelResult, second: ModelResult, one: np.ndarray, two: np.ndarray
 ) -> list[dict[str, Any]]:
-    """Images on which they disagree, the one where both are surest first."""
+    """Images on which two models disagree, those where both are surest first."""
     rows = np.flatnonzero(one != two)
     sure = np.minimum(first.probabilities.max(axis=1), second.probabilities.max(axis=1))
     rows = rows[np.argsort(-sure[rows], kind="stable")][:EXAMPLES]
@@ -214,16 +226,16 @@ def _examples(
 
 
 def _config_differences(first: ModelResult, second: ModelResult) -> list[str] | None:
-    """Fields of two runs' configs that differ; None unless both are runs."""
-    runs = [entry.subject.run for entry in (first, second)]
+    """Fields in which the configs of two runs differ; None unless both are runs."""
+    runs = [entry.source.run for entry in (first, second)]
     if None in runs:
         return None
-    ours, theirs = (run.config().to_json() for run in runs)
-    return serialization.differences(ours, theirs)
+    first_config, second_config = (run.config().to_json() for run in runs)
+    return serialization.differences(first_config, second_config)
 
 
 def render_files(found: dict[str, Any], split: Split) -> dict[str, bytes]:
-    """The comparison's files by name; comparison.json is last."""
+    """Renders the comparison's files by name; comparison.json is last."""
     rows = {entry["row"] for pair in found["pairs"] for entry in pair["examples"]}
     images = {row: examples.data_uri(split.images[row]) for row in rows}
     html = reports_html.render("comparison.html.j2", found=found, images=images)
@@ -231,7 +243,7 @@ def render_files(found: dict[str, Any], split: Split) -> dict[str, bytes]:
 
 
 def load_identity(folder: pathlib.Path) -> dict[str, Any]:
-    """Which models the comparison in `folder` is of, and how; {} if there is none."""
+    """Loads which models the comparison in `folder` is of; {} if there is none."""
     try:
         models = files.read_json(folder / COMPARISON_DATA)["models"]
         paths = [model["path"] for model in models]
@@ -241,7 +253,7 @@ def load_identity(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def summary_lines(found: dict[str, Any]) -> list[str]:
-    """The comparison as lines for a terminal."""
+    """Formats the comparison as lines for a terminal."""
     width = max(len(model["name"]) for model in found["models"])
     text = [
         f"{model['name']:{width}}  accuracy {model['accuracy']:.2%}"
@@ -257,6 +269,6 @@ def summary_lines(found: dict[str, Any]) -> list[str]:
             f" {100 * pair['accuracy']['difference']:+.2f} points of accuracy"
             f" (95 %: {100 * low:+.2f} to {100 * high:+.2f}),"
             f" McNemar's p = {pair['mcnemar']['p_value']:.2g},"
-            f" {pair['disagreements']:,} other answers"
+            f" {pair['disagreements']:,} different predictions"
         )
     return text

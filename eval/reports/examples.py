@@ -1,4 +1,4 @@
-"""Which test images are worth a look."""
+"""Choice of the test images that a report shows."""
 
 import base64
 import io
@@ -14,7 +14,7 @@ SIDE = 192  # pixels of an image on a page, twice as many as it has on a plain s
 
 
 def mistakes(probabilities: np.ndarray, labels: np.ndarray, limit: int) -> np.ndarray:
-    """Rows of wrong answers, the surest first: int64, at most `limit`."""
+    """Rows of wrong predictions, the surest first: int64, at most `limit`."""
     wrong = ~classification.correct(probabilities, labels)
     return _largest(probabilities.max(axis=1), wrong, limit)
 
@@ -52,10 +52,10 @@ def _largest(values: np.ndarray, among: np.ndarray, limit: int) -> np.ndarray:
     return rows[np.argsort(-values[rows], kind="stable")][:limit]
 
 
-def entries(
+def describe_rows(
     rows: np.ndarray, probabilities: np.ndarray, labels: np.ndarray, ids: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """What report.json says of each row."""
+    """Describes each row for report.json."""
     predicted = classification.predictions(probabilities)
     return [
         {
@@ -71,7 +71,7 @@ def entries(
 
 
 def data_uri(image: np.ndarray) -> str:
-    """`image` uint8 [H, W, C] as a PNG in a URI; not 3 channels: the first.
+    """Encodes `image` uint8 [H, W, C] as a data URI; unless 3 channels, the first.
 
     One that is larger than it is shown becomes a JPEG of some ten kilobytes.
     """

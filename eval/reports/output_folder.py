@@ -18,13 +18,13 @@ def check_replaceable(path: pathlib.Path, names: Collection[str] = ()) -> None:
     """Checks that a folder of files called `names` can be written at `path`.
 
     Raises:
-        UsageError: it cannot be, or it would replace files of other names.
+        InvalidInput: it cannot be, or it would replace files of other names.
     """
     path = path.resolve()
     try:
         # Root may write where it cannot.
         storage.probe(path.parent, folders=False, appends=False)
     except OSError as error:
-        what = f"the report cannot go to {path} (see --out_dir)"
+        what = f"the report cannot go to {path} (see `out_dir`)"
         raise as_refusal(what, error, restart=False) from error
-    atomic_folders.check(path, names, "the report")
+    atomic_folders.check_replaceable(path, names, "the report")

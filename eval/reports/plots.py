@@ -1,4 +1,4 @@
-"""The pictures of a report: matplotlib and seaborn, legible on light and dark pages.
+"""Figures of a report: matplotlib and seaborn, legible on light and dark pages.
 
 Two colours of equal lightness that colour-blind readers tell apart (after Okabe & Ito
 2008); everything else is drawn in INK, which `svg` turns into the page's text colour.
@@ -7,6 +7,7 @@ Two colours of equal lightness that colour-blind readers tell apart (after Okabe
 import io
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from html import escape
 from typing import Any
 
@@ -38,7 +39,7 @@ STYLE = {
 }
 
 
-def _axes(height: float, rows: int = 1, **options: Any) -> tuple[Figure, Any]:
+def _axes(height: float, rows: int = 1, **options: object) -> tuple[Figure, Any]:
     figure = Figure(figsize=(_WIDTH_INCHES, height))
     return figure, figure.subplots(rows, **options)
 
@@ -162,14 +163,14 @@ def robustness(types: Mapping[str, Sequence[float]], clean: float) -> Figure:
     return figure
 
 
-def settle(figure: Figure) -> None:
-    """Lays `figure` out once, so that saving it twice does not do it four times."""
+def fix_layout(figure: Figure) -> None:
+    """Computes the layout of `figure` once: saving it twice would do it four times."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
 
 
 def svg(figure: Figure, label: str) -> str:
-    """`figure` as an inline <svg> that takes the page's text colour."""
+    """Renders `figure` as an inline <svg> that takes the page's text colour."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
@@ -182,12 +183,12 @@ def svg(figure: Figure, label: str) -> str:
 
 
 def png(figure: Figure) -> bytes:
-    """`figure` as a PNG on white, 200 dots an inch."""
+    """Renders `figure` as a PNG on white, 200 dots an inch."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=200, facecolor="white")
     return buffer.getvalue()
 
 
-def style(names: Sequence[str] = ()) -> Any:
-    """The context in which the figures above are made and saved, of classes `names`."""
+def drawing_style(names: Sequence[str] = ()) -> AbstractContextManager[None]:
+    """The context in which figures of classes `names` are drawn and saved."""
     return pictures.drawing(pictures.lettering(names).families, **STYLE)

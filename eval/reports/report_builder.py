@@ -1,5 +1,6 @@
 """Evaluates a model on its test split and writes the report."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,23 +16,27 @@ from eval.runner import Evaluation
 from trainer import system
 from trainer.config.enums import EvalTta
 from trainer.distributed import environment
-from trainer.errors import TrainingFailed, UsageError
+from trainer.errors import InvalidInput, TrainingFailed
 from trainer.monitoring import native_output
 from trainer.monitoring.progress import CONSOLE
 
 
-def write_report(request: ReportRequest) -> dict[str, Any]:
+def write_report(
+    request: ReportRequest, say: Callable[[str], object] = runner.print_line
+) -> dict[str, Any]:
     """Evaluates the model of `request`, writes its report and returns report.json.
 
+    `say` is called with each line that must be known before the numbers.
+
     Raises:
-        UsageError: the model, the data or the folder cannot be used.
-        TrainingFailed: the model cannot be run, or its answers are no numbers.
+        InvalidInput: the model, the data or the folder cannot be used.
+        TrainingFailed: the model cannot be run, or its outputs are no numbers.
     """
     source = _open_source(request)
     try:
-        evaluation = _evaluate(source, request)
+        evaluation = _evaluate(source, request, say)
         report = _build(evaluation, request)
-    except UsageError:
+    except InvalidInput:
         raise
     except ValueError as error:
         raise TrainingFailed(f"{source.name}: {error}") from error
@@ -52,7 +57,7 @@ def summary(report: dict[str, Any]) -> str:
         f"{EvalTta(report['eval_tta']).words}"
         f" (95 %: {low:.2%} to {high:.2%}),"
         f" NLL {best['nll']:.4f}, ECE {best['ece']:.2%},"
-        f" {report['calibration']['state']}; {engine.words(report['engine'])}"
+        f" {report['calibration']['state']}; {engine.format_engine(report['engine'])}"
     )
 
 
@@ -66,19 +71,22 @@ def _open_source(request: ReportRequest) -> ModelSource:
         return model_source.from_file(request.model, request.options.file)
 
 
-def _evaluate(source: ModelSource, request: ReportRequest) -> Evaluation:
+def _evaluate(
+    source: ModelSource, request: ReportRequest, say: Callable[[str], object]
+) -> Evaluation:
     options = request.options
-    builder = runner.prepare_data(source, options.dataset, options.data_dir)
+    builder = runner.prepare_data(source, options.dataset, options.data_dir, say)
     split = runner.load_split(builder, "test")
     predictor = runner.open_predictor(source, split, options.eval_tta)
     new = report_data.identity(source.facts, predictor, builder.info.full_name)
     old = report_data.load_identity(request.out_dir, source.facts)
-    replaced = atomic_folders.check_same(
+    replaced = atomic_folders.check_same_content(
         request.out_dir, old, new, may_replace=request.replaces_other
     )
     if replaced:
-        runner.warn([replaced])
-    runner.warn(runner.remarks(source, predictor, split, builder.info.full_name))
+        say(replaced)
+    for line in runner.remarks(source, predictor, split, builder.info.full_name):
+        say(line)
     return runner.evaluate(source, predictor, split, builder)
 
 

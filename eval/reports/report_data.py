@@ -1,4 +1,4 @@
-"""report.json: everything a report says, as plain values; docs/report_schema.md."""
+"""Content of report.json as plain values; docs/report_schema.md has its schema."""
 
 import datetime
 import importlib.metadata
@@ -7,6 +7,8 @@ import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from eval.metrics import classification
 from eval.predictors.predictor import Predictor
@@ -24,24 +26,26 @@ _PACKAGES = ("ai-edge-litert", "scikit-learn", "scipy", "pillow")
 _CURVES = ("loss", "accuracy", "learning_rate")
 _NO_POINT = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 _TESTED = ("accuracy", "accuracy_interval", "nll", "ece", "agreement")
-_ASKED = ("images", "sampled", "split_images")  # of which images that is
+_TESTED_ON = ("images", "sampled", "split_images")  # of which images that is
 GALLERY_IMAGES = 16  # of each kind
 
 
 def build_report(
-    evaluation: Evaluation, corruption_rows: Any, environment: dict[str, Any]
+    evaluation: Evaluation,
+    corruption_rows: np.ndarray | None,
+    environment: dict[str, Any],
 ) -> dict[str, Any]:
-    """The report of `evaluation`; `corruption_rows` is int [n], None for none."""
+    """Builds the report; `corruption_rows` is int [n], None: no corruptions."""
     split, given = evaluation.split, evaluation.probabilities
     calibrated = None
     if evaluation.calibration.temperature is not None:
-        calibrated = classification.calibrated(
-            evaluation.softened, split.labels, evaluation.floor
+        calibrated = classification.calibration_scores(
+            evaluation.calibrated, split.labels, evaluation.min_probability
         )
     return {
         "version": VERSION,
         "created": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC",
-        "model": evaluation.subject.facts
+        "model": evaluation.source.facts
         | {
             "output": evaluation.predictor.output.value,
             "output_was_given": evaluation.predictor.given,
@@ -55,14 +59,14 @@ def build_report(
             "temperature": evaluation.calibration.temperature,
             "why": evaluation.calibration.why,
         },
-        "scores": classification.summarise(
-            given, split.labels, list(split.names), evaluation.floor
+        "scores": classification.compute_scores(
+            given, split.labels, list(split.names), evaluation.min_probability
         ),
         "calibrated": calibrated,
         "robustness": _robustness(evaluation, corruption_rows),
         "gallery": _gallery(evaluation),
-        "run": _run(evaluation.subject.run),
-        "exports": list_exports(evaluation.subject.run),
+        "run": _run_facts(evaluation.source.run),
+        "exports": list_exports(evaluation.source.run),
         "environment": environment | {"evaluation_packages": _versions()},
     }
 
@@ -70,7 +74,7 @@ def build_report(
 def identity(
     facts: Mapping[str, Any], predictor: Predictor, dataset: str
 ) -> dict[str, Any]:
-    """What a report is of: two that differ in it are two reports."""
+    """The identity of a report: what was evaluated, how and on what."""
     return {
         "model": facts["path"],
         "eval_tta": predictor.tta.value,
@@ -80,7 +84,7 @@ def identity(
 
 
 def load_identity(folder: pathlib.Path, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The identity of the report in `folder`; {} where there is none.
+    """Loads the identity of the report in `folder`; {} where there is none.
 
     A model of the same bytes as that of `facts` is the same, wherever it lies.
     """
@@ -99,54 +103,59 @@ def load_identity(folder: pathlib.Path, facts: Mapping[str, Any]) -> dict[str, A
 
 
 def _data(evaluation: Evaluation) -> dict[str, Any]:
-    split, noted = evaluation.split, evaluation.subject.trained_on
-    own = noted.get("test")
+    split, trained_on = evaluation.split, evaluation.source.trained_on
+    own = trained_on.get("test")
     return {
         "dataset": evaluation.dataset,
         "split": split.split,
         "images": len(split.labels),
         "classes": list(split.names),
         "sha256": split.sha256,
-        "trained_on": noted or None,
+        "trained_on": trained_on or None,
         "same_as_trained": None if own is None else own == split.sha256,
     }
 
 
-def _robustness(evaluation: Evaluation, rows: Any) -> dict[str, Any] | None:
+def _robustness(
+    evaluation: Evaluation, rows: np.ndarray | None
+) -> dict[str, Any] | None:
     if rows is None:
         return None
     split = evaluation.split
     return corruption_benchmark.measure(
-        evaluation.answer,
+        evaluation.predict,
         split.images[rows],
         split.labels[rows],
-        evaluation.floor,
+        evaluation.min_probability,
         views=evaluator.count_views(evaluation.predictor.tta),
     )
 
 
 def _gallery(evaluation: Evaluation) -> dict[str, list[dict[str, Any]]]:
-    shown, labels = evaluation.softened, evaluation.split.labels
+    shown, labels = evaluation.calibrated, evaluation.split.labels
     rows = {
         "mistakes": examples.mistakes(shown, labels, GALLERY_IMAGES),
         "label_errors": examples.label_errors(shown, labels, GALLERY_IMAGES),
         "least_certain": examples.least_certain(shown, GALLERY_IMAGES),
     }
     ids = evaluation.split.ids
-    return {k: examples.entries(found, shown, labels, ids) for k, found in rows.items()}
+    return {
+        k: examples.describe_rows(found, shown, labels, ids)
+        for k, found in rows.items()
+    }
 
 
-def _run(run: Run | None) -> dict[str, Any] | None:
+def _run_facts(run: Run | None) -> dict[str, Any] | None:
     if run is None:
         return None
     return {
         "config": run.config().to_json(),
         "result": run.result(),
-        "environment": _json(run.path / "environment.json"),
+        "environment": _load_json(run.path / "environment.json"),
     }
 
 
-def _json(path: pathlib.Path) -> Any:
+def _load_json(path: pathlib.Path) -> object:
     try:
         return files.read_json(path)
     except (OSError, ValueError):
@@ -154,31 +163,33 @@ def _json(path: pathlib.Path) -> Any:
 
 
 def list_exports(run: Run | None) -> list[dict[str, Any]]:
-    """What the manifests of a run's exported files say of their tests."""
+    """Lists the test results in the manifests of a run's exported files."""
     if run is None:
         return []
     folder = run.path / "export"
-    places = [
+    manifest_paths = [
         *folder.glob("*.tflite.json"),
         *folder.glob("saved_model/*/manifest.json"),
     ]
     found = []
-    for place in sorted(places):
-        manifest = _json(place)
+    for manifest_path in sorted(manifest_paths):
+        manifest = _load_json(manifest_path)
         tested = manifest.get("test") if isinstance(manifest, dict) else None
-        if measured(tested):
+        if has_test_results(tested):
             own = (
-                place.parent if place.name == "manifest.json" else place.with_suffix("")
+                manifest_path.parent
+                if manifest_path.name == "manifest.json"
+                else manifest_path.with_suffix("")
             )
             file = str(own.relative_to(folder))
-            asked = {name: tested.get(name) for name in _ASKED}
+            asked = {name: tested.get(name) for name in _TESTED_ON}
             kept = {name: tested[name] for name in _TESTED}
             found.append({"file": file, **asked, **kept})
     return found
 
 
-def measured(tested: Any) -> bool:
-    """Whether `tested` has all that is shown of an export, as finite numbers."""
+def has_test_results(tested: object) -> bool:
+    """Whether `tested` has every number that is shown of an export, all finite."""
     if not isinstance(tested, dict):
         return False
     interval = tested.get("accuracy_interval")
@@ -196,7 +207,7 @@ def _versions() -> dict[str, str]:
 
 
 def training_curves(run: Run | None) -> dict[str, dict[str, tuple[list, list]]]:
-    """Panels of training curves from metrics.jsonl, {} if there is nothing to draw."""
+    """Loads panels of training curves from metrics.jsonl; {} if there are none."""
     panels: dict[str, dict[str, tuple[list, list]]] = {}
     if run is None or not run.metrics.is_file():
         return panels

@@ -1,4 +1,4 @@
-"""A report as files: the page, its pictures, report.json and predictions.npz."""
+"""Files of a report: the page, its figures, report.json and predictions.npz."""
 
 import functools
 import pathlib
@@ -21,7 +21,7 @@ from trainer.config.serialization import misfit
 from trainer.models import evaluator
 from trainer.monitoring import pictures
 
-LISTED = 50  # classes with a row and bars of their own
+MAX_CLASSES = 50  # classes with a row and bars of their own
 MISSING = Markup("<p>This picture could not be drawn.</p>")
 
 
@@ -30,63 +30,64 @@ def render_files(
     evaluation: Evaluation,
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
 ) -> dict[str, bytes]:
-    """Every file of a report by its name in the folder; report.json is last.
+    """Renders every file of a report by its name in the folder; report.json is last.
 
-    A picture that cannot be drawn is left out and `say` is told.
+    A figure that cannot be drawn is left out, and `say` is called with a line.
     """
     names = report["data"]["classes"]
     content, shown = {}, {}
-    with plots.style(names):
+    with plots.drawing_style(names):
         for name, (draw, text) in _figures(report, evaluation).items():
             made = pictures.attempt(
-                functools.partial(_saved, draw, text), f"the picture {name}", say
+                functools.partial(_draw, draw, text), f"the picture {name}", say
             )
             shown[name] = MISSING if made is None else made[0]
             if made is not None:
                 content[f"{FIGURES}/{name}.png"] = made[1]
-    content[PREDICTIONS] = evaluation.packed()
+    content[PREDICTIONS] = evaluation.to_npz()
     content[REPORT_PAGE] = html.render(
         "report.html.j2",
         report=report,
         pictures=shown,
-        images=_images(report, evaluation),
+        images=_image_uris(report, evaluation),
         notes=_notes(report),
         tta=EvalTta(report["eval_tta"]),
-        how=_how(report),
-        evaluated=_evaluated(report),
-        classes=_listed(report["scores"]["per_class"]),
+        how=_probability_kind(report),
+        evaluated=_facts(report),
+        classes=_shown_classes(report["scores"]["per_class"]),
         unnamed=pictures.lettering(names).unnamed,
     )
     content[REPORT_DATA] = files.json_bytes(report)
     return content
 
 
-def _saved(draw: Callable[[], Figure], text: str) -> tuple[Markup, bytes]:
-    """A figure, described by `text`, as inline SVG and as PNG."""
+def _draw(draw: Callable[[], Figure], text: str) -> tuple[Markup, bytes]:
+    """Draws a figure, described by `text`, as inline SVG and as PNG."""
     figure = draw()
-    plots.settle(figure)
+    plots.fix_layout(figure)
     png = plots.png(figure)
     return Markup(plots.svg(figure, text)), png
 
 
-def _listed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of `per_class` with their "id"; of more than LISTED those of least F1."""
+def _shown_classes(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of `per_class` with their "id", at most MAX_CLASSES: those of least F1."""
     numbered = [row | {"id": number} for number, row in enumerate(rows)]
-    if len(rows) <= LISTED:
+    if len(rows) <= MAX_CLASSES:
         return numbered
     tested = [row for row in numbered if row["support"]]
-    return sorted(tested, key=lambda row: row["f1"])[:LISTED]
+    return sorted(tested, key=lambda row: row["f1"])[:MAX_CLASSES]
 
 
 def write_folder(folder: pathlib.Path, content: Mapping[str, bytes]) -> None:
-    """Makes `folder`, in place of another, of the files of `content`, in this order.
+    """Writes the files of `content`, in this order; an older `folder` is replaced.
 
     Raises:
-        Failure: it cannot be written, and never will.
-        Stopped: with 175, the disk is full or gone; with 143, by SIGTERM.
+        TrainingFailed: it cannot be written, and never will.
+        PeerLost: the disk is full or gone.
+        Interrupted: SIGTERM or SIGHUP came.
     """
     folder = folder.resolve()
-    with atomic_folders.writing(folder.parent, "the report") as hidden:
+    with atomic_folders.staging_folder(folder.parent, "the report") as hidden:
         made = hidden / folder.name
         for name, data in content.items():
             path = made / name
@@ -98,13 +99,13 @@ def write_folder(folder: pathlib.Path, content: Mapping[str, bytes]) -> None:
 def _figures(
     report: Mapping[str, Any], evaluation: Evaluation
 ) -> dict[str, tuple[Callable[[], Figure], str]]:
-    """How to draw each picture, and what it shows, for those who do not see it."""
+    """The function that draws each figure, and the text for who cannot see it."""
     found, names = report["scores"], report["data"]["classes"]
-    tables = {_how(report): found["reliability"]}
+    tables = {_probability_kind(report): found["reliability"]}
     if report["calibrated"]:
         tables["calibrated"] = report["calibrated"]["reliability"]
-    risks = classification.risks(evaluation.softened, evaluation.split.labels)
-    rows, letters = _listed(found["per_class"]), pictures.lettering(names)
+    risks = classification.risks(evaluation.calibrated, evaluation.split.labels)
+    rows, letters = _shown_classes(found["per_class"]), pictures.lettering(names)
     labels = [letters.labels[row["id"]] for row in rows]
     figures = {
         "per_class": (
@@ -131,75 +132,75 @@ def _figures(
         }
         draw = functools.partial(plots.robustness, types, found["accuracy"])
         figures["robustness"] = (draw, "Accuracy by corruption and severity")
-    if curves := report_data.training_curves(evaluation.subject.run):
+    if curves := report_data.training_curves(evaluation.source.run):
         draw = functools.partial(plots.curves, curves)
         figures["curves"] = (draw, "Training curves over steps")
     return figures
 
 
-def _how(report: Mapping[str, Any]) -> str:
-    return EvalTta(report["eval_tta"]).words.strip() or "as the model answers"
+def _probability_kind(report: Mapping[str, Any]) -> str:
+    return EvalTta(report["eval_tta"]).words.strip() or "as the model gives them"
 
 
-def _images(report: Mapping[str, Any], evaluation: Evaluation) -> dict[int, str]:
+def _image_uris(report: Mapping[str, Any], evaluation: Evaluation) -> dict[int, str]:
     rows = {entry["row"] for kind in report["gallery"].values() for entry in kind}
     return {row: examples.data_uri(evaluation.split.images[row]) for row in rows}
 
 
 def _notes(report: Mapping[str, Any]) -> list[str]:
-    """What a reader must know before the figures."""
+    """Lines that a reader must know before the numbers."""
     tta, notes = EvalTta(report["eval_tta"]), []
     if tta is not EvalTta.NONE:
         notes.append(
             f"Every score here is{tta.words}: a mean over {evaluator.count_views(tta)} "
             "views of each image. No exported file does that by itself; what ships has "
-            "the scores of a report without --eval_tta."
+            "the scores of a report without it."
         )
     notes += [f"{line}." for line in report["remarks"]]
-    notes += _noted(report, tta)
+    notes += _training_note(report, tta)
     if report["calibration"]["state"] == "uncalibrated":
         notes.append(report["calibration"]["why"])
     return notes
 
 
-def _noted(report: Mapping[str, Any], tta: EvalTta) -> list[str]:
-    """What the training said of the same weights and images, if it said another."""
+def _training_note(report: Mapping[str, Any], tta: EvalTta) -> list[str]:
+    """The test accuracy that the training recorded, if it is another."""
     result = (report["run"] or {}).get("result") or {}
-    known = result.get("steps") == report["model"]["step"]
-    if not (known and report["data"]["same_as_trained"]):
+    same_step = result.get("steps") == report["model"]["step"]
+    if not (same_step and report["data"]["same_as_trained"]):
         return []
-    known = [member.value for member in EvalTta]
+    kinds = [member.value for member in EvalTta]
     if misfit(result, {"test_accuracy": float}) or (
-        result.get("eval_tta", EvalTta.NONE.value) not in known
+        result.get("eval_tta", EvalTta.NONE.value) not in kinds
     ):
         return []  # a damaged result says nothing
     noted = EvalTta(result.get("eval_tta", EvalTta.NONE.value))
-    said = f"The training itself noted {result['test_accuracy']:.2%}{noted.words}"
+    known = f"The training itself noted {result['test_accuracy']:.2%}{noted.words}"
     if noted is not tta:
         plain = "" if noted.words else " without test-time augmentation"
-        return [f"{said}{plain} on these images."]
+        return [f"{known}{plain} on these images."]
     if result["test_accuracy"] != report["scores"]["accuracy"]:
         return [
-            f"{said} on these images: another machine or version rounds differently."
+            f"{known} on these images: another machine or version rounds differently."
         ]
     return []
 
 
-def _evaluated(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     model, data = report["model"], report["data"]
     rule = (
         "as given, or as its last operator or manifest says"
         if model["output_was_given"]
-        else "found by looking at every answer"
+        else "found by looking at every output"
     )
-    answers = None if model["kind"] == "checkpoint" else f"{model['output']} ({rule})"
+    outputs = None if model["kind"] == "checkpoint" else f"{model['output']} ({rule})"
     trained = data["trained_on"] or {}
     rows = [
         ("model", model["path"]),
         ("model SHA-256", model["sha256"]),
         ("step", model["step"]),
-        ("answers", answers),
-        ("computed by", engine.words(report["engine"])),
+        ("outputs", outputs),
+        ("computed by", engine.format_engine(report["engine"])),
         ("test-time augmentation", report["eval_tta"]),
         ("data", f"{data['dataset']}, {data['split']}: {data['images']:,} images"),
         ("data SHA-256", data["sha256"]),

@@ -23,7 +23,7 @@ Corruption = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
 
 
 def corrupt(images: np.ndarray, name: str, severity: int, seed: int = 0) -> np.ndarray:
-    """`images` uint8 [N, H, W, C] under one corruption: uint8 of the same shape."""
+    """Corrupts `images` uint8 [N, H, W, C]: uint8 of the same shape."""
     return np.concatenate(list(_chunks(images, name, severity, seed)))
 
 
@@ -38,23 +38,27 @@ def _chunks(
         yield np.rint(np.clip(changed, 0, 1) * 255).astype(np.uint8)
 
 
-def _gaussian_noise(x, severity, rng):
+def _gaussian_noise(
+    x: np.ndarray, severity: int, rng: np.random.Generator
+) -> np.ndarray:
     sigma = (0.04, 0.06, 0.08, 0.09, 0.10)[severity - 1]
     return x + sigma * rng.standard_normal(x.shape, dtype=np.float32)
 
 
-def _shot_noise(x, severity, rng):
+def _shot_noise(x: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     photons = (500, 250, 100, 75, 50)[severity - 1]
     return rng.poisson(x * photons).astype(np.float32) / photons
 
 
-def _impulse_noise(x, severity, rng):
+def _impulse_noise(
+    x: np.ndarray, severity: int, rng: np.random.Generator
+) -> np.ndarray:
     share = (0.01, 0.02, 0.03, 0.05, 0.07)[severity - 1]
     draw = rng.random(x.shape, dtype=np.float32)
     return np.where(draw < share / 2, 0, np.where(draw > 1 - share / 2, 1, x))
 
 
-def _defocus_blur(x, severity, rng):
+def _defocus_blur(x: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     radius, alias = ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1))[
         severity - 1
     ]
@@ -62,7 +66,7 @@ def _defocus_blur(x, severity, rng):
     return ndimage.convolve(x, kernel[None, :, :, None], mode="mirror")
 
 
-def _glass_blur(x, severity, rng):
+def _glass_blur(x: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     sigma, rounds = ((0.05, 1), (0.25, 1), (0.4, 1), (0.25, 2), (0.4, 2))[severity - 1]
     shuffled = image_ops.blur(x, sigma)
     for _ in range(rounds):
@@ -70,19 +74,19 @@ def _glass_blur(x, severity, rng):
     return image_ops.blur(shuffled, sigma)
 
 
-def _motion_blur(x, severity, rng):
+def _motion_blur(x: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     radius, sigma = ((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5))[severity - 1]
     degrees = rng.uniform(-45, 45, len(x))
     return image_ops.motion_blur(x, radius, sigma, degrees)
 
 
-def _zoom_blur(x, severity, rng):
+def _zoom_blur(x: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     furthest = (1.05, 1.10, 1.15, 1.20, 1.25)[severity - 1]
     zooms = np.arange(1, furthest + 0.005, 0.01)
     return (x + sum(image_ops.zoom(x, by) for by in zooms)) / (len(zooms) + 1)
 
 
-def _snow(x, severity, rng):
+def _snow(x: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     mean, spread, zoom, floor, radius, sigma, keep = (
         (0.1, 0.2, 1, 0.6, 8, 3, 0.95),
         (0.1, 0.2, 1, 0.5, 10, 4, 0.9),
@@ -101,7 +105,7 @@ def _snow(x, severity, rng):
     return whitened + flakes + flakes[:, ::-1, ::-1]
 
 
-def _frost(x, severity, rng):
+def _frost(x: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     keep, ice = ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45))[
         severity - 1
     ]
@@ -110,27 +114,29 @@ def _frost(x, severity, rng):
     return keep * x + ice * (1 - crystals) ** 2 * tint
 
 
-def _fog(x, severity, rng):
+def _fog(x: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     amount, decay = ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75))[severity - 1]
     brightest = x.max(axis=(1, 2, 3), keepdims=True)
     misty = x + amount * image_ops.fractal_noise(x, decay=decay, rng=rng)
     return misty * brightest / (brightest + amount)
 
 
-def _brightness(x, severity, rng):
+def _brightness(x: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     added = (0.05, 0.1, 0.15, 0.2, 0.3)[severity - 1]
     value = x.max(axis=3, keepdims=True)  # V of HSV; hue and saturation stay
     brighter = np.minimum(value + added, 1)
     return np.where(value > 0, x * brighter / np.maximum(value, 1e-6), brighter)
 
 
-def _contrast(x, severity, rng):
+def _contrast(x: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     kept = (0.75, 0.5, 0.4, 0.3, 0.15)[severity - 1]
     mean = x.mean(axis=(1, 2), keepdims=True)
     return (x - mean) * kept + mean
 
 
-def _elastic_transform(x, severity, rng):
+def _elastic_transform(
+    x: np.ndarray, severity: int, rng: np.random.Generator
+) -> np.ndarray:
     shift, smooth, affine = (
         (0, 0, 0.08),
         (0.05, 0.2, 0.07),
@@ -143,12 +149,14 @@ def _elastic_transform(x, severity, rng):
     return image_ops.elastic(bent, shift * side, smooth * side, rng)
 
 
-def _pixelate(x, severity, rng):
+def _pixelate(x: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     share = (0.95, 0.9, 0.85, 0.75, 0.65)[severity - 1]
     return image_ops.pixelate(x, share)
 
 
-def _jpeg_compression(x, severity, rng):
+def _jpeg_compression(
+    x: np.ndarray, severity: int, rng: np.random.Generator
+) -> np.ndarray:
     return image_ops.jpeg(x, quality=(80, 65, 58, 50, 40)[severity - 1])
 
 

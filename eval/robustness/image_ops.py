@@ -1,9 +1,10 @@
-"""What image corruptions are made of: batched float32 [N, H, W, C] with values 0..1.
+"""Image operations of the corruptions on float32 [N, H, W, C] with values 0..1.
 
 Written on scipy.ndimage and Pillow; `corruptions` chooses the strengths.
 """
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
@@ -11,7 +12,7 @@ from scipy import ndimage
 
 
 def scale(x: np.ndarray) -> float:
-    """Lengths are given for images 32 pixels high; this many times more apply here."""
+    """The factor for lengths, which are given for images 32 pixels high."""
     return x.shape[1] / 32
 
 
@@ -24,7 +25,7 @@ def grey(x: np.ndarray) -> np.ndarray:
 
 
 def blur(x: np.ndarray, sigma: float) -> np.ndarray:
-    """A Gaussian blur of `sigma` pixels of a 32-pixel image."""
+    """Blurs with a Gaussian of `sigma` pixels of a 32-pixel image."""
     wide = sigma * scale(x)
     return ndimage.gaussian_filter(x, (0, wide, wide, 0), mode="nearest")
 
@@ -53,7 +54,7 @@ def swap_neighbours(x: np.ndarray, rng: np.random.Generator) -> None:
 def motion_blur(
     x: np.ndarray, radius: float, sigma: float, degrees: np.ndarray
 ) -> np.ndarray:
-    """A one-sided Gaussian smear along its own direction for each image [N]."""
+    """Smears each image along its own direction [N] with a one-sided Gaussian."""
     steps = np.arange(int(2 * radius * scale(x)) + 1)
     weights = np.exp(-0.5 * (steps / (sigma * scale(x))) ** 2)
     weights /= weights.sum()
@@ -72,7 +73,7 @@ def motion_blur(
 
 
 def sample(x: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Bilinear values of `x` at float positions [N, H, W], mirrored at the edges."""
+    """Samples `x` bilinearly at float positions [N, H, W], mirrored at the edges."""
     n = np.arange(len(x))[:, None, None]
     top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
     below = (rows - top)[..., None].astype(np.float32)
@@ -97,7 +98,7 @@ def _grid(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def zoom(x: np.ndarray, by: float) -> np.ndarray:
-    """The middle of each image, enlarged `by` times to the size of the whole."""
+    """Enlarges the middle of each image `by` times to the size of the whole."""
     rows, columns = _stretch(x.shape[1], by), _stretch(x.shape[2], by)
     tall = np.einsum("ij,njwc->niwc", rows, x, optimize=True)
     return np.einsum("ij,nhjc->nhic", columns, tall, optimize=True)
@@ -111,7 +112,7 @@ def _stretch(size: int, by: float) -> np.ndarray:
 
 
 def shear(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """A random affine map: three points move by up to `amount` pixels each way."""
+    """Applies a random affine map: three points move by up to `amount` pixels."""
     height, width = x.shape[1:3]
     third = max(min(height, width) // 3, 1)
     square = np.array([[third, third], [third, -third], [-third, -third]])
@@ -140,7 +141,7 @@ def elastic(
 def fractal_noise(
     x: np.ndarray, *, decay: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Cloudy noise 0..1, one map an image: [N, H, W, 1].
+    """Fractal noise 0..1, one map an image: [N, H, W, 1].
 
     Octaves of smoothly enlarged noise, each `decay` times weaker than the coarser one.
     """
@@ -172,7 +173,7 @@ def pixelate(x: np.ndarray, share: float) -> np.ndarray:
 
 
 def jpeg(x: np.ndarray, quality: int) -> np.ndarray:
-    """Each image after JPEG compression at `quality`, 1..95."""
+    """Compresses each image as JPEG at `quality`, 1..95, and decodes it."""
 
     def change(image: Image.Image) -> Image.Image:
         buffer = io.BytesIO()
@@ -182,7 +183,9 @@ def jpeg(x: np.ndarray, quality: int) -> np.ndarray:
     return _through_pillow(x, change)
 
 
-def _through_pillow(x: np.ndarray, change) -> np.ndarray:
+def _through_pillow(
+    x: np.ndarray, change: Callable[[Image.Image], Image.Image]
+) -> np.ndarray:
     pixels = np.rint(x * 255).astype(np.uint8)
     if x.shape[3] == 3:
         done = [np.asarray(change(Image.fromarray(image))) for image in pixels]

@@ -38,7 +38,9 @@ class Artifact:
         test, size = self.manifest["test"], self.manifest["bytes"]
         low, high = test["accuracy_interval"]
         images = describe_images(test)
-        engine_words = f"; {engine.words(test['engine'])}" if "engine" in test else ""
+        engine_words = (
+            f"; {engine.format_engine(test['engine'])}" if "engine" in test else ""
+        )
         split = test.get("split", "test")
         return (
             f"{self.path}\n{size:,} bytes; {test['accuracy']:.2%} (95 %: {low:.2%} to "
@@ -70,7 +72,7 @@ def describe_images(test: Mapping[str, Any]) -> str:
 
 
 # A hidden folder in the folder of exports: whatever is not published vanishes with it.
-staging_folder = functools.partial(atomic_folders.writing, what="the export")
+staging_folder = functools.partial(atomic_folders.staging_folder, what="the export")
 
 
 def publish_file(
@@ -79,7 +81,7 @@ def publish_file(
     """Gives the file `made` its `final` name, replacing another, and its manifest."""
     manifest = {
         **_header(final.name),
-        "sha256": manifests.sha256(made),
+        "sha256": manifests.file_sha256(made),
         "bytes": made.stat().st_size,
         **facts,
     }
@@ -120,7 +122,7 @@ def _write_manifest(
     """Writes the manifest of the folder `made` into it."""
     parts = {
         str(path.relative_to(made)): {
-            "sha256": manifests.sha256(path),
+            "sha256": manifests.file_sha256(path),
             "bytes": path.stat().st_size,
         }
         for path in sorted(made.rglob("*"))
@@ -142,7 +144,9 @@ def load_artifact(path: pathlib.Path) -> Artifact | None:
     try:
         manifest = files.read_json(manifests.manifest_path(path))
         hashes = manifests.file_hashes(path, manifest)
-        whole = all(manifests.sha256(k) == part["sha256"] for k, part in hashes.items())
+        whole = all(
+            manifests.file_sha256(k) == part["sha256"] for k, part in hashes.items()
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return Artifact(path, manifest) if whole else None

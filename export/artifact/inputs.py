@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from eval import model_source, progress_bar, runner
+from eval import model_source, runner
 from eval.metrics import calibration
 from eval.metrics.calibration import Calibration
 from eval.model_source import ModelSource
@@ -21,6 +21,7 @@ from trainer.data import classes
 from trainer.data.split import Split
 from trainer.errors import InvalidInput
 from trainer.monitoring import native_output
+from trainer.monitoring.progress import CONSOLE
 from trainer.rundir.layout import Run
 
 
@@ -105,7 +106,8 @@ def open_inputs(request: ExportRequest) -> ExportInputs:
     test = classes.relabel(split, source.classes, source.name)
     with native_output.suppress_native_stderr("reading the checkpoint"):
         predictor = runner.open_predictor(source, test)
-    runner.warn(runner.remarks(source, predictor, split, builder.info.full_name))
+    for line in runner.remarks(source, predictor, split, builder.info.full_name):
+        runner.print_line(line)
     found = calibration.uncalibrated("Exported with --nocalibrate.")
     if request.calibrate:
         found = _load_calibration(source, predictor, builder, test)
@@ -149,7 +151,7 @@ def _load_calibration(
     return calibration.from_run(
         source.run,
         source.facts["sha256"],
-        predictor.counted("calibration"),
+        predictor.with_progress("calibration"),
         lambda: _load_split(builder, "train", source),
         test,
     )
@@ -164,7 +166,7 @@ def _verification_set(
     # Evenly spread, so that data sets sorted by class give every class.
     rows = np.linspace(0, total - 1, count).round().astype(int)
     images = test.images[rows]
-    with progress_bar.progress_bar(count, "checkpoint") as tick:
+    with CONSOLE.count(count, "checkpoint") as tick:
         probabilities = predictor(images, tick)
     return VerificationSet(
         images=images,

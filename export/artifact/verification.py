@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from eval import progress_bar
 from eval.metrics import classification, significance
 from eval.predictors import engine
 from eval.predictors.predictor import Predictor
 from export.artifact.number_formats import Scheme
 from trainer.errors import InvalidInput, TrainingFailed
-from trainer.monitoring.progress import duration
+from trainer.monitoring.progress import CONSOLE, duration
 
 _FLOAT16_FLIPS = 0.002  # share of images that may change class
 AGREEMENT = 0.9  # of dynamic, int8 and int16x8; trained networks have 0.97 and more
@@ -158,7 +157,7 @@ def verify(
 ) -> dict[str, Any]:
     """Runs `predictor` on the images and returns the "test" of a manifest."""
     probabilities = predict(verification_set, predictor, name)
-    test = compare(verification_set, probabilities, predictor.floor)
+    test = compare(verification_set, probabilities, predictor.min_probability)
     return test | {"engine": dict(predictor.model.engine)}
 
 
@@ -172,9 +171,9 @@ def predict(
     """
     images, labels = verification_set.images, verification_set.labels
     try:
-        with progress_bar.progress_bar(len(images), name) as tick:
+        with CONSOLE.count(len(images), name) as tick:
             probabilities = predictor(images, tick)
-        classification.check(probabilities, labels)
+        classification.validate(probabilities, labels)
     except InvalidInput:
         raise
     except ValueError as error:

@@ -49,8 +49,8 @@ class CalibrationImages:
             InvalidInput: `train` holds images of `test`.
         """
         train_rows, _ = sampler.validation_split(train.labels, validation_fraction)
-        in_test = leakage.test_images(train, test)
-        leaked = leakage.found(in_test)
+        in_test = leakage.find_test_images(train, test)
+        leaked = leakage.describe_leak(in_test)
         train_rows = train_rows[~in_test[train_rows]]
         if leaked or not len(train_rows):
             raise InvalidInput(

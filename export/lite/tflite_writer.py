@@ -92,7 +92,7 @@ def select_calibration_images(
 
 def open_predictor(path: pathlib.Path, kernels: Kernels) -> Predictor:
     """Opens the `.tflite` at `path`, which this process has written, in LiteRT."""
-    sandbox.trust(path.read_bytes())
+    sandbox.mark_trusted(path.read_bytes())
     with native_output.suppress_native_stderr():  # a line when it makes its delegate
         return model_files.open_file(
             path, FileOptions(Output.PROBABILITIES, kernels=kernels)

@@ -129,7 +129,7 @@ def _describe_checkpoint(inputs: ExportInputs) -> dict[str, Any]:
     step = inputs.source.facts["step"]
     path = checkpoints.folder_of(inputs.run.checkpoints, step)
     size = sum(file.stat().st_size for file in path.iterdir())
-    facts = {"file": path.name, "bytes": size, "engine": engine.tensorflow()}
+    facts = {"file": path.name, "bytes": size, "engine": engine.describe_tensorflow()}
     return {"path": str(inputs.run.path), **facts, **test}
 
 
@@ -152,7 +152,7 @@ def _load_or_export(inputs: ExportInputs, name: str) -> Artifact:
         scheme, io = resolve_formats(False, Scheme(name), None)
         return tflite_writer.write_tflite(inputs, TFLiteOptions(scheme, io))
     resolver = tflite_predictor.RESOLVERS[inputs.verification.kernels].value
-    sandbox.check(made.path, made.path.read_bytes(), resolver)
+    sandbox.check_file(made.path, made.path.read_bytes(), resolver)
     return made
 
 
@@ -187,7 +187,7 @@ def _candidates(folder: pathlib.Path, name: str) -> list[pathlib.Path]:
 
 def _is_complete(test: object) -> bool:
     """Whether the "test" of a manifest has everything that a row shows."""
-    if not report_data.measured(test) or not test.keys() >= _TESTED:
+    if not report_data.has_test_results(test) or not test.keys() >= _TESTED:
         return False
     found = test.get("engine")
     return isinstance(found, dict) and found.keys() >= {"name", "delegate"}

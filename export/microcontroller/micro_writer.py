@@ -157,7 +157,9 @@ def _verify(
     probabilities = verification.predict(verification_set, predictor, PACKAGE)
     reference = verification.predict(verification_set, litert, "LiteRT")
     flips = verification.count_flips(probabilities, reference)
-    test = verification.compare(verification_set, probabilities, predictor.floor)
+    test = verification.compare(
+        verification_set, probabilities, predictor.min_probability
+    )
     return test | {
         "engine": dict(model.engine),
         "litert": {

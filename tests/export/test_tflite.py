@@ -126,7 +126,7 @@ def test_int8_is_integer_only_and_per_channel(made):
 
 def test_no_normalisation_is_left_to_a_client_of_raw_pixels(made):
     for scheme, mean in ((Scheme.FLOAT32, [0.0]), (Scheme.INT16X8, [128.0])):
-        found = tflite_metadata.normalization(made[scheme].path.read_bytes())
+        found = tflite_metadata.parse_normalization(made[scheme].path.read_bytes())
         assert found.mean == mean
 
 

@@ -139,7 +139,7 @@ def command(monkeypatch, capfd, name: str, *words: str, paint=False) -> Ended:
     Pictures take most of the time; they are left empty unless asked for with `paint`.
     """
     if not paint:
-        monkeypatch.setattr(plots, "settle", lambda figure: None)
+        monkeypatch.setattr(plots, "fix_layout", lambda figure: None)
         monkeypatch.setattr(plots, "png", lambda figure: b"")
         monkeypatch.setattr(plots, "svg", lambda figure, label: "")
     monkeypatch.setattr(

@@ -18,7 +18,7 @@ import pathlib, sys
 from eval.formats import atomic_folders as folders
 final = pathlib.Path(sys.argv[1]) / "made"
 for number in range(10**6):
-    with folders.writing(final.parent, "the folder") as hidden:
+    with folders.staging_folder(final.parent, "the folder") as hidden:
         made = hidden / "made"
         made.mkdir()
         for n in range(10):
@@ -29,7 +29,7 @@ for number in range(10**6):
 
 
 def write(parent, text: str) -> None:
-    with atomic_folders.writing(parent, "the folder") as hidden:
+    with atomic_folders.staging_folder(parent, "the folder") as hidden:
         made = hidden / "made"
         made.mkdir()
         (made / "file").write_text(text)
@@ -56,7 +56,7 @@ def test_where_folders_cannot_be_renamed_the_last_file_is_last(tmp_path, monkeyp
     monkeypatch.setattr(os, "rename", cannot)
     monkeypatch.setattr(atomic_folders, "_exchange", cannot)
     for text in ("first", "second"):
-        with atomic_folders.writing(tmp_path, "the folder") as hidden:
+        with atomic_folders.staging_folder(tmp_path, "the folder") as hidden:
             made = hidden / "made"
             (made / "figures").mkdir(parents=True)
             for name in ("report.json", "page", f"figures/{text}"):

@@ -21,17 +21,17 @@ def plain(tmp_path_factory) -> bytes:
 
 
 def described(plain: bytes, mean: float, std: float) -> bytes:
-    said = metadata_writer.Description("n", "t", (32, 32, 3), mean, std)
+    said = metadata_writer.ModelDescription("n", "t", (32, 32, 3), mean, std)
     return metadata_writer.add_metadata(plain, said, LABELS)
 
 
 def test_a_plain_file_says_nothing(plain):
-    assert tflite_metadata.normalization(plain) is None
+    assert tflite_metadata.parse_normalization(plain) is None
 
 
 @pytest.mark.parametrize(("mean", "std"), [(128.0, 128.0), (0.0, 255.0)])
 def test_mean_and_deviation_are_read(plain, mean, std):
-    found = tflite_metadata.normalization(described(plain, mean, std))
+    found = tflite_metadata.parse_normalization(described(plain, mean, std))
     assert found == InputNormalization(mean=[mean], std=[std])
 
 
@@ -56,5 +56,5 @@ def test_damaged_metadata_is_no_metadata(plain):
     for _ in range(100):
         broken = bytearray(whole)
         broken[start + rng.integers(4, 200)] = rng.integers(0, 256)
-        found = tflite_metadata.normalization(bytes(broken))
+        found = tflite_metadata.parse_normalization(bytes(broken))
         assert found is None or isinstance(found, InputNormalization)

@@ -53,7 +53,7 @@ def test_top_k_equals_scikit_learn(k):
 def test_nll_equals_scikit_learn(case):
     probabilities, labels = case
     expected = metrics.log_loss(labels, probabilities, labels=range(5))
-    ours = classification.nll(probabilities, labels, floor=EPS)
+    ours = classification.nll(probabilities, labels, min_probability=EPS)
     assert ours == pytest.approx(expected, abs=1e-9)
 
 
@@ -77,7 +77,7 @@ def test_per_class_and_means_equal_scikit_learn(case):
     names = ("precision", "recall", "f1", "support")
     for name, values in zip(names, expected, strict=True):
         np.testing.assert_allclose([row[name] for row in rows], values, atol=1e-9)
-    for kind, mean in classification.means(rows).items():
+    for kind, mean in classification.class_means(rows).items():
         values = metrics.precision_recall_fscore_support(
             labels, predicted, labels=range(5), zero_division=0, average=kind
         )
@@ -157,18 +157,20 @@ def test_an_equal_mass_bin_never_parts_equal_confidences():
 def test_a_zero_counts_as_the_floor():
     probabilities = np.array([[1.0, 0.0]])
     label = np.array([1])
-    assert classification.nll(probabilities, label, floor=1 / 512) == pytest.approx(
-        np.log(512)
-    )
+    assert classification.nll(
+        probabilities, label, min_probability=1 / 512
+    ) == pytest.approx(np.log(512))
     assert np.isfinite(classification.nll(probabilities, label))
 
 
 def test_one_hot_limits():
     labels = np.arange(6) % 3
-    right = classification.summarise(np.eye(3)[labels], labels, list("abc"))
+    right = classification.compute_scores(np.eye(3)[labels], labels, list("abc"))
     assert right["accuracy"] == right["roc_auc_macro"] == right["macro"]["f1"] == 1
     assert right["nll"] == right["brier"] == right["ece"] == right["aurc"] == 0
-    wrong = classification.summarise(np.eye(3)[(labels + 1) % 3], labels, list("abc"))
+    wrong = classification.compute_scores(
+        np.eye(3)[(labels + 1) % 3], labels, list("abc")
+    )
     assert wrong["accuracy"] == 0
     assert wrong["brier"] == 2
     assert wrong["ece"] == wrong["aurc"] == 1
@@ -178,7 +180,7 @@ def test_one_hot_limits():
 def test_a_class_without_rows_has_no_auc_and_a_whole_interval():
     probabilities, labels = table(6)
     labels[labels == 4] = 0
-    result = classification.summarise(probabilities, labels, list("abcde"))
+    result = classification.compute_scores(probabilities, labels, list("abcde"))
     last = result["per_class"][4]
     assert last["roc_auc"] is None
     assert last["support"] == 0
@@ -191,13 +193,13 @@ def test_a_bad_row_is_named(bad):
     probabilities, labels = table(7)
     probabilities[17, 2] = bad
     with pytest.raises(ValueError, match="row 17 of the probabilities"):
-        classification.check(probabilities, labels)
+        classification.validate(probabilities, labels)
 
 
 @pytest.mark.parametrize("labels", [[0, 5], [0, -1], [0]])
 def test_bad_labels_are_refused(labels):
     with pytest.raises(ValueError, match="label"):
-        classification.check(np.full((2, 5), 0.2), np.array(labels))
+        classification.validate(np.full((2, 5), 0.2), np.array(labels))
 
 
 drawn = st.integers(0, 2**32 - 1)
@@ -215,7 +217,9 @@ def coarse(seed: int):
 def figures(probabilities, labels):
     """All scores that are plain numbers."""
     names = [str(index) for index in range(probabilities.shape[1])]
-    result = classification.summarise(probabilities, labels, names, floor=1 / 16)
+    result = classification.compute_scores(
+        probabilities, labels, names, min_probability=1 / 16
+    )
     return {k: v for k, v in result.items() if isinstance(v, int | float)}
 
 

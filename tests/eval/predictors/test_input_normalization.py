@@ -16,7 +16,7 @@ RAMP = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
 )
 def test_ranges_mean_their_ends(span, low, high):
     real = input_normalization.encode(
-        RAMP, np.float32, (0.0, 0), InputNormalization.of(span)
+        RAMP, np.float32, (0.0, 0), InputNormalization.from_range(span)
     )
     assert real.dtype == np.float32
     assert (real.min(), real.max()) == (low, high)
@@ -33,7 +33,7 @@ def test_eight_bits_take_the_pixel_itself(scale):
 
 
 def test_eight_bits_take_a_range_when_told_to():
-    unit = InputNormalization.of(InputRange.UNIT)
+    unit = InputNormalization.from_range(InputRange.UNIT)
     taken = input_normalization.encode(RAMP, np.int8, (1 / 255, -128), unit)
     np.testing.assert_array_equal(taken.astype(int) + 128, RAMP)
 
@@ -88,7 +88,7 @@ def test_an_answer_that_is_no_number_is_named(bad):
 
 
 def test_promised_probabilities_are_checked():
-    with pytest.raises(ValueError, match="--output=logits"):
+    with pytest.raises(ValueError, match="output=logits"):
         outputs.to_probabilities(np.array([[3.0, 0.0]]), Output.PROBABILITIES, 0.0)
 
 

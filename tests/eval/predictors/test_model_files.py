@@ -85,7 +85,7 @@ def test_a_file_alone_is_judged_as_its_manifest_says(scheme, io, report, tmp_pat
 def labelled(path, names, **options):
     """A foreign .tflite whose answers are of the classes `names`."""
     content = eval_models.tflite(path, **options).read_bytes()
-    said = metadata_writer.Description("n", "t", (32, 32, 3), 0.0, 1.0)
+    said = metadata_writer.ModelDescription("n", "t", (32, 32, 3), 0.0, 1.0)
     path.write_bytes(metadata_writer.add_metadata(content, said, names))
     return path
 
@@ -106,7 +106,9 @@ def test_labels_may_have_another_name(tmp_path):
     path = labelled(tmp_path / "a.tflite", DIGITS)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("labelmap.txt", "\n".join("abcdefghij"))
-    assert embedded.said(path, {})["labels"] == DIGITS  # as its metadata says
+    assert (
+        embedded.load_description(path, {})["labels"] == DIGITS
+    )  # as its metadata says
 
 
 @pytest.mark.parametrize(
@@ -151,10 +153,10 @@ def test_provenance_that_the_manifest_contradicts_is_refused(field, tmp_path):
     }
     path = eval_models.tflite(tmp_path / "net.tflite")
     path.write_bytes(metadata_writer.append_provenance(path.read_bytes(), inside))
-    assert embedded.said(path, {}) == inside
-    assert embedded.said(path, inside) == inside
+    assert embedded.load_description(path, {}) == inside
+    assert embedded.load_description(path, inside) == inside
     with pytest.raises(UsageError, match=f"its {field} is"):
-        embedded.said(path, inside | {field: other[field]})
+        embedded.load_description(path, inside | {field: other[field]})
 
 
 @pytest.mark.parametrize("damage", ["no UTF-8", "one line", "cut off", "no JSON"])
@@ -166,7 +168,7 @@ def test_damage_inside_is_as_if_nothing_were_said(damage, tmp_path):
         archive.writestr(name, text.get(damage, b"cat\ndog\n"))
     if damage == "cut off":
         path.write_bytes(path.read_bytes()[:-9])
-    assert embedded.said(path, {}) == {}
+    assert embedded.load_description(path, {}) == {}
 
 
 def sigmoids(x):
@@ -238,7 +240,10 @@ def test_sigmoids_of_nothing_favour_no_class(tmp_path):
 
 def test_the_step_of_answers_is_that_before_a_dequantize():
     made = exported(Scheme.INT8, Io.FLOAT32)
-    assert tflite_writer.open_predictor(made.path, Kernels.XNNPACK).floor == 1 / 512
+    assert (
+        tflite_writer.open_predictor(made.path, Kernels.XNNPACK).min_probability
+        == 1 / 512
+    )
 
 
 @pytest.mark.parametrize("kernels", Kernels)
@@ -276,7 +281,7 @@ def test_a_wrong_input_range_is_suggested_another(report, tmp_path):
     path.write_bytes(converter.convert(network, Scheme.FLOAT32, Io.FLOAT32, None))
     words = ("--dataset=digits", digits())
     ended, found = report(path, *words, "--input_range=0:1")
-    assert any("--input_range=-1:1" in line for line in found["remarks"])
+    assert any("input_range=-1:1" in line for line in found["remarks"])
     assert "--input_range=-1:1" in " ".join(ended.err)
     ended, found = report(path, *words, "--input_range=-1:1")
     assert (found["remarks"], ended.err) == ([], [])
@@ -305,7 +310,7 @@ def test_an_8_bit_scale_other_than_the_pixels_is_told_and_kept(tmp_path):
         ours = model_files.open_file(
             path, FileOptions(Output.LOGITS, input_scaling=scaling)
         )
-        assert ["--input_scaling=" in line for line in ours.notes] == [True]
+        assert ["(input_scaling=" in line for line in ours.notes] == [True]
         found[scaling] = ours(IMAGES)
         right = (found[scaling].argmax(axis=1) == truth).mean()
         assert right > 0.5
@@ -322,11 +327,11 @@ def wavy(x):
 @pytest.mark.parametrize(
     ("make", "flag"),
     [
-        (lambda path: scaled(path, 0, 255), "--input_scaling=pixels"),
-        (lambda path: eval_models.tflite(path, answer=wavy), "--input_range=0:255"),
+        (lambda path: scaled(path, 0, 255), "input_scaling=pixels"),
+        (lambda path: eval_models.tflite(path, answer=wavy), "input_range=0:255"),
         (
             lambda path: eval_models.saved_model(path, answer=wavy),
-            "--input_range=0:255",
+            "input_range=0:255",
         ),
     ],
 )
@@ -335,17 +340,17 @@ def test_the_reading_that_would_be_right_is_suggested(make, flag, tmp_path):
     right = model_files.open_file(path, FileOptions(Output.LOGITS, InputRange.RAW))
     labels = right(IMAGES).argmax(axis=1).astype(np.int32)
     split = Split(IMAGES, labels, (), tuple(DIGITS), "00", "test")
-    assert input_range_check.suggestion(right, split) == []
+    assert input_range_check.suggest_reading(right, split) == []
     wrong = model_files.open_file(path, FileOptions(Output.LOGITS, InputRange.UNIT))
-    (line,) = input_range_check.suggestion(wrong, split)
+    (line,) = input_range_check.suggest_reading(wrong, split)
     assert line.endswith(f"100.0% with {flag}")
 
 
 def test_metadata_that_an_8_bit_scale_contradicts_is_refused(tmp_path):
     path = scaled(tmp_path / "net.tflite", 0, 255)
-    said = metadata_writer.Description("n", "t", (32, 32, 3), 0.0, 255.0)
+    said = metadata_writer.ModelDescription("n", "t", (32, 32, 3), 0.0, 255.0)
     path.write_bytes(metadata_writer.add_metadata(path.read_bytes(), said, DIGITS))
-    with pytest.raises(UsageError, match="--input_scaling=pixels"):
+    with pytest.raises(UsageError, match="input_scaling=pixels gives"):
         model_files.open_file(path, FileOptions(Output.LOGITS))
     for how in (
         {"input_scaling": InputScaling.PIXELS},
@@ -382,11 +387,11 @@ def test_a_file_of_dynamic_size_takes_images_of_any_size(spec, side, tmp_path):
     path.write_bytes(made.convert())
     images = IMAGES[:, :side, :side]
     ours = model_files.open_file(path, FileOptions(Output.AUTO))
-    ours.check((side, side, 3), 9)
+    ours.check_fits((side, side, 3), 9)
     expected = AnySize((None, None, None, 3)).call(images.astype(np.float32))
     np.testing.assert_allclose(ours(images), expected, atol=1e-6)
     with pytest.raises(UsageError, match="takes images any x any x 3"):
-        ours.check((side, side, 1), 9)
+        ours.check_fits((side, side, 1), 9)
 
 
 def test_equal_names_are_told_apart_by_paths(run, monkeypatch, capfd, tmp_path):

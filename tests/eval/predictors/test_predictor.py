@@ -96,7 +96,7 @@ def bare(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("kind", ["float32", "uint8", "int8", "int16"])
 def test_a_tflite_answers_as_a_bare_interpreter(files, kind):
     predictor = model_files.open_file(files[kind], FileOptions(Output.AUTO))
-    predictor.check(SHAPE, CLASSES)
+    predictor.check_fits(SHAPE, CLASSES)
     np.testing.assert_array_equal(predictor(IMAGES), bare(files[kind], IMAGES))
     assert predictor.output is Output.PROBABILITIES
 
@@ -110,12 +110,12 @@ def test_quantised_answers_are_near_the_networks(files, kind, network):
 
 def test_a_quantised_floor_is_half_a_step(files):
     predictor = model_files.open_file(files["int8"], FileOptions(Output.PROBABILITIES))
-    assert predictor.floor == 1 / 512
+    assert predictor.min_probability == 1 / 512
 
 
 def test_a_saved_model_answers_as_the_network(saved, network):
     predictor = model_files.open_file(saved, FileOptions(Output.AUTO))
-    predictor.check(SHAPE, CLASSES)
+    predictor.check_fits(SHAPE, CLASSES)
     ours = predictor(IMAGES)
     np.testing.assert_allclose(ours, network(IMAGES.astype("float32")), atol=1e-6)
     assert len(ours) == 150
@@ -154,7 +154,7 @@ def test_any_batch_dimension_will_do(shape, tmp_path):
     path = tmp_path / "fixed.tflite"
     path.write_bytes(converter.convert())
     ours = model_files.open_file(path, FileOptions(Output.AUTO, InputRange.UNIT))
-    ours.check(SHAPE, CLASSES)
+    ours.check_fits(SHAPE, CLASSES)
     np.testing.assert_allclose(ours(IMAGES), quarters(IMAGES / 255), atol=1e-5)
     assert ours.output is Output.LOGITS
 
@@ -166,7 +166,7 @@ def test_a_saved_model_of_bytes_and_any_shape(shape, tmp_path):
     signature = {"pictures": module.call.get_concrete_function()}
     tf.saved_model.save(module, str(path), signature)
     ours = model_files.open_file(path, FileOptions(Output.LOGITS))
-    ours.check(SHAPE, CLASSES)
+    ours.check_fits(SHAPE, CLASSES)
     np.testing.assert_allclose(ours(IMAGES), quarters(IMAGES), atol=1e-3)
 
 
@@ -174,9 +174,9 @@ def test_another_shape_or_class_count_is_refused(files, saved):
     for path in (files["int8"], saved):
         predictor = model_files.open_file(path, FileOptions(Output.AUTO))
         with pytest.raises(UsageError, match="8 x 8 x 3 and knows 4 classes"):
-            predictor.check(SHAPE, 10)
+            predictor.check_fits(SHAPE, 10)
         with pytest.raises(UsageError, match="32 x 32 x 3"):
-            predictor.check((32, 32, 3), CLASSES)
+            predictor.check_fits((32, 32, 3), CLASSES)
 
 
 def damaged(root: pathlib.Path, whole: bytes) -> dict[str, bytes]:

@@ -101,8 +101,8 @@ def test_a_file_that_takes_too_much_memory_is_named(tmp_path):
 
     path = eval_models.tflite(tmp_path / "greedy.tflite", answer=greedy)
     with pytest.raises(UsageError, match=r"greedy.* 134,\d{3},\d{3} bytes"):
-        sandbox.check(path, path.read_bytes(), 0, memory=2**27)
-    sandbox.check(path, path.read_bytes(), 0, memory=2**31)
+        sandbox.check_file(path, path.read_bytes(), 0, memory=2**27)
+    sandbox.check_file(path, path.read_bytes(), 0, memory=2**31)
 
 
 def test_a_file_that_does_not_end_is_named(tmp_path, monkeypatch, capfd):
@@ -113,7 +113,7 @@ def test_a_file_that_does_not_end_is_named(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(sandbox, "SECS", 2)
     monkeypatch.setattr(sandbox, "PATIENCE_SECS", 1)
     with pytest.raises(UsageError, match="took more than 2 s"):
-        sandbox.check(path, path.read_bytes(), 0)
+        sandbox.check_file(path, path.read_bytes(), 0)
     assert f"trying {path} in a process of its own" in capfd.readouterr().err
 
 
@@ -142,7 +142,7 @@ def work():
     {work}
     print("done")
 sys.argv = ["eval.report"]
-sandbox.supervised("eval.report", lambda: command.run(
+sandbox.run_supervised("eval.report", lambda: command.run(
     "eval.report", "", flags.FlagValues(), work), {names})
 """
     return [sys.executable, "-c", text]

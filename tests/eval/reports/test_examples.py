@@ -30,7 +30,7 @@ def test_label_errors_need_a_confident_other_class():
 
 
 def test_entries_are_plain_values():
-    (entry,) = examples.entries(
+    (entry,) = examples.describe_rows(
         np.array([2]), P, LABELS, ["a", "b", "c", "d", "e", "f"]
     )
     assert entry == {

@@ -48,22 +48,22 @@ def plain(tmp_path_factory) -> bytes:
 def hostile(plain, tmp_path_factory):
     """A file with such classes, as an export writes it."""
     path = tmp_path_factory.mktemp("hostile") / "net.tflite"
-    about = metadata_writer.Description("n", "t", (32, 32, 3), 0.0, 1.0)
+    about = metadata_writer.ModelDescription("n", "t", (32, 32, 3), 0.0, 1.0)
     path.write_bytes(metadata_writer.add_metadata(plain, about, HOSTILE))
     return path
 
 
 def test_a_file_that_we_wrote_agrees_with_its_manifest(hostile, tmp_path):
     said = {"labels": list(HOSTILE)}
-    assert embedded.said(hostile, said)["labels"] == list(HOSTILE)
+    assert embedded.load_description(hostile, said)["labels"] == list(HOSTILE)
     whole = tmp_path / "whole.tflite"
     whole.write_bytes(metadata_writer.append_provenance(hostile.read_bytes(), said))
-    assert embedded.said(whole, {})["labels"] == list(HOSTILE)
-    assert embedded.said(whole, said)["labels"] == list(HOSTILE)
-    assert len(embedded.said(hostile, {})["labels"]) == len(HOSTILE)
+    assert embedded.load_description(whole, {})["labels"] == list(HOSTILE)
+    assert embedded.load_description(whole, said)["labels"] == list(HOSTILE)
+    assert len(embedded.load_description(hostile, {})["labels"]) == len(HOSTILE)
     other = {"labels": [*HOSTILE[:-1], "another"]}
     with pytest.raises(errors.UsageError, match="contradicts"):
-        embedded.said(hostile, other)
+        embedded.load_description(hostile, other)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def report_of(plain, path, data_dir, names):
 
 
 def test_a_report_shows_them_as_text(plain, tmp_path, data_dir, monkeypatch):
-    for name in ("settle", "png", "svg"):
+    for name in ("fix_layout", "png", "svg"):
         empty = b"" if name == "png" else ""
         monkeypatch.setattr(f"eval.reports.plots.{name}", lambda *_, empty=empty: empty)
     path = tmp_path / "net.tflite"
@@ -208,12 +208,12 @@ ARCHIVES = {
 def test_an_archive_that_is_odd_says_nothing(plain, tmp_path, what):
     path = tmp_path / "net.tflite"
     path.write_bytes(plain + ARCHIVES[what])
-    assert embedded.said(path, {}) == {}
+    assert embedded.load_description(path, {}) == {}
 
 
 def test_metadata_of_edited_files_raise_nothing(hostile):
     content = hostile.read_bytes()
     for seed in range(500):
         changed = forged_tflite.flipped(content, seed)
-        tflite_metadata.normalization(changed)
-        tflite_metadata.labels_file(changed)
+        tflite_metadata.parse_normalization(changed)
+        tflite_metadata.find_labels_file(changed)

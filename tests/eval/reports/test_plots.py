@@ -31,9 +31,9 @@ def figures(classes: int):
 
 @pytest.mark.parametrize("classes", [2, 100])
 def test_every_picture_is_drawn_in_the_pages_ink(classes):
-    with plots.style():
+    with plots.drawing_style():
         for figure in figures(classes):
-            plots.settle(figure)
+            plots.fix_layout(figure)
             text = plots.svg(figure, 'a "label"')
             assert text.startswith('<svg role="img" aria-label="a &quot;label&quot;"')
             assert "currentColor" in text
@@ -43,14 +43,18 @@ def test_every_picture_is_drawn_in_the_pages_ink(classes):
 
 
 def test_the_same_picture_has_the_same_bytes():
-    with plots.style():
+    with plots.drawing_style():
         first, second = (plots.svg(figures(2)[2], "x") for _ in range(2))
     assert first == second
 
 
 def test_numbers_as_people_read_them():
-    assert html.percent(0.87314, 2) == "87.31\u202f%"
-    assert html.percent(None) == html.number(None) == "–"
-    assert html.span([0.1, 0.25]) == "10.0 to 25.0\u202f%"
-    assert html.number(1234.5, 1) == "1,234.5"
-    assert html.flat({"a": {"b": [1, 2]}, "c": None}) == [("a.b", "1, 2"), ("c", "–")]
+    assert html.format_percent(0.87314, 2) == "87.31\u202f%"
+    assert html.format_percent(None) == html.format_number(None) == "–"
+    assert html.format_interval([0.1, 0.25]) == "10.0 to 25.0\u202f%"
+    assert html.format_number(1234.5, 1) == "1,234.5"
+    nested = {"a": {"b": [1, 2]}, "c": None}
+    assert html.flatten(nested) == [
+        ("a.b", "1, 2"),
+        ("c", "–"),
+    ]

@@ -75,7 +75,7 @@ def test_tensors_are_aligned_as_the_schema_says(raw):
     ("scheme", "io"), [(s, e) for s in Scheme for e in IO_TYPES[s]]
 )
 def test_a_reader_of_metadata_finds_the_normalisation(raw, scheme, io):
-    found = tflite_metadata.normalization(described(raw, scheme, io))
+    found = tflite_metadata.parse_normalization(described(raw, scheme, io))
     raw_pixels = io is Io.UINT8 and scheme is not Scheme.INT8
     expected = ([0.0], [1.0]) if raw_pixels else ([128.0], [128.0])
     assert (found.mean, found.std) == expected

@@ -100,7 +100,7 @@ class Corners:
 def test_logits_and_their_softmax_have_the_same_mean(which):
     ticks, answers = [], []
     for output in (Output.LOGITS, Output.PROBABILITIES):
-        predictor = Predictor("corners", Corners(output)).averaging(which)
+        predictor = Predictor("corners", Corners(output)).with_tta(which)
         answers.append(predictor(IMAGES, ticks.append))
         assert predictor.output is output
         np.testing.assert_allclose(answers[-1].sum(axis=1), 1)

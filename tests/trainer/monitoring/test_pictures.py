@@ -99,7 +99,7 @@ def test_a_picture_that_fails_is_a_line():
 
 def test_a_class_may_be_called_like_the_ink():
     names = [plots.INK, "<style>", "<metadata>x</metadata>"]
-    with plots.style(names):
+    with plots.drawing_style(names):
         text = plots.svg(plots.confusion(np.eye(3, dtype=int), names), "x")
     assert text.count(f">{plots.INK}<") == 2
     assert text.count("&lt;metadata&gt;x") == 2
@@ -117,22 +117,22 @@ def rows(classes: int) -> list[dict]:
 def test_pictures_of_a_report_stay_small(classes):
     names, listed = (
         [row["name"] for row in rows(classes)],
-        report_files._listed(rows(classes)),
+        report_files._shown_classes(rows(classes)),
     )
     counts = np.random.default_rng(0).integers(0, 9, (classes, classes))
     labels = [names[row["id"]] for row in listed]
     long = list(range(1_000_000))
-    with plots.style(names):
+    with plots.drawing_style(names):
         for figure in (
             plots.confusion(counts, names),
             plots.per_class(listed, labels),
             plots.curves({"loss": {"train": (long, long)}}),
         ):
-            plots.settle(figure)
+            plots.fix_layout(figure)
             assert len(plots.svg(figure, "x")) < 400_000
             assert len(plots.png(figure)) < 400_000
     assert [row["id"] for row in listed] == list(
-        range(min(classes, report_files.LISTED))
+        range(min(classes, report_files.MAX_CLASSES))
     )
 
 

@@ -109,11 +109,11 @@ def evaluated(path: pathlib.Path) -> None:
     chosen = model_source.from_run(run)
     if (path / calibration.FILE).exists():
         calibration.from_run(run, chosen.facts["sha256"], None, None, None)
-    told = report_data._run(run)
+    told = report_data._run_facts(run)
     report = {"run": told, "model": chosen.facts, "data": {"same_as_trained": True}}
     report["scores"] = {"accuracy": 0.5}
     json.dumps(report, allow_nan=False)
-    report_files._noted(report, EvalTta.NONE)
+    report_files._training_note(report, EvalTta.NONE)
     report_data.training_curves(run)
     report_data.list_exports(run)
 
