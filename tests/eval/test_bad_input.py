@@ -12,7 +12,7 @@ import tensorflow as tf
 from eval.metrics import calibration
 from tests.support import eval_models, export_runs, forged_files
 from trainer.distillation import teacher
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 from trainer.models import builder
 from trainer.optim import optimizers
 from trainer.rundir import checkpoints
@@ -128,10 +128,10 @@ def test_edited_weights_that_were_sealed_again(refused, run, tmp_path):
         "compare": [str(run), str(run), f"--out_dir={tmp_path / 'out'}"],
     }.items():
         assert "says weights_sha256" in refused(*words, name=name)
-    with pytest.raises(UsageError, match="says weights_sha256 .* holds"):
+    with pytest.raises(InvalidInput, match="says weights_sha256 .* holds"):
         export_runs.open_inputs(f"--run_dir={run}")
     own = Run(run).result()["weights_sha256"]
-    with pytest.raises(UsageError, match="no good checkpoint with the weights"):
+    with pytest.raises(InvalidInput, match="no good checkpoint with the weights"):
         teacher.load_weights(Run(run), own)
 
 

@@ -22,7 +22,7 @@ from export.lite import converter, metadata_writer, tflite_writer
 from export.lite.tflite_options import TFLiteOptions
 from tests.support import eval_models, export_runs
 from trainer.data.split import Split
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 
 DIGITS = list("0123456789")
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
@@ -155,7 +155,7 @@ def test_provenance_that_the_manifest_contradicts_is_refused(field, tmp_path):
     path.write_bytes(metadata_writer.append_provenance(path.read_bytes(), inside))
     assert embedded.load_description(path, {}) == inside
     assert embedded.load_description(path, inside) == inside
-    with pytest.raises(UsageError, match=f"its {field} is"):
+    with pytest.raises(InvalidInput, match=f"its {field} is"):
         embedded.load_description(path, inside | {field: other[field]})
 
 
@@ -350,7 +350,7 @@ def test_metadata_that_an_8_bit_scale_contradicts_is_refused(tmp_path):
     path = scaled(tmp_path / "net.tflite", 0, 255)
     said = metadata_writer.ModelDescription("n", "t", (32, 32, 3), 0.0, 255.0)
     path.write_bytes(metadata_writer.add_metadata(path.read_bytes(), said, DIGITS))
-    with pytest.raises(UsageError, match="input_scaling=pixels gives"):
+    with pytest.raises(InvalidInput, match="input_scaling=pixels gives"):
         model_files.open_file(path, FileOptions(Output.LOGITS))
     for how in (
         {"input_scaling": InputScaling.PIXELS},
@@ -390,7 +390,7 @@ def test_a_file_of_dynamic_size_takes_images_of_any_size(spec, side, tmp_path):
     ours.check_fits((side, side, 3), 9)
     expected = AnySize((None, None, None, 3)).call(images.astype(np.float32))
     np.testing.assert_allclose(ours(images), expected, atol=1e-6)
-    with pytest.raises(UsageError, match="takes images any x any x 3"):
+    with pytest.raises(InvalidInput, match="takes images any x any x 3"):
         ours.check_fits((side, side, 1), 9)
 
 

@@ -12,7 +12,7 @@ from eval.predictors import model_files
 from eval.predictors.file_options import FileOptions
 from eval.predictors.input_normalization import InputRange
 from eval.predictors.outputs import Output
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 
 SHAPE, CLASSES = (8, 8, 3), 4
 IMAGES = np.random.default_rng(0).integers(0, 256, (150, *SHAPE), dtype=np.uint8)
@@ -173,9 +173,9 @@ def test_a_saved_model_of_bytes_and_any_shape(shape, tmp_path):
 def test_another_shape_or_class_count_is_refused(files, saved):
     for path in (files["int8"], saved):
         predictor = model_files.open_file(path, FileOptions(Output.AUTO))
-        with pytest.raises(UsageError, match="8 x 8 x 3 and knows 4 classes"):
+        with pytest.raises(InvalidInput, match="8 x 8 x 3 and knows 4 classes"):
             predictor.check_fits(SHAPE, 10)
-        with pytest.raises(UsageError, match="32 x 32 x 3"):
+        with pytest.raises(InvalidInput, match="32 x 32 x 3"):
             predictor.check_fits((32, 32, 3), CLASSES)
 
 
@@ -197,7 +197,7 @@ def damaged(root: pathlib.Path, whole: bytes) -> dict[str, bytes]:
 def test_a_damaged_tflite_is_wrong_usage(what, files, tmp_path):
     path = tmp_path / "broken.tflite"
     path.write_bytes(damaged(tmp_path, files["int8"].read_bytes())[what])
-    with pytest.raises(UsageError, match="is damaged or no .tflite"):
+    with pytest.raises(InvalidInput, match="is damaged or no .tflite"):
         model_files.open_file(path, FileOptions(Output.AUTO))
 
 
@@ -207,11 +207,11 @@ def test_what_is_no_model_is_wrong_usage(tmp_path, saved):
     bad.mkdir()
     (bad / "saved_model.pb").write_bytes(b"no protobuf")
     for path in (tmp_path / "none.tflite", tmp_path, tmp_path / "model.h5", bad):
-        with pytest.raises(UsageError):
+        with pytest.raises(InvalidInput):
             model_files.open_file(path, FileOptions(Output.AUTO))
 
 
 def test_a_saved_model_without_a_signature_is_wrong_usage(tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path / "bare"))
-    with pytest.raises(UsageError, match="none at all"):
+    with pytest.raises(InvalidInput, match="none at all"):
         model_files.open_file(tmp_path / "bare", FileOptions(Output.AUTO))

@@ -13,7 +13,7 @@ import tensorflow as tf
 from eval.predictors import sandbox, tflite_predictor
 from tests.support import eval_models, forged_tflite
 from tests.support.commands import ROOT, run_command
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 
 CRASHING = (181, 212, 329)  # seeds that end a process with SIGSEGV
 
@@ -29,7 +29,7 @@ def opened(path: pathlib.Path, content: bytes) -> str:
     path.write_bytes(content)
     try:
         tflite_predictor.TfliteModel(path)
-    except UsageError as error:
+    except InvalidInput as error:
         assert str(path) in str(error)
         assert len(str(error).splitlines()) <= 2
         return str(error)
@@ -100,7 +100,7 @@ def test_a_file_that_takes_too_much_memory_is_named(tmp_path):
         return x + tf.cumsum(tf.fill([2**26], x[0, 0]))[-1]
 
     path = eval_models.tflite(tmp_path / "greedy.tflite", answer=greedy)
-    with pytest.raises(UsageError, match=r"greedy.* 134,\d{3},\d{3} bytes"):
+    with pytest.raises(InvalidInput, match=r"greedy.* 134,\d{3},\d{3} bytes"):
         sandbox.check_file(path, path.read_bytes(), 0, memory=2**27)
     sandbox.check_file(path, path.read_bytes(), 0, memory=2**31)
 
@@ -112,7 +112,7 @@ def test_a_file_that_does_not_end_is_named(tmp_path, monkeypatch, capfd):
     path = eval_models.tflite(tmp_path / "endless.tflite", answer=endless)
     monkeypatch.setattr(sandbox, "SECS", 2)
     monkeypatch.setattr(sandbox, "PATIENCE_SECS", 1)
-    with pytest.raises(UsageError, match="took more than 2 s"):
+    with pytest.raises(InvalidInput, match="took more than 2 s"):
         sandbox.check_file(path, path.read_bytes(), 0)
     assert f"trying {path} in a process of its own" in capfd.readouterr().err
 
@@ -123,7 +123,7 @@ WORKS = {
     "os.abort()": (2, "SIGABRT"),
     "os.kill(os.getpid(), signal.SIGKILL)": (2, "SIGKILL"),
     "os.kill(os.getpid(), signal.SIGTERM)": (-signal.SIGTERM, ""),
-    "raise UsageError('wrong')": (2, "wrong"),
+    "raise InvalidInput('wrong')": (2, "wrong"),
     "raise TrainingFailed('failed')": (1, "failed"),
     "raise KeyError('odd')": (1, "odd"),
     "raise KeyboardInterrupt": (130, "SIGINT"),
@@ -136,7 +136,7 @@ import os, signal, sys, time
 from absl import flags
 from eval.predictors import sandbox
 from trainer.cli import command
-from trainer.errors import TrainingFailed, UsageError
+from trainer.errors import TrainingFailed, InvalidInput
 def work():
     print("begun", flush=True)
     {work}

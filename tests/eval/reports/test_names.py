@@ -62,7 +62,7 @@ def test_a_file_that_we_wrote_agrees_with_its_manifest(hostile, tmp_path):
     assert embedded.load_description(whole, said)["labels"] == list(HOSTILE)
     assert len(embedded.load_description(hostile, {})["labels"]) == len(HOSTILE)
     other = {"labels": [*HOSTILE[:-1], "another"]}
-    with pytest.raises(errors.UsageError, match="contradicts"):
+    with pytest.raises(errors.InvalidInput, match="contradicts"):
         embedded.load_description(hostile, other)
 
 
