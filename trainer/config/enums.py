@@ -7,12 +7,12 @@ class Strategy(enum.Enum):
     """How replicas share a step."""
 
     ONE_DEVICE = "one_device"
-    MIRRORED = "mirrored"  # all GPUs of this process, or --logical_devices
+    MIRRORED = "mirrored"  # all GPUs of this process, or its logical devices
     MULTI_WORKER = "multi_worker"  # the processes that TF_CONFIG lists
 
 
 class Augment(enum.Enum):
-    """What is done to the training images; each but CROP includes the one before."""
+    """Augmentation of the training images; each but CROP includes the one before."""
 
     NONE = "none"
     FLIP = "flip"
@@ -37,7 +37,7 @@ class OptimizerName(enum.Enum):
 
 
 class Schedule(enum.Enum):
-    """The shape of the learning rate after warm-up."""
+    """Shape of the learning rate after warm-up."""
 
     CONSTANT = "constant"
     COSINE = "cosine"

@@ -29,6 +29,7 @@ MODELS = {
 }
 ANY_SIZE = ("speednet",)  # networks whose body takes images of any height and width
 SYNC = "sync_batch_norm"  # the option that ModelConfig.sync_batch_norm sets
+_BUILTINS = {kind.__name__: kind for kind in (bool, int, float, str, list)}
 BOUNDS = {
     "width": Bounds(above=0, at_most=64),
     "dropout": Bounds(at_least=0, below=1),
@@ -54,29 +55,33 @@ class Signature:
 
     Attributes:
         parameters: those with a name.
-        open: whether it takes any other, too (``**kwargs``).
+        accepts_any: whether it takes any other, too (``**kwargs``).
     """
 
     parameters: Mapping[str, Parameter]
-    open: bool = False
+    accepts_any: bool = False
 
 
-def read_signature(name: str) -> Signature:
-    """The options of network `name`, read from its source without importing it."""
+def read_signature(name: str) -> Signature | None:
+    """The options of network `name`, read from its source without importing it.
+
+    None where the source does not tell: the name is no plain function of the module.
+    """
     module, function = MODELS[name].split(":")
     spec = importlib.util.find_spec(module)
     return parse_signature(pathlib.Path(spec.origin).read_text(), function)
 
 
-def parse_signature(source: str, function: str) -> Signature:
-    """The options of a function at the top level of Python source.
+def parse_signature(source: str, function: str) -> Signature | None:
+    """The options of a function at the top level of Python source, if it is there.
 
     >>> found = parse_signature("def f(x, n, *, width: float = 1.0): pass", "f")
     >>> found.parameters
     {'width': Parameter(type=<class 'float'>, default='1.0')}
     """
     for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef) and node.name == function:
+        plain = isinstance(node, ast.FunctionDef) and not node.decorator_list
+        if plain and node.name == function:
             arguments, count = node.args, len(node.args.defaults)
             pairs = list(zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True))
             named = arguments.args[len(arguments.args) - count :] if count else []
@@ -87,17 +92,15 @@ def parse_signature(source: str, function: str) -> Signature:
                 )
                 for arg, default in pairs
             }
-            return Signature(found, open=arguments.kwarg is not None)
-    raise ValueError(f"there is no function {function} at the top level")
+            return Signature(found, accepts_any=arguments.kwarg is not None)
+    return None
 
 
 def _annotated(node: ast.expr | None) -> Any:
     """The type that an annotation names: of Python's own, a union or a Literal."""
     match node:
-        case ast.Name(id="bool" | "int" | "float" | "str" | "list" as name):
-            return {"bool": bool, "int": int, "float": float, "str": str}.get(
-                name, list
-            )
+        case ast.Name(id=name) if name in _BUILTINS:
+            return _BUILTINS[name]
         case ast.Constant(value=None):
             return types.NoneType
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
@@ -120,7 +123,8 @@ def check(config: ModelConfig) -> None:
         config.name in MODELS,
         f"model={config.name} is not one of {', '.join(sorted(MODELS))}",
     )
-    _check_options(config, read_signature(config.name))
+    if (known := read_signature(config.name)) is not None:
+        _check_options(config, known)
 
 
 def import_network(name: str) -> Callable[..., Any]:
@@ -137,18 +141,21 @@ def load(config: ModelConfig) -> Callable[..., Any]:
     """
     check(config)
     function = import_network(config.name)
-    hints = typing.get_type_hints(function)
+    seen = inspect.signature(function, eval_str=True).parameters
     found = {
-        option: Parameter(hints.get(option, Any), repr(each.default))
-        for option, each in inspect.signature(function).parameters.items()
+        option: Parameter(
+            Any if each.annotation is each.empty else each.annotation,
+            repr(each.default),
+        )
+        for option, each in seen.items()
         if each.default is not each.empty
     }
-    known = Signature(found, open=read_signature(config.name).open)
-    _check_options(config, known)
-    given = {
-        option: float(value) if hints.get(option) is float else value
-        for option, value in config.kwargs.items()
-    }
+    kinds = {each.kind for each in seen.values()}
+    _check_options(config, Signature(found, inspect.Parameter.VAR_KEYWORD in kinds))
+    given = dict(config.kwargs)
+    for option in given.keys() & found.keys():
+        if found[option].type is float:
+            given[option] = float(given[option])
     if SYNC in found:
         given[SYNC] = config.sync_batch_norm
 
@@ -170,7 +177,7 @@ def _check_options(config: ModelConfig, known: Signature) -> None:
         given = f"model_kwargs={name}={value}"
         require(name != SYNC, f"{given}: `{SYNC}` is an option of its own, use that")
         require(
-            name in options or known.open,
+            name in options or known.accepts_any,
             f"{given}: model={config.name} has no option {name}; it has {there}",
         )
         if name not in options:
