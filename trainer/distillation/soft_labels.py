@@ -264,7 +264,7 @@ def _label_missing_views(
             if cache.add(view, logits, write=write):
                 monitor.say(f"view {view} was computed anew and differs: bits may, too")
         except ValueError as error:
-            raise UsageError(f"--teacher={labeler.path}: {error}") from error
+            raise UsageError(f"teacher={labeler.path}: {error}") from error
         except OSError as error:
             raise as_failure(
                 "the teacher's answers could not be written", error

@@ -47,16 +47,16 @@ def weights_sha256(path: str) -> str:
     run = Run(pathlib.Path(path))
     if not run.exists:
         raise InvalidInput(
-            f"--teacher={path} is not a run; name the directory of a finished one"
+            f"teacher={path} is not a run; name the directory of a finished one"
         )
     result = run.result()
     if result is None:
         raise InvalidInput(
-            f"--teacher={path} has not finished; finish it with python -m trainer.main "
+            f"teacher={path} has not finished; finish it with python -m trainer.main "
             f"--flagfile={path}/flags.txt --run_dir={path}"
         )
     if not isinstance(found := result.get("weights_sha256"), str):
-        raise InvalidInput(f"--teacher={path}: its result.json is not one of ours")
+        raise InvalidInput(f"teacher={path}: its result.json is not one of ours")
     return found
 
 
@@ -68,7 +68,7 @@ def check_data(run: Run, recorded: dict[str, Any]) -> None:
     """
     theirs = run.recorded().get("data")
     if not isinstance(theirs, dict):
-        raise InvalidInput(f"--teacher={run.path}: its config.json is not one of ours")
+        raise InvalidInput(f"teacher={run.path}: its config.json is not one of ours")
     named = {
         "name": "data set",
         "labels": "classes",
@@ -78,7 +78,7 @@ def check_data(run: Run, recorded: dict[str, Any]) -> None:
     for field, noun in named.items():
         if theirs.get(field) != recorded[field]:
             raise InvalidInput(
-                f"--teacher={run.path} has another {noun}: "
+                f"teacher={run.path} has another {noun}: "
                 f"{_short(theirs.get(field))} != {_short(recorded[field])};\n"
                 "name a teacher that was trained on the data of this run"
             )
@@ -99,7 +99,7 @@ def leakage_warning(theirs: Config, ours: Config) -> str | None:
         return None
     return (
         f"the teacher learnt from rows that are held out here (its "
-        f"--validation_fraction is {fraction}, yours {own}): the validation accuracy "
+        f"validation_fraction is {fraction}, yours {own}): the validation accuracy "
         "is not independent of it"
     )
 
@@ -118,7 +118,7 @@ def check_teacher_run(
         try:
             found.config()
         except InvalidInput as error:
-            raise InvalidInput(f"--teacher={found.path}: {error}") from error
+            raise InvalidInput(f"teacher={found.path}: {error}") from error
 
 
 def find_teacher(config: Config, run_config: RunConfig) -> Run:
@@ -127,7 +127,7 @@ def find_teacher(config: Config, run_config: RunConfig) -> Run:
         raise InvalidInput("where the teacher of this run lies is not recorded")
     path = resolve_links(pathlib.Path(run_config.teacher))
     if weights_sha256(str(path)) != config.distillation.teacher_sha256:
-        raise InvalidInput(f"--teacher={path} is not the teacher of this run")
+        raise InvalidInput(f"teacher={path} is not the teacher of this run")
     return Run(path)
 
 
@@ -139,7 +139,7 @@ def load_weights(run: Run, sha256: str) -> dict[str, np.ndarray]:
     )
     if kept is None:
         raise InvalidInput(
-            f"--teacher={run.path} has no good checkpoint with the weights "
+            f"teacher={run.path} has no good checkpoint with the weights "
             f"{sha256[:12]} of its result.json; train it again"
         )
     return eval_weights(kept.arrays)

@@ -9,7 +9,7 @@ from trainer.data.dataset import Dataset
 from trainer.data.device_dataset import DeviceDataset
 from trainer.distillation import targets
 from trainer.distributed.strategy import Cluster
-from trainer.errors import UsageError
+from trainer.errors import InvalidConfig, UsageError
 from trainer.models import builder, registry
 from trainer.models.evaluator import Evaluator
 from trainer.optim import optimizers
@@ -41,6 +41,8 @@ def build_network(
                 num_classes=len(dataset.train.names),
                 precision=config.precision.value,
             )
+        except InvalidConfig:
+            raise
         except ValueError as error:
             raise UsageError(
                 f"--model={config.model.name} does not take images of "
