@@ -21,10 +21,7 @@ ADAPT_IMAGES = 5000  # of the learnt ones: 4.8 million patches of 2x2 pixels
 
 
 def build_network(
-    config: Config,
-    cluster: Cluster,
-    dataset: Dataset,
-    timetable: Timetable,
+    config: Config, cluster: Cluster, dataset: Dataset, timetable: Timetable
 ) -> tuple[TrainState, DeviceDataset, TrainStep]:
     """Network, optimizer and compiled step, in the strategy's scope.
 
