@@ -44,32 +44,79 @@ class Dataset:
         }
 
 
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """The splits of a data set, before rows are held out for validation.
+
+    Attributes:
+        source: the name of a TFDS data set, or "arrays".
+        name: the name with its version.
+        train: the rows to learn from and to validate on.
+        test: the rows that judge.
+        held_out: int [N], rows of `train` that validate; None: a fraction of them.
+    """
+
+    source: str
+    name: str
+    train: Split
+    test: Split
+    held_out: np.ndarray | None = None
+
+    def hold_out(self, fraction: float) -> Dataset:
+        """Chooses the rows that validate: `fraction` of each class, unless given.
+
+        Raises:
+            InvalidInput: there are too few classes or rows.
+        """
+        labels = self.train.labels
+        learnt, held = sampler.validation_split(labels, fraction)
+        if self.held_out is not None:
+            rows = np.arange(len(labels), dtype=np.int32)
+            held = self.held_out.astype(np.int32)
+            learnt = np.setdiff1d(rows, held)
+        if len(self.train.names) < 2 or len(learnt) == 0:
+            raise InvalidInput(
+                f"dataset={self.source} has {len(self.train.names)} classes and "
+                f"{len(learnt)} rows to train on; 2 and 1 are needed"
+            )
+        return Dataset(self.name, self.train, self.test, learnt, held)
+
+
 def load_dataset(
     config: Config, run_config: RunConfig, *, say: Callable[[str], None]
 ) -> Dataset:
-    """Prepares the data set if it is not prepared yet, and decodes it.
+    """Prepares the data set if it is not prepared yet, decodes it, holds rows out.
 
     Raises:
         DataUnavailable: it is not prepared and cannot be.
         InvalidInput: it is not a data set for image classification.
     """
-    builder = preparation.prepare(
-        config.data.dataset,
-        run_config.data_dir,
-        say=say,
-        write=not run_config.dry_run,
-    )
+    write = not run_config.dry_run
+    splits = from_tfds(config.data.dataset, run_config.data_dir, say=say, write=write)
+    return splits.hold_out(config.data.validation_fraction)
+
+
+def from_tfds(
+    name: str,
+    data_dir: str | None = None,
+    *,
+    say: Callable[[str], None] = print,
+    write: bool = True,
+) -> Splits:
+    """The train and test splits of the TFDS data set `name`, decoded into memory.
+
+    Args:
+        name: of an image-classification data set, e.g. "cifar10".
+        data_dir: where TFDS data sets are; None: TFDS's own folder.
+        say: shows a message.
+        write: whether the data set may be prepared if it is not.
+
+    Raises:
+        InvalidInput: it cannot be had.
+    """
+    builder = preparation.prepare(name, data_dir, say=say, write=write)
     with native_output.suppress_native_stderr():
         train, test = (
-            tfds_source.load_split(builder, "train"),
-            tfds_source.load_split(builder, "test"),
+            tfds_source.load_split(builder, split) for split in ("train", "test")
         )
-    learnt, held = sampler.validation_split(
-        train.labels, config.data.validation_fraction
-    )
-    if len(train.names) < 2 or len(learnt) == 0:
-        raise InvalidInput(
-            f"dataset={config.data.dataset} has {len(train.names)} classes and "
-            f"{len(learnt)} rows to train on; 2 and 1 are needed"
-        )
-    return Dataset(builder.info.full_name, train, test, learnt, held)
+    return Splits(name, builder.info.full_name, train, test)

@@ -8,7 +8,7 @@ result.json.
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import tensorflow as tf
 from trainer import files
 from trainer.config.enums import Strategy
 from trainer.config.schema import Config, RunConfig
-from trainer.data.dataset import Dataset, load_dataset
+from trainer.data.dataset import Dataset, Splits, load_dataset
 from trainer.data.device_dataset import DeviceDataset
 from trainer.data.sampler import Sampler
 from trainer.distillation import soft_labels, teacher
@@ -68,6 +68,8 @@ def train(
     run_config: RunConfig,
     request: StopRequest,
     *,
+    splits: Splits | None = None,
+    more_callbacks: Sequence[Callback] = (),
     flags_text: str = "",
 ) -> dict[str, Any] | None:
     """Starts or resumes the training in `run`.
@@ -77,6 +79,8 @@ def train(
         config: what decides the numbers.
         run_config: where and how it runs.
         request: signals that ask for a stop.
+        splits: the data; None: the TFDS data set that `config` names.
+        more_callbacks: called after ours, on the chief.
         flags_text: the command's flags, kept in flags.txt.
 
     Returns:
@@ -87,14 +91,14 @@ def train(
     folder, hang_secs = run.path / "workers", run_config.hang_secs
     heartbeat = Heartbeat(folder, worker, workers, hang_secs)
     with _leaving_no_sign(heartbeat, run_config):
-        session = build(run, config, run_config, request, heartbeat)
+        session = build(run, config, run_config, request, heartbeat, splits)
         with contextlib.closing(session.monitor.progress), session.translated_errors():
             record, rows = session.dataset.recorded(), session.dataset.learnt
             agreement.check_data(session.cluster, record, rows)
             if run_config.dry_run:
                 session.dry_run()
                 return None
-            return session.train(flags_text)
+            return session.train(flags_text, more_callbacks)
 
 
 @contextlib.contextmanager
@@ -115,6 +119,7 @@ def build(
     run_config: RunConfig,
     request: StopRequest,
     heartbeat: Heartbeat,
+    splits: Splits | None = None,
 ) -> "TrainingSession":
     """Connects devices, loads data, compiles the step; writes nothing but signs."""
     timer = PhaseTimer(show=lambda name: CONSOLE.phase(PHASES[name]))
@@ -123,7 +128,10 @@ def build(
     request.install()  # TensorFlow takes SIGTERM when it makes a cluster
     strategy.check_shares(config, cluster.replicas)
     with timer.phase("data"):
-        dataset = load_dataset(config, run_config, say=CONSOLE.say)
+        if splits is None:
+            dataset = load_dataset(config, run_config, say=CONSOLE.say)
+        else:
+            dataset = splits.hold_out(config.data.validation_fraction)
     timetable = _timetable(config, run_config, dataset)
     teacher.check_teacher_run(run, config, run_config, dataset.recorded())
     with suppress_native_stderr(), timer.phase("build"):
@@ -198,13 +206,15 @@ class TrainingSession:
         """Where and how it runs."""
         return self.metadata.run_config
 
-    def train(self, flags_text: str) -> dict[str, Any] | None:
+    def train(
+        self, flags_text: str, more_callbacks: Sequence[Callback] = ()
+    ) -> dict[str, Any] | None:
         """Restores, trains, tests once; returns the content of result.json."""
         with self._holding_lease() as lease:
             with self.monitor.progress.phase(PHASES["restore"]):
                 self._restore(flags_text)
             self.prepare_soft_labels()
-            validation = self._run_loop(lease)
+            validation = self._run_loop(lease, more_callbacks)
             return self._finish(validation, lease)
 
     def translated_errors(self) -> contextlib.AbstractContextManager[None]:
@@ -341,33 +351,46 @@ class TrainingSession:
         layout.update_latest(run, say)
         self._tell_plan()
 
-    def _run_loop(self, lease: Lease | None) -> EvalMetrics | None:
+    def _run_loop(
+        self, lease: Lease | None, more_callbacks: Sequence[Callback]
+    ) -> EvalMetrics | None:
         """Trains to the last step; returns the metrics of the validation rows."""
         sizer = BlockSizer(self.run_config.steps_per_call)
-        timer = self.monitor.timer
-        run_block = loop.timed_step(self.train_step, self.state, timer, sizer)
         votes = callbacks.WorkerVotes(WorkerExchange(self.cluster), self.request, sizer)
-        first = [
+        validation, writing, stop = self._leading_callbacks(lease, votes)
+        listed = [
             callbacks.NanGuard(self.config.optim, self.timetable, self.run),
             votes,
             callbacks.HeartbeatCallback(self.monitor),
+            *writing,
+            *more_callbacks,
+            stop,
         ]
-        validation, writing, checkpoint = None, [], None
-        if lease is None:
-            writing = [
-                callbacks.ProgressCallback(self.timetable, self.monitor, means=False)
-            ]
-        else:
-            validation, writing, checkpoint = self._writing_callbacks(lease)
-        alone = self.cluster.workers == 1
-        stop = callbacks.StopOnSignal(votes, self.request, self.run, alone, checkpoint)
+        timer = self.monitor.timer
+        run_block = loop.timed_step(self.train_step, self.state, timer, sizer)
         self.request.defer()
         self.monitor.heartbeat.beat("compile", self.state.step)
-        listed, blocks = [*first, *writing, stop], self.blocks(sizer)
-        loop.train(self.state, run_block, listed, blocks=blocks)
+        loop.train(self.state, run_block, listed, blocks=self.blocks(sizer))
         if validation is None:
             return None
         return validation.scores or validation.measure(self.state)
+
+    def _leading_callbacks(
+        self, lease: Lease | None, votes: callbacks.WorkerVotes
+    ) -> tuple[
+        callbacks.ValidationCallback | None, list[Callback], callbacks.StopOnSignal
+    ]:
+        """Validation, what this worker writes or shows, and the stop."""
+        if lease is not None:
+            validation, writing, checkpoint = self._writing_callbacks(lease)
+        else:
+            shown = callbacks.ProgressCallback(
+                self.timetable, self.monitor, means=False
+            )
+            validation, writing, checkpoint = None, [shown], None
+        alone = self.cluster.workers == 1
+        stop = callbacks.StopOnSignal(votes, self.request, self.run, alone, checkpoint)
+        return validation, writing, stop
 
     def _writing_callbacks(
         self, lease: Lease
