@@ -41,23 +41,17 @@ def from_arrays(
     shapes = {name: images.shape[1:] for name, (images, _) in given.items()}
     if len(set(shapes.values())) > 1:
         raise InvalidInput(f"images must have one shape, got {shapes}")
-    images, labels = given["train"]
     if test is None:
-        apart = _test_rows(images, labels)
-        given["test"] = images[apart], labels[apart]
-        images, labels = images[~apart], labels[~apart]
+        given |= _set_test_apart(*given["train"])
+    images, labels = given["train"]
     held_out = None
     if validation is not None:
         held_out = np.arange(len(labels), len(labels) + len(given["validation"][1]))
         images = np.concatenate([images, given["validation"][0]])
         labels = np.concatenate([labels, given["validation"][1]])
-    return Splits(
-        SOURCE,
-        SOURCE,
-        _split("train", images, labels, classes),
-        _split("test", *given["test"], classes),
-        held_out,
-    )
+    trained = _split("train", images, labels, classes)
+    tested = _split("test", *given["test"], classes)
+    return Splits(SOURCE, SOURCE, trained, tested, held_out)
 
 
 def _checked(name: str, pair: Pair) -> Pair:
@@ -94,6 +88,14 @@ def _class_names(
             f"{len(classes)} names; got {lowest} to {highest}"
         )
     return classes
+
+
+def _set_test_apart(images: np.ndarray, labels: np.ndarray) -> dict[str, Pair]:
+    apart = _test_rows(images, labels)
+    return {
+        "train": (images[~apart], labels[~apart]),
+        "test": (images[apart], labels[apart]),
+    }
 
 
 def _test_rows(images: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from typing import Any
 
 from trainer import contract
 from trainer.errors import Interrupted
@@ -74,6 +75,34 @@ class StopRequest:
             timer = threading.Timer(self._grace_secs, os._exit, [code])
             timer.daemon = True
             timer.start()
+
+
+class KeyboardRequest(StopRequest):
+    """Ctrl-C in a notebook or script: the first stops the training, the process lives.
+
+    A second one raises KeyboardInterrupt where the program is. Other signals, and
+    threads other than the main one, are left alone.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(grace_secs=0.0)
+        self._before: Any = None
+
+    def install(self) -> None:
+        """Takes SIGINT over until `restore`; again, after TensorFlow took it."""
+        if threading.current_thread() is threading.main_thread():
+            found = signal.signal(signal.SIGINT, self._receive)
+            self._before = found if self._before is None else self._before
+
+    def restore(self) -> None:
+        """Gives SIGINT back to whoever had it."""
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _receive(self, number: int, frame: object) -> None:
+        if self.number:
+            raise KeyboardInterrupt
+        super()._receive(number, frame)
 
 
 def stopped(number: int, state: str) -> Interrupted:

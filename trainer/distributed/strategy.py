@@ -1,5 +1,6 @@
 """Cluster: the strategy, how many replicas there are, and who writes."""
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -38,13 +39,27 @@ class Cluster:
 
 
 def set_threads(threads: int | None) -> int:
-    """Pins TensorFlow's thread pools; to be called before any device is made."""
+    """Pins TensorFlow's thread pools, unless they are in use; returns their size.
+
+    Raises:
+        InvalidInput: TensorFlow runs with another number in this process.
+    """
     count = threads or system.threads()
-    tf.config.threading.set_intra_op_parallelism_threads(count)
     # float32 means float32: TensorFloat-32 keeps 10 of its 23 bits on some GPUs.
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    # With one, workers of a job were seen to wait for each other in the first step.
-    tf.config.threading.set_inter_op_parallelism_threads(max(2, count))
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+        # With one, workers of a job were seen to wait for each other in a first step.
+        tf.config.threading.set_inter_op_parallelism_threads(max(2, count))
+    except RuntimeError as error:  # a script used TensorFlow before
+        found = tf.config.threading.get_intra_op_parallelism_threads()
+        if threads is not None:
+            raise InvalidInput(
+                f"threads={threads} cannot be set: TensorFlow has started with "
+                f"{found or 'all'} in this process; leave `threads` out, or train "
+                "before TensorFlow is used"
+            ) from error
+        return found or system.cores()
     return count
 
 
@@ -95,8 +110,9 @@ def connect(config: RunConfig) -> Cluster:
     if config.logical_devices is not None:
         _split_cpu(config.logical_devices)
         gpus = []
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
+    with contextlib.suppress(RuntimeError):  # a script uses the GPUs already
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, True)
     kind = "GPU" if gpus else "CPU"
     devices = [d.name for d in tf.config.list_logical_devices(kind)]
     match config.strategy:
@@ -112,10 +128,18 @@ def connect(config: RunConfig) -> Cluster:
 
 def _split_cpu(count: int) -> None:
     parts = [tf.config.LogicalDeviceConfiguration() for _ in range(count)]
-    tf.config.set_visible_devices([], "GPU")
-    tf.config.set_logical_device_configuration(
-        tf.config.list_physical_devices("CPU")[0], parts
-    )
+    try:
+        tf.config.set_visible_devices([], "GPU")
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0], parts
+        )
+    except RuntimeError as error:  # a script used TensorFlow before
+        found = len(tf.config.list_logical_devices("CPU"))
+        if found != count:
+            raise InvalidInput(
+                f"logical_devices={count} cannot be set: TensorFlow has started with "
+                f"{found} in this process; train before TensorFlow is used"
+            ) from error
 
 
 def _cluster(strategy: tf.distribute.Strategy) -> Cluster:
