@@ -30,7 +30,7 @@ IMPORTS = {
     "trainer": (
         "from trainer.monitoring import native_output\n"
         "with native_output.suppress_native_stderr():\n"
-        "    import trainer.training.session"
+        "    import trainer.training.start"
     ),
 }
 VALUES = flags.FlagValues()

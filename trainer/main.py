@@ -23,10 +23,8 @@ def main() -> None:
     if not run_config.dry_run:
         layout.check_storage(run)
     with native_output.suppress_native_stderr():
-        from trainer.training import session
-    result = session.train(
-        run, config, run_config, request, flags_text=flags.flag_file()
-    )
+        from trainer.training import start
+    result = start.train(run, config, run_config, request, flags_text=flags.flag_file())
     if result is not None:
         print(summary.format_result(run, result))
 

@@ -13,8 +13,8 @@ from tests.support.compiled_steps import BLOCK, CNN, RESNET8, config, fingerprin
 from tests.support.multi_worker import finish, start
 from tests.support.resumed_runs import SAME, assert_equal_runs, interrupt
 from trainer.config.enums import Precision
+from trainer.distributed import reduction
 from trainer.rundir import checkpoints
-from trainer.training import reduction
 
 DROPPING = dataclasses.replace(CNN, kwargs={**CNN.kwargs, "dropout": 0.2})
 ELASTIC = ["--elastic_shards=4", "--threads=2"]

@@ -37,7 +37,7 @@ def imported(module: str, *words: str) -> set[str]:
 def test_a_training_starts_without_what_keras_only_tries(data_dir, tmp_path):
     where = [f"--data_dir={data_dir}", f"--run_dir={tmp_path / 'run'}"]
     modules = imported("trainer.main", *TINY, *where, "--dry_run")
-    assert {"keras", "tensorflow", "trainer.training.session"} <= modules
+    assert {"keras", "tensorflow", "trainer.training.start"} <= modules
     assert not UNUSED & modules
 
 

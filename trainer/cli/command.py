@@ -15,6 +15,7 @@ exit 1; here ``--help`` exits 0 and wrong usage exits 2 with at most two lines.
 """
 
 import errno
+import functools
 import re
 import sys
 import textwrap
@@ -130,6 +131,7 @@ def run(
     flags; without it a word is an error.
     """
     argv = sys.argv
+    CONSOLE.translate = functools.partial(translate_options, values=values)
     with streams.lasting() as out, CONSOLE.watched(f"{name} is working"):
         asked = any(word in ("--help", "-help", "-h") for word in argv[1:])
         try:

@@ -21,13 +21,12 @@ import numpy as np
 from trainer import files
 from trainer.config.enums import Precision
 from trainer.config.schema import Config
-from trainer.contract import EXIT_PEER_LOST
 from trainer.data.augmentation import AugmentationIndex
 from trainer.data.dataset import Dataset
 from trainer.distillation.teacher import leakage_warning, load_weights
 from trainer.distributed.collectives import digest, gather
 from trainer.distributed.strategy import Cluster
-from trainer.errors import Interrupted, UsageError
+from trainer.errors import InvalidInput, PeerLost
 from trainer.models.evaluator import Evaluator
 from trainer.monitoring.monitor import Monitor
 from trainer.monitoring.progress import duration
@@ -264,7 +263,7 @@ def _label_missing_views(
             if cache.add(view, logits, write=write):
                 monitor.say(f"view {view} was computed anew and differs: bits may, too")
         except ValueError as error:
-            raise UsageError(f"teacher={labeler.path}: {error}") from error
+            raise InvalidInput(f"teacher={labeler.path}: {error}") from error
         except OSError as error:
             raise as_failure(
                 "the teacher's answers could not be written", error
@@ -305,8 +304,7 @@ def _verify_agreement(
     monitor.heartbeat.beat("restore")
     held = gather(cluster, [digest(cache.sha256)])
     if (held != held[0]).any():
-        raise Interrupted(
+        raise PeerLost(
             f"the workers read different answers of the teacher from {cache.folder};\n"
-            "let all see the same files and restart the whole group",
-            EXIT_PEER_LOST,
+            "let all see the same files and restart the whole group"
         )

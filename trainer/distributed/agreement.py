@@ -24,7 +24,7 @@ from trainer.distributed import tf_config
 from trainer.distributed.collectives import PEER_LOST, digest, gather
 from trainer.distributed.environment import PACKAGES
 from trainer.distributed.strategy import Cluster
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 
 # Of a machine, not of the job. Processors and threads may differ too: they change how a
 # worker adds, not what.
@@ -67,7 +67,7 @@ def check_data(cluster: Cluster, data: dict[str, Any], rows: np.ndarray) -> None
         rows: int [N], the training rows that are learnt from.
 
     Raises:
-        UsageError: on all workers, one of them holds other data.
+        InvalidInput: on all workers, one of them holds other data.
     """
     if cluster.workers == 1:
         return
@@ -78,10 +78,10 @@ def check_data(cluster: Cluster, data: dict[str, Any], rows: np.ndarray) -> None
         if odd := [name for name, equal in same if not equal]:
             with contextlib.suppress(*PEER_LOST):
                 gather(cluster, [0])  # who is here has been told
-            raise UsageError(
+            raise InvalidInput(
                 f"worker {worker} holds other data than worker 0 ({', '.join(odd)} of "
                 f"{data['name']} differ);\ngive all workers the same data set, see "
-                "--data_dir"
+                "`data_dir`"
             )
 
 

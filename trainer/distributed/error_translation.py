@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 from trainer import system
-from trainer.contract import EXIT_PEER_LOST
 from trainer.distributed.collectives import PEER_LOST
 from trainer.distributed.heartbeat import Heartbeat
 from trainer.distributed.strategy import Cluster
 from trainer.errors import (
     DIVERGENCE_REMEDY,
-    Interrupted,
     NotFinite,
     TrainingFailed,
 )
@@ -49,10 +47,9 @@ def translate_errors(
     except PEER_LOST as error:
         if cluster.workers == 1:
             raise
-        raise Interrupted(
+        raise PeerLost(
             f"worker {cluster.worker} lost a peer after step {step()}: "
-            f"{heartbeat.missing()};\nrestart the whole group",
-            EXIT_PEER_LOST,
+            f"{heartbeat.missing()};\nrestart the whole group"
         ) from error
     except NotFinite as error:
         raise TrainingFailed(

@@ -53,6 +53,7 @@ class Progress:
         self._early = 0.0  # seconds by which messages come before the thread
         self._phases: list[_Phase] = []
         self._lock = threading.RLock()
+        self.translate: Callable[[str], str] = str  # commands name options as flags
 
     @property
     def _live(self) -> bool:
@@ -69,7 +70,8 @@ class Progress:
     def say(self, message: str) -> None:
         """Prints a line that stays."""
         clear = "\r\x1b[K" if self._live else ""
-        self._write(f"{clear}{printable(message)}\n", self._now())
+        message = printable(self.translate(message))
+        self._write(f"{clear}{message}\n", self._now())
         self._open = False
 
     def close(self) -> None:

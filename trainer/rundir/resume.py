@@ -7,11 +7,10 @@ import numpy as np
 
 from trainer.config.enums import Resume
 from trainer.config.serialization import differences
-from trainer.contract import EXIT_PEER_LOST
 from trainer.distributed import environment
 from trainer.distributed.collectives import HASH_BYTES, digest, gather
 from trainer.distributed.strategy import Cluster
-from trainer.errors import Interrupted, UsageError
+from trainer.errors import InvalidInput, PeerLost
 from trainer.rundir import checkpoints
 from trainer.rundir.layout import Run
 from trainer.rundir.metadata import RunMetadata
@@ -30,18 +29,18 @@ class Restorable(Protocol):
 
 
 def check_data(run: Run, data: dict[str, Any]) -> None:
-    """Raises UsageError unless `run` was trained on the data that `data` describes."""
+    """Raises InvalidInput unless `run` was trained on the data described."""
     theirs = run.recorded().get("data", {})
     if not isinstance(theirs, dict):
-        raise UsageError(
+        raise InvalidInput(
             f"{run.path / 'config.json'} is damaged: its data is {theirs!r:.80}, "
-            "no object; restore it, or name another --run_dir"
+            "no object; restore it, or name another `run_dir`"
         )
     if found := differences(theirs, data):
         named = "; ".join(found)[:500]
-        raise UsageError(
+        raise InvalidInput(
             f"{run.path} was trained on other data (its != yours: {named});\n"
-            "give its own --data_dir, or another --run_dir"
+            "give its own `data_dir`, or another `run_dir`"
         )
 
 
@@ -57,7 +56,7 @@ def restore_latest(
     The chief chooses; its choice is told to the other workers. `say` shows a message.
 
     Raises:
-        UsageError: it is of other data, or must be there and is not.
+        InvalidInput: it is of other data, or must be there and is not.
         Interrupted: with 175, not all workers restored the same.
     """
     if cluster.chief:
@@ -82,21 +81,21 @@ def _choose(
         try:
             state.load(checkpoint.arrays, checkpoint.facts)
         except ValueError as error:
-            raise UsageError(
+            raise InvalidInput(
                 f"{checkpoint.path} is not of this run: {error}; move it away"
             ) from error
         say(f"resumed {run.path} after step {checkpoint.step}")
     elif metadata.run_config.resume is Resume.MUST:
-        raise UsageError(
-            f"--resume=must, but {run.path} has no good checkpoint; leave "
-            "--resume out to start it again"
+        raise InvalidInput(
+            f"resume=must, but {run.path} has no good checkpoint; leave "
+            "`resume` out to start it again"
         )
 
 
 def _describe_changes(run: Run, now: dict[str, Any]) -> str | None:
     try:
         before = run.environment()
-    except UsageError as error:
+    except InvalidInput as error:
         return f"{error}; whether the machine changed cannot be told"
     return environment.changed(before, now)
 
@@ -114,11 +113,10 @@ def _verify_agreement(
     held = gather(cluster, [state.step, weights])
     for worker, theirs in enumerate(held):
         if (theirs != held[0]).any():
-            raise Interrupted(
+            raise PeerLost(
                 f"worker {worker} restored {_describe(theirs)}, worker 0 "
                 f"{_describe(held[0])}, both from {run.checkpoints};\nlet all see "
-                "the same files and restart the whole group",
-                EXIT_PEER_LOST,
+                "the same files and restart the whole group"
             )
 
 

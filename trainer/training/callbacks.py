@@ -374,7 +374,7 @@ class StopOnSignal:
         raise stopped(
             signal,
             f"after step {state.step}, saved; the same command with "
-            f"--run_dir={self.run.path} resumes",
+            f"run_dir={self.run.path} resumes",
         )
 
 

@@ -74,12 +74,12 @@ class ResourceEstimate:
         largest = max(self.passing, key=self.passing.__getitem__)
         sizes[largest] = self.passing[largest]
         shares = config.elastic_shards or cluster.replicas
-        narrower = f"lower --model_kwargs=width={config.model.kwargs.get('width', 1.0)}"
+        narrower = f"lower model_kwargs=width={config.model.kwargs.get('width', 1.0)}"
         flags = {
-            "data": "use a smaller --dataset or a machine with more memory",
+            "data": "use a smaller `dataset` or a machine with more memory",
             "weights": narrower,
-            "training": f"lower --global_batch={config.global_batch}",
-            "evaluation": f"{narrower}, or use smaller images: --global_batch does not "
+            "training": f"lower global_batch={config.global_batch}",
+            "evaluation": f"{narrower}, or use smaller images: `global_batch` does not "
             "matter",
             "pictures": "use smaller images",
         }
@@ -110,7 +110,7 @@ class ResourceEstimate:
             f"{self.memory_bytes / GIB:.1f} GiB of memory, {free / GIB:.1f} are free",
         ]
         if config.train_steps is not None:
-            lines.append(f"--train_steps={config.train_steps} overrides --epochs")
+            lines.append(f"train_steps={config.train_steps} overrides `epochs`")
         if self.memory_bytes > free:
             remedy = self.remedy(config, cluster)
             lines.append(f"warning: memory may not do; {remedy}")

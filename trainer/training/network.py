@@ -9,7 +9,7 @@ from trainer.data.dataset import Dataset
 from trainer.data.device_dataset import DeviceDataset
 from trainer.distillation import targets
 from trainer.distributed.strategy import Cluster
-from trainer.errors import InvalidConfig, UsageError
+from trainer.errors import InvalidConfig, InvalidInput
 from trainer.models import builder, registry
 from trainer.models.evaluator import Evaluator
 from trainer.optim import optimizers
@@ -26,7 +26,7 @@ def build_network(
     """Network, optimizer and compiled step, in the strategy's scope.
 
     Raises:
-        UsageError: the network does not take these images.
+        InvalidInput: the network does not take these images.
     """
     _check_small(config, dataset)
     keras.utils.set_random_seed(config.seed)
@@ -41,8 +41,8 @@ def build_network(
         except InvalidConfig:
             raise
         except ValueError as error:
-            raise UsageError(
-                f"--model={config.model.name} does not take images of "
+            raise InvalidInput(
+                f"model={config.model.name} does not take images of "
                 f"{dataset.image_shape}; they may be too small for it"
             ) from error
         optimizer = optimizers.build_optimizer(config, model.trainable_variables)
@@ -75,13 +75,13 @@ def _check_small(config: Config, dataset: Dataset) -> None:
     if small is None:
         return
     if config.model.name not in registry.ANY_SIZE:
-        raise UsageError(
-            f"--progressive_size={small} needs a network for images of any size "
-            f"({', '.join(registry.ANY_SIZE)}), got --model={config.model.name}"
+        raise InvalidInput(
+            f"progressive_size={small} needs a network for images of any size "
+            f"({', '.join(registry.ANY_SIZE)}), got model={config.model.name}"
         )
     if small >= side:
-        raise UsageError(
-            f"--progressive_size={small} must be below the images' {side}; leave it out"
+        raise InvalidInput(
+            f"progressive_size={small} must be below the images' {side}; leave it out"
         )
 
 

@@ -16,11 +16,11 @@ from trainer.config.serialization import differences
 from trainer.distributed import environment
 from trainer.distributed.heartbeat import Heartbeat
 from trainer.distributed.shutdown import StopRequest
-from trainer.errors import TrainingFailed, UsageError
+from trainer.errors import InvalidInput, TrainingFailed
 from trainer.rundir import checkpoints, resume
 from trainer.rundir.checkpoints import Checkpoint
 from trainer.rundir.layout import Run
-from trainer.training import callbacks, loop, session
+from trainer.training import callbacks, loop, start
 from trainer.training.loop import BlockSizer, StepBlock
 from trainer.training.session import TrainingSession
 
@@ -33,7 +33,7 @@ def replay(run: Run, data_dir: str | None) -> str:
     `data_dir` is where the data set is; None: where it was.
 
     Raises:
-        UsageError: there is nothing to replay.
+        InvalidInput: there is nothing to replay.
         TrainingFailed: names the difference.
     """
     kept = _load_kept(run)
@@ -41,7 +41,9 @@ def replay(run: Run, data_dir: str | None) -> str:
     request = StopRequest(run_config.grace_secs)
     request.install()
     request.allow("while replaying; nothing was written")
-    built = session.build(run, run.config(), run_config, request, Heartbeat.alone())
+    built = start.build_session(
+        run, run.config(), run_config, request, Heartbeat.alone()
+    )
     _check_machine(built, kept)
     built.prepare_soft_labels(write=False)
     return _replay_kept(built, kept)
@@ -62,7 +64,7 @@ def _load_kept(run: Run) -> list[Checkpoint]:
         except (errors.CorruptCheckpoint, FileNotFoundError) as error:
             print(f"skipped checkpoint {path}: {error}")
     if not kept:
-        raise UsageError(
+        raise InvalidInput(
             f"{run.path} has no good checkpoint to compare with; train it on with "
             "python -m trainer.main"
         )
@@ -77,8 +79,8 @@ def _expected(run: Run) -> dict[str, Any]:
     return {"config": run.config().to_json(), "data": data}
 
 
-def _damaged(run: Run, part: str) -> UsageError:
-    return UsageError(
+def _damaged(run: Run, part: str) -> InvalidInput:
+    return InvalidInput(
         f"{run.path / 'config.json'} is damaged: it has no {part}; restore it"
     )
 
@@ -163,7 +165,7 @@ def _compare(built: TrainingSession, checkpoint: Checkpoint, before: int) -> Non
         theirs = checkpoint.facts[name]
         if facts[name] != theirs:
             exact = built.config.deterministic
-            deterministic = "" if exact else " (--nodeterministic)"
+            deterministic = "" if exact else " (deterministic=False)"
             raise TrainingFailed(
                 f"steps {before + 1} to {checkpoint.step}{deterministic} gave {name} "
                 f"{facts[name][:12]}, {checkpoint.path} has {theirs[:12]};\nthe code "
@@ -173,6 +175,6 @@ def _compare(built: TrainingSession, checkpoint: Checkpoint, before: int) -> Non
 
 
 def _commit(run: Run) -> str | None:
-    with contextlib.suppress(UsageError):
+    with contextlib.suppress(InvalidInput):
         return run.environment().get("commit")
     return "unknown"

@@ -1,9 +1,4 @@
-"""A training session: the parts of one training, wired together, from data to result.
-
-`build` makes every part from a Config and a RunConfig. `TrainingSession.train`
-restores the last checkpoint, runs the loop with its callbacks, tests once and writes
-result.json.
-"""
+"""A training session: the parts of one training, and what is done with them."""
 
 import contextlib
 import dataclasses
@@ -12,29 +7,23 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from trainer import files
-from trainer.config.enums import Strategy
 from trainer.config.schema import Config, RunConfig
-from trainer.data.dataset import Dataset, Splits, load_dataset
+from trainer.data.dataset import Dataset
 from trainer.data.device_dataset import DeviceDataset
 from trainer.data.sampler import Sampler
 from trainer.distillation import soft_labels, teacher
 from trainer.distillation.targets import DistillationTargets
-from trainer.distributed import agreement, environment, strategy
 from trainer.distributed.collectives import WorkerExchange
 from trainer.distributed.error_translation import translate_errors
-from trainer.distributed.heartbeat import Heartbeat
 from trainer.distributed.shutdown import StopRequest
 from trainer.distributed.strategy import Cluster
-from trainer.errors import UsageError
 from trainer.models.evaluator import EvalMetrics, Evaluator
 from trainer.monitoring import kubeflow, metrics_log, pictures, tensorboard
 from trainer.monitoring.metrics_log import MetricsLog
 from trainer.monitoring.monitor import Monitor
-from trainer.monitoring.native_output import suppress_native_stderr
-from trainer.monitoring.progress import CONSOLE, PhaseTimer, duration
+from trainer.monitoring.progress import duration
 from trainer.monitoring.tensorboard import TensorBoardWriter
 from trainer.rundir import checkpoints, checks, layout, resume
 from trainer.rundir import lease as leases
@@ -42,147 +31,20 @@ from trainer.rundir.layout import Run
 from trainer.rundir.lease import Lease
 from trainer.rundir.metadata import RunMetadata
 from trainer.storage import as_refusal
-from trainer.training import callbacks, estimate, loop, network, result
+from trainer.training import callbacks, estimate, loop, result
 from trainer.training.loop import BlockSizer, Callback, StepBlock
 from trainer.training.state import TrainState
 from trainer.training.step import TrainStep
-from trainer.training.timetable import Timetable, build_timetable
-
-PHASES = {
-    "devices": "looking for devices",
-    "data": "reading the data set",
-    "build": "building the network",
-    "restore": "restoring the last checkpoint",
-    "teach": "asking the teacher",
-    "compile": "compiling the first call",
-    "train": "training",
-    "evaluate": "evaluating the validation rows",
-    "save": "saving a checkpoint",
-    "test": "testing",
-}
-
-
-def train(
-    run: Run,
-    config: Config,
-    run_config: RunConfig,
-    request: StopRequest,
-    *,
-    splits: Splits | None = None,
-    more_callbacks: Sequence[Callback] = (),
-    flags_text: str = "",
-) -> dict[str, Any] | None:
-    """Starts or resumes the training in `run`.
-
-    Args:
-        run: the directory.
-        config: what decides the numbers.
-        run_config: where and how it runs.
-        request: signals that ask for a stop.
-        splits: the data; None: the TFDS data set that `config` names.
-        more_callbacks: called after ours, on the chief.
-        flags_text: the command's flags, kept in flags.txt.
-
-    Returns:
-        The content of result.json; None on workers other than the chief and after a dry
-        run.
-    """
-    worker, workers = strategy.worker_index(run_config)
-    folder, hang_secs = run.path / "workers", run_config.hang_secs
-    heartbeat = Heartbeat(folder, worker, workers, hang_secs)
-    with _leaving_no_sign(heartbeat, run_config):
-        session = build(run, config, run_config, request, heartbeat, splits)
-        with contextlib.closing(session.monitor.progress), session.translated_errors():
-            record, rows = session.dataset.recorded(), session.dataset.learnt
-            agreement.check_data(session.cluster, record, rows)
-            if run_config.dry_run:
-                session.dry_run()
-                return None
-            return session.train(flags_text, more_callbacks)
-
-
-@contextlib.contextmanager
-def _leaving_no_sign(heartbeat: Heartbeat, run_config: RunConfig) -> Iterator[None]:
-    """Wrong usage and a dry run write nothing: the sign of life is taken back."""
-    try:
-        yield
-    except UsageError:
-        heartbeat.leave()
-        raise
-    if run_config.dry_run:
-        heartbeat.leave()
-
-
-def build(
-    run: Run,
-    config: Config,
-    run_config: RunConfig,
-    request: StopRequest,
-    heartbeat: Heartbeat,
-    splits: Splits | None = None,
-) -> "TrainingSession":
-    """Connects devices, loads data, compiles the step; writes nothing but signs."""
-    timer = PhaseTimer(show=lambda name: CONSOLE.phase(PHASES[name]))
-    monitor = Monitor(timer, CONSOLE, heartbeat)
-    threads, cluster = _connect(config, run_config, monitor)
-    request.install()  # TensorFlow takes SIGTERM when it makes a cluster
-    strategy.check_shares(config, cluster.replicas)
-    with timer.phase("data"):
-        if splits is None:
-            dataset = load_dataset(config, run_config, say=CONSOLE.say)
-        else:
-            dataset = splits.hold_out(config.data.validation_fraction)
-    timetable = _timetable(config, run_config, dataset)
-    teacher.check_teacher_run(run, config, run_config, dataset.recorded())
-    with suppress_native_stderr(), timer.phase("build"):
-        state, images, train_step = network.build_network(
-            config, cluster, dataset, timetable
-        )
-        evaluator = network.build_evaluator(config, run_config, cluster, dataset)
-    found = environment.describe(threads)
-    key = environment.reproducibility_key(run_config.strategy.value, cluster, found)
-    return TrainingSession(
-        run=run,
-        metadata=RunMetadata(config, run_config, dataset.recorded(), found, key),
-        request=request,
-        monitor=monitor,
-        cluster=cluster,
-        dataset=dataset,
-        timetable=timetable,
-        state=state,
-        images=images,
-        train_step=train_step,
-        evaluator=evaluator,
-    )
-
-
-def _connect(
-    config: Config, run_config: RunConfig, monitor: Monitor
-) -> tuple[int, Cluster]:
-    """The threads of a worker, and the cluster once all are there and agree."""
-    timer, heartbeat = monitor.timer, monitor.heartbeat
-    with suppress_native_stderr(), timer.phase("devices"):
-        if config.deterministic:
-            tf.config.experimental.enable_op_determinism()
-        threads = strategy.set_threads(run_config.threads)
-    if run_config.strategy is Strategy.MULTI_WORKER:
-        heartbeat.meet(agreement.facts(config, run_config), monitor.say)
-    with suppress_native_stderr(), timer.phase("devices"):
-        cluster = strategy.connect(run_config)
-    heartbeat.beat("start")
-    return threads, cluster
-
-
-def _timetable(config: Config, run_config: RunConfig, dataset: Dataset) -> Timetable:
-    try:
-        return build_timetable(config, run_config, len(dataset.learnt))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+from trainer.training.timetable import Timetable
 
 
 @dataclasses.dataclass(kw_only=True)
 class TrainingSession:
-    """The parts of one training."""
+    """The parts of one training, wired together by `start.build_session`.
+
+    `train` restores the last checkpoint, runs the loop with its callbacks, tests once
+    and writes result.json.
+    """
 
     run: Run
     metadata: RunMetadata
@@ -211,7 +73,7 @@ class TrainingSession:
     ) -> dict[str, Any] | None:
         """Restores, trains, tests once; returns the content of result.json."""
         with self._holding_lease() as lease:
-            with self.monitor.progress.phase(PHASES["restore"]):
+            with self.monitor.progress.phase("restoring the last checkpoint"):
                 self._restore(flags_text)
             self.prepare_soft_labels()
             validation = self._run_loop(lease, more_callbacks)

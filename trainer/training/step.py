@@ -17,12 +17,12 @@ from trainer.config.schema import Config
 from trainer.data.augmentation import AlternatingFlip, area_resize, augment
 from trainer.data.device_dataset import DeviceDataset, gather_images
 from trainer.distillation.loss import distillation_loss
+from trainer.distributed import reduction
 from trainer.distributed.strategy import Cluster
 from trainer.models import averages
 from trainer.models.context import ForwardContext, forward_context
 from trainer.models.layers import BatchNorm, Dropout
 from trainer.rng import RandomStream
-from trainer.training import reduction
 
 METRICS = ("loss", "accuracy", "gradient_norm")  # of each step, over the global batch
 Targets = tf.Tensor | tuple[tf.Tensor, ...]

@@ -1,0 +1,156 @@
+"""Starts a training: connects devices and workers, loads data, compiles, trains."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from trainer.config.enums import Strategy
+from trainer.config.schema import Config, RunConfig
+from trainer.data.dataset import Dataset, Splits, load_dataset
+from trainer.distillation import teacher
+from trainer.distributed import agreement, environment, strategy
+from trainer.distributed.heartbeat import Heartbeat
+from trainer.distributed.shutdown import StopRequest
+from trainer.distributed.strategy import Cluster
+from trainer.errors import InvalidInput
+from trainer.monitoring.monitor import Monitor
+from trainer.monitoring.native_output import suppress_native_stderr
+from trainer.monitoring.progress import CONSOLE, PhaseTimer
+from trainer.rundir.layout import Run
+from trainer.rundir.metadata import RunMetadata
+from trainer.training import network
+from trainer.training.loop import Callback
+from trainer.training.session import TrainingSession
+from trainer.training.timetable import Timetable, build_timetable
+
+PHASES = {
+    "devices": "looking for devices",
+    "data": "reading the data set",
+    "build": "building the network",
+    "restore": "restoring the last checkpoint",
+    "teach": "asking the teacher",
+    "compile": "compiling the first call",
+    "train": "training",
+    "evaluate": "evaluating the validation rows",
+    "save": "saving a checkpoint",
+    "test": "testing",
+}
+
+
+def train(
+    run: Run,
+    config: Config,
+    run_config: RunConfig,
+    request: StopRequest,
+    *,
+    splits: Splits | None = None,
+    more_callbacks: Sequence[Callback] = (),
+    flags_text: str = "",
+) -> dict[str, Any] | None:
+    """Starts or resumes the training in `run`.
+
+    Args:
+        run: the directory.
+        config: what decides the numbers.
+        run_config: where and how it runs.
+        request: signals that ask for a stop.
+        splits: the data; None: the TFDS data set that `config` names.
+        more_callbacks: called after ours, on the chief.
+        flags_text: the command's flags, kept in flags.txt.
+
+    Returns:
+        The content of result.json; None on workers other than the chief and after a dry
+        run.
+    """
+    worker, workers = strategy.worker_index(run_config)
+    folder, hang_secs = run.path / "workers", run_config.hang_secs
+    heartbeat = Heartbeat(folder, worker, workers, hang_secs)
+    with _leaving_no_sign(heartbeat, run_config):
+        session = build_session(run, config, run_config, request, heartbeat, splits)
+        with contextlib.closing(session.monitor.progress), session.translated_errors():
+            record, rows = session.dataset.recorded(), session.dataset.learnt
+            agreement.check_data(session.cluster, record, rows)
+            if run_config.dry_run:
+                session.dry_run()
+                return None
+            return session.train(flags_text, more_callbacks)
+
+
+@contextlib.contextmanager
+def _leaving_no_sign(heartbeat: Heartbeat, run_config: RunConfig) -> Iterator[None]:
+    """Wrong usage and a dry run write nothing: the sign of life is taken back."""
+    try:
+        yield
+    except InvalidInput:
+        heartbeat.leave()
+        raise
+    if run_config.dry_run:
+        heartbeat.leave()
+
+
+def build_session(
+    run: Run,
+    config: Config,
+    run_config: RunConfig,
+    request: StopRequest,
+    heartbeat: Heartbeat,
+    splits: Splits | None = None,
+) -> TrainingSession:
+    """Connects devices, loads data, compiles the step; writes nothing but signs."""
+    timer = PhaseTimer(show=lambda name: CONSOLE.phase(PHASES[name]))
+    monitor = Monitor(timer, CONSOLE, heartbeat)
+    threads, cluster = _connect(config, run_config, monitor)
+    request.install()  # TensorFlow takes SIGTERM when it makes a cluster
+    strategy.check_shares(config, cluster.replicas)
+    with timer.phase("data"):
+        fraction = config.data.validation_fraction
+        given = splits and splits.hold_out(fraction)
+        dataset = given or load_dataset(config, run_config, say=CONSOLE.say)
+    timetable = _timetable(config, run_config, dataset)
+    teacher.check_teacher_run(run, config, run_config, dataset.recorded())
+    with suppress_native_stderr(), timer.phase("build"):
+        state, images, train_step = network.build_network(
+            config, cluster, dataset, timetable
+        )
+        evaluator = network.build_evaluator(config, run_config, cluster, dataset)
+    found = environment.describe(threads)
+    key = environment.reproducibility_key(run_config.strategy.value, cluster, found)
+    return TrainingSession(
+        run=run,
+        metadata=RunMetadata(config, run_config, dataset.recorded(), found, key),
+        request=request,
+        monitor=monitor,
+        cluster=cluster,
+        dataset=dataset,
+        timetable=timetable,
+        state=state,
+        images=images,
+        train_step=train_step,
+        evaluator=evaluator,
+    )
+
+
+def _connect(
+    config: Config, run_config: RunConfig, monitor: Monitor
+) -> tuple[int, Cluster]:
+    """The threads of a worker, and the cluster once all are there and agree."""
+    timer, heartbeat = monitor.timer, monitor.heartbeat
+    with suppress_native_stderr(), timer.phase("devices"):
+        if config.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        threads = strategy.set_threads(run_config.threads)
+    if run_config.strategy is Strategy.MULTI_WORKER:
+        heartbeat.meet(agreement.facts(config, run_config), monitor.say)
+    with suppress_native_stderr(), timer.phase("devices"):
+        cluster = strategy.connect(run_config)
+    heartbeat.beat("start")
+    return threads, cluster
+
+
+def _timetable(config: Config, run_config: RunConfig, dataset: Dataset) -> Timetable:
+    try:
+        return build_timetable(config, run_config, len(dataset.learnt))
+    except ValueError as error:
+        raise InvalidInput(str(error)) from error
