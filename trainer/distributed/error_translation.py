@@ -13,6 +13,7 @@ from trainer.distributed.strategy import Cluster
 from trainer.errors import (
     DIVERGENCE_REMEDY,
     NotFinite,
+    PeerLost,
     TrainingFailed,
 )
 from trainer.storage import as_failure
