@@ -1,4 +1,4 @@
-"""What every command of this package does with its arguments.
+"""Command line of every command of this package.
 
 Own flags, `--`, the trainer's flags. absl's own parser exits 1 on `--help` and on a bad
 flag and shows the main module's flags only, so each command declares its flags on a
@@ -138,7 +138,7 @@ def _format_default(flag: flags.Flag) -> str:
 
 
 def _wrap(text: str, indent: str = " " * 6) -> list[str]:
-    """Lines of at most _WIDTH; textwrap would cost a third of the start-up."""
+    """Wraps to lines of at most _WIDTH; textwrap would cost a third of the start-up."""
     lines = [indent]
     for word in text.split():
         if len(lines[-1]) + len(word) >= _WIDTH and lines[-1].strip():

@@ -65,7 +65,7 @@ def define(values: flags.FlagValues) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The job's exit code."""
+    """Runs the job; its exit code."""
     return command_line.run(USAGE, define, _supervise, arguments, prints=False)
 
 

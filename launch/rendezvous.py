@@ -16,7 +16,7 @@ _GO = b"go\n"
 
 
 class PeersError(Exception):
-    """Some peers did not come in time; the text names them."""
+    """Peers that did not come in time; the text names them."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -76,14 +76,14 @@ class _Rendezvous:
         self._deadline = clock() + limit_secs
 
     def connect(self, index: int) -> socket.socket:
-        """A connection to worker `index`, tried again and again."""
+        """Connects to worker `index`; tries again and again."""
         address = self._cluster.workers[index]
         while (connection := _connect(address)) is None:
             self._retry([index], "could not be reached")
         return connection
 
     def release_all(self, listener: socket.socket) -> None:
-        """The chief: hears from every worker, then lets them all go."""
+        """Hears, as the chief, from every worker, then lets them all go."""
         absent = set(range(1, len(self._cluster.workers)))
         listener.settimeout(RETRY_SECS)
         with contextlib.ExitStack() as held:
@@ -105,7 +105,7 @@ class _Rendezvous:
                     raise self._describe_missing([index], "left again") from error
 
     def await_release(self) -> None:
-        """A worker: says that it is there until the chief of this attempt lets it go.
+        """Says, as a worker, that it is there until this attempt's chief lets it go.
 
         Whatever else answers is the TensorFlow of an attempt that has not ended yet.
         """
@@ -120,7 +120,7 @@ class _Rendezvous:
         return False
 
     def _retry(self, indices: list[int], what: str) -> None:
-        """A moment's rest; raises once the limit is over."""
+        """Rests for a moment; raises once the limit is over."""
         if self._clock() >= self._deadline:
             raise self._describe_missing(indices, what)
         time.sleep(RETRY_SECS)
@@ -134,7 +134,7 @@ class _Rendezvous:
 
 
 def _listen(cluster: ClusterSpec) -> socket.socket:
-    """The port that TensorFlow will open later, on all interfaces."""
+    """Opens the port that TensorFlow will open later, on all interfaces."""
     address = ("", int(cluster.workers[cluster.index].rpartition(":")[2]))
     queue = max(16, len(cluster.workers))
     try:
@@ -166,7 +166,7 @@ def _accept(listener: socket.socket) -> socket.socket | None:
 
 
 def _read_index(connection: socket.socket) -> int | None:
-    """The index that a worker says; None from anybody else."""
+    """Reads the index that a worker says; None from anybody else."""
     connection.settimeout(_READ_SECS)
     with contextlib.suppress(OSError, ValueError):
         word, _, index = connection.recv(64).decode().strip().partition(" ")

@@ -1,4 +1,4 @@
-"""What a launcher has to know of the trainer's flags, and no more.
+"""Trainer's command line, as far as a launcher has to know it.
 
 >>> TrainerCommand.from_flags(["--epochs=3"], default_run_dir="runs/a").arguments
 ('--epochs=3', '--run_dir=runs/a', '--strategy=multi_worker')
@@ -76,7 +76,7 @@ class TrainerCommand:
         )
 
     def arguments_after(self, restarts: int) -> tuple[str, ...]:
-        """The arguments of a start; `--resume=never` is meant for the first one."""
+        """Returns a start's arguments; `--resume=never` is meant for the first one."""
         if restarts and _parse_known(self.arguments).resume == "never":
             return (*self.arguments, "--resume=auto")
         return self.arguments

@@ -48,7 +48,7 @@ def main(
     environment: dict[str, str] | None = None,
     execute: Exec = os.execve,
 ) -> int:
-    """Returns only when the trainer could not be started."""
+    """Replaces this process by the trainer; returns only where that failed."""
     environment = dict(os.environ if environment is None else environment)
 
     def exec_trainer(values: flags.FlagValues, trainer_flags: list[str]) -> int:
@@ -91,7 +91,7 @@ def _exec_trainer(
 
 
 def _end_on_signals() -> None:
-    """As a container's first process, Linux would ignore signals without a handler."""
+    """Ends on signals: Linux ignores them in a container's first process otherwise."""
     for number in stop_signals():
         signal.signal(number, lambda received, _: os._exit(128 + received))
 

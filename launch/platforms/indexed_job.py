@@ -54,19 +54,19 @@ def read_numbered_cluster(
 
 
 def indexed_completions(pod: Pod) -> dict[str, Any]:
-    """Fields of a JobSpec: one pod for each worker, with its index."""
+    """Builds fields of a JobSpec: one pod for each worker, with its index."""
     count = pod.job.workers
     return {"completionMode": "Indexed", "completions": count, "parallelism": count}
 
 
 def permanent_failure_rule() -> dict[str, Any]:
-    """Rule of a podFailurePolicy: which exit codes end the job."""
+    """Builds the rule of a podFailurePolicy that says which exit codes end a job."""
     codes = {"operator": "In", "values": PERMANENT_EXIT_CODES}
     return {"action": "FailJob", "onExitCodes": codes}
 
 
 def launch_variables(pod: Pod, job: str) -> list[dict[str, Any]]:
-    """EnvVars that a worker needs beside the index that Kubernetes gives it."""
+    """Builds the EnvVars that a worker needs beside its index."""
     named = {
         "LAUNCH_WORKERS": str(pod.job.workers),
         "LAUNCH_PORT": str(pod.port),
@@ -76,7 +76,7 @@ def launch_variables(pod: Pod, job: str) -> list[dict[str, Any]]:
 
 
 def _build_service(pod: Pod) -> dict[str, Any]:
-    """A service that knows the pods before they are ready as well."""
+    """Builds a service that knows the pods before they are ready as well."""
     name = pod.job.name
     return {
         "apiVersion": "v1",
@@ -92,7 +92,7 @@ def _build_service(pod: Pod) -> dict[str, Any]:
 
 
 def _build_job(pod: Pod) -> dict[str, Any]:
-    """Every restart of the group costs each pod one failure: the limit is per index.
+    """Builds the job; a restart of the group costs each index one failure.
 
     https://kubernetes.io/docs/concepts/workloads/controllers/job/
     """
@@ -118,6 +118,6 @@ def _build_job(pod: Pod) -> dict[str, Any]:
 
 
 def _disruption_rule() -> dict[str, Any]:
-    """A pod that its node has to give up is no failure of the job."""
+    """Rule: a pod that its node has to give up is no failure of the job."""
     condition = {"type": "DisruptionTarget", "status": "True"}
     return {"action": "Ignore", "onPodConditions": [condition]}

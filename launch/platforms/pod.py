@@ -85,7 +85,7 @@ class Pod:
         }
 
     def _build_probe(self) -> dict[str, Any]:
-        """Fails while the heartbeat is what it was a minute ago, if there is one.
+        """Builds a probe that fails while a heartbeat is what it was a minute ago.
 
         The kubelet counts the minutes: a clock that is set never looks like a hang.
         """
@@ -184,7 +184,7 @@ def read_pod(values: flags.FlagValues, trainer_flags: list[str]) -> Pod:
 
 
 def _whole_cores(cpus: str) -> int:
-    """Whole cores of a quantity in Kubernetes' form, at least one: 2 of 2.5, 1 of 500m.
+    """Rounds a quantity in Kubernetes' form to whole cores: 2.5 to 2, 500m to 1.
 
     A thread more than the quota has cores would be halted for part of every period.
     """

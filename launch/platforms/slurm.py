@@ -132,14 +132,14 @@ def build_script(values: flags.FlagValues, trainer_flags: list[str]) -> str:
         if not line.strip():
             raise UsageError("--setup is empty; leave it out")
     return string.Template(_TEMPLATE.read_text()).substitute(
-        directives="\n".join(_directives(values, job, trainer)),
+        directives="\n".join(_build_directives(values, job, trainer)),
         setup="\n".join([*exports, *values.setup]),
-        srun=" \\\n    ".join(_srun(values, job, trainer)),
+        srun=" \\\n    ".join(_build_srun(values, job, trainer)),
         max_restarts=job.max_restarts,
     )
 
 
-def _directives(
+def _build_directives(
     values: flags.FlagValues, job: Job, trainer: TrainerCommand
 ) -> list[str]:
     options = {
@@ -162,8 +162,10 @@ def _directives(
     ]
 
 
-def _srun(values: flags.FlagValues, job: Job, trainer: TrainerCommand) -> list[str]:
-    """Arguments of srun, one a line.
+def _build_srun(
+    values: flags.FlagValues, job: Job, trainer: TrainerCommand
+) -> list[str]:
+    """Builds the arguments of srun, one a line.
 
     Whoever leaves first must not end the others, who may still be saving; --wait ends
     those that hang.
@@ -226,7 +228,7 @@ def expand_hostlist(text: str) -> list[str]:
 
 
 def _split_brackets(item: str) -> list[list[str]]:
-    """`a[1-2]b[3,4]` as [a], [1, 2], [b], [3, 4]; the last bracket runs fastest."""
+    """Splits `a[1-2]b[3,4]` into [a], [1, 2], [b], [3, 4]; the last one runs fastest."""
     parts = re.split(r"\[([^\]]*)\]", item)
     if sum(map(len, parts[::2])) > MAX_HOST_CHARS:
         raise ValueError(f"{item[:80]}… is longer than {MAX_HOST_CHARS} characters")
@@ -237,7 +239,7 @@ def _split_brackets(item: str) -> list[list[str]]:
 
 
 def _expand_ranges(ranges: str) -> list[str]:
-    """`08-10,12` as zero-padded texts."""
+    """Expands `08-10,12` into zero-padded texts."""
     numbers = []
     for part in ranges.split(","):
         match = _RANGE.fullmatch(part)
@@ -253,7 +255,7 @@ def _expand_ranges(ranges: str) -> list[str]:
 
 
 def _expand_task_counts(spec: str) -> list[int]:
-    """`2(x3),1` as [2, 2, 2, 1]."""
+    """Expands `2(x3),1` into [2, 2, 2, 1]."""
     counts: list[int] = []
     for part in spec.split(","):
         match = re.fullmatch(r"([0-9]{1,10})(?:\(x([0-9]{1,10})\))?", part)

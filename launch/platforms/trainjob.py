@@ -51,7 +51,7 @@ PLATFORM = TrainJob()
 
 
 def _build_runtime(pod: Pod) -> dict[str, Any]:
-    """TensorFlow for Kubeflow Trainer 2; the policy `torch` numbers the nodes."""
+    """Builds a TensorFlow runtime; the policy `torch` numbers the nodes."""
     template = pod.build_template(container="node", variables=[])
     del template["spec"]["containers"][0]["ports"]  # the policy brings its own
     step = {"metadata": {"labels": {_STEP_LABEL: "trainer"}}}

@@ -64,7 +64,7 @@ class OutputThread:
 
 
 class Console:
-    """Workers' lines go to stdout, everything else to stderr.
+    """Shows workers' lines on stdout, everything else on stderr.
 
     On a terminal the progress line stays at the bottom and is drawn again.
     """
@@ -150,7 +150,7 @@ class Console:
 
 
 def _identify_file(out: TextIO) -> object:
-    """What tells whether two streams are one file: a terminal, or 2>&1."""
+    """Identifies the file of a stream: two may share it, a terminal, or 2>&1."""
     try:
         status = os.fstat(out.fileno())
     except (OSError, ValueError):  # not a file of the system
@@ -159,8 +159,10 @@ def _identify_file(out: TextIO) -> object:
 
 
 def _write_all(out: TextIO, text: str) -> None:
-    """All of `text`; not through the stream's buffer, whose lock a thread that waits
-    for a reader would hold when Python ends."""
+    """Writes all of `text`, past the stream's buffer.
+
+    A thread that waits for a reader would hold that buffer's lock when Python ends.
+    """
     try:
         descriptor = out.fileno()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Why a group of workers ended, whose doing it was, and whether to start it again.
+"""Exit policy: why a group ended, whose doing it was, whether to start it again.
 
 >>> decision = decide([WorkerExit(index=0, code=175), WorkerExit(index=1, code=-9)])
 >>> decision.culprit, decision.code, decision.restart
@@ -19,7 +19,7 @@ _SAVED = {code: f"after {number.name}" for number, code in contract.STOPS.items(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WorkerExit:
-    """How one worker stood when its group was over.
+    """Exit of one worker, or how it stood when its group was over.
 
     `code` is what it exited with, -n for death by signal n, None if it still ran;
     `stopped`: it was halted by SIGSTOP; `step`: the last one that it told of, None
@@ -34,13 +34,13 @@ class WorkerExit:
 
     @property
     def exit_code(self) -> int | None:
-        """As a shell would see it: 128 + n for signal n."""
+        """Exit code as a shell sees it: 128 + n for signal n."""
         return self.code if self.code is None or self.code >= 0 else 128 - self.code
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Decision:
-    """The group's exit code, whether a restart may help, who did it and what it was.
+    """Decision over a group: exit code, restart or not, who did it and what it was.
 
     `culprit` is None if nobody can be named.
     """

@@ -115,7 +115,7 @@ class WorkerGroup:
         )
 
     def _show_stacks(self, exits: Sequence[WorkerExit]) -> None:
-        """Unless one that left is to blame: Python shows where each thread is."""
+        """Has Python show where each thread is, unless one that left is to blame."""
         if not self._running() or exit_policy.decide(exits).code != EXIT_PEER_LOST:
             return
         for worker in self._running():
@@ -141,6 +141,6 @@ class WorkerGroup:
         return [worker for worker in self._workers if worker not in self._left]
 
     def _exits(self) -> list[WorkerExit]:
-        """Those that left, in their order, then those that still run."""
+        """Lists those that left, in their order, then those that still run."""
         now = self._clock()
         return [worker.exit_at(now) for worker in self._left + self._running()]

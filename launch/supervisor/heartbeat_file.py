@@ -15,7 +15,7 @@ _MAX_BYTES = 1 << 20  # a heartbeat has some hundred
 
 @dataclasses.dataclass
 class HeartbeatFile:
-    """One worker's file, and when its content last changed (in seconds of a clock)."""
+    """Heartbeat of one worker: its file, and by a clock when that last changed."""
 
     path: pathlib.Path
     changed_secs: float
@@ -24,7 +24,7 @@ class HeartbeatFile:
     _content: bytes = b""
 
     def refresh(self, now: float) -> None:
-        """Looks again; a missing or half file is no change."""
+        """Reads the file again; a missing or half one is no change."""
         try:
             with open(self.path, "rb", opener=_open_without_waiting) as file:
                 content = file.read(_MAX_BYTES) or b""

@@ -33,7 +33,7 @@ _WAITING_LINE_SECS = 5.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class JobPlan:
-    """What to start and how patient to be with it.
+    """Plan of a job: what to start and how patient to be with it.
 
     `cores` and `gpus` hold one list a worker; `train` and `prepare` are commands
     without the trainer's flags, so that tests can start something smaller.
@@ -166,7 +166,7 @@ class Supervisor:
         cores: Sequence[int],
         variables: Mapping[str, str],
     ) -> WorkerProcess:
-        """One process; `variables` come on top of this one's environment."""
+        """Starts one process; `variables` come on top of this one's environment."""
         beat = self._scratch / f"{name}-{restarts}.json"
         run_dir = self._plan.training.run_dir
         return WorkerProcess(
@@ -186,7 +186,7 @@ class Supervisor:
         )
 
     def _show(self, name: str, text: str, *, chief: bool) -> None:
-        """A worker's line; how far it is, its log has: the chief is as far."""
+        """Shows a line of a worker; progress of the chief alone, others are as far."""
         if chief or not passing(text):
             self._console.show_worker_line(name, text)
 
@@ -250,7 +250,7 @@ class Supervisor:
         return self._signals.received is None
 
     def _exit_code(self, decision: Decision) -> int:
-        """The job's: after a signal to the launcher at least that signal's."""
+        """Returns the job's: after a signal to the launcher at least that signal's."""
         received = self._signals.received
         if received is None or decision.code in (0, EXIT_FAILED, EXIT_WRONG_USAGE):
             return decision.code

@@ -13,7 +13,7 @@ MAX_KEPT_BYTES = 1 << 20
 
 
 class WorkerLog:
-    """`<run>/logs/<name>.log`; nothing is written before the trainer made the run.
+    """Log `<run>/logs/<name>.log`; nothing is written before the trainer made the run.
 
     The trainer refuses a directory that is not empty and not a run, and a job that
     never began leaves nothing; until then the few lines are kept in memory. Without a

@@ -1,4 +1,4 @@
-"""What each worker may use of this machine: cores and GPUs, none of them twice."""
+"""Resources of this machine for each worker: cores and GPUs, none of them twice."""
 
 import os
 import pathlib
@@ -57,7 +57,7 @@ def _usable_cores() -> list[int]:
 
 
 def _visible_gpus() -> list[str]:
-    """CUDA_VISIBLE_DEVICES if set, else every GPU of the machine; none without one."""
+    """Lists CUDA_VISIBLE_DEVICES if set, else every GPU of the machine."""
     count = _installed_gpus()
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is None or count == 0:  # a variable makes no GPU
@@ -76,7 +76,7 @@ def _exists(name: str, count: int) -> bool:
 
 
 def _installed_gpus() -> int:
-    """How many GPUs this machine or container has."""
+    """Counts the GPUs of this machine or container."""
     if devices := [p for p in DEVICES.glob("nvidia[0-9]*") if p.name[6:].isdecimal()]:
         return len(devices)
     if shutil.which("nvidia-smi") is None:

@@ -57,7 +57,7 @@ def remove_abandoned(root: pathlib.Path) -> None:
 
 
 def _create_locked(path: pathlib.Path) -> int:
-    """The open file `path`; it has its name only when it has its lock."""
+    """Opens the file `path`, which has its name only when it has its lock."""
     beside = path.with_name(f".{path.name}")
     descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)

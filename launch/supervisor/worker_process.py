@@ -23,7 +23,7 @@ _CHUNK_BYTES = 1 << 16
 
 
 class WorkerProcess:
-    """Starts at construction; every method returns at once.
+    """Process of one worker, started at construction; every method returns at once.
 
     Its lines go to `show` and to `log`; `last_lines` keeps the newest, of progress in
     a row the last alone.
@@ -60,7 +60,7 @@ class WorkerProcess:
 
     @property
     def output(self) -> IO[bytes]:
-        """The reading end of the worker's stdout and stderr."""
+        """Reading end of the worker's stdout and stderr."""
         return typing.cast(IO[bytes], self._process.stdout)
 
     def poll(self) -> int | None:
@@ -68,7 +68,7 @@ class WorkerProcess:
         return self._process.poll()
 
     def exit_at(self, now: float) -> WorkerExit:
-        """How it stands at `now` (seconds of the heartbeat's clock)."""
+        """Returns how it stands at `now` (seconds of the heartbeat's clock)."""
         code = self.poll()
         return WorkerExit(
             index=self.index,
@@ -90,14 +90,14 @@ class WorkerProcess:
         self._process.wait()
 
     def close(self) -> None:
-        """Passes on the rest of what it wrote."""
+        """Passes the rest of its output on, closes its files."""
         self.forward_output()
         self._emit(self._rest)
         self.output.close()
         self.log.write(b"")
 
     def forward_output(self) -> bool:
-        """Passes on what it wrote; False once nothing more can come."""
+        """Passes its output on; False once nothing more can come."""
         while True:
             try:
                 chunk = os.read(self.output.fileno(), _CHUNK_BYTES)
@@ -111,7 +111,7 @@ class WorkerProcess:
                 self._emit(line)
 
     def _emit(self, line: bytes) -> None:
-        """The text that would stay visible: progress bars end in carriage returns."""
+        """Shows what would stay visible: progress bars end in carriage returns."""
         text = line.rstrip(b"\r").rpartition(b"\r")[2].decode(errors="replace")
         if text.strip():
             newest = self.last_lines[-1] if self.last_lines else ""
@@ -122,7 +122,7 @@ class WorkerProcess:
 
 
 def _prepare_child(cores: Sequence[int], parent: int) -> Callable[[], None]:
-    """What runs between fork and exec."""
+    """Returns what runs between fork and exec."""
     libc = ctypes.CDLL(None)
     prctl = getattr(libc, "prctl", None)  # Linux only
 
