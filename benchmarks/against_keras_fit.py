@@ -22,8 +22,8 @@ def main() -> None:
         from trainer.distributed import strategy
 
         strategy.set_threads(None)
-        settings = training.config(VALUES)
-        split = training.split(VALUES)
+        settings = training.build_config(VALUES)
+        split = training.load_training_split(VALUES)
         fit = Fit(settings, split.images, split.labels, len(split.names))
     sides = {
         "trainer": comparison.trainer(VALUES),

@@ -102,7 +102,7 @@ def main() -> None:
         rows = [
             found for name in wanted for found in compare(name, ours, theirs, threads)
         ]
-    settings = training.settings(VALUES) | {
+    settings = training.describe_settings(VALUES) | {
         "unit": "images/s",
         "torch": importlib.metadata.version("torch"),
         "threads": threads,

@@ -82,7 +82,7 @@ class Bare:
                 variable.assign(variable.value * kept + value * new)
 
 
-def make(
+def build_step(
     *, name: str, precision: str, batch: int, threads: int, activation: str = "relu"
 ) -> Bare:
     """Our `name` on noise shaped as CIFAR-10, learnt by SGD with Nesterov momentum."""
@@ -99,4 +99,4 @@ def make(
 
 
 if __name__ == "__main__":
-    subprocess_peer.serve(make)
+    subprocess_peer.serve(build_step)

@@ -16,11 +16,8 @@ from absl import flags
 
 from benchmarks import interleave, training
 from trainer.cli import command
-from trainer.models import builder
 from trainer.monitoring import native_output
-from trainer.optim import optimizers
 from trainer.rundir import checkpoints, layout
-from trainer.training import state
 
 BAR = 0.02  # of the time of training, at the default interval
 VALUES = flags.FlagValues()
@@ -55,6 +52,9 @@ class Restore:
     """Restores the newest checkpoint of a run into a state made once."""
 
     def __init__(self, path: pathlib.Path) -> None:
+        from trainer.models import builder
+        from trainer.optim import optimizers
+        from trainer.training import state
 
         run = layout.Run(path)
         data, config = run.recorded()["data"], run.config()
@@ -70,7 +70,6 @@ class Restore:
 
     def seconds(self) -> float:
         """Seconds to find, verify and take over a checkpoint."""
-
         start = time.perf_counter()
         kept = checkpoints.load_latest(
             self._run.checkpoints, skipped=print, expected=self._expected
@@ -80,7 +79,6 @@ class Restore:
 
     def bytes(self) -> int:
         """Of one checkpoint."""
-
         newest = checkpoints.list_folders(self._run.checkpoints)[0]
         return sum(path.stat().st_size for path in newest.iterdir())
 
@@ -108,7 +106,10 @@ def main() -> None:
             "restore s": middle["restore"],
             "share": middle["save"] / (RISK_SECS + middle["save"]),
         }
-    settings = training.settings(VALUES) | {"interval_secs": RISK_SECS, "bar": BAR}
+    settings = training.describe_settings(VALUES) | {
+        "interval_secs": RISK_SECS,
+        "bar": BAR,
+    }
     interleave.report("checkpoint_cost", settings, [row])
 
 

@@ -49,5 +49,7 @@ def report(
     measured = interleave.interleaved(sides, values.rounds)
     row = interleave.medians(measured) | {title: interleave.ratio(measured, *sides)}
     interleave.report(
-        name, training.settings(values) | {"unit": "images/s", **settings}, [row]
+        name,
+        training.describe_settings(values) | {"unit": "images/s", **settings},
+        [row],
     )

@@ -17,11 +17,7 @@ from trainer.cli import command
 from trainer.config.enums import Augment, Precision
 from trainer.config.schema import Config, DataConfig, ModelConfig, RunConfig
 from trainer.data import sampler
-from trainer.distributed import strategy
-from trainer.models import builder
 from trainer.monitoring import native_output
-from trainer.optim import optimizers
-from trainer.training import step
 
 if typing.TYPE_CHECKING:
     from trainer.training.step import TrainStep
@@ -72,6 +68,10 @@ def compiled(augment: str | None, examples: int) -> "TrainStep":
     """The trainer's step, or the same on a constant batch where `augment` is None."""
     from benchmarks.constant_batch import OnConstantBatch
     from trainer.data.device_dataset import DeviceDataset
+    from trainer.distributed import strategy
+    from trainer.models import builder
+    from trainer.optim import optimizers
+    from trainer.training import step
 
     config = Config(
         data=DataConfig(augment=Augment(augment or Augment.NONE)),
@@ -121,7 +121,9 @@ def main() -> None:
         strategy.set_threads(None)
         tf.config.list_logical_devices()
     found = [row for size in sizes for row in rows(size, names)]
-    interleave.report("input_cost", training.settings(VALUES) | {"bar": BAR}, found)
+    interleave.report(
+        "input_cost", training.describe_settings(VALUES) | {"bar": BAR}, found
+    )
 
 
 if __name__ == "__main__":

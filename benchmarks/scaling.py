@@ -80,7 +80,7 @@ def main() -> None:
         for batch in interleave.counts(VALUES, "global_batch")
         for row in rows(batch)
     ]
-    interleave.report("scaling", training.settings(VALUES), found)
+    interleave.report("scaling", training.describe_settings(VALUES), found)
 
 
 if __name__ == "__main__":

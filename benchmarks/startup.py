@@ -111,7 +111,7 @@ def main() -> None:
             "first step": interleave.medians(measured)["tensorflow"],
         }
     )
-    settings = training.settings(VALUES) | {"unit": "s"}
+    settings = training.describe_settings(VALUES) | {"unit": "s"}
     settings |= {"floor_bar": FLOOR_BAR, "resume_bar": RESUME_BAR}
     interleave.report("startup", settings, rows)
 

@@ -87,7 +87,7 @@ def row(name: str, precision: str) -> dict:
     with native_output.suppress_native_stderr():
         from benchmarks import bare_step
 
-        net = bare_step.make(
+        net = bare_step.build_step(
             name=name, precision=precision, batch=VALUES.batch, threads=0
         )
     label = f"{name} {precision.removeprefix('mixed_')}"
@@ -126,7 +126,7 @@ def main() -> None:
     if VALUES.picture:
         with native_output.suppress_native_stderr():
             draw(rows, VALUES.picture)
-    settings = training.settings(VALUES) | {"unit": "% of operations"}
+    settings = training.describe_settings(VALUES) | {"unit": "% of operations"}
     interleave.report("step_profile", settings, rows)
 
 

@@ -24,8 +24,8 @@ def main() -> None:
         from trainer.distributed import strategy
 
         strategy.set_threads(None)
-        settings = training.config(VALUES)
-        split = training.split(VALUES)
+        settings = training.build_config(VALUES)
+        split = training.load_training_split(VALUES)
         count = VALUES.global_batch
         batch = split.images[:count], split.labels[:count]
         bare = Bare(settings, *batch, len(split.names))

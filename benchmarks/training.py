@@ -3,7 +3,7 @@
 Synopsis::
 
     words = training.words(values) + ["--train_steps=300"]
-    with training.finished(words) as run:
+    with training.temporary_run(words) as run:
         run.json("result.json")["seconds"], run.times()[300]
 """
 
@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,13 +23,10 @@ from absl import flags
 
 from trainer.config.enums import Precision
 from trainer.config.schema import Config, ModelConfig, OptimConfig
-from trainer.data import preparation, tfds_source
+from trainer.data.split import Split
 from trainer.errors import TrainingFailed, UsageError
 from trainer.models import registry
 from trainer.monitoring import native_output
-
-if typing.TYPE_CHECKING:
-    from trainer.data import tfds_source
 
 ROOT = pathlib.Path(__file__).parent.parent
 WARM_UP = 60  # steps that nobody counts
@@ -70,8 +66,8 @@ def define_step(
     return values
 
 
-def config(values: flags.FlagValues) -> Config:
-    """The same for a step in this process.
+def build_config(values: flags.FlagValues) -> Config:
+    """Builds the same configuration for a step in this process.
 
     Raises:
         UsageError: a flag is out of range.
@@ -87,9 +83,9 @@ def config(values: flags.FlagValues) -> Config:
         raise UsageError(str(error)) from error
 
 
-def split(values: flags.FlagValues) -> "tfds_source.Split":
-    """The training split of the data set asked for."""
-    from trainer.data import tfds_source
+def load_training_split(values: flags.FlagValues) -> Split:
+    """Loads the training split of the data set asked for."""
+    from trainer.data import preparation, tfds_source
 
     builder = preparation.prepare(values.dataset, values.data_dir, say=_say)
     return tfds_source.load_split(builder, "train")
@@ -99,8 +95,8 @@ def _say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def settings(values: flags.FlagValues) -> dict[str, Any]:
-    """Every flag but those that name a place."""
+def describe_settings(values: flags.FlagValues) -> dict[str, Any]:
+    """Lists every flag but those that name a place."""
     named = (f for fs in values.flags_by_module_dict().values() for f in fs)
     places = ("data_dir", "picture")
     return {flag.name: flag.value for flag in named if flag.name not in places}
@@ -120,7 +116,7 @@ def define_steps(values: flags.FlagValues, default: int = 300) -> flags.FlagValu
 
 
 def words(values: flags.FlagValues) -> list[str]:
-    """The shared flags as words for the trainer."""
+    """Returns the shared flags as words for the trainer."""
     names = ("data_dir", "dataset", "model", "precision", "global_batch")
     given = {name: values[name].value for name in names}
     found = [f"--{k}={v}" for k, v in given.items() if isinstance(v, str | int)]
@@ -167,7 +163,7 @@ def run(
 
     Raises:
         UsageError: the trainer refused `given`.
-        Failure: it failed.
+        TrainingFailed: it failed.
     """
     started = time.time()
     done = subprocess.run(
@@ -185,7 +181,7 @@ def run(
 
 
 @contextlib.contextmanager
-def finished(
+def temporary_run(
     given: Sequence[str], command: Sequence[str] = TRAINER
 ) -> Iterator[Finished]:
     """A training in a directory that is gone afterwards."""
@@ -210,7 +206,7 @@ def speed(
         f"--train_steps={WARM_UP + steps}",
         f"--log_every_steps={WARM_UP}",
     ]
-    with finished([*given, *measured], command) as run_:
+    with temporary_run([*given, *measured], command) as run_:
         times = run_.times()
     first, last = min(times), max(times)
     return (last - first) * global_batch / (times[last] - times[first])

@@ -228,7 +228,7 @@ def expand_hostlist(text: str) -> list[str]:
 
 
 def _split_brackets(item: str) -> list[list[str]]:
-    """Splits `a[1-2]b[3,4]` into [a], [1, 2], [b], [3, 4]; the last one runs fastest."""
+    """Splits `a[1-2]b[3,4]` into [a], [1, 2], [b], [3, 4]; the last runs fastest."""
     parts = re.split(r"\[([^\]]*)\]", item)
     if sum(map(len, parts[::2])) > MAX_HOST_CHARS:
         raise ValueError(f"{item[:80]}… is longer than {MAX_HOST_CHARS} characters")

@@ -12,8 +12,12 @@ from trainer.models import builder, registry
 COMMANDS = sorted(
     path.stem
     for path in (ROOT / "benchmarks").glob("*.py")
-    if "commandline.run(" in path.read_text()
+    if "command.run(" in path.read_text()
 )
+
+
+def test_there_are_commands():
+    assert len(COMMANDS) == 9
 
 
 @pytest.mark.parametrize("name", COMMANDS)
