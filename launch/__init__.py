@@ -7,6 +7,6 @@
     python -m launch.vertex --name=a … -- --epochs=30 > a.json
 
 What follows `--` goes to `trainer.main`, with `--strategy=multi_worker`. The package
-imports the standard library and absl only, so that help and manifests are instant;
+imports absl and PyYAML beside the standard library: help and manifests are instant.
 docs/launch.md says who restarts what, on which platform, after which exit code.
 """

@@ -1,5 +1,6 @@
 """One attempt: all workers of a job, from their start until none is left."""
 
+import dataclasses
 import selectors
 import signal
 import time
@@ -18,6 +19,18 @@ _MARGIN_SECS = 15.0  # on top of the grace: the interpreter's own way out
 _STACKS_SECS = 1.0
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Timeouts:
+    """Timeouts in seconds: to leave after a signal, without progress, after a loss.
+
+    `hang_secs` None waits for progress without end.
+    """
+
+    grace_secs: float
+    hang_secs: float | None
+    settle_secs: float = SETTLE_SECS
+
+
 class WorkerGroup:
     """Watches `workers`; `run` ends them all before it returns, whatever happens."""
 
@@ -27,18 +40,14 @@ class WorkerGroup:
         *,
         console: Console,
         signals: SignalQueue,
-        grace_secs: float,
-        hang_secs: float | None,
-        settle_secs: float = SETTLE_SECS,
+        timeouts: Timeouts,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._workers = list(workers)
         self._left: list[WorkerProcess] = []  # in the order of leaving
         self._console = console
         self._signals = signals
-        self._patience_secs = grace_secs + _MARGIN_SECS
-        self._hang_secs = hang_secs
-        self._settle_secs = settle_secs
+        self._timeouts = timeouts
         self._clock = clock
         self._deadline: float | None = None
         self._selector = selectors.DefaultSelector()
@@ -82,7 +91,7 @@ class WorkerGroup:
         for number in self._signals.drain():
             for worker in self._running():
                 worker.send(number)
-            self._expect_end(self._patience_secs)
+            self._expect_end(self._timeouts.grace_secs + _MARGIN_SECS)
             self._console.announce(
                 f"{signal.Signals(number).name}: passed on to all workers"
             )
@@ -96,8 +105,11 @@ class WorkerGroup:
             return False
         codes = {worker.poll() for worker in self._left} - {0}
         if codes:
-            waits = codes == {EXIT_PEER_LOST}
-            self._expect_end(self._settle_secs if waits else self._patience_secs)
+            times = self._timeouts
+            lost = codes == {EXIT_PEER_LOST}
+            self._expect_end(
+                times.settle_secs if lost else times.grace_secs + _MARGIN_SECS
+            )
             return exit_policy.is_final(self._exits())
         return self._is_stuck(now)
 
@@ -106,12 +118,12 @@ class WorkerGroup:
 
         Those who never did are noticed by the others, who wait for them.
         """
-        if self._hang_secs is None:
+        limit = self._timeouts.hang_secs
+        if limit is None:
             return False
         beats = [worker.heartbeat for worker in self._running()]
         return any(
-            beat.step is not None and now - beat.changed_secs > self._hang_secs
-            for beat in beats
+            beat.step is not None and now - beat.changed_secs > limit for beat in beats
         )
 
     def _show_stacks(self, exits: Sequence[WorkerExit]) -> None:

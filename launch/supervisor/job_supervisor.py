@@ -4,23 +4,24 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from launch import rendezvous, trainer_command
 from launch.supervisor import exit_policy, log_file, temporary_files
 from launch.supervisor.console import Console
 from launch.supervisor.exit_policy import Decision
-from launch.supervisor.group import SETTLE_SECS, WorkerGroup
+from launch.supervisor.group import SETTLE_SECS, Timeouts, WorkerGroup
 from launch.supervisor.heartbeat_file import HeartbeatFile
 from launch.supervisor.log_file import WorkerLog
 from launch.supervisor.signal_queue import SignalQueue
-from launch.supervisor.worker_process import WorkerProcess
+from launch.supervisor.worker_process import WorkerProcess, WorkerSpec
 from launch.trainer_command import TrainerCommand
 from trainer.contract import (
     EXIT_FAILED,
     EXIT_PEER_LOST,
     EXIT_WRONG_USAGE,
     HEARTBEAT_VARIABLE,
+    TF_CONFIG,
     ClusterSpec,
     passing,
 )
@@ -80,14 +81,14 @@ class Supervisor:
     def _prepare(self, command: Sequence[str]) -> int:
         arguments = self._plan.training.prepare_arguments
         cores = sorted({core for share in self._plan.cores for core in share})
-        worker = self._start(
-            [*command, *arguments],
+        spec = WorkerSpec(
             name="prepare",
             index=0,
-            restarts=0,
+            command=[*command, *arguments],
             cores=cores,
-            variables={},
+            environment={},
         )
+        worker = self._start(spec, 0)
         decision = self._attempt([worker], None, "")
         if decision.code:
             self._explain(decision, [worker], "prepare")
@@ -122,9 +123,11 @@ class Supervisor:
             workers,
             console=self._console,
             signals=self._signals,
-            grace_secs=self._plan.training.grace_secs,
-            hang_secs=hang_secs,
-            settle_secs=self._plan.settle_secs,
+            timeouts=Timeouts(
+                grace_secs=self._plan.training.grace_secs,
+                hang_secs=hang_secs,
+                settle_secs=self._plan.settle_secs,
+            ),
             clock=self._clock,
         )
         return exit_policy.decide(group.run(restarts=restarts))
@@ -137,52 +140,39 @@ class Supervisor:
         try:
             for index in range(count):
                 cluster = ClusterSpec(workers=addresses, index=index)
-                workers.append(
-                    self._start(
-                        [*self._plan.train, *arguments],
-                        name=f"worker-{index}",
-                        index=index,
-                        restarts=restarts,
-                        cores=self._plan.cores[index],
-                        variables={
-                            "TF_CONFIG": cluster.to_json(),
-                            "CUDA_VISIBLE_DEVICES": ",".join(self._plan.gpus[index]),
-                        },
-                    )
+                spec = WorkerSpec(
+                    name=f"worker-{index}",
+                    index=index,
+                    command=[*self._plan.train, *arguments],
+                    cores=self._plan.cores[index],
+                    environment={
+                        TF_CONFIG: cluster.to_json(),
+                        "CUDA_VISIBLE_DEVICES": ",".join(self._plan.gpus[index]),
+                    },
                 )
+                workers.append(self._start(spec, restarts))
         except BaseException:
             for worker in workers:
                 worker.kill()
             raise
         return workers
 
-    def _start(
-        self,
-        command: Sequence[str],
-        *,
-        name: str,
-        index: int,
-        restarts: int,
-        cores: Sequence[int],
-        variables: Mapping[str, str],
-    ) -> WorkerProcess:
-        """Starts one process; `variables` come on top of this one's environment."""
-        beat = self._scratch / f"{name}-{restarts}.json"
-        run_dir = self._plan.training.run_dir
+    def _start(self, spec: WorkerSpec, restarts: int) -> WorkerProcess:
+        """Starts a process; its variables come on top of this one's environment."""
+        beat = self._scratch / f"{spec.name}-{restarts}.json"
+        run_dir = self._plan.training.run_dir if self._plan.writes else None
+        environment = {
+            **os.environ,
+            **spec.environment,
+            HEARTBEAT_VARIABLE: str(beat),
+            "PYTHONFAULTHANDLER": "1",  # SIGABRT shows where a stuck worker is
+            "PYTHONUNBUFFERED": "1",
+        }
         return WorkerProcess(
-            command,
-            index=index,
-            environment={
-                **os.environ,
-                **variables,
-                HEARTBEAT_VARIABLE: str(beat),
-                "PYTHONFAULTHANDLER": "1",  # SIGABRT shows where a stuck worker is
-                "PYTHONUNBUFFERED": "1",
-            },
-            cores=cores,
+            dataclasses.replace(spec, environment=environment),
             heartbeat=HeartbeatFile(beat, self._clock()),
-            log=WorkerLog(run_dir if self._plan.writes else None, name, restarts + 1),
-            show=lambda text: self._show(name, text, chief=index == 0),
+            log=WorkerLog(run_dir, spec.name, restarts + 1),
+            show=lambda text: self._show(spec.name, text, chief=spec.index == 0),
         )
 
     def _show(self, name: str, text: str, *, chief: bool) -> None:

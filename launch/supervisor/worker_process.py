@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import ctypes
+import dataclasses
 import os
 import pathlib
 import signal
@@ -22,6 +23,17 @@ _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>; the child is killed when this process di
 _CHUNK_BYTES = 1 << 16
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WorkerSpec:
+    """Specification of a process: what it runs, and what it may use."""
+
+    name: str
+    index: int
+    command: Sequence[str]
+    cores: Sequence[int]
+    environment: Mapping[str, str]
+
+
 class WorkerProcess:
     """Process of one worker, started at construction; every method returns at once.
 
@@ -31,30 +43,27 @@ class WorkerProcess:
 
     def __init__(
         self,
-        command: Sequence[str],
+        spec: WorkerSpec,
         *,
-        index: int,
-        environment: Mapping[str, str],
-        cores: Sequence[int],
         heartbeat: HeartbeatFile,
         log: WorkerLog,
         show: Callable[[str], None],
     ) -> None:
-        self.index = index
+        self.index = spec.index
         self.heartbeat = heartbeat
         self.last_lines: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
         self.log = log
         self._show = show
         self._rest = b""
         self._process = subprocess.Popen(
-            command,
-            env=environment,
+            spec.command,
+            env=spec.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             # Safe: the only other threads write to the console, without a lock.
-            preexec_fn=_prepare_child(cores, os.getpid()),
+            preexec_fn=_prepare_child(spec.cores, os.getpid()),
         )
         os.set_blocking(self.output.fileno(), False)
 
