@@ -33,8 +33,8 @@ LONGEST = [
     "laws/test_stop.py",
     "trainer/models/test_tta.py",
     "trainer/models/test_averages.py",
-    "trainer/cli/test_streams.py",
-    "launch/supervisor/test_supervisor.py",
+    "trainer/test_streams.py",
+    "launch/supervisor/test_job_supervisor.py",
     "eval/predictors/test_model_files.py",
     "laws/test_recheck.py",
 ]

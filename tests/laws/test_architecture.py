@@ -160,10 +160,15 @@ def test_no_test_module_imports_another():
 
 
 def test_tests_mirror_the_packages():
+    """A test that is named as a module stands where that module does."""
     for package in ALLOWED:
-        for folder in (ROOT / "tests" / package).rglob("*/"):
-            if folder.name != "__pycache__":
-                assert (ROOT / folder.relative_to(ROOT / "tests")).is_dir(), folder
+        folders = collections.defaultdict(set)
+        for path in (ROOT / package).rglob("*.py"):
+            folders[f"test_{path.name}"].add(path.parent.relative_to(ROOT))
+        for path in (ROOT / "tests" / package).rglob("test_*.py"):
+            folder = path.parent.relative_to(ROOT / "tests")
+            assert (ROOT / folder).is_dir(), path
+            assert folder in folders.get(path.name, {folder}), path
 
 
 def test_every_requirement_is_pinned():
