@@ -108,10 +108,10 @@ def open_inputs(request: ExportRequest) -> ExportInputs:
         predictor = runner.open_predictor(source, test)
     for line in runner.remarks(source, predictor, split, builder.info.full_name):
         runner.print_line(line)
-    found = calibration.uncalibrated("Exported with --nocalibrate.")
+    fitted = calibration.uncalibrated("Exported with --nocalibrate.")
     if request.calibrate:
-        found = _load_calibration(source, predictor, builder, test)
-    temperature = found.temperature or 1.0
+        fitted = _load_calibration(source, predictor, builder, test)
+    temperature = fitted.temperature or 1.0
     sample = request.verification.sample
     return ExportInputs(
         run=request.run,
@@ -122,7 +122,7 @@ def open_inputs(request: ExportRequest) -> ExportInputs:
         builder=builder,
         verification=request.verification,
         verification_set=_verification_set(test, predictor, temperature, sample),
-        calibration=found,
+        calibration=fitted,
         test=test,
     )
 

@@ -140,11 +140,9 @@ def _open_in_litert(
     """Opens the same model in LiteRT."""
     path = folder / "litert.tflite"
     description = tflite_writer.describe_model(inputs, options)
-    path.write_bytes(
-        metadata_writer.add_metadata(
-            content, description, inputs.verification_set.names
-        )
-    )
+    names = inputs.verification_set.names
+    described = metadata_writer.add_metadata(content, description, names)
+    files.write_bytes(path, described)
     return tflite_writer.open_predictor(path, inputs.verification.kernels)
 
 
