@@ -3,6 +3,7 @@
 import ast
 import collections
 import graphlib
+import importlib.metadata
 import pathlib
 import subprocess
 import sys
@@ -22,24 +23,24 @@ from tests.support.sources import (
 
 MOST_FILES = 12  # of Python in a folder
 SAME_NAME = {"slurm", "vertex"}  # a command and its platform
-# Modules that import inside functions what no caller needs to have: optional packages,
-# and those that take a second to load where most calls do without.
+# Modules that import in functions what is optional, or takes so long to load that the
+# calls which need none of it should not wait.
 IMPORTS_INSIDE = {
     "eval.metrics.classification": {"sklearn"},
     "eval.metrics.significance": {"scipy"},
-    "eval.predictors.engine": {"tensorflow"},
+    "eval.predictors.engine": {"tensorflow"},  # LiteRT's own kernels need none
     "eval.predictors.outputs": {"scipy"},
-    "eval.predictors.sandbox": {"ai_edge_litert", "numpy"},
-    "export.measure.loader": {
+    "eval.predictors.sandbox": {"ai_edge_litert"},  # in the child process alone
+    "export.measure.loader": {  # each measured by itself
         "export.measure.checkpoint_loader",
         "export.measure.litert_loader",
         "export.measure.saved_model_loader",
     },
-    "export.microcontroller.interpreter": {"tflite_micro"},
+    "export.microcontroller.interpreter": {"tflite_micro"},  # optional
     "trainer.data.digits": {"sklearn"},
     "trainer.data.preparation": {"tensorflow_datasets"},
     "trainer.models.intervals": {"scipy"},
-    "trainer.monitoring.native_output": {"keras", "tensorflow"},
+    "trainer.monitoring.native_output": {"keras", "tensorflow"},  # while stderr is away
     "trainer.monitoring.pictures": {"PIL", "seaborn"},
     "trainer.optim.optimizers": {"keras"},
     "trainer.system": {"psutil"},
@@ -176,6 +177,22 @@ def test_every_requirement_is_pinned():
         for line in (ROOT / name).read_text().splitlines():
             wanted = line.split("#")[0].strip()
             assert not wanted or wanted.startswith("-r") or "==" in wanted, line
+
+
+def test_no_test_is_skipped_for_want_of_a_pinned_package():
+    lines = [
+        line.partition("==")[0].strip().lower()
+        for name in ("requirements.txt", "requirements-dev.txt")
+        for line in (ROOT / name).read_text().splitlines()
+        if "==" in line and not line.startswith("#")
+    ]
+    owners = importlib.metadata.packages_distributions()
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and "importorskip" in ast.unparse(node.func):
+                root = ast.literal_eval(node.args[0]).split(".")[0]
+                names = {owner.lower() for owner in owners.get(root, [root])}
+                assert not names & set(lines), f"{path} may skip for {root}"
 
 
 def test_nothing_of_a_training_is_in_the_repository():
