@@ -1,8 +1,8 @@
-"""What a container, or whoever else sets limits, lets this process have.
+"""The machine and this process: processors, memory, limits of a container, identity.
 
-The one place that reads cgroups (v2 `cpu.max` and `memory.max`, v1 `cpu.cfs_quota_us`
-and `memory.limit_in_bytes`), affinity and `ulimit`. A process may be limited by its own
-group and by each group above it: the least counts.
+This is the only module that reads cgroups (v2 `cpu.max` and `memory.max`, v1
+`cpu.cfs_quota_us` and `memory.limit_in_bytes`), affinity and `ulimit`. A process is
+limited by its own group and by each group above it: the lowest limit counts.
 """
 
 import contextlib
@@ -20,31 +20,31 @@ GIB = 2**30
 
 
 def threads() -> int:
-    """Threads worth having: the cores this process may use, or its quota if less."""
-    return threads_of(cores(), cpu_quota())
+    """The default number of threads: cores of this process, or its quota if less."""
+    return choose_threads(cores(), cpu_quota())
 
 
-def threads_of(cores: int, quota: float) -> int:
+def choose_threads(cores: int, quota: float) -> int:
     """`quota` processors rounded up, at most `cores`, at least one.
 
     A process that is allowed half a core is stopped for most of each tenth of a second:
     with two threads it then trained 322 images/s, with one 448.
 
-    >>> [threads_of(8, quota) for quota in (0.5, 1.0, 1.5, 12.0, math.inf)]
+    >>> [choose_threads(8, quota) for quota in (0.5, 1.0, 1.5, 12.0, math.inf)]
     [1, 1, 2, 8, 8]
     """
     return max(1, min(cores, math.ceil(quota))) if quota < cores else max(1, cores)
 
 
 def cores() -> int:
-    """Cores that this process may run on."""
+    """The number of cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1  # macOS has no affinity
 
 
 def cpu_quota(root: pathlib.Path = ROOT, own: pathlib.Path = OWN) -> float:
-    """Processors' worth of time, as cgroups say; inf without a limit."""
+    """The limit of processor time in processors, from cgroups; inf without one."""
     found = [math.inf]
     for folder in _folders("cpu", root, own):
         for text in _texts(folder / "cpu.max"):
@@ -59,7 +59,7 @@ def cpu_quota(root: pathlib.Path = ROOT, own: pathlib.Path = OWN) -> float:
 
 
 def memory_limit(root: pathlib.Path = ROOT, own: pathlib.Path = OWN) -> float:
-    """Bytes, as cgroups say; inf without a limit."""
+    """The limit of memory in bytes, from cgroups; inf without one."""
     found = [math.inf]
     for folder in _folders("memory", root, own):
         for name in ("memory.max", "memory.limit_in_bytes"):
@@ -70,13 +70,13 @@ def memory_limit(root: pathlib.Path = ROOT, own: pathlib.Path = OWN) -> float:
 
 
 def address_limit() -> float:
-    """Bytes of address space, as `ulimit -v` sets them; inf without a limit."""
+    """The limit of address space in bytes, from `ulimit -v`; inf without one."""
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     return math.inf if soft == resource.RLIM_INFINITY else soft
 
 
-def memory_words() -> str:
-    """The limits of memory there are, in words; empty without one."""
+def describe_memory_limits() -> str:
+    """The limits of memory in words; empty without one."""
     limits = {"ulimit -v": address_limit(), "the container": memory_limit()}
     return " and ".join(
         f"{size / GIB:.2f} GiB by {who}"
@@ -88,9 +88,10 @@ def memory_words() -> str:
 def _folders(
     controller: str, root: pathlib.Path, own: pathlib.Path
 ) -> Iterator[pathlib.Path]:
-    """This process's group of `controller` and those above it, v2 and v1.
+    """The folders of this process's group of `controller` and of those above it.
 
-    In a container the path may be the host's, which is not there: then only the top is.
+    Of cgroups v2 and v1. In a container the path may be the host's, which does not
+    exist there: then only the top does.
     """
     places = {root: pathlib.PurePath("."), root / controller: pathlib.PurePath(".")}
     for text in _texts(own):
@@ -108,27 +109,27 @@ def _folders(
 
 
 def _texts(path: pathlib.Path) -> Iterator[str]:
-    """The file's text, if it can be read."""
+    """Yields the file's text if it can be read."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
         yield path.read_text().strip()
 
 
-# Of address space, which `ulimit -v` limits: with 2.4 GiB TensorFlow 2.21 ended with
-# std::bad_alloc, which nobody can explain any more, with 3.3 sometimes, not with 4.8.
+# Address space, which `ulimit -v` limits: with 2.4 GiB TensorFlow 2.21 ended with
+# std::bad_alloc before Python could report it, with 3.3 sometimes, with 4.8 never.
 LEAST_ADDRESSES, ENOUGH_ADDRESSES = 2.5 * GIB, 4.75 * GIB
 SIGNS = ("failed to map segment", "annot allocate memory", "bad_alloc", "OOM when")
 
 
 def free_bytes() -> int:
-    """What the machine has left, or what this process may have if that is less."""
+    """The memory that is free, or the limit of this process if that is less."""
     import psutil
 
     limits = (memory_limit(), address_limit())
     return int(min(psutil.virtual_memory().available, *limits))
 
 
-def addresses(limit: float) -> str | None:
-    """What is wrong with `limit` bytes of address space; None where they do."""
+def describe_address_limit(limit: float) -> str | None:
+    """Why `limit` bytes of address space may not suffice; None if they do."""
     if limit >= ENOUGH_ADDRESSES:
         return None
     return (
@@ -137,15 +138,15 @@ def addresses(limit: float) -> str | None:
     )
 
 
-def lacking(error: BaseException | None) -> bool:
-    """Whether `error`, or what it came from, says that there was no memory."""
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether `error`, or an error in its chain of causes, means a lack of memory."""
     seen = set()
-    while error is not None and id(error) not in seen:  # an error may come from itself
+    while error is not None and id(error) not in seen:  # a chain may be a circle
         seen.add(id(error))
         if isinstance(error, MemoryError):
             return True
         if isinstance(error, OSError) and not isinstance(error, ImportError):
-            limited = address_limit() < math.inf  # else it may pass
+            limited = address_limit() < math.inf  # otherwise it may be temporary
             return limited and error.errno == errno.ENOMEM
         if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's
             return True
@@ -155,16 +156,16 @@ def lacking(error: BaseException | None) -> bool:
     return False
 
 
-def explanation(error: BaseException, remedy: str = "ask for less") -> str:
-    """What was lacking, what is allowed, and what can be done, in one line."""
-    said = " ".join(str(error).split())[:150] or type(error).__name__
+def explain_out_of_memory(error: BaseException, remedy: str = "ask for less") -> str:
+    """Error, limit and remedy in one line."""
+    text = " ".join(str(error).split())[:150] or type(error).__name__
     whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB
-    allowed = memory_words() or f"{whole:.1f} GiB, all that the machine has"
-    return f"out of memory ({said}); allowed: {allowed}: allow more, or {remedy}"
+    allowed = describe_memory_limits() or f"{whole:.1f} GiB, all of the machine"
+    return f"out of memory ({text}); allowed: {allowed}: allow more, or {remedy}"
 
 
 def boot_id() -> str:
-    """Empty where the system does not tell."""
+    """The id of this boot of the machine; empty where the system has none."""
     try:
         return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -172,7 +173,7 @@ def boot_id() -> str:
 
 
 def pid_namespace() -> int:
-    """Containers of one machine share its boot id, but not their process numbers."""
+    """The namespace of process numbers: containers of one machine have their own."""
     try:
         return os.stat("/proc/self/ns/pid").st_ino
     except OSError:
@@ -180,7 +181,7 @@ def pid_namespace() -> int:
 
 
 def process_start(pid: int) -> int | None:
-    """Ticks since boot at which process `pid` started; None if it does not run."""
+    """The clock tick since boot at which process `pid` started; None if it ended."""
     try:
         text = pathlib.Path(f"/proc/{pid}/stat").read_text()
     except OSError:

@@ -82,7 +82,7 @@ def test_the_limit_of_memory_is_the_least_above(tmp_path, own, files, limit):
     [(2, 0.5, 1), (2, 1, 1), (8, 1.5, 2), (2, math.inf, 2), (1, 16, 1), (4, 4, 4)],
 )
 def test_threads_are_what_may_run(cores, quota, threads):
-    assert system.threads_of(cores, quota) == threads
+    assert system.choose_threads(cores, quota) == threads
 
 
 def test_threads_follow_affinity(monkeypatch):
@@ -98,8 +98,8 @@ def test_what_may_be_free_is_at_most_what_is_allowed(monkeypatch):
     assert system.free_bytes() == 1000
     monkeypatch.setattr(system, "address_limit", lambda: 900)
     assert system.free_bytes() == 900
-    assert "ulimit -v" in system.memory_words()
-    assert "the container" in system.memory_words()
+    assert "ulimit -v" in system.describe_memory_limits()
+    assert "the container" in system.describe_memory_limits()
 
 
 def caused(error: BaseException, cause: BaseException) -> BaseException:
@@ -119,19 +119,19 @@ def caused(error: BaseException, cause: BaseException) -> BaseException:
     ],
 )
 def test_errors_of_memory_are_told_apart(error, lacks):
-    assert system.lacking(error) is lacks
+    assert system.is_out_of_memory(error) is lacks
 
 
 def test_the_system_s_own_word_counts_where_there_is_a_limit(monkeypatch):
     error = OSError(errno.ENOMEM, "Cannot allocate memory")
-    assert not system.lacking(error)
+    assert not system.is_out_of_memory(error)
     monkeypatch.setattr(system, "address_limit", lambda: 2**31)
-    assert system.lacking(error)
+    assert system.is_out_of_memory(error)
 
 
 def test_the_explanation_is_a_line_with_limit_and_remedy(monkeypatch):
     monkeypatch.setattr(system, "address_limit", lambda: 1.5 * 2**30)
-    said = system.explanation(MemoryError(), "lower --global_batch=512")
+    said = system.explain_out_of_memory(MemoryError(), "lower --global_batch=512")
     assert "MemoryError" in said
     assert "1.50 GiB by ulimit -v" in said
     assert said.endswith("allow more, or lower --global_batch=512")

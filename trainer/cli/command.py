@@ -27,6 +27,7 @@ from typing import NoReturn
 from absl import flags
 
 from trainer import errors, storage, streams, system
+from trainer.cli.process_settings import configure_process
 from trainer.contract import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -130,6 +131,7 @@ def run(
     A command with `words`, which --help shows, gives its `main` those that are no
     flags; without it a word is an error.
     """
+    configure_process()
     argv = sys.argv
     CONSOLE.translate = functools.partial(translate_options, values=values)
     with streams.lasting() as out, CONSOLE.watched(f"{name} is working"):
@@ -178,8 +180,8 @@ def _verdict(error: BaseException, values: flags.FlagValues) -> tuple[int, str]:
         return EXIT_INTERRUPTED, "stopped by SIGINT"
     if isinstance(error, errors.Interrupted):
         return error.code, translate_options(str(error), values)
-    if not isinstance(error, errors.TrainingFailed) and system.lacking(error):
-        return EXIT_FAILED, system.explanation(error)
+    if not isinstance(error, errors.TrainingFailed) and system.is_out_of_memory(error):
+        return EXIT_FAILED, system.explain_out_of_memory(error)
     if isinstance(error, errors.InvalidInput):
         return EXIT_WRONG_USAGE, translate_options(str(error), values)
     if isinstance(error, errors.TrainingFailed):

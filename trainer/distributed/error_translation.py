@@ -40,10 +40,14 @@ def translate_errors(
     try:
         yield
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
-        raise TrainingFailed(system.explanation(error, memory_remedy())) from error
+        raise TrainingFailed(
+            system.explain_out_of_memory(error, memory_remedy())
+        ) from error
     except OSError as error:
-        if system.lacking(error):
-            raise TrainingFailed(system.explanation(error, memory_remedy())) from error
+        if system.is_out_of_memory(error):
+            raise TrainingFailed(
+                system.explain_out_of_memory(error, memory_remedy())
+            ) from error
         raise as_failure(f"{run_dir} cannot be used", error) from error
     except PEER_LOST as error:
         if cluster.workers == 1:

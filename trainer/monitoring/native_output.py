@@ -1,13 +1,12 @@
-"""Keeps TensorFlow's start-up lines off the terminal unless something fails.
+"""Keeps the start-up lines of TensorFlow off the terminal unless something fails.
 
-They are written by C++ to descriptor 2, one of them at every log level, before Python
-could filter: so the descriptor itself is sent to a file, which is replayed on failure.
+C++ writes them to descriptor 2, one of them at every log level, where Python cannot
+filter them. The descriptor is therefore sent to a file, which is shown on failure.
 """
 
 import contextlib
 import functools
 import gc
-import logging
 import os
 import sys
 import tempfile
@@ -25,10 +24,10 @@ UNUSED = ("sklearn", "pandas", "matplotlib")
 
 @contextlib.contextmanager
 def suppress_native_stderr(what: str = "loading TensorFlow") -> Iterator[None]:
-    """Hides what is written to descriptor 2 inside; an unexpected error shows it.
+    """Hides what native code writes to descriptor 2; an unexpected error shows it.
 
-    The first one of a process imports TensorFlow and Keras. `what` is the phase that
-    progress tells of.
+    The first call of a process imports TensorFlow and Keras. `what` names the phase on
+    the progress line.
 
     Raises:
         InvalidInput: TensorFlow cannot be imported here.
@@ -36,10 +35,6 @@ def suppress_native_stderr(what: str = "loading TensorFlow") -> Iterator[None]:
     """
     _check_temporary()
     _check_addresses()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    logging.getLogger("absl").setLevel(logging.ERROR)
     sys.stderr.flush()
     with unnamed_file() as hidden, streams.put_aside() as kept:
         os.dup2(hidden.fileno(), 2)
@@ -50,8 +45,9 @@ def suppress_native_stderr(what: str = "loading TensorFlow") -> Iterator[None]:
         except (InvalidInput, TrainingFailed):
             raise
         except Exception as error:
-            told = system.lacking(error) or unwrap_interruption(error) is not error
-            if not told:  # in a line, by whoever catches it
+            explained = system.is_out_of_memory(error)
+            explained = explained or unwrap_interruption(error) is not error
+            if not explained:  # in one line by the command
                 hidden.seek(0)
                 os.write(kept, hidden.read())
             raise
@@ -62,11 +58,11 @@ def suppress_native_stderr(what: str = "loading TensorFlow") -> Iterator[None]:
 
 @functools.cache
 def _load() -> None:
-    """Imports TensorFlow and Keras without what they only try to import.
+    """Imports TensorFlow and Keras without the modules of UNUSED.
 
-    What the process has imported already stays, and all can be imported afterwards.
-    The half a million objects of the libraries live as long as the process: to walk
-    through them while they are made, later and at the exit took 2.8 CPU-seconds more.
+    Modules that are imported already stay, and all can be imported afterwards. Garbage
+    collection is off meanwhile and skips the half a million objects of the libraries
+    afterwards: to visit them took 2.8 CPU-seconds.
     """
     absent = {name: None for name in UNUSED if name not in sys.modules}
     collecting = gc.isenabled()
@@ -84,12 +80,12 @@ def _load() -> None:
 
 
 def _check_temporary() -> None:
-    """TensorFlow cannot be imported where no folder for temporary files is."""
+    """Checks that there is a folder for temporary files, which TensorFlow needs."""
     try:
         tempfile.gettempdir()
     except FileNotFoundError as error:
         raise InvalidInput(
-            "TensorFlow wants a folder for temporary files, and none of $TMPDIR, /tmp, "
+            "TensorFlow needs a folder for temporary files, and none of $TMPDIR, /tmp, "
             "/var/tmp and this one can be written;\nname one in TMPDIR, e.g. /dev/shm"
         ) from error
 
@@ -101,9 +97,9 @@ def unnamed_file() -> IO[bytes]:
 
 @functools.cache
 def _check_addresses() -> None:
-    """Refuses what cannot do, and warns once of what may not."""
+    """Checks the limit of address space: raises if too small, warns if scarce."""
     limit = system.address_limit()
-    if said := system.addresses(limit):
+    if problem := system.describe_address_limit(limit):
         if limit < system.LEAST_ADDRESSES:
-            raise TrainingFailed(f"out of memory: {said}")
-        print(f"warning: memory may not do: {said}", file=sys.stderr)
+            raise TrainingFailed(f"out of memory: {problem}")
+        print(f"warning: memory may not suffice: {problem}", file=sys.stderr)

@@ -1,7 +1,7 @@
-"""Pictures for TensorBoard and reports: names as plain text, sizes that are bounded.
+"""Pictures for TensorBoard and reports, with class names as plain text.
 
-A class name is data: it may hold `$`, which matplotlib reads as mathematics, letters
-that no font of the machine has, or hundreds of characters; and there may be thousands.
+A class name may hold `$`, which matplotlib reads as mathematics, letters that no font
+of the machine has, or hundreds of characters; and there may be thousands of names.
 """
 
 import collections
@@ -19,7 +19,6 @@ import numpy as np
 from matplotlib import font_manager, ft2font
 from matplotlib.figure import Figure
 
-matplotlib.use("Agg")
 GRID_IMAGES = 32  # augmented images in the grid of step 0
 FAMILY = "DejaVu Sans"  # comes with matplotlib
 CELLS = 20  # classes whose confusions are written as numbers
@@ -32,12 +31,12 @@ Picture = TypeVar("Picture")
 
 @dataclasses.dataclass(frozen=True)
 class Lettering:
-    """What stands in pictures for class names.
+    """How class names are written in a picture.
 
     Attributes:
-        labels: for each name something readable, no two alike.
+        labels: a readable text for each name, no two alike.
         families: fonts that have the letters.
-        unnamed: how many have their class id instead.
+        unnamed: how many labels are a class id instead of the name.
     """
 
     labels: tuple[str, ...]
@@ -46,7 +45,10 @@ class Lettering:
 
 
 def lettering(names: Sequence[str], longest: int = LONGEST) -> Lettering:
-    """The Lettering of class `names`; where no font has the letters, "class 3"."""
+    """Chooses labels and fonts for class `names`.
+
+    A name whose letters no font has is written as "class 3".
+    """
     texts = [short(name, longest) for name in names]
     wanted = {ord(char) for text in texts for char in text} - _letters(_bundled())
     families, had = _families(frozenset(wanted)) if wanted else ((FAMILY,), set())
@@ -59,9 +61,9 @@ def lettering(names: Sequence[str], longest: int = LONGEST) -> Lettering:
 
 
 def short(name: str, longest: int) -> str:
-    """`name` in one line of at most `longest` characters, "" if nothing is visible.
+    """Shortens `name` to one line of at most `longest` characters.
 
-    Characters that steer the direction or the terminal are left out.
+    Control and format characters are left out; "" if nothing visible is left.
     """
     steering = ("Cc", "Cf", "Cs")
     spaced = " ".join(name.split())
@@ -88,7 +90,7 @@ def _letters(path: str) -> frozenset[int]:
 
 @functools.cache
 def _families(wanted: frozenset[int]) -> tuple[tuple[str, ...], frozenset[int]]:
-    """Fonts of this machine that have the `wanted` code points, and which they have."""
+    """Finds fonts that have the `wanted` code points, and the code points they have."""
     entries = {}
     for entry in font_manager.fontManager.ttflist:
         if entry.name not in entries or (entry.style, entry.weight) == ("normal", 400):
@@ -106,7 +108,7 @@ def _families(wanted: frozenset[int]) -> tuple[tuple[str, ...], frozenset[int]]:
 
 @contextlib.contextmanager
 def drawing(families: Sequence[str] = (FAMILY,), **style: Any) -> Iterator[None]:
-    """In it figures are made and saved: no text is mathematics, nothing is warned."""
+    """A context to draw in: no text is mathematics, and matplotlib warns of nothing."""
     settings = {"text.parse_math": False, "font.family": list(families), **style}
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -116,9 +118,9 @@ def drawing(families: Sequence[str] = (FAMILY,), **style: Any) -> Iterator[None]
 def attempt(
     draw: Callable[[], Picture], what: str, say: Callable[[str], None]
 ) -> Picture | None:
-    """What `draw` gives; None where it fails, and `say` is told: it is only a picture.
+    """Calls `draw`; reports a failure through `say` and returns None.
 
-    Also when memory runs out.
+    No picture is worth the end of a training, also when memory runs out.
     """
     try:
         return draw()
@@ -131,7 +133,7 @@ def attempt(
 def grid(
     images: np.ndarray, classes: np.ndarray, names: Sequence[str], columns: int = 8
 ) -> np.ndarray:
-    """Images [N, H, W, C] with their class above each, as one uint8 [H, W, 3]."""
+    """Draws images [N, H, W, C] with the class above each; returns uint8 [H, W, 3]."""
     rows = -(-len(images) // columns)
     letters = lettering(names, longest=14)
     with drawing(letters.families):
@@ -146,9 +148,10 @@ def grid(
 
 
 def confusion_picture(counts: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """A heat map of counts [K, K] as uint8 [H, W, 3] of at most 1,400 x 1,300 pixels.
+    """Draws a heat map of counts [K, K]; returns uint8 [H, W, 3].
 
-    Beside one without numbers stand the commonest confusions.
+    It has at most 1,400 x 1,300 pixels. A map without numbers has a list of the most
+    frequent confusions at its side.
     """
     letters = lettering(names)
     numbers = len(names) <= CELLS
@@ -170,10 +173,15 @@ def confusion_picture(counts: np.ndarray, names: Sequence[str]) -> np.ndarray:
 def confusion(
     axis: Any, counts: np.ndarray, labels: Sequence[str], *, numbers: bool
 ) -> None:
-    """Draws the share of each class's images that got each answer; counts as `numbers`.
+    """Draws the share of each class's images that were given each answer.
 
-    Of more than POOLED classes neighbours by id share a cell; of more than NAMED the
-    axes have ids instead of `labels`.
+    Args:
+        axis: of matplotlib.
+        counts: int [K, K], true class by answer.
+        labels: of the classes; more than NAMED are replaced by class ids.
+        numbers: whether to write the counts into the cells.
+
+    More than POOLED classes are pooled: neighbours by id share a cell.
     """
     pooled, step = _pooled(counts)
     shares = pooled / np.maximum(pooled.sum(axis=1, keepdims=True), 1)
@@ -205,7 +213,7 @@ def _heat(axis, shares: np.ndarray, counts: np.ndarray, labels: Sequence[str]) -
 
 
 def _pooled(counts: np.ndarray) -> tuple[np.ndarray, int]:
-    """Sums over blocks of as many classes as leave at most POOLED, and that many."""
+    """Sums blocks of classes so that at most POOLED are left; returns the block's size."""
     step = -(-len(counts) // POOLED)
     first = range(0, len(counts), step)
     return np.add.reduceat(np.add.reduceat(counts, first, 0), first, 1), step

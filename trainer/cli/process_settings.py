@@ -1,0 +1,16 @@
+"""Settings of a process that runs a command; importing the library sets nothing."""
+
+import logging
+import os
+
+
+def configure_process() -> None:
+    """Sets the environment variables and log levels that every command needs.
+
+    Call it before TensorFlow, Keras or matplotlib is imported.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ["MPLBACKEND"] = "Agg"  # pictures are files; there may be no display
+    for name in ("tensorflow", "absl"):
+        logging.getLogger(name).setLevel(logging.ERROR)
