@@ -70,7 +70,7 @@ class Starts:
         """Seconds of the newest run, as if killed after step 1, to its next step."""
         path = self._path()
         (path / "result.json").unlink()
-        shutil.rmtree(checkpoints.folder_of(path / "checkpoints", 2))
+        shutil.rmtree(checkpoints.step_folder(path / "checkpoints", 2))
         return self._first_step("resume", 2)
 
     def _path(self) -> pathlib.Path:

@@ -131,7 +131,7 @@ def _final_step(run: Run) -> tuple[int | None, str]:
 
 
 def _checkpoint(run: Run, step: int) -> checkpoints.Checkpoint:
-    path = checkpoints.folder_of(run.checkpoints, step)
+    path = checkpoints.step_folder(run.checkpoints, step)
     try:
         return checkpoints.load(path)
     except FileNotFoundError as error:

@@ -1,8 +1,8 @@
-"""Files that appear whole or not at all, and files whose content is not ours.
+"""Atomic writes, and reads of files that cannot be trusted.
 
-A run directory or a data folder may be a place where others write: nothing is opened
-for writing through a link that somebody left there, and nothing is read that is larger
-than what we would have written. What killed writers left is swept.
+Other users may write into a run directory or a data folder: no file is opened for
+writing through a link, and no file is read that is larger than one of ours could be.
+Temporary files of killed processes are removed.
 """
 
 import contextlib
@@ -25,18 +25,18 @@ from typing import IO, Any
 
 from trainer import system
 
-# Of a folder's fsync and of flock, which POSIX and Linux leave to the file system:
-# CIFS has the one as EINVAL, Lustre without -o flock the other as ENOSYS.
-LACKING = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EBADF}
+# Errors of a folder's fsync and of flock where the file system has none: CIFS answers
+# the one with EINVAL, Lustre without -o flock the other with ENOSYS.
+UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EBADF}
 _PIECE = 1 << 20  # bytes copied at once
 JSON_BYTES = 16 << 20  # 22,000 classes have 1 MB; parsed, 16 MiB are below 1 GB
-OLD_SECS = 24 * 3600.0  # of a file written in seconds, by a process that nobody sees
+OLD_SECS = 24 * 3600.0  # until a temporary file of another machine is removed
 _BESIDE = re.compile(r"\.(.+)\.tmp-([0-9a-f]{8})-(\d+)-(\d+)-\d+")
-_FORMER = re.compile(r"\.(.+)\.\d+(?:-\d+)?")  # as earlier versions called them
+_FORMER = re.compile(r"\.(.+)\.\d+(?:-\d+)?")  # names of earlier versions
 
 
-def beside(path: pathlib.Path) -> pathlib.Path:
-    """The hidden name under which this thread writes what `path` will be."""
+def temporary_path(path: pathlib.Path) -> pathlib.Path:
+    """The hidden path at which this thread writes a file before it becomes `path`."""
     pid = os.getpid()
     start = system.process_start(pid) or 0
     mark = f"{_machine()}-{pid}-{start}-{threading.get_native_id()}"
@@ -45,17 +45,18 @@ def beside(path: pathlib.Path) -> pathlib.Path:
 
 @functools.cache
 def _machine() -> str:
-    """Where process numbers have the meaning that they have here."""
+    """A hash of the machine and container in which process numbers are valid."""
     text = f"{system.boot_id()} {system.pid_namespace()}"
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def sweep(folder: pathlib.Path, mine: Container[str] | None = ()) -> None:
-    """Removes what processes that are surely dead began to write in `folder`.
+def remove_leftovers(folder: pathlib.Path, mine: Container[str] | None = ()) -> None:
+    """Removes temporary files in `folder` whose process has ended.
 
     Args:
-        mine: names that nobody but this process may write now, None for all: what
-            another began of these goes in any case.
+        folder: it may be missing.
+        mine: names that only this process may write now, None for all names: their
+            temporary files are removed whatever their process does.
     """
     try:
         names = os.listdir(folder)
@@ -80,7 +81,7 @@ def _dead(path: pathlib.Path, began: re.Match) -> bool:
 
 
 def delete(path: pathlib.Path) -> None:
-    """Of a folder all that is in it, of a link only the link; as far as it goes."""
+    """Deletes a file, a link or a whole folder; errors are ignored."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
         return
@@ -89,8 +90,8 @@ def delete(path: pathlib.Path) -> None:
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
-    """Writes beside `path`, flushes to disk and renames."""
-    made = beside(path)
+    """Writes a file atomically: under another name, flushed to disk, then renamed."""
+    made = temporary_path(path)
     try:
         write_new(made, content, durable=True)
         os.replace(made, path)
@@ -101,7 +102,7 @@ def write_bytes(path: pathlib.Path, content: bytes) -> None:
 
 
 def write_new(path: pathlib.Path, content: bytes, *, durable: bool = False) -> None:
-    """Writes a file of its own at `path`, whatever had that name; a link is removed."""
+    """Writes a new file at `path`; a file or link of that name is removed first."""
     path.unlink(missing_ok=True)
     descriptor = open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     with open(descriptor, "wb") as file:
@@ -112,13 +113,13 @@ def write_new(path: pathlib.Path, content: bytes, *, durable: bool = False) -> N
 
 
 def open_regular(path: pathlib.Path, flags: int) -> int:
-    """The open file at `path`, made if `flags` say so; the caller truncates.
+    """Opens the regular file at `path` with `flags`; returns its descriptor.
 
     Raises:
-        OSError: also if a link, a pipe or a device is there.
+        OSError: also if it is a link, a pipe or a device.
     """
     try:
-        # Not blocking: a pipe would wait for whoever reads it.
+        # Without O_NONBLOCK the open of a pipe would wait for its reader.
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
@@ -136,16 +137,16 @@ def _odd(path: pathlib.Path) -> OSError:
 
 
 def read_bytes(path: pathlib.Path, limit: int) -> bytes:
-    """The content of a regular file of at most `limit` bytes; links are followed.
+    """Reads a regular file of at most `limit` bytes; links are followed.
 
     Raises:
-        OSError: also if it is larger, or no regular file.
+        OSError: also if it is larger, or not a regular file.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     with open(descriptor, "rb") as file:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         if found.st_size > limit:
             text = f"it has {found.st_size:,} bytes, more than the {limit:,} it may"
             raise OSError(errno.EFBIG, text, str(path))
@@ -153,20 +154,20 @@ def read_bytes(path: pathlib.Path, limit: int) -> bytes:
 
 
 def read_json(path: pathlib.Path) -> Any:
-    """What the JSON file at `path` holds.
+    """Reads the JSON file at `path`.
 
     Raises:
-        OSError: it is not there, or larger than JSON_BYTES.
-        ValueError: it is no JSON.
+        OSError: it does not exist, or is larger than JSON_BYTES.
+        ValueError: it is not JSON.
     """
     return parse_json(read_bytes(path, JSON_BYTES))
 
 
 def parse_json(content: bytes) -> Any:
-    """What `content` holds: finite numbers and whole characters.
+    """Parses JSON.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: it is not JSON, or has a NaN, an infinity or half a character.
     """
     try:
         found = json.loads(content, parse_constant=_finite, parse_float=_finite)
@@ -179,14 +180,15 @@ def parse_json(content: bytes) -> Any:
 
 def _finite(text: str) -> float:
     if not math.isfinite(value := float(text)):
-        raise ValueError(f"{text:.99} is no number of JSON")
+        raise ValueError(f"{text:.99} is not a number of JSON")
     return value
 
 
-def keep(path: pathlib.Path, ranges: Sequence[tuple[int, int]]) -> None:
-    """Leaves of the file the bytes of `ranges` (start, end), ascending; durably.
+def keep_ranges(path: pathlib.Path, ranges: Sequence[tuple[int, int]]) -> None:
+    """Removes all bytes of a file outside `ranges` (start, end), ascending; durably.
 
-    It is only cut where they are its beginning, not touched where they are all of it.
+    The file is truncated where one range is its beginning, and not touched where one
+    range is all of it.
     """
     own = not path.is_symlink()
     if own and list(ranges) == [(0, path.stat().st_size)]:
@@ -196,7 +198,7 @@ def keep(path: pathlib.Path, ranges: Sequence[tuple[int, int]]) -> None:
             file.truncate(ranges[0][1])
             os.fsync(file.fileno())
         return
-    made = beside(path)
+    made = temporary_path(path)
     made.unlink(missing_ok=True)
     descriptor = open_regular(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
@@ -215,10 +217,11 @@ def keep(path: pathlib.Path, ranges: Sequence[tuple[int, int]]) -> None:
 
 
 @contextlib.contextmanager
-def nameless(folder: pathlib.Path) -> Iterator[str]:
-    """A path to `folder` for libraries that take a name like "a[1]" for a pattern.
+def literal_path(folder: pathlib.Path) -> Iterator[str]:
+    """A path to `folder` for libraries that take a name such as "a[1]" for a pattern.
 
-    It is good inside, for this process. Folders of other names come as they are.
+    It is valid inside the context, in this process. A folder whose name has no such
+    characters keeps its path.
     """
     if glob.escape(str(folder)) == str(folder):
         yield str(folder)
@@ -231,37 +234,37 @@ def nameless(folder: pathlib.Path) -> Iterator[str]:
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-    """`value` as indented JSON with a final newline."""
+    """Writes `value` atomically as indented JSON with a final newline."""
     write_bytes(path, json_bytes(value))
 
 
 def json_bytes(value: Any) -> bytes:
-    """Indented JSON; NaN and infinities are refused, they are not JSON."""
+    """Encodes `value` as indented JSON; raises ValueError for NaN and infinities."""
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 
 
 def sync_directory(path: pathlib.Path) -> None:
-    """Makes the names in a directory durable, where its file system can."""
+    """Makes the names in a directory durable, if its file system supports that."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in LACKING:
+        if error.errno not in UNSUPPORTED:
             raise
     finally:
         os.close(descriptor)
 
 
 def lock(file: int | IO, *, wait: bool) -> bool:
-    """Takes the lock of an open file; False where its file system has none.
+    """Locks an open file; returns False if its file system has no locks.
 
     Raises:
-        BlockingIOError: another process has it, and `wait` is off.
+        BlockingIOError: another process holds the lock, and `wait` is False.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError as error:
-        if error.errno not in LACKING | {errno.ENOLCK}:
+        if error.errno not in UNSUPPORTED | {errno.ENOLCK}:
             raise
         return False
     return True

@@ -143,7 +143,7 @@ def probe(
         OSError: an operation fails; the message names it.
     """
     above = nearest_existing(directory)
-    folder = files.beside(above / "probe")
+    folder = files.temporary_path(above / "probe")
     doing = "make a folder"
     try:
         folder.mkdir()

@@ -69,7 +69,7 @@ def staging_folder(folder: pathlib.Path, what: str) -> Iterator[pathlib.Path]:
 
 def _create_hidden(folder: pathlib.Path) -> tuple[pathlib.Path, int]:
     """Makes a locked folder in `folder`; removes those of killed processes."""
-    files.sweep(folder)
+    files.remove_leftovers(folder)
     for left in folder.glob(f"{HIDDEN}*/{LOCK}"):
         with contextlib.suppress(OSError):  # somebody writes there
             os.close(_lock_file(left, new=False))

@@ -42,7 +42,7 @@ class SavedModel:
             InvalidInput: it cannot be loaded or has no signature for images.
         """
         try:
-            with files.nameless(path) as place:
+            with files.literal_path(path) as place:
                 self._loaded = tf.saved_model.load(place)
         except Exception as error:  # whatever a damaged or foreign file makes it raise
             raise InvalidInput(

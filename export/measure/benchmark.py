@@ -127,7 +127,7 @@ def _describe_checkpoint(inputs: ExportInputs) -> dict[str, Any]:
         classification.SMALLEST,
     )
     step = inputs.source.facts["step"]
-    path = checkpoints.folder_of(inputs.run.checkpoints, step)
+    path = checkpoints.step_folder(inputs.run.checkpoints, step)
     size = sum(file.stat().st_size for file in path.iterdir())
     facts = {"file": path.name, "bytes": size, "engine": engine.describe_tensorflow()}
     return {"path": str(inputs.run.path), **facts, **test}

@@ -24,7 +24,7 @@ def load_checkpoint(path: pathlib.Path) -> Callable[[], object]:
     evaluator = Evaluator(
         run.config().model, image_shape=shape, num_classes=len(data["labels"])
     )
-    checkpoint = checkpoints.load(checkpoints.folder_of(run.checkpoints, step))
+    checkpoint = checkpoints.load(checkpoints.step_folder(run.checkpoints, step))
     evaluator.load(eval_weights(checkpoint.arrays))
     module = ServingModule(evaluator.model, 1.0)
     call = tf.function(module.probabilities, autograph=False)

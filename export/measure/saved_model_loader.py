@@ -17,7 +17,7 @@ def make_devices(threads: int) -> None:
 
 def load_saved_model(path: pathlib.Path) -> Callable[[], object]:
     """Loads a SavedModel and returns a function that runs it on a black image."""
-    with files.nameless(path) as folder:
+    with files.literal_path(path) as folder:
         loaded = tf.saved_model.load(folder)
     call = loaded.signatures["serving_default"]
     ((name, spec),) = call.structured_input_signature[1].items()

@@ -113,7 +113,7 @@ def test_a_checkpoint_of_other_weights_than_the_result(run, refused):
 def edited(run: pathlib.Path) -> None:
     """18 of its weights are others, sealed again."""
     found = checkpoints.load(
-        checkpoints.folder_of(run / "checkpoints", eval_models.STEP)
+        checkpoints.step_folder(run / "checkpoints", eval_models.STEP)
     )
     name = next(name for name, a in found.arrays.items() if a.size >= 18)
     array = found.arrays[name].copy()

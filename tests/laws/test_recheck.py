@@ -32,7 +32,7 @@ def recheck(path, *words: str):
 
 def rewritten(path, step: int, **change) -> None:
     """A good checkpoint that says something else."""
-    found = checkpoints.load(checkpoints.folder_of(path / "checkpoints", step))
+    found = checkpoints.load(checkpoints.step_folder(path / "checkpoints", step))
     facts = {**found.facts, **change}
     del facts["files"], facts["manifest_sha256"]
     checkpoints.save(path / "checkpoints", found.arrays, facts)
@@ -49,7 +49,7 @@ def test_a_run_is_confirmed_and_nothing_is_written(run):
 
 @pytest.mark.slow
 def test_other_hashes_and_other_machines_are_named(run):
-    good = checkpoints.load(checkpoints.folder_of(run / "checkpoints", 24)).facts
+    good = checkpoints.load(checkpoints.step_folder(run / "checkpoints", 24)).facts
     rewritten(run, 24, rows_sha256="0" * 64)
     done = recheck(run)
     assert done.returncode == 1
@@ -79,7 +79,7 @@ def test_a_claim_of_other_weights_is_named(run, tmp_path):
 def test_a_foreign_checkpoint_is_skipped_as_the_trainer_does(run, tmp_path):
     path = tmp_path / "run"
     shutil.copytree(run, path)
-    facts = checkpoints.load(checkpoints.folder_of(path / "checkpoints", 18)).facts
+    facts = checkpoints.load(checkpoints.step_folder(path / "checkpoints", 18)).facts
     rewritten(path, 18, config=facts["config"] | {"seed": 5})
     (path / "environment.json").unlink()
     done = recheck(path)

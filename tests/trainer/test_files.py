@@ -58,7 +58,7 @@ def test_the_lock_of_a_preparation(plant, tmp_path):
 def test_a_file_that_appears_whole(plant, tmp_path):
     path = tmp_path / "run" / "result.json"
     plant(path)
-    plant(files.beside(path))
+    plant(files.temporary_path(path))
     files.write_json(path, {"a": 1})
     assert not path.is_symlink()
     assert files.read_json(path) == {"a": 1}
@@ -68,7 +68,7 @@ def test_a_file_that_appears_whole(plant, tmp_path):
 def test_a_heartbeat(plant, tmp_path, monkeypatch):
     path = tmp_path / "beats" / "sign.json"
     plant(path)
-    plant(files.beside(path))
+    plant(files.temporary_path(path))
     monkeypatch.setenv(HEARTBEAT_VARIABLE, str(path))
     heartbeat.Heartbeat(None, 0, 1, 60).beat("train", 7)
     assert json.loads(path.read_text())["step"] == 7

@@ -94,7 +94,7 @@ class SoftLabelCache:
         content = files.read_bytes(self.folder / name, limit)
         if _facts(content) != self._files[name]:
             raise ValueError("its bytes are not those of the manifest")
-        array = arrays.npy(content)
+        array = arrays.parse_npy(content)
         if array.dtype != np.float16 or array.shape != self.shape[1:]:
             raise ValueError(f"it holds {array.dtype} {array.shape}")
         return array

@@ -94,7 +94,7 @@ class Heartbeat:
         except OSError as error:
             raise as_refusal(f"{folder} cannot be made", error, restart=True) from error
         self._made = True
-        files.sweep(folder, mine=[f"{self._worker}.json"])
+        files.remove_leftovers(folder, mine=[f"{self._worker}.json"])
 
     def meet(self, facts: dict[str, Any], say: Callable[[str], None]) -> None:
         """Waits until every peer is about to make the cluster, with the same `facts`.
@@ -278,7 +278,7 @@ def disagreement(given: dict[int, dict[str, Any] | None]) -> str | None:
 
 def _replace(path: pathlib.Path, sign: bytes) -> None:
     """A sign that cannot be left must not end the training."""
-    beside = files.beside(path)
+    beside = files.temporary_path(path)
     try:
         files.write_new(beside, sign)
         beside.replace(path)

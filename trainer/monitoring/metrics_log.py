@@ -56,7 +56,7 @@ def truncate_after(
                 start = kept.pop()[0] if kept and kept[-1][1] == at else at
                 kept.append((start, end))
             at = end
-    files.keep(path, kept)
+    files.keep_ranges(path, kept)
     if damaged and step:
         say(f"dropped {len(damaged)} damaged of {path}, the first at line {damaged[0]}")
 

@@ -213,7 +213,7 @@ def _heat(axis, shares: np.ndarray, counts: np.ndarray, labels: Sequence[str]) -
 
 
 def _pooled(counts: np.ndarray) -> tuple[np.ndarray, int]:
-    """Sums blocks of classes so that at most POOLED are left; returns the block's size."""
+    """Sums blocks of classes so that at most POOLED are left, and the block's size."""
     step = -(-len(counts) // POOLED)
     first = range(0, len(counts), step)
     return np.add.reduceat(np.add.reduceat(counts, first, 0), first, 1), step

@@ -96,7 +96,7 @@ def truncate_after(
             path.unlink()
             files.sync_directory(directory)
         else:
-            files.keep(path, kept.ranges)
+            files.keep_ranges(path, kept.ranges)
 
 
 class _Kept:

@@ -1,7 +1,7 @@
-"""Arrays read from files that may come from elsewhere, as NumPy writes them.
+"""Reads NumPy's .npz and .npy files from sources that cannot be trusted.
 
-No pickle, no compression, and no more bytes than the file itself has: a compressed
-member of 6 MB can unpack 6 GB, and a header can claim any shape.
+It accepts no pickle, no compression, and no more bytes than the file itself has: a
+compressed member of 6 MB can unpack to 6 GB, and a header can claim any shape.
 """
 
 import io
@@ -11,7 +11,7 @@ import zipfile
 
 import numpy as np
 
-_KINDS = "biuf"  # of numbers: whatever NumPy calls another kind is not ours
+_KINDS = "biuf"  # dtype.kind of the arrays that checkpoints hold
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -28,17 +28,19 @@ _DAMAGE = (
 )
 
 
-def npz(content: bytes) -> dict[str, np.ndarray]:
-    """The arrays that `np.savez` put into `content`, by name.
+def parse_npz(content: bytes) -> dict[str, np.ndarray]:
+    """The arrays in the content of a file that `np.savez` wrote, by name.
 
     Raises:
-        ValueError: it is not such a file, with the reason.
+        ValueError: the file is damaged or has another format.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as packed:
             members = packed.infolist()
             _check(members, len(content))
-            return {m.filename[: -len(".npy")]: npy(packed.read(m)) for m in members}
+            return {
+                m.filename[: -len(".npy")]: parse_npy(packed.read(m)) for m in members
+            }
     except _DAMAGE as error:
         raise ValueError(f"no archive of arrays: {error}") from error
 
@@ -60,11 +62,11 @@ def _check(members: list[zipfile.ZipInfo], size: int) -> None:
         raise ValueError(f"its arrays have {total:,} bytes, the file {size:,}")
 
 
-def npy(content: bytes) -> np.ndarray:
-    """The array of numbers that `np.save` put into `content`.
+def parse_npy(content: bytes) -> np.ndarray:
+    """The array in the content of a file that `np.save` wrote.
 
     Raises:
-        ValueError: it is none, or has more or fewer bytes than its header says.
+        ValueError: it is no array of numbers, or its header claims another size.
     """
     file = io.BytesIO(content)
     try:

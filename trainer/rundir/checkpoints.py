@@ -1,9 +1,9 @@
-"""Checkpoints that cannot lie: whole or absent, and verified before they are used.
+"""Checkpoints: written atomically, and verified when they are loaded.
 
-Layout: ``checkpoints/step-00001200/`` holds ``variables.npz`` (every variable of a
-TrainState by name) and ``manifest.json``, which has size and SHA-256 of the former, a
-hash of itself, and the facts of the state. The folder is written under another name,
-flushed, and renamed.
+``checkpoints/step-00001200/`` holds ``variables.npz`` (every variable of a TrainState
+by name) and ``manifest.json``, which has the size and SHA-256 of the former, a hash of
+itself, and the facts of the state. The folder is written under another name, flushed to
+disk, and renamed.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ import numpy as np
 
 from trainer import errors, files, storage, system
 from trainer.errors import InvalidInput
-from trainer.rundir import arrays as packing
+from trainer.rundir.arrays import parse_npz
 from trainer.rundir.weights import eval_weights, raw_weights, weights_sha256
 
 VERSION = 1
@@ -29,7 +29,7 @@ _NAME = re.compile(r"step-(\d{8,})")
 
 
 class OtherWeights(errors.CorruptCheckpoint):
-    """A manifest that claims other weights than the variables beside it are."""
+    """A manifest whose hash of the weights is not that of the variables beside it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Checkpoint:
     Attributes:
         arrays: all variables by name.
         facts: its manifest.
-        weights_sha256: of the weights that are shipped, computed from `arrays`.
+        weights_sha256: of `eval_weights(arrays)`.
     """
 
     path: pathlib.Path
@@ -58,12 +58,16 @@ def save(
 ) -> pathlib.Path:
     """Writes the checkpoint of `facts["step"]` and returns its folder.
 
-    `confirm` is called before the rename, and raises where it must not happen.
+    Args:
+        directory: folder of checkpoints.
+        arrays: all variables by name.
+        facts: for the manifest.
+        confirm: called just before the rename; raises to prevent it.
 
     Raises:
-        OSError: the disk is full or gone; what was there before is untouched.
+        OSError: the disk is full or gone; earlier checkpoints are untouched.
     """
-    final = folder_of(directory, facts["step"])
+    final = step_folder(directory, facts["step"])
     beside = directory / f".{final.name}.{os.getpid()}"
     files.delete(beside)
     try:
@@ -90,21 +94,23 @@ def save(
     return final
 
 
-def folder_of(directory: pathlib.Path, step: int) -> pathlib.Path:
-    """Where the checkpoint of `step` is."""
+def step_folder(directory: pathlib.Path, step: int) -> pathlib.Path:
+    """The folder of the checkpoint of `step`."""
     return directory / f"step-{step:08d}"
 
 
 def load(
     path: pathlib.Path, *, expected: Mapping[str, Any] | None = None
 ) -> Checkpoint:
-    """The checkpoint in folder `path`, verified; the bytes checked are those loaded.
+    """Loads and verifies the checkpoint in folder `path`.
+
+    Each file is read once, so the bytes that are verified are the bytes that are used.
 
     Raises:
         CorruptCheckpoint: it is damaged, or its facts differ from `expected`.
-        FileNotFoundError: there is nothing of that name.
-        OSError: the storage does not give it now.
-        InvalidInput: it is whole, but larger than the memory that is free.
+        FileNotFoundError: there is no such folder.
+        OSError: the storage cannot be read for now.
+        InvalidInput: it does not fit into the memory that is free.
     """
     found = _load(path)
     for name, value in (expected or {}).items():
@@ -117,7 +123,7 @@ def _load(path: pathlib.Path) -> Checkpoint:
     if not os.path.lexists(path):
         raise FileNotFoundError(f"no checkpoint {path}")
     if not path.is_dir():
-        raise errors.CorruptCheckpoint("it is no folder")
+        raise errors.CorruptCheckpoint("it is not a folder")
     try:
         facts = files.read_json(path / MANIFEST)
         if facts["manifest_sha256"] != _own_hash(facts):
@@ -127,10 +133,10 @@ def _load(path: pathlib.Path) -> Checkpoint:
                 f"version {facts['version']}, this code reads {VERSION}"
             )
         step = _named_step(path, facts["step"])
-        arrays = packing.npz(_content(path / VARIABLES, facts["files"][VARIABLES]))
+        arrays = parse_npz(_content(path / VARIABLES, facts["files"][VARIABLES]))
     except OSError as error:
         if storage.is_temporary_read_error(error):
-            raise  # skipped, it would be trained again and removed
+            raise  # if it were skipped, it would be trained again and removed
         raise errors.CorruptCheckpoint(
             f"{error.strerror or error}: {error.filename}"
         ) from error
@@ -163,7 +169,7 @@ def _named_step(path: pathlib.Path, step: Any) -> int:
 
 
 def _content(path: pathlib.Path, noted: Mapping[str, Any]) -> bytes:
-    """The bytes of the variables, those that the manifest notes."""
+    """Reads the variables and compares them with size and hash in the manifest."""
     size = os.stat(path).st_size
     if size != noted["bytes"]:
         raise errors.CorruptCheckpoint(
@@ -180,7 +186,7 @@ def _content(path: pathlib.Path, noted: Mapping[str, Any]) -> bytes:
 
 
 def _check_weights(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> str:
-    """The hash of what is shipped; a manifest must not claim other weights."""
+    """The hash of the evaluated weights; the manifest must have the same one."""
     own = {
         "weights_sha256": weights_sha256(eval_weights(arrays)),
         "raw_weights_sha256": weights_sha256(raw_weights(arrays)),
@@ -212,10 +218,17 @@ def load_latest(
     skipped: Callable[[str], None],
     expected: Mapping[str, Any] | None = None,
 ) -> Checkpoint | None:
-    """The newest good checkpoint; `skipped` is told which were not good, and why.
+    """Loads the newest checkpoint that is whole and has the facts in `expected`.
 
-    Not good is also one that says something else than the facts in `expected`. Safe
-    while another process adds and removes checkpoints.
+    Safe while another process adds and removes checkpoints.
+
+    Args:
+        directory: folder of checkpoints.
+        skipped: receives a message about each checkpoint that is corrupt.
+        expected: facts that the manifest must have.
+
+    Returns:
+        None if there is no such checkpoint.
     """
     for path in list_folders(directory):
         try:
@@ -229,10 +242,10 @@ def load_latest(
 
 
 def prune(directory: pathlib.Path, keep: int, *, last: int | None = None) -> None:
-    """Removes all but the `keep` newest; to be called after a successful `write`.
+    """Removes all but the `keep` newest checkpoints.
 
-    `last` is the step just written: what is named after a later one was damaged when
-    the run was resumed before it, and must not count among the newest.
+    `last` is the step just written. A checkpoint of a later step was corrupt when the
+    run was resumed before it: it is removed, and does not count as one of the newest.
     """
     found = list_folders(directory)
     later = [p for p in found if last is not None and _step(p) > last]
@@ -241,14 +254,14 @@ def prune(directory: pathlib.Path, keep: int, *, last: int | None = None) -> Non
 
 
 def remove_partial(directory: pathlib.Path) -> None:
-    """Removes what killed saves left half written; only for the run's one owner."""
+    """Removes folders that killed processes left; only for the holder of the lease."""
     for path in directory.iterdir():
         if path.name.startswith((".step-", ".removed.")):
             files.delete(path)
 
 
 def remove(path: pathlib.Path) -> None:
-    """Removes a checkpoint so that no reader sees half of one under its name."""
+    """Removes a checkpoint; it is renamed first, so that no reader sees half of it."""
     doomed = path.with_name(f".removed.{path.name}.{os.getpid()}")
     try:
         os.rename(path, doomed)

@@ -1,4 +1,4 @@
-"""Journal: a file of records, each there whole and once, also after a full disk."""
+"""Durable log: a file of records, each written whole and once even on a full disk."""
 
 import os
 import pathlib
@@ -8,10 +8,10 @@ from trainer import files
 
 
 class DurableLog:
-    """Appends records to the file at `path`.
+    """Appends records to a file.
 
-    What cannot be written is said once, kept in memory, and written with the next
-    record: curves must not end a training.
+    A failure does not end the training: it is reported once through `say`, and the
+    records are kept in memory until they can be written.
     """
 
     def __init__(self, path: pathlib.Path, say: Callable[[str], None]) -> None:
@@ -23,11 +23,11 @@ class DurableLog:
 
     @property
     def empty(self) -> bool:
-        """Whether it has no record yet."""
+        """Whether the log has no record yet."""
         return self._end == 0 and not self._waiting
 
     def add(self, record: bytes) -> None:
-        """Hands `record` to the operating system, now or when that is possible."""
+        """Hands `record` to the operating system, now or as soon as possible."""
         self._waiting.append(record)
         try:
             self._write()
@@ -35,8 +35,8 @@ class DurableLog:
         except OSError as error:
             if not self._failing:
                 self._say(
-                    f"{self._path} cannot be written: {error.strerror}; what belongs "
-                    "there is kept in memory, trying again later"
+                    f"{self._path} cannot be written: {error.strerror}; its records "
+                    "are kept in memory and will be written later"
                 )
             self._failing = True
 
@@ -44,7 +44,7 @@ class DurableLog:
         """Makes all records durable.
 
         Raises:
-            OSError: the disk is full or gone; nothing is lost while the process lives.
+            OSError: the disk is full or gone; the records are still in memory.
         """
         self._write()
         os.fsync(self._file)

@@ -94,7 +94,7 @@ class Run:
 
     def write(self, name: str, value: Any) -> None:
         """Writes `value` as JSON file `name`, whole or not at all."""
-        files.sweep(self.path)
+        files.remove_leftovers(self.path)
         files.write_json(self.path / name, value)
 
     def sweep(self) -> None:
@@ -102,10 +102,10 @@ class Run:
 
         Only the process that holds the lease may call it.
         """
-        files.sweep(self.path, mine=_OWNERS)
-        files.sweep(self.path / "workers")
+        files.remove_leftovers(self.path, mine=_OWNERS)
+        files.remove_leftovers(self.path / "workers")
         for folder in (self.tensorboard, self.path / "teacher"):
-            files.sweep(folder, mine=None)
+            files.remove_leftovers(folder, mine=None)
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
@@ -178,13 +178,13 @@ def update_latest(run: Run, say: Callable[[str], None] = print) -> None:
     A failure is only reported. A file, a folder or a link to anything but a run keeps
     the name.
     """
-    files.sweep(run.path.parent)
+    files.remove_leftovers(run.path.parent)
     link = run.path.parent / LATEST
     if run.path.name == LATEST or (link.exists() and not link.is_symlink()):
         return
     if link.exists() and not Run(link).exists:
         return
-    beside = files.beside(link)
+    beside = files.temporary_path(link)
     try:
         beside.symlink_to(run.path.name)
         os.replace(beside, link)

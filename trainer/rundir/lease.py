@@ -1,17 +1,17 @@
-"""Owner: the lease on a run directory, so that one process at a time writes there.
+"""Lease: a run directory has one process at a time that writes there.
 
 Synopsis::
 
-    lease = owner.take(run.path, say=print)  # refused while another process lives
-    lease.confirm()  # before every rename: exit code 175 if another took over
-    lease.release()
+    held = lease.acquire(run.path, say=print)  # InvalidInput while another holds it
+    held.confirm()  # before every rename: PeerLost if another process took over
+    held.release()
 
-``owner.json`` says who holds the directory and has a counter that the holder advances
-every few seconds. To take over attempt n, a process makes ``.owner.json.<n+1>`` with
-O_EXCL, looks once more that attempt n is still the last, and renames its file over
-``owner.json``. The counter is advanced through the descriptor of the file that was
-renamed: a holder that was suspended and replaced cannot overwrite its successor. File
-locks are not used, they are not safe on every shared file system.
+``owner.json`` names the holder and has a counter that the holder advances every few
+seconds. To take over attempt n, a process creates ``.owner.json.<n+1>`` with O_EXCL,
+checks that attempt n is still the last, and renames its file over ``owner.json``. The
+counter is written through the descriptor of the renamed file: a holder that was
+suspended and replaced cannot overwrite its successor. File locks are not used, because
+they do not work on every shared file system.
 """
 
 import contextlib
@@ -32,23 +32,26 @@ from trainer.errors import InvalidInput, PeerLost
 
 FILE = "owner.json"
 RENEW_SECS = 5.0
-EXPIRY_SECS = 60.0  # without a renewal until a holder that cannot be seen is given up
+EXPIRY_SECS = 60.0  # without a renewal until a holder of another machine is replaced
 POLL_SECS = 0.5
 _WIDTH = 1024  # bytes of the file, always: a renewal is one write over the whole of it
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LeaseRecord:
-    """A process that holds, or held, a run directory.
+    """The process that holds, or held, a run directory.
 
     Attributes:
-        boot_id, pid_namespace: where `pid` has its meaning.
-        process_start: of the process, in clock ticks since boot.
+        host: its name.
+        boot_id, pid_namespace: the machine and container in which `pid` is valid.
+        pid: its process number.
+        process_start: clock tick since boot at which it started.
         attempt: how many processes have held the directory, this one included.
         counter: advanced by every renewal.
-        since: when it took the directory, UTC.
-        held: False once it was given back.
-        inode, place: of the directory, and the hash of its path; 0 and "" of old.
+        since: when it acquired the lease, UTC.
+        held: False once it was released.
+        inode, place: of the directory, and the hash of its path; 0 and "" in records
+            of older versions.
     """
 
     host: str
@@ -64,8 +67,8 @@ class LeaseRecord:
     place: str = ""
 
     @classmethod
-    def here(cls, attempt: int, directory: pathlib.Path) -> "LeaseRecord":
-        """This process, in `directory`."""
+    def for_this_process(cls, attempt: int, directory: pathlib.Path) -> "LeaseRecord":
+        """The record of this process as the holder of `directory`."""
         inode, place = _identity(directory)
         return cls(
             host=socket.gethostname(),
@@ -81,32 +84,32 @@ class LeaseRecord:
             place=place,
         )
 
-    def dead(self) -> bool | None:
-        """Whether the process has ended; None where it cannot be seen from here."""
+    def is_dead(self) -> bool | None:
+        """Whether the process has ended; None if it runs on another machine."""
         place = (self.boot_id, self.pid_namespace)
         if not self.boot_id or place != (system.boot_id(), system.pid_namespace()):
             return None
         return system.process_start(self.pid) != self.process_start
 
-    def elsewhere(self, directory: pathlib.Path) -> bool:
-        """Whether it holds another directory, of which `directory` is a copy.
+    def holds_original_of(self, directory: pathlib.Path) -> bool:
+        """Whether a living process holds a directory of which `directory` is a copy.
 
-        Both must differ: a directory that was moved keeps its inode, and on some file
-        systems an inode does not last. Of a process of this machine only.
+        Inode and path must both differ: a directory that was moved keeps its inode, and
+        on some file systems inodes change. Always False for another machine.
         """
         inode, place = _identity(directory)
-        known = self.inode != 0 and self.dead() is False
+        known = self.inode != 0 and self.is_dead() is False
         return known and self.inode != inode and self.place != place
 
-    def same(self, other: "LeaseRecord") -> bool:
+    def is_same_attempt(self, other: "LeaseRecord") -> bool:
         """Whether both are the same attempt of the same process."""
         moving = {"counter": 0, "held": True}
         return dataclasses.replace(self, **moving) == dataclasses.replace(
             other, **moving
         )
 
-    def bytes(self) -> bytes:
-        """The content of the file."""
+    def to_bytes(self) -> bytes:
+        """The content of owner.json."""
         text = json.dumps({"version": 1, **dataclasses.asdict(self)}, indent=2)
         return text.encode().ljust(_WIDTH - 1) + b"\n"
 
@@ -136,21 +139,22 @@ class Lease:
         self._write(counter=self._holder.counter + 1)
 
     def confirm(self) -> None:
-        """Looks whether the directory is still held by this process.
+        """Checks that this process still holds the directory.
 
         Raises:
-            PeerLost: another process has taken it.
-            OSError: owner.json cannot be read, as when the directory is gone.
+            PeerLost: another process has taken over.
+            OSError: owner.json cannot be read, for example because the directory is
+                gone.
         """
         with self._lock:
             found = read_record(self._path)
         if found is None or found.pid == 0:
             raise OSError(errno.ENOENT, "the lease cannot be read", str(self._path))
-        if not found.same(self._holder):
+        if not found.is_same_attempt(self._holder):
             raise PeerLost(
                 f"{self._path.parent} was taken over by process {found.pid} on "
                 f"{found.host} at {found.since};\nthis process, attempt "
-                f"{self.attempt}, stood still too long and writes nothing more"
+                f"{self.attempt}, was suspended too long and writes nothing more"
             )
 
     def release(self) -> None:
@@ -159,10 +163,10 @@ class Lease:
         with contextlib.suppress(OSError):
             self._write(held=False)
 
-    def _write(self, **change) -> None:
+    def _write(self, **change: int | bool) -> None:
         with self._lock:
             self._holder = dataclasses.replace(self._holder, **change)
-            os.pwrite(self._descriptor, self._holder.bytes(), 0)
+            os.pwrite(self._descriptor, self._holder.to_bytes(), 0)
             os.fsync(self._descriptor)
 
     def _keep(self, renew_secs: float) -> None:
@@ -179,12 +183,20 @@ def acquire(
     sleep: Callable[[float], None] = time.sleep,
     renew_secs: float = RENEW_SECS,
 ) -> Lease:
-    """Makes `directory` if need be and holds it; a holder on this machine that is dead
-    is followed at once, one elsewhere when it was not renewed for STILL_SECS.
+    """Acquires the lease on `directory`, which is created if it does not exist.
+
+    A holder on this machine that has ended is replaced at once; one on another machine
+    is replaced when it has not renewed its lease for EXPIRY_SECS.
+
+    Args:
+        directory: of the run.
+        say: receives a message while a holder is waited for.
+        now, sleep: the clock, in monotonic seconds.
+        renew_secs: seconds between renewals.
 
     Raises:
-        InvalidInput: it is in use; names host, pid and since when.
-        OSError: it cannot be written.
+        InvalidInput: another process holds it; names host, pid and since when.
+        OSError: the directory cannot be written.
     """
     directory.mkdir(parents=True, exist_ok=True)
     wait = _Wait(directory, say, now, sleep)
@@ -196,7 +208,7 @@ def acquire(
 
 @dataclasses.dataclass(frozen=True)
 class _Wait:
-    """How to find out whether a holder lives."""
+    """Waits until a directory is free."""
 
     directory: pathlib.Path
     say: Callable[[str], None]
@@ -204,16 +216,16 @@ class _Wait:
     sleep: Callable[[float], None]
 
     def until_free(self, path: pathlib.Path) -> LeaseRecord | None:
-        """The holder in `path` once it holds no longer; None if there is none."""
+        """The last holder in `path` once it holds no longer; None if there was none."""
         first, start, looks = read_record(path), self.now(), 0
         while True:
             found = read_record(path)
-            if found is None or not found.held or (dead := found.dead()):
+            if found is None or not found.held or (dead := found.is_dead()):
                 return found
-            if found.elsewhere(self.directory):
+            if found.holds_original_of(self.directory):
                 return found
-            if first is None or not found.same(first):
-                first, start = found, self.now()  # just come
+            if first is None or not found.is_same_attempt(first):
+                first, start = found, self.now()  # a new holder
             if dead is False or found.counter != first.counter:
                 raise InvalidInput(
                     f"{self.directory} is in use by process {found.pid} on "
@@ -234,7 +246,7 @@ class _Wait:
 def _claim(
     directory: pathlib.Path, before: LeaseRecord | None, wait: _Wait, renew_secs: float
 ) -> Lease | None:
-    """The lease that follows `before`; None if another process was faster."""
+    """Takes over from `before`; None if another process was faster."""
     attempt = before.attempt if before else 0
     while True:
         attempt += 1
@@ -246,9 +258,9 @@ def _claim(
         except FileExistsError:
             if wait.until_free(claim) is None:  # it became the owner, or gave up
                 return None
-    own = LeaseRecord.here(attempt, directory)
+    own = LeaseRecord.for_this_process(attempt, directory)
     try:
-        os.write(descriptor, own.bytes())
+        os.write(descriptor, own.to_bytes())
         os.fsync(descriptor)
         if read_record(directory / FILE) != before:
             os.close(descriptor)
@@ -256,15 +268,15 @@ def _claim(
         os.replace(claim, directory / FILE)
     finally:
         claim.unlink(missing_ok=True)
-    for left in directory.glob(f".{FILE}.[0-9]*"):  # of processes that died in between
-        number = left.suffix[1:]  # or anything, of a file that is not ours
+    for left in directory.glob(f".{FILE}.[0-9]*"):  # of processes that were killed
+        number = left.suffix[1:]  # any text in a foreign file
         if number.isdecimal() and int(number) < attempt:
             left.unlink(missing_ok=True)
     return Lease(directory / FILE, descriptor, own, renew_secs=renew_secs)
 
 
 def read_record(path: pathlib.Path) -> LeaseRecord | None:
-    """Who is named in `path`; None without the file, pid 0 if nobody readable is."""
+    """Reads owner.json at `path`; None without the file, pid 0 if it is damaged."""
     try:
         content = files.read_bytes(path, files.JSON_BYTES)
     except FileNotFoundError:

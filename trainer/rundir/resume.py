@@ -124,7 +124,7 @@ def _restore_step(
     run: Run, state: Restorable, step: int, say: Callable[[str], None]
 ) -> None:
     """Restores the checkpoint of `step`; where it cannot be read all hear of it."""
-    path = checkpoints.folder_of(run.checkpoints, step)
+    path = checkpoints.step_folder(run.checkpoints, step)
     try:
         checkpoint = checkpoints.load(path)
         state.load(checkpoint.arrays, checkpoint.facts)

@@ -1,11 +1,11 @@
-"""Weights among the arrays of a checkpoint, and the hash that names them."""
+"""Weights among the arrays of a checkpoint, and their hash."""
 
 import hashlib
 from collections.abc import Mapping
 
 import numpy as np
 
-SHIPPED = "shipped/"  # before the path of what it is shipped in the place of
+SHIPPED = "shipped/"  # prefix of an average; the path of its weight follows
 
 
 def raw_weights(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -15,9 +15,9 @@ def raw_weights(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def eval_weights(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The weights that are evaluated and shipped: averages where there are any.
+    """The weights that are evaluated and exported: averages where there are any.
 
-    A checkpoint from before there were averages ships what training carries.
+    Older checkpoints have none, or call them "ema/".
     """
     return {
         path: arrays.get(f"{SHIPPED}{path}", arrays.get(f"ema/{path}", own))
@@ -26,7 +26,7 @@ def eval_weights(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def weights_sha256(weights: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 over path, dtype, shape and bytes of each weight, in order."""
+    """The SHA-256 over path, dtype, shape and bytes of each weight, in order."""
     digest = hashlib.sha256()
     for path, array in weights.items():
         digest.update(f"{path}\0{array.dtype.str}\0{array.shape}\0".encode())

@@ -145,7 +145,7 @@ def test_a_training_of_sixty_steps_is_worth_what_it_learnt(data_dir, tmp_path, w
 def test_an_older_run_is_confirmed_by_what_it_shipped(data_dir, tmp_path):
     path = tmp_path / "run"
     run_trainer(data_dir, path, "--model=resnet8", "--train_steps=6", check=True)
-    kept = checkpoints.load(checkpoints.folder_of(path / "checkpoints", 6))
+    kept = checkpoints.load(checkpoints.step_folder(path / "checkpoints", 6))
     old = {k: v for k, v in kept.arrays.items() if not k.startswith(SHIPPED)}
     facts = {**kept.facts, "weights_sha256": weights_sha256(eval_weights(old))}
     assert facts["weights_sha256"] != kept.facts["weights_sha256"]

@@ -59,7 +59,7 @@ class Checkpoints(RuleBasedStateMachine):
     def killed_while_saving(self, point, skip) -> None:
         """Every system call of the save may be the last one of the process."""
         self.step += 1
-        path = checkpoints.folder_of(self.directory, self.step)
+        path = checkpoints.step_folder(self.directory, self.step)
         before = path.stat().st_ino if path.exists() else None
         left, real, over = [skip], getattr(os, point), [False]
 
@@ -95,7 +95,7 @@ class Checkpoints(RuleBasedStateMachine):
         if self.good:
             generator = random.Random(seed)
             step = generator.choice(sorted(self.good))
-            damage(checkpoints.folder_of(self.directory, step) / file, generator)
+            damage(checkpoints.step_folder(self.directory, step) / file, generator)
             self.good.remove(step)
             self.bad.add(step)
 

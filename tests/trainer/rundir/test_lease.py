@@ -53,7 +53,7 @@ def test_a_held_directory_is_refused_and_the_holder_named(tmp_path):
     said = str(raised.value)
     for named in (
         str(os.getpid()),
-        rundir_lease.LeaseRecord.here(1, tmp_path).host,
+        rundir_lease.LeaseRecord.for_this_process(1, tmp_path).host,
         "UTC",
         "`run_dir`",
     ):
@@ -190,7 +190,7 @@ def test_a_vanished_lease_is_an_error_of_the_storage(tmp_path):
 def test_a_claim_that_a_dead_process_left_is_stepped_over(tmp_path):
     take(tmp_path).release()
     dead = dataclasses.replace(
-        rundir_lease.LeaseRecord.here(2, tmp_path), process_start=1
+        rundir_lease.LeaseRecord.for_this_process(2, tmp_path), process_start=1
     )
     (tmp_path / f".{rundir_lease.FILE}.2").write_bytes(dead.bytes())
     assert take(tmp_path).attempt == 3

@@ -18,7 +18,7 @@ def places(data_dir, tmp_path):
     chief, other = tmp_path / "chief", tmp_path / "other"
     run_trainer(data_dir, chief, *WORDS, check=True)
     (chief / "result.json").unlink()
-    checkpoints.remove(checkpoints.folder_of(chief / "checkpoints", 24))
+    checkpoints.remove(checkpoints.step_folder(chief / "checkpoints", 24))
     (chief / "workers").mkdir()
     shutil.copytree(chief, other)
     (other / "workers").rmdir()
@@ -40,7 +40,7 @@ def assert_both_end_and_name(done, *named: str) -> None:
 
 @pytest.mark.slow
 def test_another_content_of_the_same_step_ends_all(data_dir, places):
-    path = checkpoints.folder_of(places[1] / "checkpoints", 18)
+    path = checkpoints.step_folder(places[1] / "checkpoints", 18)
     found = checkpoints.load(path)
     arrays = {name: array * 2 for name, array in found.arrays.items()}
     facts = found.facts | {
@@ -55,14 +55,14 @@ def test_another_content_of_the_same_step_ends_all(data_dir, places):
 
 @pytest.mark.slow
 def test_a_checkpoint_that_one_cannot_read_ends_all(data_dir, places):
-    checkpoints.remove(checkpoints.folder_of(places[1] / "checkpoints", 18))
+    checkpoints.remove(checkpoints.step_folder(places[1] / "checkpoints", 18))
     done = resume(data_dir, places)
     assert_both_end_and_name(done, "worker 1 restored step 0", "worker 0 step 18")
 
 
 @pytest.mark.slow
 def test_a_worker_with_other_newest_ones_follows_the_chief(data_dir, places):
-    checkpoints.remove(checkpoints.folder_of(places[0] / "checkpoints", 18))
+    checkpoints.remove(checkpoints.step_folder(places[0] / "checkpoints", 18))
     done = resume(data_dir, places)
     assert [code for code, _ in done] == [0, 0], done
     assert "after step 12" in done[0][1]

@@ -41,14 +41,14 @@ def hidden(folder) -> list[str]:
 
 def test_a_dead_writer_of_this_machine_is_swept_and_a_living_one_is_not(tmp_path):
     killed(tmp_path / "a")
-    ours = files.beside(tmp_path / "b")
+    ours = files.temporary_path(tmp_path / "b")
     ours.touch()
     parent = ours.name.replace(f"-{os.getpid()}-", f"-{os.getppid()}-")
     parent = parent.replace(f"-{system.process_start(os.getpid())}-", "-7-")
     (tmp_path / parent).touch()  # its number is taken by another process now
     (tmp_path / ".profile").touch()
     (tmp_path / ".x.12").touch()
-    files.sweep(tmp_path)
+    files.remove_leftovers(tmp_path)
     assert sorted(hidden(tmp_path)) == sorted([ours.name, ".profile", ".x.12"])
     living = ours.name.replace(f"-{os.getpid()}-", f"-{os.getppid()}-")
     living = living.replace(
@@ -56,18 +56,18 @@ def test_a_dead_writer_of_this_machine_is_swept_and_a_living_one_is_not(tmp_path
         f"-{system.process_start(os.getppid())}-",
     )
     (tmp_path / living).touch()
-    files.sweep(tmp_path)
+    files.remove_leftovers(tmp_path)
     assert living in hidden(tmp_path)
 
 
 def test_a_writer_that_nobody_sees_is_given_a_day(tmp_path):
     name = ".calibration.json.tmp-00000000-1-1-1"  # of no machine that there is
     (tmp_path / name).touch()
-    files.sweep(tmp_path)
+    files.remove_leftovers(tmp_path)
     assert hidden(tmp_path) == [name]
     then = time.time() - OLD_SECS - 60
     os.utime(tmp_path / name, (then, then))
-    files.sweep(tmp_path)
+    files.remove_leftovers(tmp_path)
     assert hidden(tmp_path) == []
 
 
@@ -104,7 +104,7 @@ def test_reports_exports_signs_and_the_link_sweep_their_folders(tmp_path):
 def test_a_killed_probe_is_no_content_of_a_run_directory(tmp_path):
     run_dir = tmp_path / "run"
     run_dir.mkdir()
-    files.beside(run_dir / "probe").mkdir()
+    files.temporary_path(run_dir / "probe").mkdir()
     checks.check_directory(run_dir)
     (run_dir / "thesis.txt").touch()
     with pytest.raises(InvalidInput, match="not empty"):
