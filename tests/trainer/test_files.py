@@ -93,7 +93,7 @@ def test_event_files(plant, tmp_path, step):
 def test_a_log_of_a_worker(plant, tmp_path):
     (tmp_path / log_file.RUN_MARK).write_text("{}")
     plant(tmp_path / "logs" / "worker.log")
-    log_file.Log(str(tmp_path), "worker", 1).write(b"line\n")
+    log_file.WorkerLog(str(tmp_path), "worker", 1).write(b"line\n")
 
 
 def test_signs_that_are_pipes_make_nobody_wait(tmp_path):
@@ -101,8 +101,8 @@ def test_signs_that_are_pipes_make_nobody_wait(tmp_path):
     for content, step in ((None, None), (sign + b" " * 2**21, 3), (sign, 3)):
         path = tmp_path / f"{step}-{content and len(content)}.json"
         path.write_bytes(content) if content else os.mkfifo(path)
-        seen = heartbeat_file.Heartbeat(path, 0.0)
-        seen.read(1.0)
+        seen = heartbeat_file.HeartbeatFile(path, 0.0)
+        seen.refresh(1.0)
         assert seen.step == step
     os.mkfifo(tmp_path / "1.json")
     peers = heartbeat.Heartbeat(None, 0, 1, 60)

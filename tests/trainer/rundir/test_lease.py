@@ -43,7 +43,7 @@ def alter(directory, **change) -> None:
     """Rewrites owner.json as if another process had."""
     path = directory / rundir_lease.FILE
     holder = dataclasses.replace(rundir_lease.read_record(path), **change)
-    path.write_bytes(holder.bytes())
+    path.write_bytes(holder.to_bytes())
 
 
 def test_a_held_directory_is_refused_and_the_holder_named(tmp_path):
@@ -192,7 +192,7 @@ def test_a_claim_that_a_dead_process_left_is_stepped_over(tmp_path):
     dead = dataclasses.replace(
         rundir_lease.LeaseRecord.for_this_process(2, tmp_path), process_start=1
     )
-    (tmp_path / f".{rundir_lease.FILE}.2").write_bytes(dead.bytes())
+    (tmp_path / f".{rundir_lease.FILE}.2").write_bytes(dead.to_bytes())
     assert take(tmp_path).attempt == 3
     assert [p.name for p in tmp_path.iterdir()] == [rundir_lease.FILE]
 
