@@ -14,6 +14,7 @@ from trainer.errors import (
     DIVERGENCE_REMEDY,
     NotFinite,
     PeerLost,
+    TrainingDiverged,
     TrainingFailed,
 )
 from trainer.storage import as_failure
@@ -39,15 +40,10 @@ def translate_errors(
     """
     try:
         yield
-    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
-        raise TrainingFailed(
-            system.explain_out_of_memory(error, memory_remedy())
-        ) from error
-    except OSError as error:
-        if system.is_out_of_memory(error):
-            raise TrainingFailed(
-                system.explain_out_of_memory(error, memory_remedy())
-            ) from error
+    except (tf.errors.ResourceExhaustedError, MemoryError, OSError) as error:
+        if not isinstance(error, OSError) or system.is_out_of_memory(error):
+            message = system.explain_out_of_memory(error, memory_remedy())
+            raise TrainingFailed(message) from error
         raise as_failure(f"{run_dir} cannot be used", error) from error
     except PEER_LOST as error:
         if cluster.workers == 1:
@@ -57,7 +53,7 @@ def translate_errors(
             f"{heartbeat.missing()};\nrestart the whole group"
         ) from error
     except NotFinite as error:
-        raise TrainingFailed(
+        raise TrainingDiverged(
             f"after step {step()} {error}; see {run_dir / 'checkpoints'};\n"
             f"{DIVERGENCE_REMEDY}"
         ) from error
