@@ -58,11 +58,7 @@ def save(
 ) -> pathlib.Path:
     """Writes the checkpoint of `facts["step"]` and returns its folder.
 
-    Args:
-        directory: folder of checkpoints.
-        arrays: all variables by name.
-        facts: for the manifest.
-        confirm: called just before the rename; raises to prevent it.
+    `confirm` is called just before the rename, and raises to prevent it.
 
     Raises:
         OSError: the disk is full or gone; earlier checkpoints are untouched.
