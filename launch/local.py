@@ -74,22 +74,22 @@ def _supervise(values: flags.FlagValues, trainer_flags: list[str]) -> int:
     time = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}"
     if command_line.HELP_FLAGS.intersection(trainer_flags):
         return trainer_command.find_refusal(trainer_flags, os.environ) or 0
-    training = TrainerCommand.from_flags(
+    trainer = TrainerCommand.from_flags(
         trainer_flags, default_run_dir=local_run_dir(trainer_flags, time=time)
     )
-    path = trainer_command.absolute_run_dir(training.run_dir)
+    path = trainer_command.absolute_run_dir(trainer.run_dir)
     plan = JobPlan(
-        training=dataclasses.replace(training, run_dir=path),
+        trainer=dataclasses.replace(trainer, run_dir=path),
         cores=resources.divide_cores(values.workers, values.cores_per_worker),
         gpus=resources.divide_gpus(values.workers),
         max_restarts=values.max_restarts,
         hang_secs=values.hang_secs,
-        **({"prepare": None, "writes": False} if training.dry_run else {}),
+        **({"prepare": None, "writes": False} if trainer.dry_run else {}),
     )
     trainer_command.check_run_dir(path)
     alone = ClusterSpec(workers=("127.0.0.1:1",), index=0)
     environment = {**os.environ, TF_CONFIG: alone.to_json()}
-    code = trainer_command.find_refusal(plan.training.arguments, environment)
+    code = trainer_command.find_refusal(plan.trainer.arguments, environment)
     return Supervisor(plan).run() if code is None else code
 
 

@@ -40,7 +40,7 @@ class JobPlan:
     without the trainer's flags, so that tests can start something smaller.
     """
 
-    training: TrainerCommand
+    trainer: TrainerCommand
     cores: Sequence[Sequence[int]]
     gpus: Sequence[Sequence[str]]
     max_restarts: int = 3
@@ -79,7 +79,7 @@ class Supervisor:
                 self._console.close()
 
     def _prepare(self, command: Sequence[str]) -> int:
-        arguments = self._plan.training.prepare_arguments
+        arguments = self._plan.trainer.prepare_arguments
         cores = sorted({core for share in self._plan.cores for core in share})
         spec = WorkerSpec(
             name="prepare",
@@ -124,7 +124,7 @@ class Supervisor:
             console=self._console,
             signals=self._signals,
             timeouts=Timeouts(
-                grace_secs=self._plan.training.grace_secs,
+                grace_secs=self._plan.trainer.grace_secs,
                 hang_secs=hang_secs,
                 settle_secs=self._plan.settle_secs,
             ),
@@ -135,7 +135,7 @@ class Supervisor:
     def _start_workers(self, restarts: int) -> list[WorkerProcess]:
         count = len(self._plan.cores)
         addresses = tuple(f"127.0.0.1:{port}" for port in rendezvous.free_ports(count))
-        arguments = self._plan.training.arguments_after(restarts)
+        arguments = self._plan.trainer.arguments_after(restarts)
         workers: list[WorkerProcess] = []
         try:
             for index in range(count):
@@ -160,7 +160,7 @@ class Supervisor:
     def _start(self, spec: WorkerSpec, restarts: int) -> WorkerProcess:
         """Starts a process; its variables come on top of this one's environment."""
         beat = self._scratch / f"{spec.name}-{restarts}.json"
-        run_dir = self._plan.training.run_dir if self._plan.writes else None
+        run_dir = self._plan.trainer.run_dir if self._plan.writes else None
         environment = {
             **os.environ,
             **spec.environment,
@@ -215,7 +215,7 @@ class Supervisor:
     def _is_reachable(self) -> bool:
         """Whether the storage shows the run, which was there before."""
         return os.path.isfile(
-            os.path.join(self._plan.training.run_dir, log_file.RUN_MARK)
+            os.path.join(self._plan.trainer.run_dir, log_file.RUN_MARK)
         )
 
     def _wait_for_storage(self) -> bool:
@@ -224,7 +224,7 @@ class Supervisor:
         A worker that starts meanwhile would take its directory for a wrong one.
         """
         end = self._clock() + self._plan.storage_secs
-        path, next_words = self._plan.training.run_dir, self._clock()
+        path, next_words = self._plan.trainer.run_dir, self._clock()
         while not self._is_reachable() and self._signals.received is None:
             now = self._clock()
             if now >= end:

@@ -126,8 +126,8 @@ def test_logs_are_where_the_trainer_puts_the_run(tmp_path, monkeypatch, in_file)
         flag = f"--flagfile={path}"
     before = set(tmp_path.iterdir())
     assert local.main(["--workers=1", "--", flag]) == 0
-    assert plans[0].training.run_dir == str(tmp_path / "deep" / "run")
-    assert flag in plans[0].training.arguments
+    assert plans[0].trainer.run_dir == str(tmp_path / "deep" / "run")
+    assert flag in plans[0].trainer.arguments
     assert set(tmp_path.iterdir()) == before
 
 

@@ -49,7 +49,7 @@ def output_of(process, secs=300):
 
 def plan(run_dir, *arguments, workers=2, **changes):
     return JobPlan(
-        training=TrainerCommand.from_flags(arguments, default_run_dir=str(run_dir)),
+        trainer=TrainerCommand.from_flags(arguments, default_run_dir=str(run_dir)),
         cores=[[CORES[i % len(CORES)]] for i in range(workers)],
         gpus=[[] for _ in range(workers)],
         **{
