@@ -1,5 +1,6 @@
 """`pip install .` gives commands that work in any folder, without the source."""
 
+import ast
 import os
 import pathlib
 import shutil
@@ -13,7 +14,7 @@ import zipfile
 import pytest
 
 from tests.support.commands import ROOT
-from tests.support.sources import ALLOWED, SOURCES
+from tests.support.sources import ALLOWED, MODULES, SOURCES
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 FILES = ["pyproject.toml", "requirements.txt", "requirements-dev.txt", "README.md"]
@@ -108,6 +109,10 @@ def test_every_command_of_the_packages_is_installed():
     }
     targets = {target.partition(":")[0] for target in PROJECT["scripts"].values()}
     assert targets == commands - {"trainer.check"}
+    for target in PROJECT["scripts"].values():
+        module, _, function = target.partition(":")
+        body = ast.parse(MODULES[module].read_text()).body
+        assert function in {getattr(node, "name", None) for node in body}, target
 
 
 def test_pins_stand_once():
