@@ -76,7 +76,7 @@ class RunConfig(Bounded):
         "runs", "Folder for new runs.", group=RUN, parse=parse_directory
     )
     resume: Resume = option(
-        Resume.AUTO, "What to do with a run directory that has checkpoints.", group=RUN
+        Resume.AUTO, "Policy for a run directory that has checkpoints.", group=RUN
     )
     checkpoint_every_steps: int | None = option(
         None,
@@ -111,7 +111,7 @@ class RunConfig(Bounded):
     )
     profile_steps: tuple[int, int] | None = option(
         None,
-        "FIRST:LAST steps of a TensorBoard profile.",
+        "Steps FIRST:LAST of a TensorBoard profile.",
         group=REPORTS,
         parse=parse_step_range,
     )

@@ -60,7 +60,7 @@ class DataConfig(Bounded):
     crop_pixels: int = option(
         4, "Largest shift of a crop in pixels.", at_least=0, at_most=8
     )
-    flip: Flip = option(Flip.RANDOM, "Which images of an epoch are mirrored.")
+    flip: Flip = option(Flip.RANDOM, "Choice of the images that an epoch mirrors.")
     progressive_size: int | None = option(
         None,
         "Progressive resizing: height and width of the images in the first steps. "
@@ -141,8 +141,8 @@ class OptimConfig(Bounded):
     learning_rate: float = option(0.002, "Peak learning rate of the schedule.", above=0)
     sgd_learning_rate: float = option(
         1.66,
-        "muon: peak learning rate of the parameters that SGD updates, which are all "
-        "but convolution kernels.",
+        "Peak learning rate of the parameters that muon leaves to SGD: all but "
+        "convolution kernels.",
         above=0,
     )
     bias_scaler: float = option(
