@@ -5,7 +5,7 @@ import os
 import pytest
 
 from eval import model_source
-from launch import trainer_command
+from launch import command_line, trainer_command
 from tests.support.commands import TINY, result, run_command
 from tests.support.flag_values import read
 from trainer.cli import command
@@ -56,9 +56,8 @@ USES = {
 
 @pytest.mark.parametrize("use", USES)
 def test_a_home_that_is_not_known_makes_no_folder_of_its_name(use):
-    with pytest.raises(Exception, match="home") as raised:
+    with pytest.raises((InvalidInput, command_line.UsageError), match="home"):
         USES[use](HOMELESS)
-    assert type(raised.value).__name__ == "InvalidInput"
 
 
 @pytest.mark.parametrize("bad", ["", " ", "a\0b"])

@@ -199,7 +199,7 @@ def test_trainer_and_report_agree_and_the_report_says_it(report, trained, tmp_pa
     assert found["scores"]["nll"] == pytest.approx(noted["test_loss"], rel=1e-6)
     assert words in said
     assert f"images are right {words}" in page
-    assert "what ships has the scores of a report without --eval_tta" in page
+    assert "what ships has the scores of a report without it" in page
     assert "The training itself noted" not in page
     assert found["calibration"]["state"] == "uncalibrated"
     assert not (tmp_path / "run" / "calibration.json").exists()
