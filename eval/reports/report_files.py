@@ -139,7 +139,7 @@ def _figures(
 
 
 def _probability_kind(report: Mapping[str, Any]) -> str:
-    return EvalTta(report["eval_tta"]).words.strip() or "as the model gives them"
+    return EvalTta(report["eval_tta"]).words.strip() or "as the model answers"
 
 
 def _image_uris(report: Mapping[str, Any], evaluation: Evaluation) -> dict[int, str]:
