@@ -275,7 +275,7 @@ def test_a_comparison_needs_two_things_that_are_there(refused, run, tmp_path):
 
 
 def test_an_empty_run_is_not_the_newest_one(refused):
-    assert "--run_dir= is empty" in refused("--run_dir=")
+    assert "--run_dir is empty" in refused("--run_dir=")
 
 
 def test_a_manifest_of_another_file(refused, tmp_path, data_dir):

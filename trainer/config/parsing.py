@@ -20,9 +20,7 @@ def parse_path(name: str, text: str) -> pathlib.Path:
         InvalidConfig: it is empty, or there is no such home: a folder "~" helps nobody.
     """
     if not text.strip() or "\0" in text:
-        raise InvalidConfig(
-            f"{name}={text.strip()} is empty; name a path, or leave it out"
-        )
+        raise InvalidConfig(f"`{name}` is empty; name a path, or leave it out")
     found = os.path.expanduser(text)
     if found.startswith("~"):
         raise InvalidConfig(

@@ -84,7 +84,7 @@ def test_unknown_names_are_refused(tmp_path, name):
 
 
 def test_an_empty_folder_s_name_is_refused():
-    with pytest.raises(InvalidInput, match="data_dir= is empty"):
+    with pytest.raises(InvalidInput, match="`data_dir` is empty"):
         tfds_source.locate("digits", "")
 
 
