@@ -1,1 +1,1 @@
-"""What every export shares: its inputs, its verification and the manifest."""
+"""Inputs, verification and manifest, which every export shares."""

@@ -3,7 +3,7 @@
 from export.artifact.number_formats import Io, Scheme
 
 PACKAGE = "tflite-micro"  # optional
-# The type of the two ends; there is no CAST of uint8.
+# The type of input and output: these files cannot CAST uint8.
 MICRO_IO = {
     Scheme.INT8: Io.INT8,
     Scheme.INT16X8: Io.INT16,
