@@ -5,6 +5,7 @@ import collections
 import graphlib
 import importlib.metadata
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -204,3 +205,28 @@ def test_nothing_of_a_training_is_in_the_repository():
     for name in done.stdout.splitlines():
         assert not name.startswith(("runs/", "data/", ".venv/")), name
         assert ".tfrecord" not in name, name
+
+
+COMMANDS = {"cli", "main.py", "prepare.py", "recheck.py", "check.py"}
+OF_GIT = {"--always", "--dirty=+", "--abbrev=12"}
+
+
+def docstrings(tree: ast.AST) -> set[int]:
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    bodies = [node.body for node in ast.walk(tree) if isinstance(node, kinds)]
+    first = [body[0] for body in bodies if body and isinstance(body[0], ast.Expr)]
+    return {id(node.value) for node in first}
+
+
+def test_the_library_names_options_and_no_flags():
+    """Scripts call it, too; trainer/cli makes flags of options for its commands."""
+    for path in (ROOT / "trainer").rglob("*.py"):
+        if path.relative_to(ROOT).parts[1] in COMMANDS:
+            continue
+        tree = ast.parse(path.read_text())
+        documented = docstrings(tree)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                text = node.value
+                if id(node) not in documented and text not in OF_GIT:
+                    assert not re.search("--[a-z_]+", text), f"{path}:{node.lineno}"

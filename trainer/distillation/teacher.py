@@ -52,8 +52,8 @@ def weights_sha256(path: str) -> str:
     result = run.result()
     if result is None:
         raise InvalidInput(
-            f"teacher={path} has not finished; finish it with python -m trainer.main "
-            f"--flagfile={path}/flags.txt --run_dir={path}"
+            f"teacher={path} has not finished; resume it first, with "
+            f"flagfile={path}/flags.txt and run_dir={path}"
         )
     if not isinstance(found := result.get("weights_sha256"), str):
         raise InvalidInput(f"teacher={path}: its result.json is not one of ours")

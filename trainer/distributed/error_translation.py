@@ -50,7 +50,7 @@ def translate_errors(
             raise
         raise PeerLost(
             f"worker {cluster.worker} lost a peer after step {step()}: "
-            f"{heartbeat.missing()};\nrestart the whole group"
+            f"{heartbeat.describe_missing_peers()};\nrestart the whole group"
         ) from error
     except NotFinite as error:
         raise TrainingDiverged(

@@ -1,8 +1,8 @@
-"""Heartbeat: signs of progress for whoever supervises, and a watch over this process.
+"""Heartbeat: signs of progress for a supervisor and the peers, and a watchdog.
 
-A replica waiting for a peer in a collective waits for ever, and TensorFlow never
-notices a peer that is alive but stuck. So each worker leaves a sign at every phase, and
-a thread ends the process with exit code 175 when the signs stop.
+A replica that waits for a peer in a collective waits for ever, and TensorFlow never
+notices a peer that is alive but stuck. So each worker writes a heartbeat at every
+phase, and a thread ends the process with exit code 175 when its heartbeats stop.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from trainer.storage import as_refusal
 
 COMPILE_SECS = 600.0
 CHIEF = 0
-# What a chief does while its peers wait for it.
+# Phases of the chief in which its peers wait for it.
 WAITED_FOR = ("restore", "compile", "teach", "evaluate", "save")
 UNHURRIED = ("compile", "restore")  # the chief may wait for the last owner's lease
 UNWATCHED = ("start", "refused", "done")
@@ -40,15 +40,15 @@ MEET_HANGS = 4  # times hang_secs until the last peer has to be there
 
 
 class Heartbeat:
-    """The signs of one worker, and what it sees of the others'.
+    """The heartbeat of one worker, and its view of the heartbeats of its peers.
 
-    A sign counts when it changes, by this process's monotonic clock: what a peer's
-    clock says is never compared with ours.
+    A heartbeat counts from when its content changed, by the monotonic clock of this
+    process: clocks of two machines are never compared.
 
     Args:
-        folder: where the workers of a job leave their signs for each other, or None.
-        worker, workers: this one's index, and how many there are.
-        hang_secs: without progress until the process is ended.
+        folder: where the workers of a job write their heartbeats, or None.
+        worker, workers: the index of this worker, and how many there are.
+        hang_secs: seconds without progress until the process is ended.
     """
 
     def __init__(
@@ -66,13 +66,15 @@ class Heartbeat:
             threading.Thread(target=self._watch, daemon=True).start()
 
     @classmethod
-    def alone(cls) -> "Heartbeat":
-        """Of a process without peers."""
+    def without_peers(cls) -> "Heartbeat":
+        """The heartbeat of a process without peers."""
         return cls(None, 0, 1, hang_secs=math.inf)
 
     def beat(self, phase: str, step: int | None = None) -> None:
-        """Leaves a sign: start, connect, refused, restore, teach, compile, train,
-        evaluate, save or done.
+        """Writes a heartbeat.
+
+        Phases are start, connect, refused, restore, teach, compile, train, evaluate,
+        save and done.
         """
         self._step = self._step if step is None else step
         self._phase, self._at = phase, time.monotonic()
@@ -96,16 +98,16 @@ class Heartbeat:
         self._made = True
         files.remove_leftovers(folder, mine=[f"{self._worker}.json"])
 
-    def meet(self, facts: dict[str, Any], say: Callable[[str], None]) -> None:
-        """Waits until every peer is about to make the cluster, with the same `facts`.
+    def wait_for_peers(self, facts: dict[str, Any], say: Callable[[str], None]) -> None:
+        """Waits until every peer is about to join the cluster, with equal `facts`.
 
-        TensorFlow's constructor waits for a peer without end, and nothing in this
-        process runs meanwhile. A sign left by an earlier attempt does not count: it
-        has to change while this worker looks.
+        TensorFlow's constructor waits for a peer for ever and blocks this process. A
+        heartbeat of an earlier attempt does not count: it has to change while this
+        worker waits.
 
         Args:
-            facts: what must be equal on all workers; JSON.
-            say: told of every few seconds of waiting.
+            facts: JSON that must be equal on all workers.
+            say: receives a message every few seconds.
 
         Raises:
             InvalidInput: a worker was started with other facts; all workers raise it.
@@ -134,8 +136,8 @@ class Heartbeat:
         self._compare()
         self._facts = None
 
-    def leave(self) -> None:
-        """Removes this worker's sign, and what was made for it and is empty."""
+    def remove(self) -> None:
+        """Removes this worker's heartbeat, and its folder if that is empty."""
         if self._folder is not None:
             with contextlib.suppress(OSError):
                 self._path(self._worker).unlink()
@@ -144,20 +146,20 @@ class Heartbeat:
                 self._folder.parent.rmdir()
 
     def _compare(self) -> None:
-        """Raises InvalidInput if the facts of those that came differ.
+        """Raises InvalidInput if the facts of the workers that came differ.
 
-        Not before the others have seen ours, so that all of them hear of it.
+        It first waits until the others have seen ours, so that all of them raise it.
         """
         given = {n: self._facts_of(n) for n in self._peers()} | {
             self._worker: self._facts
         }
-        if (said := disagreement(given)) is None:
+        if (message := describe_disagreement(given)) is None:
             return
         self.beat("refused")
         end = time.monotonic() + REFUSE_SECS
         while time.monotonic() < end and not all(map(self._has_refused, self._peers())):
             time.sleep(MEET_POLL_SECS)
-        raise InvalidInput(said)
+        raise InvalidInput(message)
 
     def _has_refused(self, peer: int) -> bool:
         seen = self._look(peer)
@@ -166,7 +168,7 @@ class Heartbeat:
         )
 
     def _facts_of(self, peer: int) -> dict[str, Any] | None:
-        """What the peer was started with; None until it comes."""
+        """The facts that the peer was started with; None until it comes."""
         seen = self._look(peer)
         facts = seen.sign.get("facts") if seen is not None and seen.fresh else None
         return facts if isinstance(facts, dict) else None
@@ -174,8 +176,8 @@ class Heartbeat:
     def _peers(self) -> list[int]:
         return [n for n in range(self._workers) if n != self._worker]
 
-    def missing(self) -> str:
-        """Names the peers that are silent, or else those that are furthest behind."""
+    def describe_missing_peers(self) -> str:
+        """Names the peers that are silent, otherwise those that are furthest behind."""
         seen = {n: self._look(n) for n in self._peers()}
         late = time.monotonic() - self._hang_secs / 2
         silent = [n for n, s in seen.items() if not s or not s.fresh or s.at < late]
@@ -188,7 +190,7 @@ class Heartbeat:
         return typing.cast(pathlib.Path, self._folder) / f"{worker}.json"
 
     def _look(self, worker: int) -> "_Seen | None":
-        """The worker's last sign; None before its first."""
+        """Reads the worker's last heartbeat; None before its first."""
         content = b""
         with contextlib.suppress(OSError):
             content = files.read_bytes(self._path(worker), files.JSON_BYTES)
@@ -201,7 +203,7 @@ class Heartbeat:
             return seen
 
     def _chief_is_busy(self) -> bool:
-        """Whether this worker has reason to wait: the chief may take minutes."""
+        """Whether the chief is in a phase that may take minutes."""
         seen = self._seen.get(CHIEF) if self._worker != CHIEF else None
         if seen is None or not seen.fresh or seen.sign["phase"] not in WAITED_FOR:
             return False
@@ -226,7 +228,7 @@ class Heartbeat:
             print(
                 f"trainer.main: worker {self._worker} made no progress in phase "
                 f"{self._phase}, step {self._step}, for {quiet:.0f} s; waiting "
-                f"for: {self.missing()};\nrestart the whole group",
+                f"for: {self.describe_missing_peers()};\nrestart the whole group",
                 file=sys.stderr,
                 flush=True,
             )
@@ -235,7 +237,7 @@ class Heartbeat:
 
 @dataclasses.dataclass(frozen=True)
 class _Seen:
-    """A peer's sign.
+    """A peer's heartbeat.
 
     Attributes:
         content, sign: the file's bytes and fields.
@@ -256,7 +258,7 @@ def _last(seen: _Seen | None) -> str:
     return f"last seen {ago:.0f} s ago in phase {phase}, step {step}"
 
 
-def disagreement(given: dict[int, dict[str, Any] | None]) -> str | None:
+def describe_disagreement(given: dict[int, dict[str, Any] | None]) -> str | None:
     """Names workers and fields that differ from the first one's; None if none does.
 
     Args:
@@ -277,7 +279,7 @@ def disagreement(given: dict[int, dict[str, Any] | None]) -> str | None:
 
 
 def _replace(path: pathlib.Path, sign: bytes) -> None:
-    """A sign that cannot be left must not end the training."""
+    """Replaces the file at `path`; a failure must not end the training."""
     beside = files.temporary_path(path)
     try:
         files.write_new(beside, sign)

@@ -1,4 +1,4 @@
-"""Asks for a stop instead of dying: SIGTERM, SIGINT, SIGUSR1 and SIGHUP."""
+"""Graceful shutdown on SIGTERM, SIGINT, SIGUSR1 and SIGHUP."""
 
 import os
 import signal
@@ -10,14 +10,14 @@ from trainer.errors import Interrupted
 
 
 class StopRequest:
-    """Remembers the first signal; a second one ends the process at once.
+    """The first signal that asked for a stop; a second one ends the process at once.
 
-    While nothing could be lost, the first signal raises Interrupted at once.
-    A thread hears signals too: Python calls a handler only when the main thread is back
-    from TensorFlow, and a call of many steps may take longer than the grace.
+    While no work can be lost, the first signal raises Interrupted at once. A thread
+    receives signals too: Python calls a handler only when the main thread returns from
+    TensorFlow, and a call of many steps may take longer than the grace period.
 
     Attributes:
-        number: of the signal received, or 0.
+        number: the first signal, or 0.
     """
 
     def __init__(self, grace_secs: float) -> None:
@@ -27,9 +27,10 @@ class StopRequest:
         self._heard: int | None = None  # a pipe that signals are written to
 
     def install(self) -> None:
-        """Takes the signals over.
+        """Installs the signal handlers.
 
-        TensorFlow takes SIGTERM when a cluster is made: call it again after that.
+        TensorFlow replaces the one of SIGTERM when a cluster is created: call it again
+        afterwards.
         """
         for number in contract.stop_signals():
             signal.signal(number, self._receive)
@@ -40,29 +41,31 @@ class StopRequest:
             threading.Thread(target=self._listen, daemon=True).start()
 
     def defer(self) -> None:
-        """From now on a signal waits until the program looks at `number`."""
+        """From now on a signal only sets `number`, which the program has to check."""
         self.allow(self._safe or "")
         self._safe = None
 
     def allow(self, state: str) -> None:
-        """From now on a signal may raise anywhere; `state` says how safe the work is.
+        """From now on a signal may raise Interrupted anywhere.
+
+        `state` completes the message "stopped by SIGTERM STATE".
 
         Raises:
-            Interrupted: a signal came before.
+            Interrupted: a signal arrived earlier.
         """
         self._safe = state
         if self.number:
-            raise stopped(self.number, state)
+            raise interruption(self.number, state)
 
     def _receive(self, number: int, _frame: object) -> None:
         if self.number:
             return
         self.number = number
         if self._safe is not None:
-            raise stopped(number, self._safe)
+            raise interruption(number, self._safe)
 
     def _listen(self) -> None:
-        """Ends the process at the second signal, or when the grace is over."""
+        """Ends the process at the second signal, or when the grace period is over."""
         first = None
         while heard := os.read(self._heard, 1):
             number = heard[0]
@@ -105,7 +108,7 @@ class KeyboardRequest(StopRequest):
         super()._receive(number, frame)
 
 
-def stopped(number: int, state: str) -> Interrupted:
+def interruption(number: int, state: str) -> Interrupted:
     """The exception that ends the process with the signal's exit code."""
     name = signal.Signals(number)
     return Interrupted(f"stopped by {name.name} {state}", contract.STOPS[name])

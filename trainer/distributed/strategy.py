@@ -1,4 +1,4 @@
-"""Cluster: the strategy, how many replicas there are, and who writes."""
+"""Cluster: the strategy of tf.distribute, its replicas and workers."""
 
 import contextlib
 import dataclasses
@@ -63,10 +63,10 @@ def set_threads(threads: int | None) -> int:
     return count
 
 
-def gpus_asked(value: str | None) -> int:
-    """How many GPUs CUDA_VISIBLE_DEVICES names; CUDA ends at what names none.
+def count_visible_gpus(value: str | None) -> int:
+    """Counts the GPUs in CUDA_VISIBLE_DEVICES; CUDA ignores all after a bad name.
 
-    >>> [gpus_asked(value) for value in (None, "", "-1", "NoDevFiles", "0,-1,2")]
+    >>> [count_visible_gpus(v) for v in (None, "", "-1", "NoDevFiles", "0,-1,2")]
     [0, 0, 0, 0, 1]
     """
     count = 0
@@ -87,7 +87,7 @@ def check_gpus(value: str | None, seen: int) -> None:
     Raises:
         InvalidInput: it sees fewer.
     """
-    if (asked := gpus_asked(value)) > seen:
+    if (asked := count_visible_gpus(value)) > seen:
         raise InvalidInput(
             f"CUDA_VISIBLE_DEVICES={value} asks for {asked} GPU(s), TensorFlow sees "
             f"{seen}; name those that are there (nvidia-smi -L), or set it to nothing "
@@ -96,7 +96,7 @@ def check_gpus(value: str | None, seen: int) -> None:
 
 
 def connect(config: RunConfig) -> Cluster:
-    """Makes the devices and the strategy.
+    """Creates the devices and the strategy.
 
     Raises:
         InvalidInput: the strategy does not fit the devices, or GPUs are not there.
@@ -153,7 +153,7 @@ def _cluster(strategy: tf.distribute.Strategy) -> Cluster:
 
 
 def worker_index(config: RunConfig) -> tuple[int, int]:
-    """This process's index and how many processes there are, as TF_CONFIG says.
+    """Reads TF_CONFIG: the index of this process, and how many processes there are.
 
     Raises:
         InvalidInput: TF_CONFIG does not describe a worker.
@@ -166,7 +166,7 @@ def worker_index(config: RunConfig) -> tuple[int, int]:
 
 def _multi_worker(config: RunConfig) -> Cluster:
     described = read_task()
-    # TensorFlow reads the variable itself: what we do not know of it is left out.
+    # TensorFlow reads the variable itself: only the fields that were checked stay.
     os.environ[contract.TF_CONFIG] = described.to_json()
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     return Cluster(
@@ -179,13 +179,13 @@ def _multi_worker(config: RunConfig) -> Cluster:
 
 
 def check_shares(config: Config, replicas: int) -> None:
-    """Raises InvalidInput unless the replicas share batches and shards evenly."""
+    """Checks that batch and shards can be divided evenly among the replicas."""
     check_batch(config.global_batch, replicas)
     check_shards(config.elastic_shards, replicas)
 
 
 def check_batch(global_batch: int, replicas: int) -> None:
-    """Raises InvalidInput unless the replicas share the global batch evenly."""
+    """Checks that the global batch can be divided evenly; raises InvalidInput."""
     if global_batch % replicas:
         lower = global_batch // replicas * replicas
         near = [n for n in (lower, lower + replicas) if n > 0]
@@ -196,7 +196,7 @@ def check_batch(global_batch: int, replicas: int) -> None:
 
 
 def check_shards(shards: int | None, replicas: int) -> None:
-    """Raises InvalidInput unless the replicas share the shards of a batch evenly."""
+    """Checks that the shards of a batch can be divided evenly; raises InvalidInput."""
     if shards is not None and shards % replicas:
         good = [str(n) for n in range(1, shards + 1) if shards % n == 0]
         raise InvalidInput(

@@ -1,4 +1,4 @@
-"""Reads the cluster of a multi-worker job from TF_CONFIG."""
+"""The cluster of a multi-worker job, from TF_CONFIG."""
 
 import os
 
@@ -7,7 +7,7 @@ from trainer.errors import InvalidInput
 
 
 def read_task() -> contract.ClusterSpec:
-    """The workers of this job and which of them this process is, as TF_CONFIG says.
+    """Reads TF_CONFIG: the workers of this job and the index of this process.
 
     Raises:
         InvalidInput: TF_CONFIG is missing, or does not describe a worker.
@@ -16,12 +16,12 @@ def read_task() -> contract.ClusterSpec:
     if text is None:
         raise InvalidInput(
             "strategy=multi_worker reads its cluster from TF_CONFIG, which is not "
-            "set;\nstart it through python -m launch.local or launch.worker"
+            "set;\nstart the workers with launch.local or launch.worker"
         )
     try:
         return contract.read_cluster(text, contract.TF_CONFIG, ["worker"])
     except ValueError as error:
         raise InvalidInput(
-            f"TF_CONFIG does not describe a worker of a cluster: {error}; start it "
-            "through python -m launch.local or launch.worker"
+            f"TF_CONFIG does not describe a worker of a cluster: {error}; start "
+            "the workers with launch.local or launch.worker"
         ) from error

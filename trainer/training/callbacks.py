@@ -11,7 +11,7 @@ import tensorflow as tf
 from trainer import errors, storage
 from trainer.config.schema import OptimConfig
 from trainer.distributed.collectives import WorkerExchange
-from trainer.distributed.shutdown import StopRequest, stopped
+from trainer.distributed.shutdown import StopRequest, interruption
 from trainer.errors import TrainingFailed
 from trainer.models.evaluator import (
     EvalMetrics,
@@ -371,7 +371,7 @@ class StopOnSignal:
             return
         if self.checkpoint is not None:
             self.checkpoint.save(state, last=True)
-        raise stopped(
+        raise interruption(
             signal,
             f"after step {state.step}, saved; the same command with "
             f"run_dir={self.run.path} resumes",

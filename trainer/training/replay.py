@@ -42,7 +42,7 @@ def replay(run: Run, data_dir: str | None) -> str:
     request.install()
     request.allow("while replaying; nothing was written")
     built = start.build_session(
-        run, run.config(), run_config, request, Heartbeat.alone()
+        run, run.config(), run_config, request, Heartbeat.without_peers()
     )
     _check_machine(built, kept)
     built.prepare_soft_labels(write=False)

@@ -84,10 +84,10 @@ def _leaving_no_sign(heartbeat: Heartbeat, run_config: RunConfig) -> Iterator[No
     try:
         yield
     except InvalidInput:
-        heartbeat.leave()
+        heartbeat.remove()
         raise
     if run_config.dry_run:
-        heartbeat.leave()
+        heartbeat.remove()
 
 
 def build_session(
@@ -142,7 +142,7 @@ def _connect(
             tf.config.experimental.enable_op_determinism()
         threads = strategy.set_threads(run_config.threads)
     if run_config.strategy is Strategy.MULTI_WORKER:
-        heartbeat.meet(agreement.facts(config, run_config), monitor.say)
+        heartbeat.wait_for_peers(agreement.facts(config, run_config), monitor.say)
     with suppress_native_stderr(), timer.phase("devices"):
         cluster = strategy.connect(run_config)
     heartbeat.beat("start")

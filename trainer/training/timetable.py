@@ -34,7 +34,7 @@ class Timetable:
     steps_per_epoch: float
     log: Interval
     evaluate: Interval
-    save: Interval  # of --checkpoint_every_steps; by default the clock decides
+    save: Interval  # of `checkpoint_every_steps`; by default the clock decides
     stops: tuple[int, ...] = ()  # further steps after which a call has to end
     small_steps: int = 0  # the first ones, on small images
 
@@ -62,12 +62,12 @@ def build_timetable(config: Config, run_config: RunConfig, num_rows: int) -> Tim
     warmup = schedules.warmup_steps(config.optim, per_epoch, total)
     if warmup and warmup >= total:
         raise ValueError(
-            f"--warmup_epochs={config.optim.warmup_epochs} are {warmup} steps and must "
-            f"be fewer than the {total} steps of training; lower --warmup_epochs"
+            f"warmup_epochs={config.optim.warmup_epochs} are {warmup} steps and must "
+            f"be fewer than the {total} steps of training; lower `warmup_epochs`"
         )
     if run_config.profile_steps and run_config.profile_steps[1] > total:
         raise ValueError(
-            f"--profile_steps={run_config.profile_steps[0]}:{run_config.profile_steps[1]}"
+            f"profile_steps={run_config.profile_steps[0]}:{run_config.profile_steps[1]}"
             f" must end at or before the last step, {total}"
         )
     evaluate = max(1, round(run_config.eval_every_epochs * per_epoch))

@@ -84,7 +84,7 @@ def test_all_workers_name_the_one_that_differs_and_leave_nothing(tmp_path, odd):
     assert "config.rate: " in str(said[0])
     assert "seed" not in str(said[0])
     for beat in beats:
-        beat.leave()
+        beat.remove()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -103,7 +103,7 @@ def test_a_sign_of_an_earlier_attempt_does_not_count(tmp_path):
     (tmp_path / "1.json").write_bytes(old)
     beats = Heartbeat(tmp_path, 0, 2, hang_secs=0.1)
     with pytest.raises(Interrupted, match="worker 1 .never came"):
-        beats.meet(facts, lambda _: None)
+        beats.wait_for_peers(facts, lambda _: None)
 
 
 def test_every_sign_is_another_though_the_clock_stands_still(monkeypatch, tmp_path):
