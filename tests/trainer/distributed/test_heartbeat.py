@@ -62,7 +62,10 @@ def met(beats, facts):
     """What each worker's meeting with its own `facts` ended in."""
     with concurrent.futures.ThreadPoolExecutor(len(beats)) as pool:
         each = zip(beats, facts, strict=True)
-        done = [pool.submit(beat.meet, fact, lambda _: None) for beat, fact in each]
+        done = [
+            pool.submit(beat.wait_for_peers, fact, lambda _: None)
+            for beat, fact in each
+        ]
         return [future.exception() for future in done]
 
 
