@@ -1,6 +1,41 @@
-"""Trains a small image classifier, exactly, on one device or many.
+"""Trains small image classifiers exactly, on one device or many.
 
-Synopsis::
+In a script or notebook::
 
-    python -m trainer.main --strategy=mirrored --dataset=digits --epochs=5
+    import trainer
+
+    data = trainer.data.from_tfds("cifar10")
+    result = trainer.train(trainer.Config(epochs=5), data, run_dir="runs/mine")
+    print(result.test_accuracy, result.test_accuracy_interval)
+    probabilities = trainer.load("runs/mine").predict(images)
+
+On the command line: ``python -m trainer.main --strategy=mirrored``. Nothing is imported
+before it is used: TensorFlow takes seconds.
 """
+
+import importlib
+from typing import Any
+
+# name -> module:attribute, or a module. `eval.library` stands above this package; the
+# names are offered here because this is where a user looks for them.
+_EXPORTS = {
+    "Config": "trainer.config.schema:Config",
+    "RunConfig": "trainer.config.schema:RunConfig",
+    "train": "eval.library:train",
+    "load": "eval.library:load",
+    "data": "trainer.data",
+    "layers": "trainer.models.layers",
+    "callbacks": "trainer.training.callbacks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'trainer' has no attribute {name!r}")
+    module, _, attribute = _EXPORTS[name].partition(":")
+    found = importlib.import_module(module)
+    return getattr(found, attribute) if attribute else found
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_EXPORTS])

@@ -129,6 +129,7 @@ def from_run(
     predict: Callable[[np.ndarray], np.ndarray],
     train: Callable[[], Split],
     test: Split,
+    held_out: np.ndarray | None = None,
 ) -> Calibration:
     """The calibration of a finished run's weights; writes calibration.json if missing.
 
@@ -136,21 +137,24 @@ def from_run(
         predict: probabilities [N, C] of images uint8 [N, H, W, C].
         train: loads the training split; called only if there is something to fit.
         test: the test split; none of its images is fitted on.
+        held_out: rows of the training split that validate; None: by the run's config.
 
     Raises:
         InvalidInput: calibration.json is damaged or of other weights.
     """
-    if (run.path / FILE).exists() and (saved := _load(run)).get("version") != 1:
-        return _from_saved(run, saved, weights_sha256)
+    if (saved := load_saved(run, weights_sha256)) is not None:
+        return saved
     fraction = run.config().data.validation_fraction
-    if not fraction:
+    if not fraction and held_out is None:
         return uncalibrated("Uncalibrated: the run held no validation rows out.")
     split = train()
     trained_on = (run.result() or {}).get("data_sha256")
     trained_on = trained_on.get("train") if isinstance(trained_on, dict) else None
     if split.sha256 != trained_on:
         return uncalibrated("Uncalibrated: the run's own training data was not found.")
-    _, rows = sampler.validation_split(split.labels, fraction)
+    rows = held_out
+    if rows is None:
+        _, rows = sampler.validation_split(split.labels, fraction)
     seen = leakage.find_test_images(split, test)
     if leaked := leakage.describe_leak(seen):
         return uncalibrated(f"Uncalibrated: {leaked}.")
@@ -159,8 +163,19 @@ def from_run(
         return uncalibrated("Uncalibrated: the run held no validation rows out.")
     known = {"weights_sha256": weights_sha256, "train_sha256": split.sha256}
     fitted = _fit(predict(split.images[rows]), split.labels[rows], rows)
-    saved = {"version": VERSION, **fitted, **known}
-    _save(run, saved)
+    content = {"version": VERSION, **fitted, **known}
+    _save(run, content)
+    return _from_saved(run, content, weights_sha256)
+
+
+def load_saved(run: Run, weights_sha256: str) -> Calibration | None:
+    """What calibration.json says of these weights; None where it is not written yet.
+
+    Raises:
+        InvalidInput: it is damaged or of other weights.
+    """
+    if not (run.path / FILE).exists() or (saved := _load(run)).get("version") == 1:
+        return None
     return _from_saved(run, saved, weights_sha256)
 
 

@@ -6,6 +6,7 @@ where a run goes, how often it reports and on how many replicas; it may change.
 """
 
 import dataclasses
+import hashlib
 import re
 from typing import Any
 
@@ -102,7 +103,12 @@ class DataConfig(Bounded):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig(Bounded):
-    """The network and its own options."""
+    """The network and its own options.
+
+    Attributes:
+        architecture: of a network that is no function of ours, its JSON. config.json
+            has the SHA-256 of it, model.json the text.
+    """
 
     GROUP = MODEL
 
@@ -119,6 +125,7 @@ class ModelConfig(Bounded):
         False,
         "Batch statistics over all replicas instead of over each replica alone.",
     )
+    architecture: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -364,11 +371,16 @@ class Config(Bounded):
 
     def to_json(self) -> dict[str, Any]:
         """Nested dictionaries of plain values, with a version."""
-        return {"version": VERSION, **to_plain(dataclasses.asdict(self))}
+        fields = to_plain(dataclasses.asdict(self))
+        if (text := self.model.architecture) is not None:
+            fields["model"]["architecture"] = _sha256(text)
+        return {"version": VERSION, **fields}
 
     @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> "Config":
-        """The Config that `to_json` described.
+    def from_json(
+        cls, fields: dict[str, Any], architecture: str | None = None
+    ) -> "Config":
+        """The Config that `to_json` described; `architecture` is the text of its hash.
 
         Raises:
             InvalidConfig: another version; a field is missing, unknown or out of range.
@@ -380,4 +392,15 @@ class Config(Bounded):
             f"its config is of version {version!r:.60}, this release reads version "
             f"{VERSION}; use the release that made it",
         )
-        return from_plain(cls, {k: v for k, v in fields.items() if k != "version"})
+        config = from_plain(cls, {k: v for k, v in fields.items() if k != "version"})
+        sha256 = config.model.architecture
+        require(
+            sha256 is None or (architecture and _sha256(architecture) == sha256),
+            "its model.json is missing or of another network; restore it",
+        )
+        model = dataclasses.replace(config.model, architecture=architecture)
+        return dataclasses.replace(config, model=model) if sha256 else config
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from trainer.config.schema import ModelConfig
-from trainer.models import layers, registry
+from trainer.models import architecture, layers, registry
 
 
 def build_model(
@@ -29,22 +29,30 @@ def build_model(
         InvalidConfig: the network does not have the options of `config`.
         ValueError: it does not take images of this shape.
     """
-    network = registry.load(config)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
-        normalised = keras.Input(image_shape, name="normalised")
-        logits = network(normalised, num_classes)
-        body = keras.Model(
-            normalised, layers.Logits(name="logits")(logits), name="body"
-        )
-        if config.name in registry.ANY_SIZE:
-            body.input_spec = None  # else Keras refuses images of another size
+        if config.architecture is None:
+            body = _build_body(config, image_shape, num_classes)
+        else:
+            body = architecture.rebuild(config.architecture, precision)
         pixels = keras.Input(image_shape, dtype="uint8", name="images")
         outputs = body(layers.Normalise(name="normalise")(pixels))
         return keras.Model(pixels, outputs, name=config.name)
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def _build_body(
+    config: ModelConfig, image_shape: tuple[int, int, int], num_classes: int
+) -> keras.Model:
+    network = registry.load(config)
+    normalised = keras.Input(image_shape, name="normalised")
+    logits = network(normalised, num_classes)
+    body = keras.Model(normalised, layers.Logits(name="logits")(logits), name="body")
+    if config.name in registry.ANY_SIZE:
+        body.input_spec = None  # else Keras refuses images of another size
+    return body
 
 
 def adapt(model: keras.Model, images: np.ndarray) -> None:

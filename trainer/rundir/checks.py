@@ -1,6 +1,5 @@
 """Checks that a training can start or resume in a run directory."""
 
-import dataclasses
 import errno
 import os
 import pathlib
@@ -8,7 +7,7 @@ import shutil
 
 from trainer.config.enums import Resume
 from trainer.config.schema import Config, RunConfig
-from trainer.config.serialization import differences, to_plain
+from trainer.config.serialization import differences
 from trainer.errors import InvalidInput
 from trainer.rundir import checkpoints
 from trainer.rundir.layout import Run
@@ -38,9 +37,7 @@ def check_can_start(run: Run, config: Config, run_config: RunConfig) -> None:
         )
     if not isinstance(run.recorded().get("config"), dict):
         raise InvalidInput(f"{run.path / 'config.json'} is damaged: it has no config")
-    theirs, ours = (
-        to_plain(dataclasses.asdict(each)) for each in (run.config(), config)
-    )
+    theirs, ours = (each.to_json() for each in (run.config(), config))
     if found := differences(theirs, ours):
         named = "; ".join(found)[:500]
         raise InvalidInput(

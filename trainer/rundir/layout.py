@@ -21,6 +21,7 @@ from trainer.config.serialization import misfit
 from trainer.errors import InvalidInput
 
 LATEST = "latest"
+ARCHITECTURE = "model.json"
 # Fields of result.json that the summary shows.
 _RESULT = {
     "test_accuracy_interval": list,
@@ -80,11 +81,16 @@ class Run:
     def config(self) -> Config:
         """The Config that the run was started with."""
         try:
-            return Config.from_json(self.recorded()["config"])
+            return Config.from_json(self.recorded()["config"], self._architecture())
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput(
                 f"{self.path / 'config.json'} cannot be read: {error}"
             ) from error
+
+    def _architecture(self) -> str | None:
+        """The text of model.json, which runs of a user's own network have."""
+        path = self.path / ARCHITECTURE
+        return path.read_text("utf-8") if path.is_file() else None
 
     def result(self) -> dict[str, Any] | None:
         """The content of result.json; None while the run has not finished."""

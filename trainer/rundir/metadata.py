@@ -3,9 +3,10 @@
 import dataclasses
 from typing import Any
 
+from trainer import files
 from trainer.config.schema import VERSION, Config, RunConfig
 from trainer.config.serialization import to_plain
-from trainer.rundir.layout import Run
+from trainer.rundir.layout import ARCHITECTURE, Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,8 @@ class RunMetadata:
 
     def write(self, run: Run) -> None:
         """Writes environment.json, then config.json, which makes it a run."""
+        if (text := self.config.model.architecture) is not None:
+            files.write_bytes(run.path / ARCHITECTURE, text.encode())
         run.write("environment.json", self.environment)
         recorded = {
             "version": VERSION,

@@ -208,7 +208,8 @@ class TrainingSession:
         tensorboard.truncate_after(run.tensorboard, step, say)
         metrics_log.truncate_after(run.metrics, step, say)
         if not resumed:
-            files.write_bytes(run.path / "flags.txt", flags_text.encode())
+            if flags_text:
+                files.write_bytes(run.path / "flags.txt", flags_text.encode())
             self.metadata.write(run)
         layout.update_latest(run, say)
         self._tell_plan()

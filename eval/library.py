@@ -1,0 +1,190 @@
+"""The library: train, load and evaluate from a script or notebook.
+
+`import trainer` offers `train` and `load` under its own name. They are kept here,
+above both packages, because a trained model that predicts is calibrated as a report is.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import os
+import types
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from eval import model_source
+from eval.metrics import calibration
+from eval.predictors.predictor import Predictor
+from trainer.config.schema import Config, RunConfig
+from trainer.contract import EXIT_INTERRUPTED
+from trainer.data.dataset import Splits
+from trainer.distributed.shutdown import KeyboardRequest
+from trainer.errors import Interrupted, InvalidInput
+from trainer.models import architecture
+from trainer.rundir import checks, layout
+from trainer.rundir.layout import Run
+from trainer.training import start
+from trainer.training.loop import Callback
+
+Network = Callable[..., Any]  # (x, num_classes, *, option=default) -> logits
+
+
+class TrainingResult(types.SimpleNamespace):
+    """The keys of result.json as attributes, see docs/run_directory.md.
+
+    Attributes:
+        run_dir: where the run is.
+    """
+
+
+def train(
+    config: Config,
+    data: Splits,
+    *,
+    model: Network | None = None,
+    run_dir: str | os.PathLike[str] | None = None,
+    run_config: RunConfig | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> TrainingResult:
+    """Trains a network, or resumes the run in `run_dir`, with the commands' exactness.
+
+    Ctrl-C stops after a checkpoint and raises KeyboardInterrupt; the same call resumes.
+
+    Args:
+        config: what decides the numbers; `data` decides the data set.
+        data: from `trainer.data.from_arrays` or `from_tfds`.
+        model: a function (x, num_classes, *, option=default) -> logits of a float Keras
+            tensor [N, H, W, C] in [-1, 1); None: the network that `config` names.
+        run_dir: a new directory or the run to resume; None: a new one under runs/.
+        run_config: where and how it runs; `run_dir` overrides its own.
+        callbacks: called with the TrainState and the StepOutput after each block.
+
+    Raises:
+        InvalidInput: a value is out of range, or another config was used in `run_dir`.
+        TrainingFailed: the loss is not finite, or the disk takes no more.
+        KeyboardInterrupt: stopped, after a checkpoint.
+    """
+    run_config = run_config or RunConfig()
+    if run_dir is not None:
+        path = os.path.abspath(os.path.expanduser(run_dir))
+        run_config = dataclasses.replace(run_config, run_dir=path)
+    config = _complete(config, data, model)
+    run = Run(layout.choose_directory(config, run_config))
+    checks.check_can_start(run, config, run_config)
+    result = run.result()
+    if result is None:
+        layout.check_storage(run)
+        with _stopping_on_interrupt() as request:
+            result = start.train(
+                run,
+                config,
+                run_config,
+                request,
+                splits=data,
+                more_callbacks=callbacks,
+            )
+    if result is None:
+        raise InvalidInput("dry_run=True trains nothing; leave `dry_run` out")
+    _calibrate(run, data)
+    return TrainingResult(run_dir=run.path, **result)
+
+
+def _complete(config: Config, data: Splits, model: Network | None) -> Config:
+    """`config` with the data set's name and the architecture of `model`."""
+    named = dataclasses.replace(config.data, dataset=data.source)
+    if model is None:
+        return dataclasses.replace(config, data=named)
+    described = architecture.describe(
+        model,
+        config.model.kwargs,
+        image_shape=data.train.images.shape[1:],
+        num_classes=len(data.train.names),
+        precision=config.precision.value,
+    )
+    name = getattr(model, "__name__", "network")
+    network = dataclasses.replace(config.model, name=name, architecture=described)
+    return dataclasses.replace(config, data=named, model=network)
+
+
+@contextlib.contextmanager
+def _stopping_on_interrupt() -> Iterator[KeyboardRequest]:
+    request = KeyboardRequest()
+    try:
+        yield request
+    except Interrupted as error:
+        if error.code == EXIT_INTERRUPTED:
+            raise KeyboardInterrupt(str(error)) from None
+        raise
+    finally:
+        request.restore()
+
+
+def _calibrate(run: Run, data: Splits) -> calibration.Calibration:
+    """Fits the temperature of a finished run, unless calibration.json has it."""
+    source = model_source.from_run(run)
+    predictor = _open(source, data.train.images.shape[1:], len(data.train.names))
+    return calibration.from_run(
+        run,
+        source.facts["sha256"],
+        functools.partial(_predict, predictor),
+        lambda: data.train,
+        data.test,
+        data.held_out,
+    )
+
+
+def _open(
+    source: model_source.ModelSource, shape: tuple[int, int, int], classes: int
+) -> Predictor:
+    return source.open(shape, classes)
+
+
+def _predict(predictor: Predictor, images: np.ndarray) -> np.ndarray:
+    return predictor(images, lambda _: None)
+
+
+class TrainedModel:
+    """A finished run that classifies images.
+
+    Attributes:
+        names: of the classes, by label.
+        image_shape: height, width, channels.
+        temperature: what logits are divided by; 1.0 where none could be fitted.
+    """
+
+    def __init__(self, run: Run) -> None:
+        recorded = run.recorded()["data"]
+        self.names = tuple(recorded["labels"])
+        self.image_shape = tuple(recorded["image_shape"])
+        source = model_source.from_run(run)
+        self._predictor = _open(source, self.image_shape, len(self.names))
+        known = calibration.load_saved(run, source.facts["sha256"])
+        self.temperature = (known and known.temperature) or 1.0
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities, float32 [N, classes], of uint8 [N, H, W, C].
+
+        Raises:
+            InvalidInput: the images have another dtype or shape.
+        """
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.shape[1:] != self.image_shape:
+            raise InvalidInput(
+                f"images must be uint8 [N, {', '.join(map(str, self.image_shape))}], "
+                f"got {images.dtype} {list(images.shape)}"
+            )
+        found = _predict(self._predictor, images)
+        least = self._predictor.min_probability
+        softened = calibration.apply_temperature(found, self.temperature, least)
+        return softened.astype(np.float32)
+
+
+def load(run_dir: str | os.PathLike[str]) -> TrainedModel:
+    """The model of a finished run; needs neither its script nor its data.
+
+    Raises:
+        InvalidInput: there is no finished run, or its files are damaged.
+    """
+    return TrainedModel(layout.open_run(os.fspath(run_dir)))

@@ -1,0 +1,199 @@
+"""The library: a script's training is exact, needs no script afterwards, and stops."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import keras
+import numpy as np
+import pytest
+
+import trainer
+from tests.support.commands import ROOT, TINY, result, run_trainer
+from tests.support.flag_values import read
+from trainer.config.schema import OptimConfig
+from trainer.errors import InvalidInput
+
+NAMES = ("square", "round", "long")
+GENERATOR = np.random.default_rng(0)
+LABELS = GENERATOR.integers(0, 3, 400)
+NOISE = GENERATOR.normal(0, 40, (400, 12, 12, 3))
+IMAGES = (NOISE + 60 + 40 * LABELS[:, None, None, None]).clip(0, 255).astype(np.uint8)
+CONFIG = trainer.Config(
+    epochs=4, global_batch=16, optim=OptimConfig(learning_rate=0.02)
+)
+
+
+def network(x, num_classes, *, width=8):
+    x = trainer.layers.BatchNorm()(keras.layers.Conv2D(width, 3)(x))
+    x = trainer.layers.Dropout(0.1, name="drop")(keras.layers.GlobalMaxPooling2D()(x))
+    return keras.layers.Dense(num_classes)(x)
+
+
+@pytest.fixture(scope="module")
+def data():
+    train, test = (IMAGES[:300], LABELS[:300]), (IMAGES[300:], LABELS[300:])
+    return trainer.data.from_arrays(train=train, test=test, names=NAMES)
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("library")
+    return trainer.train(CONFIG, data, model=network, run_dir=folder / "run")
+
+
+def test_a_result_has_every_key_of_result_json(trained):
+    written = json.loads((trained.run_dir / "result.json").read_text())
+    assert {**written, "run_dir": trained.run_dir} == vars(trained)
+    low, high = trained.test_accuracy_interval
+    assert 0.4 < low < trained.test_accuracy < high
+
+
+def test_the_second_training_of_a_process_has_the_bits_of_the_first(
+    data, trained, tmp_path
+):
+    steps = []
+    again = trainer.train(
+        CONFIG,
+        data,
+        model=network,
+        run_dir=tmp_path / "run",
+        callbacks=[lambda state, output: steps.append(state.step)],
+    )
+    assert again.weights_sha256 == trained.weights_sha256
+    assert again.rows_sha256 == trained.rows_sha256
+    assert steps[-1] == again.steps
+
+
+def test_a_finished_run_is_not_trained_again(data, trained):
+    again = trainer.train(CONFIG, data, model=network, run_dir=trained.run_dir)
+    assert vars(again) == vars(trained)
+
+
+def test_ctrl_c_stops_after_a_checkpoint_and_the_same_call_resumes(
+    data, trained, tmp_path
+):
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupt(state, _output) -> None:
+        if state.step >= 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    words = {"model": network, "run_dir": tmp_path / "run"}
+    with pytest.raises(KeyboardInterrupt, match="saved"):
+        trainer.train(CONFIG, data, **words, callbacks=[interrupt])
+    assert signal.getsignal(signal.SIGINT) is before
+    resumed = trainer.train(CONFIG, data, **words)
+    assert resumed.weights_sha256 == trained.weights_sha256
+
+
+def test_another_process_needs_neither_script_nor_data(trained, tmp_path):
+    np.save(tmp_path / "images.npy", IMAGES[300:])
+    program = f"""
+        import numpy as np, trainer
+        model = trainer.load({str(trained.run_dir)!r})
+        found = model.predict(np.load("images.npy"))
+        np.save("found.npy", found)
+        print(model.names)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert str(NAMES) in done.stdout
+    found = np.load(tmp_path / "found.npy")
+    assert found.dtype == np.float32 and found.shape == (100, 3)
+    np.testing.assert_allclose(found.sum(1), 1, atol=1e-6)
+    right = (found.argmax(1) == LABELS[300:]).mean()
+    assert right == pytest.approx(trained.test_accuracy)
+    np.testing.assert_array_equal(
+        found, trainer.load(trained.run_dir).predict(IMAGES[300:])
+    )
+
+
+def test_another_network_or_config_is_refused_in_a_run(data, trained):
+    def other(x, num_classes):
+        return network(x, num_classes, width=4)
+
+    with pytest.raises(InvalidInput, match="another config"):
+        trainer.train(CONFIG, data, model=other, run_dir=trained.run_dir)
+    longer = dataclasses.replace(CONFIG, epochs=3)
+    with pytest.raises(InvalidInput, match="epochs"):
+        trainer.train(longer, data, model=network, run_dir=trained.run_dir)
+
+
+KEPT = {
+    "Dropout": lambda x: keras.layers.Dropout(0.5)(x),
+    "BatchNormalization": lambda x: keras.layers.BatchNormalization()(x),
+    "RandomFlip": lambda x: keras.layers.RandomFlip()(x),
+    "Lambda": lambda x: keras.layers.Lambda(lambda t: t * 2)(x),
+}
+
+
+@pytest.mark.parametrize("kind", KEPT)
+def test_a_layer_that_keeps_state_or_cannot_be_kept_is_refused(data, tmp_path, kind):
+    def unfit(x, num_classes):
+        return network(KEPT[kind](x), num_classes)
+
+    with pytest.raises(InvalidInput, match=kind):
+        trainer.train(CONFIG, data, model=unfit, run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+BAD = {
+    "images must be uint8": {"train": (IMAGES / 255, LABELS)},
+    "integers": {"train": (IMAGES, LABELS / 1)},
+    "one an image": {"train": (IMAGES, LABELS[:5])},
+    "within 0 to 1": {"train": (IMAGES, LABELS), "names": ["a", "b"]},
+    "different": {"train": (IMAGES, LABELS), "names": ["a", "a", "b"]},
+    "one shape": {"train": (IMAGES, LABELS), "test": (IMAGES[:, :5], LABELS)},
+    "empty": {"train": (IMAGES[:0], LABELS[:0])},
+    "two arrays": {"train": 3},
+}
+
+
+@pytest.mark.parametrize("said", BAD)
+def test_arrays_of_another_kind_are_refused(said):
+    with pytest.raises(ValueError, match=said):
+        trainer.data.from_arrays(**BAD[said])
+
+
+def test_a_test_split_is_set_apart_by_content():
+    images = np.concatenate([IMAGES, IMAGES[:40]])
+    labels = np.concatenate([LABELS, LABELS[:40]])
+    splits = trainer.data.from_arrays(train=(images, labels))
+    kept = {image.tobytes() for image in splits.train.images}
+    assert not kept & {image.tobytes() for image in splits.test.images}
+    assert len(splits.test.labels) == pytest.approx(44, abs=6)
+    again = trainer.data.from_arrays(train=(images, labels))
+    assert again.test.sha256 == splits.test.sha256
+
+
+def test_given_validation_rows_are_held_out():
+    validation = (IMAGES[300:], LABELS[300:])
+    splits = trainer.data.from_arrays(
+        (IMAGES[:300], LABELS[:300]), validation, validation
+    )
+    held = splits.hold_out(0.1)
+    np.testing.assert_array_equal(held.train.images[held.held_out], IMAGES[300:])
+    assert len(held.learnt) == 300
+
+
+def test_the_command_and_the_library_give_the_same_bits(data_dir, tmp_path):
+    assert run_trainer(data_dir, tmp_path / "command").returncode == 0
+    config, run_config = read(*TINY)
+    digits = trainer.data.from_tfds("digits", str(data_dir))
+    ours = trainer.train(
+        config, digits, run_config=run_config, run_dir=tmp_path / "library"
+    )
+    theirs = result(tmp_path / "command")
+    assert ours.weights_sha256 == theirs["weights_sha256"]
+    assert ours.test_accuracy == theirs["test_accuracy"]
