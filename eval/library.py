@@ -73,22 +73,26 @@ def train(
     config = _complete(config, data, model)
     run = Run(layout.choose_directory(config, run_config))
     checks.check_can_start(run, config, run_config)
-    result = run.result()
-    if result is None:
-        layout.check_storage(run)
-        with _stopping_on_interrupt() as request:
-            result = start.train(
-                run,
-                config,
-                run_config,
-                request,
-                splits=data,
-                more_callbacks=callbacks,
-            )
-    if result is None:
-        raise InvalidInput("dry_run=True trains nothing; leave `dry_run` out")
+    result = run.result() or _train(run, config, run_config, data, callbacks)
     _calibrate(run, data)
     return TrainingResult(run_dir=run.path, **result)
+
+
+def _train(
+    run: Run,
+    config: Config,
+    run_config: RunConfig,
+    data: Splits,
+    callbacks: Sequence[Callback],
+) -> dict[str, Any]:
+    layout.check_storage(run)
+    with _stopping_on_interrupt() as request:
+        result = start.train(
+            run, config, run_config, request, splits=data, more_callbacks=callbacks
+        )
+    if result is None:
+        raise InvalidInput("dry_run=True trains nothing; leave `dry_run` out")
+    return result
 
 
 def _complete(config: Config, data: Splits, model: Network | None) -> Config:

@@ -32,7 +32,7 @@ LONGEST = [
     "trainer/distillation/test_teacher.py",
     "laws/test_stop.py",
     "trainer/models/test_tta.py",
-    "trainer/models/test_averages.py",
+    "trainer/optim/test_averages.py",
     "trainer/test_streams.py",
     "launch/supervisor/test_job_supervisor.py",
     "eval/predictors/test_model_files.py",

@@ -91,6 +91,9 @@ FILE = "calibration.json"
 VERSION = 2  # 1 took a temperature from any rows, also from all right ones
 
 
+NO_ROWS = "Uncalibrated: the run held no validation rows out."
+
+
 class State(enum.Enum):
     """State of calibration of a model's probabilities."""
 
@@ -146,7 +149,7 @@ def from_run(
         return saved
     fraction = run.config().data.validation_fraction
     if not fraction and held_out is None:
-        return uncalibrated("Uncalibrated: the run held no validation rows out.")
+        return uncalibrated(NO_ROWS)
     split = train()
     trained_on = (run.result() or {}).get("data_sha256")
     trained_on = trained_on.get("train") if isinstance(trained_on, dict) else None
@@ -158,11 +161,10 @@ def from_run(
     seen = leakage.find_test_images(split, test)
     if leaked := leakage.describe_leak(seen):
         return uncalibrated(f"Uncalibrated: {leaked}.")
-    rows = rows[~seen[rows]]
-    if not len(rows):
-        return uncalibrated("Uncalibrated: the run held no validation rows out.")
-    known = {"weights_sha256": weights_sha256, "train_sha256": split.sha256}
+    if not len(rows := rows[~seen[rows]]):
+        return uncalibrated(NO_ROWS)
     fitted = _fit(predict(split.images[rows]), split.labels[rows], rows)
+    known = {"weights_sha256": weights_sha256, "train_sha256": split.sha256}
     content = {"version": VERSION, **fitted, **known}
     _save(run, content)
     return _from_saved(run, content, weights_sha256)

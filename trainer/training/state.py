@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from trainer.models import averages
-from trainer.models.averages import Average
+from trainer.optim import averages
+from trainer.optim.averages import Average
 from trainer.rundir.weights import SHIPPED, eval_weights, raw_weights, weights_sha256
 from trainer.training.step import METRICS, StepOutput
 

@@ -19,9 +19,9 @@ from trainer.data.device_dataset import DeviceDataset, gather_images
 from trainer.distillation.loss import distillation_loss
 from trainer.distributed import reduction
 from trainer.distributed.strategy import Cluster
-from trainer.models import averages
 from trainer.models.context import ForwardContext, forward_context
 from trainer.models.layers import BatchNorm, Dropout
+from trainer.optim import averages
 from trainer.rng import RandomStream
 
 METRICS = ("loss", "accuracy", "gradient_norm")  # of each step, over the global batch

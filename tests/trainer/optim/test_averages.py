@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tests.support.commands import result, run_command, run_trainer
 from tests.support.compiled_steps import BLOCK, assemble, config, run
-from trainer.models.averages import NEGLIGIBLE, WARM_UP, Average, enough
+from trainer.optim.averages import NEGLIGIBLE, WARM_UP, Average, enough
 from trainer.rundir import checkpoints
 from trainer.rundir.weights import SHIPPED, eval_weights, raw_weights, weights_sha256
 

@@ -19,8 +19,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer.models.layers import BatchNorm
-
 NEGLIGIBLE = 1e-4  # of an average, the part that is still what it began with
 WARM_UP = 9  # steps / (steps + 9) is the decay, as long as that is less
 
@@ -80,11 +78,10 @@ def carried(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
 
 def of_statistics(body: keras.Model) -> list[Average]:
     """One for each moving mean and variance; to be called in the strategy's scope."""
-    norms = [layer for layer in body.layers if isinstance(layer, BatchNorm)]
     return [
         _average(variable, layer.momentum, variable)
-        for layer in norms
-        for variable in (layer.moving_mean, layer.moving_variance)
+        for layer in body.layers
+        for variable in getattr(layer, "moving", ())  # batch normalisation's
     ]
 
 
