@@ -151,9 +151,7 @@ def from_run(
     if not fraction and held_out is None:
         return uncalibrated(NO_ROWS)
     split = train()
-    trained_on = (run.result() or {}).get("data_sha256")
-    trained_on = trained_on.get("train") if isinstance(trained_on, dict) else None
-    if split.sha256 != trained_on:
+    if split.sha256 != _trained_on(run):
         return uncalibrated("Uncalibrated: the run's own training data was not found.")
     rows = held_out
     if rows is None:
@@ -168,6 +166,12 @@ def from_run(
     content = {"version": VERSION, **fitted, **known}
     _save(run, content)
     return _from_saved(run, content, weights_sha256)
+
+
+def _trained_on(run: Run) -> str | None:
+    """The hash of the training split that result.json names."""
+    found = (run.result() or {}).get("data_sha256")
+    return found.get("train") if isinstance(found, dict) else None
 
 
 def load_saved(run: Run, weights_sha256: str) -> Calibration | None:
