@@ -57,6 +57,13 @@ def describe(
         _check_stateless(layer, name)
     described = {"precision": precision, "body": json.loads(body.to_json())}
     text = json.dumps(described, sort_keys=True)
+    _check_rebuilt(body, text, name)
+    return text
+
+
+def _check_rebuilt(body: keras.Model, text: str, name: str) -> None:
+    """Raises InvalidInput unless `text` gives the variables of `body` again."""
+    precision = json.loads(text)["precision"]
     try:
         rebuilt = rebuild(text, precision)
     except Exception as error:  # noqa: BLE001  Keras raises what its layers raise
@@ -66,7 +73,6 @@ def describe(
         ) from error
     if [v.path for v in rebuilt.variables] != [v.path for v in body.variables]:
         raise InvalidInput(f"{name} has other variables once it is rebuilt")
-    return text
 
 
 def rebuild(text: str, precision: str) -> keras.Model:
