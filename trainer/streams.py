@@ -10,8 +10,8 @@ import errno
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from typing import TextIO
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
 
 _lock = threading.RLock()
 _aside: list[int] = []  # descriptors of stderr while it is hidden
@@ -42,7 +42,7 @@ class Lasting:
         if not self.lost:
             self._try(self._stream.flush)
 
-    def _try(self, do, *given: str) -> None:
+    def _try(self, do: Callable[..., object], *given: str) -> None:
         try:
             do(*given)
         except (OSError, ValueError) as error:  # ValueError: it was closed
@@ -52,7 +52,7 @@ class Lasting:
                 # Python flushes once more on its way out, and would exit 120.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
 

@@ -1,6 +1,7 @@
 """The layers Keras 3 lacks: stateless dropout, fused batch normalisation, pixels in."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -35,7 +36,7 @@ class Dropout(keras.layers.Layer):
     the same mask.
     """
 
-    def __init__(self, rate: float, **kwargs) -> None:
+    def __init__(self, rate: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.rate = rate
 
@@ -80,14 +81,14 @@ class BatchNorm(keras.layers.Layer):
         scale: bool = True,
         gain: float = 1.0,
         synchronized: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.momentum, self.epsilon = momentum, epsilon
         self.scale, self.gain, self.synchronized = scale, gain, synchronized
 
     def build(self, shape: tuple) -> None:
-        def weight(name: str, initial, trainable: bool) -> keras.Variable:
+        def weight(name: str, initial: Any, trainable: bool) -> keras.Variable:
             return self.add_weight(
                 shape=(shape[-1],),
                 name=name,
@@ -187,7 +188,7 @@ class BatchNorm(keras.layers.Layer):
 class Scale(keras.layers.Layer):
     """Multiplies by a number."""
 
-    def __init__(self, factor: float, **kwargs) -> None:
+    def __init__(self, factor: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.factor = factor
 
@@ -250,7 +251,7 @@ class Whitening(keras.layers.Layer):
         fitted: False leaves the filters random, and trains them.
     """
 
-    def __init__(self, fitted: bool = True, **kwargs) -> None:
+    def __init__(self, fitted: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.fitted = fitted
 

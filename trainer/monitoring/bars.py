@@ -4,6 +4,7 @@ import contextlib
 import io
 import types
 from collections.abc import Iterator
+from typing import Any
 
 import tqdm
 from tensorflow_datasets.core.utils import tqdm_utils
@@ -14,7 +15,7 @@ from trainer.monitoring.progress import CONSOLE, EARLY_SECS, EVERY_SECS, duratio
 class _Bar(tqdm.tqdm):
     """A bar whose latest state CONSOLE shows when it is time."""
 
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs, file=io.StringIO())
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:

@@ -201,7 +201,9 @@ def confusion(
     axis.set(xlabel=f"answer{unit}{cells}", ylabel=f"true class{unit}")
 
 
-def _heat(axis, shares: np.ndarray, counts: np.ndarray, labels: Sequence[str]) -> None:
+def _heat(
+    axis: Any, shares: np.ndarray, counts: np.ndarray, labels: Sequence[str]
+) -> None:
     import seaborn
 
     looks = {"cmap": "cividis", "vmin": 0, "vmax": 1, "cbar": False}

@@ -75,10 +75,10 @@ def _skip_all_reduce(
     """
 
     class Reduced(base):
-        def _all_reduce_sum_gradients(self, grads_and_vars):
+        def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
             return grads_and_vars
 
-        def update_step(self, gradient, variable, learning_rate):
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
             # Here `variable` is a replica's: "stem_norm/beta/replica_1:0".
             parts = variable.name.partition(":")[0].split("/")
             if bias_factor != 1 and not {*parts[-2:]}.isdisjoint(BIASES):
@@ -89,10 +89,8 @@ def _skip_all_reduce(
     return Reduced
 
 
-NEWTON_SCHULZ_ITERATIONS = (
-    3  # of Newton and Schulz: airbench94_muon needs no more for CIFAR-10
-)
-MUON_MOMENTUM = 0.85  # of everything else
+NEWTON_SCHULZ_ITERATIONS = 3  # airbench94_muon needs no more for CIFAR-10
+MUON_MOMENTUM = 0.85  # of all weights that are no kernels
 
 
 class Muon(keras.optimizers.SGD):
@@ -110,19 +108,19 @@ class Muon(keras.optimizers.SGD):
         others: rate of weights that are no kernels, over `learning_rate`.
     """
 
-    def __init__(self, *, kernel_momentum: float, others: float, **kwargs) -> None:
+    def __init__(self, *, kernel_momentum: float, others: float, **kwargs: Any) -> None:
         super().__init__(momentum=MUON_MOMENTUM, nesterov=True, **kwargs)
         self.kernel_momentum, self.others = kernel_momentum, others
         self._newton_schulz = keras.optimizers.Muon().zeropower_via_newtonschulz5
 
-    def update_step(self, gradient, variable, learning_rate) -> None:
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """One step of one variable, as Keras' optimizers have it."""
         if len(variable.shape) == 4:
             self._orthogonal(gradient, variable, learning_rate)
         else:
             super().update_step(gradient, variable, learning_rate * self.others)
 
-    def _orthogonal(self, gradient, variable, learning_rate) -> None:
+    def _orthogonal(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         momentum = self.momentums[self._get_variable_index(variable)]
         gradient = ops.cast(gradient, variable.dtype)
         self.assign(momentum, momentum * self.kernel_momentum + gradient)

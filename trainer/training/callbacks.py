@@ -12,7 +12,7 @@ from trainer import errors, storage
 from trainer.config.schema import OptimConfig
 from trainer.distributed.collectives import WorkerExchange
 from trainer.distributed.shutdown import StopRequest, interruption
-from trainer.errors import TrainingFailed
+from trainer.errors import TrainingDiverged
 from trainer.models.evaluator import (
     EvalMetrics,
     Evaluator,
@@ -20,10 +20,9 @@ from trainer.models.evaluator import (
     count_views,
 )
 from trainer.monitoring import kubeflow, pictures
-from trainer.monitoring.metrics_log import MetricsLog
 from trainer.monitoring.monitor import Monitor
+from trainer.monitoring.multi_writer import MultiWriter
 from trainer.monitoring.progress import duration
-from trainer.monitoring.tensorboard import TensorBoardWriter
 from trainer.optim import schedules
 from trainer.rundir import checkpoints
 from trainer.rundir.layout import Run
@@ -48,14 +47,14 @@ class NanGuard:
     run: Run
 
     def __call__(self, state: TrainState, output: StepOutput) -> None:
-        """Raises TrainingFailed with the step, its rate and the last checkpoint."""
+        """Raises TrainingDiverged with the step, its rate and the last checkpoint."""
         losses = output.metrics[:, METRICS.index("loss")]
         if np.isfinite(losses).all():
             return
         first = int(np.argmin(np.isfinite(losses)))
         step = state.step - len(losses) + first
         rate = _learning_rate(step, self.config, self.timetable)
-        raise TrainingFailed(
+        raise TrainingDiverged(
             f"the loss of step {step} is {losses[first]} at rate {rate:.3g}; "
             f"last good checkpoint: {_latest_checkpoint(self.run)};\n"
             f"{errors.DIVERGENCE_REMEDY}"
@@ -156,8 +155,7 @@ class MetricsCallback:
     timetable: Timetable
     config: OptimConfig
     monitor: Monitor
-    metrics: MetricsLog
-    summaries: TensorBoardWriter
+    writer: MultiWriter
     since: tuple[float, int]
 
     def __call__(self, state: TrainState, output: StepOutput) -> None:
@@ -168,9 +166,7 @@ class MetricsCallback:
         values = {**_finite(state.sums.means()), "learning_rate": rate}
         speed = {"images_per_second": round(self._speed(state, output), 1)}
         epoch = self.timetable.epoch(state.step)
-        self.metrics.write(state.step, epoch, "train", **values, **speed)
-        tagged = {f"train/{k}": v for k, v in (values | speed).items()}
-        self.summaries.scalars(state.step, tagged)
+        self.writer.write_scalars(state.step, epoch, "train", values | speed)
         state.sums = MetricSums()
 
     def _speed(self, state: TrainState, output: StepOutput) -> float:
@@ -207,8 +203,7 @@ class ValidationCallback:
     images: np.ndarray
     labels: np.ndarray
     names: tuple[str, ...]
-    metrics: MetricsLog
-    summaries: TensorBoardWriter
+    writer: MultiWriter
     monitor: Monitor
     scores: EvalMetrics | None = None
 
@@ -221,11 +216,9 @@ class ValidationCallback:
             self.scores = self.measure(state)
         epoch, views = self.timetable.epoch(state.step), self.evaluator.tta
         values = {"loss": self.scores.loss, "accuracy": self.scores.accuracy}
-        self.metrics.write(
-            state.step, epoch, "validation", **values, eval_tta=views.value
+        self.writer.write_scalars(
+            state.step, epoch, "validation", values, eval_tta=views.value
         )
-        tagged = {f"validation/{k}": v for k, v in values.items()}
-        self.summaries.scalars(state.step, tagged)
         if self._picture_due(state.step):
             with self.monitor.timer.phase("evaluate"):
                 self._draw(state.step, self.scores.confusion)
@@ -246,7 +239,7 @@ class ValidationCallback:
 
         what = "the picture validation/confusion"
         if (drawn := pictures.attempt(draw, what, self.monitor.say)) is not None:
-            self.summaries.picture(step, "validation/confusion", drawn)
+            self.writer.write_picture(step, "validation/confusion", drawn)
 
     def _picture_due(self, step: int) -> bool:
         every = self.timetable.evaluate
@@ -291,7 +284,7 @@ class CheckpointCallback:
     run: Run
     keep: int
     metadata: dict[str, Any]
-    sync: list[Callable[[], None]]
+    sync: Callable[[], None]
     lease: Lease
     monitor: Monitor
     saved_at: float
@@ -326,12 +319,11 @@ class CheckpointCallback:
 
     def _write(self, state: TrainState) -> None:
         self.lease.confirm()  # before folders are made anew where the run was moved
-        for make_durable in self.sync:
-            make_durable()
+        self.sync()
         arrays = state.arrays()
         facts = self.metadata | state.facts(arrays)
         if odd := [k for k, a in arrays.items() if not np.isfinite(a).all()]:
-            raise TrainingFailed(
+            raise TrainingDiverged(
                 f"{odd[0]} is not finite after step {state.step}; last good "
                 f"checkpoint: {_latest_checkpoint(self.run)};\n"
                 f"{errors.DIVERGENCE_REMEDY}"

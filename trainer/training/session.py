@@ -21,10 +21,9 @@ from trainer.distributed.shutdown import StopRequest
 from trainer.distributed.strategy import Cluster
 from trainer.models.evaluator import EvalMetrics, Evaluator
 from trainer.monitoring import kubeflow, metrics_log, pictures, tensorboard
-from trainer.monitoring.metrics_log import MetricsLog
 from trainer.monitoring.monitor import Monitor
+from trainer.monitoring.multi_writer import MultiWriter
 from trainer.monitoring.progress import duration
-from trainer.monitoring.tensorboard import TensorBoardWriter
 from trainer.rundir import checkpoints, checks, layout, resume
 from trainer.rundir import lease as leases
 from trainer.rundir.layout import Run
@@ -268,35 +267,33 @@ class TrainingSession:
         kept with is all that was written up to s.
         """
         timetable, monitor, state = self.timetable, self.monitor, self.state
-        events = TensorBoardWriter(self.run.tensorboard, lease.attempt, monitor.say)
-        lines = MetricsLog(self.run.metrics, monitor.say)
+        run, say = self.run, monitor.say
+        writer = MultiWriter.open(run.metrics, run.tensorboard, lease.attempt, say)
         if state.step == 0:
             with monitor.progress.phase("writing the first summaries"):
-                self._write_first_summaries(events)
+                self._write_first_summaries(writer)
         since, optim = (state.seconds, state.images), self.config.optim
-        validation = self._validation(lines, events)
+        validation = self._validation(writer)
         checkpoint = callbacks.CheckpointCallback(
             timetable,
             self.run,
             self.run_config.keep_checkpoints,
             self.metadata.of_checkpoint(),
-            [lines.sync, events.sync],
+            writer.sync,
             lease,
             monitor,
             saved_at=monitor.timer.now(),
         )
         listed: list[Callback] = [
             callbacks.ProgressCallback(timetable, monitor),
-            callbacks.MetricsCallback(timetable, optim, monitor, lines, events, since),
+            callbacks.MetricsCallback(timetable, optim, monitor, writer, since),
             *([validation] if validation else []),
             checkpoint,
             *self._optional_callbacks(),
         ]
         return validation, listed, checkpoint
 
-    def _validation(
-        self, lines: MetricsLog, events: TensorBoardWriter
-    ) -> callbacks.ValidationCallback | None:
+    def _validation(self, writer: MultiWriter) -> callbacks.ValidationCallback | None:
         split, rows = self.dataset.train, self.dataset.held_out
         if not len(rows):
             return None
@@ -306,8 +303,7 @@ class TrainingSession:
             split.images[rows],
             split.labels[rows],
             split.names,
-            lines,
-            events,
+            writer,
             self.monitor,
         )
 
@@ -320,10 +316,10 @@ class TrainingSession:
             first, last = self.run_config.profile_steps
             yield callbacks.ProfileCallback(first, last, str(self.run.tensorboard))
 
-    def _write_first_summaries(self, events: TensorBoardWriter) -> None:
+    def _write_first_summaries(self, writer: MultiWriter) -> None:
         """The summaries of step 0: graph, hparams, a grid of augmented images."""
         settings = tensorboard.flat_settings(self.config.to_json())
-        events.start(self.train_step.graph, settings)
+        writer.write_start(self.train_step.graph, settings)
         rows = next(self.blocks(BlockSizer(1))).rows[0][: pictures.GRID_IMAGES]
         images = self.train_step.augmented(rows).astype(np.uint8)
         split = self.dataset.train
@@ -333,7 +329,7 @@ class TrainingSession:
 
         what = "the picture train/augmented"
         if (drawn := pictures.attempt(grid, what, self.monitor.say)) is not None:
-            events.picture(0, "train/augmented", drawn)
+            writer.write_picture(0, "train/augmented", drawn)
 
     def _finish(
         self, validation: EvalMetrics | None, lease: Lease | None
