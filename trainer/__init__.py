@@ -21,6 +21,10 @@ from typing import Any
 _EXPORTS = {
     "Config": "trainer.config.schema:Config",
     "RunConfig": "trainer.config.schema:RunConfig",
+    "DataConfig": "trainer.config.schema:DataConfig",
+    "ModelConfig": "trainer.config.schema:ModelConfig",
+    "OptimConfig": "trainer.config.schema:OptimConfig",
+    "Augment": "trainer.config.enums:Augment",
     "train": "eval.library:train",
     "load": "eval.library:load",
     "data": "trainer.data",

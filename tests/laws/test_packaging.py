@@ -1,6 +1,7 @@
 """`pip install .` gives commands that work in any folder, without the source."""
 
 import ast
+import json
 import os
 import pathlib
 import shutil
@@ -123,3 +124,32 @@ def test_pins_stand_once():
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]
     dev = (ROOT / "requirements-dev.txt").read_text()
     assert all(requirement in dev for requirement in wanted["requires"])
+
+
+EXECUTE = """
+import sys, nbclient, nbformat
+notebook = nbformat.read(sys.argv[1], as_version=4)
+nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+for cell in notebook.cells:
+    for output in cell.get("outputs", []):
+        print(output.get("text", ""))
+"""
+
+
+@pytest.mark.slow
+def test_the_notebook_and_the_script_run_from_the_wheel_in_an_empty_folder(
+    installed, tmp_path
+):
+    python, examples = str(installed / "python"), ROOT / "examples"
+    (tmp_path / "script").mkdir()
+    script = run(python, str(examples / "quickstart.py"), cwd=tmp_path / "script")
+    (tmp_path / "notebook").mkdir()
+    path = str(examples / "quickstart.ipynb")
+    notebook = run(python, "-c", EXECUTE, path, cwd=tmp_path / "notebook")
+    accuracy = next(line for line in script.splitlines() if "% of 397 (" in line)
+    assert accuracy in notebook
+    hashes = [
+        json.loads((path / "result.json").read_text())["weights_sha256"]
+        for path in tmp_path.glob("*/runs/quickstart")
+    ]
+    assert len(hashes) == 2 and len(set(hashes)) == 1
