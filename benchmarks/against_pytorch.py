@@ -17,7 +17,7 @@ from absl import flags
 from benchmarks import interleave, subprocess_peer, training
 from trainer import system
 from trainer.cli import command
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 
 VALUES = flags.FlagValues()
 # Ours -> activation -> PyTorch's, in benchmarks/torch_nets.py. The first is the same
@@ -43,9 +43,9 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
 
 
 def check_torch() -> None:
-    """Raises UsageError where PyTorch is missing: it is no requirement of ours."""
+    """Raises InvalidInput where PyTorch is missing: it is no requirement of ours."""
     if importlib.util.find_spec("torch") is None:
-        raise UsageError(
+        raise InvalidInput(
             "this compares with PyTorch, which is not installed;\n"
             f"install it for the comparison: python -m pip install {TORCH}"
         )

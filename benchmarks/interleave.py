@@ -19,7 +19,7 @@ from typing import Any
 from absl import flags
 
 from trainer import system
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 from trainer.monitoring import native_output
 
 VERSION = 1
@@ -55,13 +55,13 @@ def chosen(values: flags.FlagValues, name: str, allowed: list[str]) -> list[str]
     """The words of list flag `name`.
 
     Raises:
-        UsageError: none, or one that is not `allowed`.
+        InvalidInput: none, or one that is not `allowed`.
     """
     words = values[name].value
     odd = [word for word in words if word not in allowed]
     if odd or not words:
         got = ",".join(words)
-        raise UsageError(f"--{name}={got} must be of {', '.join(allowed)}, by commas")
+        raise InvalidInput(f"--{name}={got} must be of {', '.join(allowed)}, by commas")
     return words
 
 
@@ -69,12 +69,12 @@ def counts(values: flags.FlagValues, name: str) -> list[int]:
     """The whole numbers above 0 of list flag `name`.
 
     Raises:
-        UsageError: none, or another word.
+        InvalidInput: none, or another word.
     """
     words = values[name].value
     if not words or not all(word.isdecimal() and int(word) > 0 for word in words):
         got = ",".join(words)
-        raise UsageError(f"--{name}={got} must be whole numbers above 0, by commas")
+        raise InvalidInput(f"--{name}={got} must be whole numbers above 0, by commas")
     return [int(word) for word in words]
 
 

@@ -24,7 +24,7 @@ from absl import flags
 from trainer.config.enums import Precision
 from trainer.config.schema import Config, ModelConfig, OptimConfig
 from trainer.data.split import Split
-from trainer.errors import TrainingFailed, UsageError
+from trainer.errors import InvalidInput, TrainingFailed
 from trainer.models import registry
 from trainer.monitoring import native_output
 
@@ -70,7 +70,7 @@ def build_config(values: flags.FlagValues) -> Config:
     """Builds the same configuration for a step in this process.
 
     Raises:
-        UsageError: a flag is out of range.
+        InvalidInput: a flag is out of range.
     """
     try:
         return Config(
@@ -80,7 +80,7 @@ def build_config(values: flags.FlagValues) -> Config:
             precision=Precision(values.precision),
         )
     except ValueError as error:
-        raise UsageError(str(error)) from error
+        raise InvalidInput(str(error)) from error
 
 
 def load_training_split(values: flags.FlagValues) -> Split:
@@ -162,7 +162,7 @@ def run(
     """Trains into `path` and waits; `command` is a module and its own flags.
 
     Raises:
-        UsageError: the trainer refused `given`.
+        InvalidInput: the trainer refused `given`.
         TrainingFailed: it failed.
     """
     started = time.time()
@@ -175,7 +175,7 @@ def run(
     )
     if done.returncode:
         said = "\n".join(done.stderr.strip().splitlines()[-2:])
-        kind = UsageError if done.returncode == 2 else TrainingFailed
+        kind = InvalidInput if done.returncode == 2 else TrainingFailed
         raise kind(f"{command[0]} exited {done.returncode}: {said}")
     return Finished(path, started)
 

@@ -14,7 +14,7 @@ from trainer.cli import command, flags
 
 def check() -> None:
     """Raises InvalidInput where trainer.main would, before TensorFlow is imported."""
-    main.select_run(*flags.read())
+    main.select_run(*flags.read_configs())
 
 
 if __name__ == "__main__":

@@ -69,9 +69,6 @@ class PeerLost(Interrupted):
         super().__init__(message, EXIT_PEER_LOST)
 
 
-UsageError = InvalidInput  # deprecated: for modules that still use the old name
-
-
 def unwrap_interruption(error: BaseException) -> BaseException:
     """Returns the interruption that `error` hides, otherwise `error`.
 

@@ -13,7 +13,7 @@ SUMMARY = "Trains a small image classifier; --run_dir resumes a run."
 
 def main() -> None:
     """Checks the flags and the run directory, imports TensorFlow and trains."""
-    config, run_config = flags.read()
+    config, run_config = flags.read_configs()
     request = shutdown.StopRequest(run_config.grace_secs)
     request.install()
     run = select_run(config, run_config)

@@ -11,7 +11,7 @@ def read(*words: str):
     values = flags.define(absl_flags.FlagValues())
     command.parse(values, ["trainer.main", *words], renamed=flags.RENAMED)
     try:
-        return flags.read(values)
+        return flags.read_configs(values)
     except errors.InvalidInput as error:
         text = command.translate_options(str(error), values)
         raise type(error)(text) from error

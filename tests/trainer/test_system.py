@@ -13,7 +13,7 @@ from trainer import system
 from trainer.config.enums import Strategy
 from trainer.config.schema import RunConfig
 from trainer.distributed import strategy as distributed_strategy
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 
 V2 = "0::/kubepods/pod1/box\n"
 V1 = "4:memory:/docker/box\n1:cpu,cpuacct:/docker/box\n0::/\n"
@@ -114,7 +114,7 @@ def caused(error: BaseException, cause: BaseException) -> BaseException:
         (OSError(errno.ENOSPC, "No space left on device"), False),
         (ImportError("lib.so.2: failed to map segment from shared object"), True),
         (RuntimeError("std::bad_alloc"), True),
-        (caused(UsageError("it cannot be loaded"), MemoryError()), True),
+        (caused(InvalidInput("it cannot be loaded"), MemoryError()), True),
         (ValueError("a shape"), False),
     ],
 )
@@ -190,12 +190,12 @@ def test_gpus_that_are_asked_for_must_be_there(value, seen, refused):
     if not refused:
         distributed_strategy.check_gpus(value, seen)
         return
-    with pytest.raises(UsageError, match="CUDA_VISIBLE_DEVICES=.*TensorFlow sees"):
+    with pytest.raises(InvalidInput, match="CUDA_VISIBLE_DEVICES=.*TensorFlow sees"):
         distributed_strategy.check_gpus(value, seen)
 
 
 @pytest.mark.parametrize("strategy", Strategy)
 def test_a_gpu_that_is_not_there_is_wrong_usage(monkeypatch, strategy):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "97,98")
-    with pytest.raises(UsageError, match=r"CUDA_VISIBLE_DEVICES=97,98 asks for 2 GPU"):
+    with pytest.raises(InvalidInput, match="=97,98 asks for 2 GPU"):
         distributed_strategy.connect(RunConfig(strategy=strategy, run_dir="run"))

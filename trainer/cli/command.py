@@ -83,7 +83,7 @@ def parse(
         The words that are no flags, which may stand between flags, if `words`.
 
     Raises:
-        UsageError: an unknown flag (with the nearest one), a bad value, a stray word,
+        InvalidInput: an unknown flag (with the nearest one), a bad value, a stray word,
             or bytes that are no UTF-8 or control characters, which no file of flags
             could hold.
     """
@@ -95,9 +95,9 @@ def parse(
         said, old = " ".join(str(error).split()), getattr(error, "flagname", None)
         if renamed and old in renamed:
             said = f"--{old} has another name now: --{renamed[old]}"
-        raise errors.UsageError(said) from error
+        raise errors.InvalidInput(said) from error
     if len(rest) > 1 and not words:
-        raise errors.UsageError(
+        raise errors.InvalidInput(
             f"unexpected word {rest[1]!r}; flags are written --name=value, see --help"
         )
     return rest[1:]
@@ -106,11 +106,13 @@ def parse(
 def _check_characters(argv: list[str]) -> None:
     for word in argv:
         if any("\ud800" <= char <= "\udfff" for char in word):
-            raise errors.UsageError(f"{ascii(word)} is not UTF-8; rename what it names")
+            raise errors.InvalidInput(
+                f"{ascii(word)} is not UTF-8; rename what it names"
+            )
         if not word.isprintable() and any(
             unicodedata.category(c) == "Cc" for c in word
         ):
-            raise errors.UsageError(
+            raise errors.InvalidInput(
                 f"{word!r} holds a line break or another control character; rename "
                 "what it names"
             )

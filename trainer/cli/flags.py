@@ -35,7 +35,7 @@ def define(values: flags.FlagValues = VALUES) -> flags.FlagValues:
     return values
 
 
-def read(values: flags.FlagValues = VALUES) -> tuple[Config, RunConfig]:
+def read_configs(values: flags.FlagValues = VALUES) -> tuple[Config, RunConfig]:
     """The two configs that parsed flags ask for.
 
     Raises:
@@ -44,7 +44,7 @@ def read(values: flags.FlagValues = VALUES) -> tuple[Config, RunConfig]:
     run_config = flag_schema.build(RunConfig, values)
     teacher_sha256 = teacher.find_sha256(run_config, values.teacher_weight)
     config = flag_schema.build(Config, values, teacher_sha256=teacher_sha256)
-    registry.check(config.model)
+    registry.check_options(config.model)
     last = (run_config.profile_steps or (0, 0))[1]
     require(
         config.train_steps is None or last <= config.train_steps,

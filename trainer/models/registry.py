@@ -117,7 +117,7 @@ def _annotated(node: ast.expr | None) -> Any:
     return Any
 
 
-def check(config: ModelConfig) -> None:
+def check_options(config: ModelConfig) -> None:
     """Raises InvalidConfig unless the network has the options that `config` names."""
     require(
         config.name in MODELS,
@@ -139,7 +139,7 @@ def load(config: ModelConfig) -> Callable[..., Any]:
     Raises:
         InvalidConfig: it does not have these options.
     """
-    check(config)
+    check_options(config)
     function = import_network(config.name)
     seen = inspect.signature(function, eval_str=True).parameters
     found = {

@@ -14,7 +14,7 @@ from tests.support.flag_values import read
 from trainer.cli import command, flags
 from trainer.config.enums import Augment, Precision, Strategy
 from trainer.config.schema import Config
-from trainer.errors import UsageError
+from trainer.errors import InvalidInput
 
 
 def test_the_flags_are_those_of_the_docs():
@@ -28,13 +28,13 @@ def test_a_name_of_an_earlier_release_is_refused_with_todays(old, tmp_path):
     file.write_text(f"--{old}=3\n")
     now = flags.RENAMED[old]
     for word in (f"--{old}=3", f"--{old}", f"--flagfile={file}"):
-        with pytest.raises(UsageError, match=f"--{old} .*: --{now}$"):
+        with pytest.raises(InvalidInput, match=f"--{old} .*: --{now}$"):
             read(word)
     assert now.partition("=")[0] in flags.define(absl_flags.FlagValues())
 
 
 def test_a_typo_gets_the_nearest_flag():
-    with pytest.raises(UsageError, match="epochs"):
+    with pytest.raises(InvalidInput, match="epochs"):
         read("--epoch=3")
 
 
@@ -72,7 +72,7 @@ def test_flags_txt_gives_the_same_config_again(tmp_path):
     file = tmp_path / "flags.txt"
     file.write_text(flags.flag_file(values))
     assert "resume" not in file.read_text()  # `never` would refuse the run it names
-    assert read(f"--flagfile={file}")[0] == flags.read(values)[0]
+    assert read(f"--flagfile={file}")[0] == flags.read_configs(values)[0]
 
 
 def test_config_survives_json():

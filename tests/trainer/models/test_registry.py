@@ -107,7 +107,7 @@ def test_a_function_that_takes_anything_gets_it(module):
 @pytest.mark.parametrize("name", ["annotated", "partial"])
 def test_what_the_source_does_not_tell_is_checked_after_the_import(module, name):
     config = ModelConfig(name=name, kwargs={"rate": "high"})
-    registry.check(config)
+    registry.check_options(config)
     with pytest.raises(InvalidConfig, match="rate must be a number"):
         registry.load(config)
     good = ModelConfig(name=name, kwargs={"rate": 1, "sizes": [2]})
