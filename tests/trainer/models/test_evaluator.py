@@ -155,12 +155,12 @@ def test_a_forecast_counts_evaluation_and_pictures():
 @pytest.mark.parametrize(
     ("largest", "batch", "named"),
     [
-        ("evaluation", 256, "lower --model_kwargs=width=1.0, or use smaller images"),
-        ("training", 1024, "lower --global_batch=1024"),
-        ("training", 1, "lower --model_kwargs=width=1.0"),
+        ("evaluation", 256, "lower model_kwargs=width=1.0, or use smaller images"),
+        ("training", 1024, "lower global_batch=1024"),
+        ("training", 1, "lower model_kwargs=width=1.0"),
         ("pictures", 256, "use smaller images"),
-        ("data", 256, "smaller --dataset"),
-        ("weights", 256, "lower --model_kwargs=width=1.0"),
+        ("data", 256, "smaller `dataset`"),
+        ("weights", 256, "lower model_kwargs=width=1.0"),
     ],
 )
 def test_advice_names_what_matters(largest, batch, named):
@@ -175,4 +175,4 @@ def test_advice_names_what_matters(largest, batch, named):
 
 
 def test_a_large_batch_is_what_to_lower():
-    assert "lower --global_batch=1024" in forecast(Held(32), global_batch=1024)[1]
+    assert "lower global_batch=1024" in forecast(Held(32), global_batch=1024)[1]

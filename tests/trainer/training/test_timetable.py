@@ -43,7 +43,7 @@ def test_train_steps_override_epochs():
 
 
 def test_warm_up_must_be_shorter_than_training():
-    with pytest.raises(ValueError, match="--warmup_epochs"):
+    with pytest.raises(ValueError, match="warmup_epochs=1 are"):
         asked = OptimConfig(warmup_epochs=1)
         timetable.build_timetable(
             Config(train_steps=3, optim=asked), RunConfig(), 50_000
@@ -59,7 +59,7 @@ def test_without_a_word_warm_up_is_an_epoch_or_a_tenth_of_the_steps():
 def test_a_profile_must_end_within_training():
     run_config = RunConfig(profile_steps=(10, 20))
     config = Config(train_steps=15, optim=OptimConfig(warmup_epochs=0))
-    with pytest.raises(ValueError, match="--profile_steps=10:20"):
+    with pytest.raises(ValueError, match="profile_steps=10:20"):
         timetable.build_timetable(config, run_config, 1000)
 
 
