@@ -74,8 +74,9 @@ def _time(made: list[dict[str, Any]], threads: int, key: str, kernels: Kernels) 
     while sound := {row["path"]: row for row in made if "failed" not in row}:
         what = f"timing {len(sound)} formats, {threads} threads"
         words = (str(threads), kernels.value, *sound)
+        total = len(sound) * (1 + latency.ROUNDS)  # to be loaded is one, too
         try:
-            with CONSOLE.count(len(sound) * latency.ROUNDS, what, "turns") as tick:
+            with CONSOLE.count(total, what, "turns") as tick:
                 taken = child.run("export.latency", *words, turned=lambda: tick(1))
             for path, row in sound.items():
                 row[key] = {"threads": threads, **taken[path]}

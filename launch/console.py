@@ -11,6 +11,8 @@ from typing import TextIO
 from launch.heartbeat import Heartbeat
 
 LINE_EVERY_SECS = 30.0  # between progress lines where they cannot overwrite each other
+SILENT_SECS = 5.5  # without any line; workers speak after 5 s and have half a second
+_START_SECS = 1.0  # that Python takes before there is a console
 MAX_WAITING = 10_000  # texts that a console has not taken; the oldest are dropped
 CLOSE_SECS = 2.0  # for the rest, when the job is over
 _REDRAW_SECS = 1.0
@@ -77,11 +79,13 @@ class Console:
         self._live = self._err.isatty()
         self._drawn = False
         self._next_secs = 0.0
+        self._wrote = clock() - _START_SECS
         self._last: tuple[float, int] | None = None
 
     def line(self, name: str, text: str) -> None:
         """One line of the worker `name`."""
         self._wipe()
+        self._wrote = self._clock()
         self._out_sink.put(self._out, f"[{name}] {text}\n")
 
     def say(self, text: str) -> None:
@@ -91,7 +95,16 @@ class Console:
     def repeat(self, text: str) -> None:
         """A line that a worker wrote before, where errors are read."""
         self._wipe()
+        self._wrote = self._clock()
         self._err_sink.put(self._err, f"{text}\n")
+
+    def remind(self, text: str) -> None:
+        """One line of the launcher, if nothing was shown for SILENT_SECS."""
+        if self._silent():
+            self.say(text)
+
+    def _silent(self) -> bool:
+        return self._clock() - self._wrote >= SILENT_SECS
 
     def close(self) -> None:
         """Lets who reads take the rest, for a moment."""
@@ -99,22 +112,29 @@ class Console:
             sink.drain(CLOSE_SECS)
 
     def progress(self, beats: Sequence[Heartbeat], *, restarts: str) -> None:
-        """Shows the slowest worker's step and phase, if it is time to."""
-        now = self._clock()
-        if now < self._next_secs or not beats:
+        """Shows the slowest worker's step and phase, if it is time to.
+
+        It is when nothing else was shown for SILENT_SECS, too.
+        """
+        now, signed = self._clock(), any(beat.step is not None for beat in beats)
+        due = signed and now >= self._next_secs
+        if not beats or not (due or self._silent()):
             return
         self._next_secs = now + (_REDRAW_SECS if self._live else LINE_EVERY_SECS)
-        if all(beat.step is None for beat in beats):
-            return
-        slowest = min(beats, key=lambda beat: -1 if beat.step is None else beat.step)
-        step = slowest.step or 0
-        text = f"step {step} · {slowest.phase}{self._speed(now, step)}"
+        text = self._status(beats, now) if signed else "starting"
         text += f" · {len(beats)} workers · restarts {restarts}"
+        if not restarts:
+            text = "preparing the data set"
         if self._live:
             self._err_sink.put(self._err, f"{_CLEAR}{text}")
-            self._drawn = True
+            self._drawn, self._wrote = True, now
         else:
             self.say(text)
+
+    def _status(self, beats: Sequence[Heartbeat], now: float) -> str:
+        slowest = min(beats, key=lambda beat: -1 if beat.step is None else beat.step)
+        step = slowest.step or 0
+        return f"step {step} · {slowest.phase}{self._speed(now, step)}"
 
     def _speed(self, now: float, step: int) -> str:
         before, self._last = self._last, (now, step)

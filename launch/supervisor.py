@@ -15,7 +15,14 @@ from launch.signals import Signals
 from launch.training import Training
 from launch.verdict import Verdict
 from launch.workers import Worker
-from trainer.contract import FAILED, HEARTBEAT_VARIABLE, LOST, WRONG_USAGE, Cluster
+from trainer.contract import (
+    FAILED,
+    HEARTBEAT_VARIABLE,
+    LOST,
+    WRONG_USAGE,
+    Cluster,
+    passing,
+)
 
 USAGE_LINES = 2  # as many as the trainer needs to explain wrong usage
 STORAGE_SECS = 600.0  # until a storage that is away is given up
@@ -168,8 +175,13 @@ class Supervisor:
             cores=cores,
             heartbeat=Heartbeat(beat, self._clock()),
             log=Log(run_dir if self._plan.writes else None, name, restarts + 1),
-            show=lambda text: self._console.line(name, text),
+            show=lambda text: self._show(name, text, chief=index == 0),
         )
+
+    def _show(self, name: str, text: str, *, chief: bool) -> None:
+        """A worker's line; how far it is, its log has: the chief is as far."""
+        if chief or not passing(text):
+            self._console.line(name, text)
 
     def _explain(self, end: Verdict, workers: list[Worker], kind: str) -> None:
         """Names the culprit, with its last lines; wrong usage explains itself."""
@@ -196,7 +208,8 @@ class Supervisor:
             "from the last checkpoint"
         )
         end = self._clock() + secs
-        while self._clock() < end and self._signals.received is None:
+        while (now := self._clock()) < end and self._signals.received is None:
+            self._console.remind(f"restart {restarts + 1} in {end - now:.0f} s")
             time.sleep(min(0.1, secs))
         return self._signals.received is None
 

@@ -14,6 +14,7 @@ from typing import IO
 from launch.heartbeat import Heartbeat
 from launch.logs import Log
 from launch.verdict import End
+from trainer.contract import passing
 
 LAST_LINES = 20  # shown when a worker is blamed
 
@@ -24,7 +25,8 @@ _CHUNK_BYTES = 1 << 16
 class Worker:
     """Starts at construction; every method returns at once.
 
-    Its lines go to `show` and to `log`; `last_lines` keeps the newest.
+    Its lines go to `show` and to `log`; `last_lines` keeps the newest, of progress in
+    a row the last alone.
     """
 
     def __init__(
@@ -112,6 +114,9 @@ class Worker:
         """The text that would stay visible: progress bars end in carriage returns."""
         text = line.rstrip(b"\r").rpartition(b"\r")[2].decode(errors="replace")
         if text.strip():
+            newest = self.last_lines[-1] if self.last_lines else ""
+            if passing(text) and passing(newest):
+                self.last_lines.pop()
             self.last_lines.append(text)
             self._show(text)
 

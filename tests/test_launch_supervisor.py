@@ -70,6 +70,27 @@ def test_a_job_ends_with_zero_and_its_result(tmp_path, capfd):
     assert "cores" in (run_dir / "logs" / "worker-1.log").read_text()
 
 
+def test_how_far_workers_are_is_shown_of_one_and_logged_of_all(tmp_path, capfd):
+    path = tmp_path / "run"
+    code = (
+        f"import json, os, pathlib; path = pathlib.Path({str(path)!r})\n"
+        "path.mkdir(exist_ok=True); (path / 'config.json').touch()\n"
+        "index = json.loads(os.environ['TF_CONFIG'])['task']['index']\n"
+        "print('a line', index)\n"
+        "for i in range(30): print(f'training ({i // 60}:{i:02} so far)')\n"
+        "print('test: 1 of 2 images  ETA 0:01  1 images/s')\n"
+        "raise SystemExit(index)"
+    )
+    Supervisor(plan(path, train=(sys.executable, "-c", code))).run()
+    shown, said = capfd.readouterr()
+    assert "[worker-1] a line 1" in shown and "[worker-0] a line 0" in shown
+    assert shown.count("[worker-0]") == 32 and shown.count("[worker-1]") == 1
+    for index in (0, 1):
+        log = (path / "logs" / f"worker-{index}.log").read_text()
+        assert log.count("so far") == 30 and log.count("ETA") == 1
+    assert "  a line 1\n  test: 1 of 2" in said
+
+
 def test_a_dead_worker_is_named_and_the_result_is_the_same(tmp_path, capfd):
     run_dir = tmp_path / "run"
     faulty = plan(run_dir, "--steps=17", "--fault=1:12:orphan")

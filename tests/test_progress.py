@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from trainer import progress, quiet
+from trainer import contract, progress, quiet
 from trainer.progress import CONSOLE, Progress
 
 
@@ -35,6 +35,20 @@ def test_a_long_phase_is_named_every_five_seconds():
     assert out.getvalue().splitlines() == [
         "a line", "decoding (0:05 so far)", "decoding (0:10 so far)",
     ]  # fmt: skip
+
+
+def test_lines_of_progress_are_known_to_who_shows_many_workers():
+    now, out = Time(), io.StringIO()
+    shown = Progress(now, out)
+    with shown.count(4, "reading", "examples") as tick:
+        for _ in range(4):
+            now.secs += 3700
+            shown.remind()
+            tick(1)
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 5 and all(map(contract.passing, lines))
+    shown.say("resumed after step 7; the ETA was 3 h so far")
+    assert not contract.passing(out.getvalue().splitlines()[-1])
 
 
 def test_who_writes_is_not_reminded():

@@ -247,21 +247,27 @@ class Report:
     """The progress line.
 
     Attributes:
+        means: whether it has the means since the last line of metrics: only the chief
+            writes those.
         timed: when the first call, which compiles, had ended, and the step it reached.
     """
 
     plan: Plan
     progress: Progress
     clock: Clock
+    means: bool = True
     timed: tuple[float, int] | None = None
 
     def __call__(self, state: TrainState, _outcome: Outcome) -> None:
-        """Shows step, ETA, and means since the last line of metrics."""
-        means, total = state.sums.means(), self.plan.total_steps
+        """Shows step, ETA, speed and `means`."""
+        total, shown = self.plan.total_steps, ""
+        if self.means:
+            means = state.sums.means()
+            shown = f"loss {means['loss']:.4f}  acc {means['accuracy']:.3f}  "
         self.progress.update(
             f"step {state.step}/{total}  ETA {self._eta(state.step)}  "
-            f"epoch {self.plan.epoch(state.step):.2f}  loss {means['loss']:.4f}  "
-            f"acc {means['accuracy']:.3f}  {images_per_second(state):,.0f} images/s",
+            f"epoch {self.plan.epoch(state.step):.2f}  {shown}"
+            f"{images_per_second(state):,.0f} images/s",
             last=state.step == total,
         )
 

@@ -26,7 +26,8 @@ def make(job: "Job") -> tuple[list[Action], actions.Validate | None]:
     alone, beat = job.cluster.workers == 1, actions.Beat(job.heartbeat)
     if not job.cluster.chief:
         stop = actions.StopWhenAsked(job.request, job.run, alone, None)
-        return [finite, beat, stop], None
+        report = actions.Report(job.plan, job.progress, job.clock, means=False)
+        return [finite, beat, report, stop], None
     say = job.progress.say
     events = summaries.Summaries(job.run.tensorboard, job.lease.attempt, say)
     lines = metrics.Metrics(job.run.metrics, say)

@@ -1,7 +1,7 @@
 """Contract: what the trainer and whoever starts it have to agree on.
 
-Exit codes, the signals that ask for a stop, TF_CONFIG and the heartbeat file. Standard
-library only: `launch` imports this module and `trainer.streams`, nothing else.
+Exit codes, the signals that ask for a stop, TF_CONFIG, the heartbeat file, lines of
+progress. Standard library only: `launch` imports this module and `trainer.streams`.
 
 >>> task = '"task": {"type": "worker", "index": 1}'
 >>> read_cluster('{"cluster": {"worker": ["a:1", "b:1"]}, %s}' % task, "X", ["worker"])
@@ -51,6 +51,15 @@ _PORT = re.compile(r"[0-9]{1,5}")
 _INDEX = re.compile(r"[0-9]{1,10}")
 
 HEARTBEAT_VARIABLE = "TRAINER_HEARTBEAT_FILE"
+_PASSING = re.compile(r"  ETA \S|\(\d+:[\d:]+ so far\)$")
+
+
+def passing(line: str) -> bool:
+    """Whether `line` tells how far something is, so that the next one makes it old.
+
+    Every worker writes such lines, for its own log; one worker's are enough to see.
+    """
+    return _PASSING.search(line) is not None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -138,7 +138,6 @@ def assemble(
     beats: Heartbeat,
 ) -> Job:
     """Devices, data, plan, state and the compiled step; writes nothing but signs."""
-    CONSOLE.reminds = cluster.place(run_config)[0] == 0  # the chief speaks for all
     clock = Clock(show=lambda name: CONSOLE.phase(PHASES[name]))
     threads, connected = _connect(config, run_config, beats, clock)
     request.install()  # TensorFlow takes SIGTERM when it makes a cluster

@@ -51,7 +51,6 @@ class Progress:
         self._early = 0.0  # seconds by which messages come before the thread
         self._phases: list[_Phase] = []
         self._lock = threading.RLock()
-        self.reminds = True
 
     @property
     def _live(self) -> bool:
@@ -109,7 +108,7 @@ class Progress:
         """Says what is being done if nothing was written for EVERY_SECS."""
         now = self._now()
         with self._lock:
-            if now - self._wrote < EVERY_SECS or not self._phases or not self.reminds:
+            if now - self._wrote < EVERY_SECS or not self._phases:
                 return
             phase = self._phases[-1]
             text = (

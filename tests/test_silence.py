@@ -1,0 +1,65 @@
+"""No command is silent for more than five seconds, piped to a file as well."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests import eval_kit
+from tests.conftest import ROOT, TINY
+from trainer.contract import passing
+
+LIMIT_SECS = 10.0  # five, and as many that a busy machine may take to speak
+pytestmark = pytest.mark.slow
+
+
+def silences(*words: str) -> tuple[list[float], str]:
+    """Seconds between outputs of `python -m words`, up to the last, and its text."""
+    seen, text = [time.monotonic()], b""
+    with subprocess.Popen(
+        [sys.executable, "-m", *words],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as process:  # fmt: skip
+        while chunk := os.read(process.stdout.fileno(), 1 << 16):
+            seen.append(time.monotonic())
+            text += chunk
+    assert process.returncode == 0, text
+    return [b - a for a, b in zip(seen, seen[1:], strict=False)], text.decode()
+
+
+def heard(*words: str) -> str:
+    """The text of a command that was never silent for longer than LIMIT_SECS."""
+    found, text = silences(*words)
+    assert max(found) < LIMIT_SECS, text
+    return text
+
+
+def test_two_workers_and_the_log_of_the_second(data_dir, tmp_path):
+    words = [*TINY, "--train_steps=100", "--steps_per_call=1"]
+    place = [f"--data_dir={data_dir}", f"--run_dir={tmp_path / 'run'}"]
+    text = heard("launch.local", "--workers=2", "--", *words, *place)
+    assert "[worker-0] step" in text and "[worker-1] step" not in text
+    log = (tmp_path / "run" / "logs" / "worker-1.log").read_text()
+    steps = [line for line in log.splitlines() if line.startswith("step ")]
+    assert len(steps) > 1 and all(map(passing, steps))
+    assert steps[-1].startswith("step 100/100  ETA 0:00")
+
+
+def test_a_replay(run):
+    heard("trainer.recheck", f"--run_dir={run}")
+
+
+def test_the_bench(run):
+    text = heard("export.bench", f"--run_dir={run}")
+    assert "bench.json" in text
+    turns = re.findall(r"([\d,]+) of ([\d,]+) turns", text)
+    assert all(int(done) <= int(total) for done, total in turns)
+
+
+def test_a_comparison_of_a_run_and_a_file(run, tmp_path):
+    file = str(eval_kit.tflite(tmp_path / "other.tflite"))
+    words = [str(run), file, f"--out_dir={tmp_path / 'out'}"]
+    assert "McNemar" in heard("eval.compare", *words)
