@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import command, result, train
-from tests.test_steps import RESNET8, assemble, config, run
+from tests.test_steps import BLOCK, assemble, config, run
 from trainer import checkpoints, state
 from trainer.averages import NEGLIGIBLE, WARM_UP, Average, enough
 from trainer.state import raw, shipped, weights_sha256
@@ -70,7 +70,7 @@ def test_long_trainings_keep_their_bits(decay):
 def test_a_step_ships_averages_and_carries_what_it_always_did(
     replicas, count, ema_decay
 ):
-    trained, _ = run(replicas(count), config(RESNET8, ema_decay=ema_decay), 5)
+    trained, _ = run(replicas(count), config(BLOCK, ema_decay=ema_decay), 5)
     arrays = trained.arrays()
     sent, own = shipped(arrays), raw(arrays)
     for path, array in sent.items():
@@ -87,10 +87,10 @@ def test_a_step_ships_averages_and_carries_what_it_always_did(
 
 
 def test_a_checkpoint_from_before_goes_on_with_corrected_statistics(replicas):
-    trained, _ = run(replicas(1), config(RESNET8), 5)
+    trained, _ = run(replicas(1), config(BLOCK), 5)
     whole = trained.arrays()
     old = {k: v for k, v in whole.items() if not k.startswith(state.SHIPPED)}
-    fresh, _ = assemble(replicas(1), config(RESNET8))
+    fresh, _ = assemble(replicas(1), config(BLOCK))
     fresh.load(old, trained.facts())
     for name, array in old.items():
         np.testing.assert_array_equal(fresh.arrays()[name], array, err_msg=name)

@@ -129,8 +129,15 @@ def test_a_broken_cluster_description(data_dir, tmp_path, text):
     assert_refused(done, "TF_CONFIG")
 
 
-def test_a_run_without_its_own_data_is_refused(data_dir, tmp_path):
-    train(data_dir, tmp_path / "run", *SHORT, check=True)
+@pytest.fixture(scope="module")
+def trained(data_dir, tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "short"
+    train(data_dir, path, *SHORT, check=True)
+    return path
+
+
+def test_a_run_without_its_own_data_is_refused(data_dir, trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "run")
     (tmp_path / "run" / "result.json").unlink()
     config = tmp_path / "run" / "config.json"
     config.write_text(config.read_text().replace('"train": "', '"train": "0'))
@@ -138,12 +145,11 @@ def test_a_run_without_its_own_data_is_refused(data_dir, tmp_path):
     assert_refused(done, "other data", "sha256.train")
 
 
-def test_resume_never_and_must(data_dir, tmp_path):
+def test_resume_never_and_must(data_dir, trained, tmp_path):
     done = train(data_dir, tmp_path / "run", "--resume=must")
     assert_refused(done, "--resume=must")
     assert list(tmp_path.iterdir()) == []
-    train(data_dir, tmp_path / "run", *SHORT, check=True)
-    done = train(data_dir, tmp_path / "run", *SHORT, "--resume=never")
+    done = train(data_dir, trained, *SHORT, "--resume=never")
     assert_refused(done, "--resume=never")
 
 

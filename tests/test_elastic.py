@@ -11,7 +11,7 @@ import tensorflow as tf
 from tests.conftest import result, train
 from tests.test_multi_worker import finish, start
 from tests.test_resume import SAME, assert_equal_runs, interrupt
-from tests.test_steps import CNN, RESNET8, config, fingerprint, run
+from tests.test_steps import BLOCK, CNN, RESNET8, config, fingerprint, run
 from trainer import checkpoints, shards
 from trainer.choices import Precision
 
@@ -41,11 +41,12 @@ def case(model, precision, count, *marks):
 @pytest.mark.parametrize(
     ("model", "precision", "count"),
     [
-        case(DROPPING, Precision.FLOAT32, 2, pytest.mark.slow),
-        case(DROPPING, Precision.FLOAT32, 4),
+        case(DROPPING, Precision.FLOAT32, 2),
+        case(DROPPING, Precision.FLOAT32, 4, pytest.mark.slow),
         case(DROPPING, Precision.MIXED_BFLOAT16, 2, pytest.mark.slow),
         case(DROPPING, Precision.MIXED_BFLOAT16, 4, pytest.mark.slow),
-        case(RESNET8, Precision.FLOAT32, 2),
+        case(BLOCK, Precision.FLOAT32, 4),
+        case(RESNET8, Precision.FLOAT32, 2, pytest.mark.slow),
         case(RESNET8, Precision.FLOAT32, 4, pytest.mark.slow),
         case(RESNET8, Precision.MIXED_BFLOAT16, 2, pytest.mark.slow),
         case(RESNET8, Precision.MIXED_BFLOAT16, 4, pytest.mark.slow),

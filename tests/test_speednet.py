@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conftest import result, train
+from tests.conftest import TINY, result, train
+from tests.test_flags import read
 from tests.test_gpu_kernels import without_gpu_kernel
 from tests.test_resume import SAME, interrupt
+from tests.test_runs import begin
 from tests.test_steps import IMAGES, LABELS
 from trainer import models, network, optim, plan
 from trainer.augment import AlternatingFlip, shrink
@@ -193,7 +195,8 @@ def test_replicas_do_not_change_what_the_tricks_do(data_dir, tmp_path):
     whole = [word for word in TRICKS if "small" not in word]
     words = [*whole, "--precision=float64", "--train_steps=8", "--sync_batch_norm"]
     two = ["--strategy=mirrored", "--logical_devices=2"]
-    train(data_dir, tmp_path / "one", *words, check=True)
+    bent = train(data_dir, tmp_path / "one", *words, check=True)
+    assert "weights" in bent.stdout
     train(data_dir, tmp_path / "two", *words, *two, check=True)
     one, other = result(tmp_path / "one"), result(tmp_path / "two")
     assert one["rows_sha256"] == other["rows_sha256"]
@@ -231,8 +234,7 @@ def test_a_dry_run_times_small_images_and_whole_ones(data_dir, tmp_path):
 
 
 def test_a_resume_with_another_activation_is_refused_by_name(data_dir, tmp_path):
-    bent = train(data_dir, tmp_path / "run", *TRICKS, "--train_steps=6", check=True)
-    assert "weights" in bent.stdout
+    begin(tmp_path / "run", read(*TINY, *TRICKS, "--train_steps=6")[0])
     words = ["--train_steps=6", "--activation=relu"]
     done = train(data_dir, tmp_path / "run", *TRICKS, *words)
     assert done.returncode == 2
