@@ -10,13 +10,13 @@ import pathlib
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from eval import tflite_metadata
 from trainer import files
-from trainer.commandline import UsageError
-from trainer.printable import shortened
+from trainer.commandline import UsageError, first_line
+from trainer.printable import shortened, single_line
 
 LABELS, PROVENANCE = "labels.txt", "provenance.json"
 _DAMAGE = (
@@ -31,6 +31,7 @@ _DAMAGE = (
     OverflowError,
     ValueError,
 )
+_SHOWN = 3  # names of files that are not read
 _LARGEST = 2**22  # bytes of such a file; one class's name has some ten
 # Fields of a manifest that are asked for, and what they are in ours.
 FIELDS = {
@@ -52,13 +53,20 @@ def sound(found: Any) -> bool:
     )
 
 
-def said(path: pathlib.Path, beside: Mapping[str, Any]) -> dict[str, Any]:
+def said(
+    path: pathlib.Path,
+    beside: Mapping[str, Any],
+    *,
+    tell: Callable[[str], object] = lambda line: None,
+) -> dict[str, Any]:
     """All that is said of `path`: its manifest, which stands `beside`, and inside it.
+
+    `tell` hears, in a line, of parts inside that are not read.
 
     Raises:
         UsageError: two of them contradict each other.
     """
-    inside, names = _inside(path)
+    inside, names = _inside(path, tell)
     for field in _SHARED:
         if field in inside and field in beside and inside[field] != beside[field]:
             raise UsageError(
@@ -89,7 +97,9 @@ def one_line(label: str) -> str:
     return "".join(coded)
 
 
-def _inside(path: pathlib.Path) -> tuple[dict[str, Any], list[str]]:
+def _inside(
+    path: pathlib.Path, tell: Callable[[str], object]
+) -> tuple[dict[str, Any], list[str]]:
     """Our provenance and the labels in a file; {} and [] where there are none."""
     if path.is_dir():
         return {}, _names(_text(path / "assets" / LABELS))
@@ -103,9 +113,26 @@ def _inside(path: pathlib.Path) -> tuple[dict[str, Any], list[str]]:
                 for part in (name, PROVENANCE)
                 if sizes.get(part, _LARGEST + 1) <= _LARGEST
             }
-    except _DAMAGE:
-        return {}, []  # no archive, or a damaged or an encrypted one
+    except _DAMAGE as error:  # damaged or encrypted, if it is one
+        if _is_archive(path):
+            what = f"of the archive inside {path} nothing is read"
+            tell(single_line(f"{what}: {first_line(error)}"))
+        return {}, []
+    if left := [part for part in sizes if part not in parts]:
+        more = f" and {len(left) - _SHOWN:,} more" if len(left) > _SHOWN else ""
+        shown = ", ".join(
+            shortened(part) or "a file without name" for part in left[:_SHOWN]
+        )
+        tell(single_line(f"{path} has files inside that are not read: {shown}{more}"))
     return _provenance(parts.get(PROVENANCE)), _names(parts.get(name))
+
+
+def _is_archive(path: pathlib.Path) -> bool:
+    """Whether an archive's end is there; nothing is there to be told of without."""
+    try:
+        return zipfile.is_zipfile(path)
+    except _DAMAGE:
+        return False
 
 
 def _text(path: pathlib.Path) -> bytes | None:

@@ -189,8 +189,9 @@ def of_file(
         UsageError: there is none, it is damaged or no image classifier, or what is said
             of it contradicts itself.
     """
-    manifest = enclosed.said(path, _manifest(path))
+    manifest = enclosed.said(path, _manifest(path), tell=(ignored := []).append)
     predictor = predictors.open_file(path, output, span, said=manifest, **how)
+    predictor.notes += ignored
     labels = _tuple(manifest.get("labels"))
     _check_width(path, labels, predictor.model.classes)
     recorded = _recorded_above(path)

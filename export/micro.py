@@ -11,6 +11,7 @@ start, and the test split is run in it; what CMSIS-NN's kernels need is computed
 import importlib.metadata
 import importlib.util
 import pathlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -23,6 +24,7 @@ from export.c_source import Constants
 from export.scheme import Io, Scheme
 from trainer import commandline, files
 from trainer.commandline import Failure, UsageError
+from trainer.progress import CONSOLE
 
 if TYPE_CHECKING:
     from eval.predictors import Predictor
@@ -74,10 +76,12 @@ def export(
     ends = ENDS[scheme]
     order = tflite.Order(scheme, ends, max_accuracy_drop, kernels=kernels)
     images = tflite.representative(opened, order)
+    _say(_weights(opened, scheme))
     content = metadata.aligned(
         converter.convert(opened.network, scheme, order.io, images)
     )
     model = _model(content, scheme)
+    _say(parity.foretold(len(opened.exam.labels), model.image_secs, PACKAGE))
     with artifact.writing(opened.folder) as hidden:
         test = _test(opened, model, _in_litert(opened, content, order, hidden))
         parity.Gate.of(scheme, max_accuracy_drop).check(test)
@@ -92,6 +96,18 @@ def export(
         text = c_source.source(content, constants)
         files.write_bytes(made / "model.c", text.encode())
         return artifact.publish_folder(made, opened.folder / made.name, facts)
+
+
+def _say(line: str | None) -> None:
+    if line:
+        print(line, file=sys.stderr, flush=True)
+
+
+def _weights(opened: "Source", scheme: Scheme) -> str:
+    """What can be said of the size before anything is converted."""
+    count = sum(int(w.shape.num_elements()) for w in opened.network.weights)
+    least = count * (4 if scheme is Scheme.FLOAT32 else 1)
+    return f"micro_{scheme.value}: {count:,} weights, about {least:,} bytes of flash"
 
 
 def arenas(model: "MicroModel", content: bytes, scheme: Scheme) -> dict[str, Any]:
@@ -112,13 +128,19 @@ def arenas(model: "MicroModel", content: bytes, scheme: Scheme) -> dict[str, Any
 
 
 def _model(content: bytes, scheme: Scheme) -> "MicroModel":
-    """`content` in the smallest arena that it starts in."""
+    """`content` in the smallest arena that it starts in; says what both take."""
     from export import micro_model
 
     try:
-        return micro_model.MicroModel(content)
+        with CONSOLE.phase("looking for the smallest arena"):
+            model = micro_model.MicroModel(content)
     except RuntimeError as error:
         raise Failure(f"--scheme={scheme.value}: {error}") from error
+    _say(
+        f"micro_{scheme.value}: {len(content):,} bytes of flash for the model, an "
+        f"arena of {model.arena_bytes:,} bytes with the reference kernels"
+    )
+    return model
 
 
 def _in_litert(

@@ -8,6 +8,7 @@ import importlib.metadata
 import multiprocessing
 import os
 import re
+import time
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from trainer import container, quiet
 _BLOCK = 16  # images a process takes at once
 _ALIGNMENT = 16  # of the arena and everything in it
 _FIRST_BYTES, _LIMIT_BYTES = 2**20, 2**30  # of an arena that is tried
+_TIMED = 3  # images, to foretell how long all take
 _own: Any = None  # the interpreter of a worker process
 
 
@@ -31,6 +33,7 @@ class MicroModel:
         classes: width of the answer.
         step: smallest difference between two answers; 0 for a float output.
         arena_bytes: what it runs in, the least that will do.
+        image_secs: that one image takes.
         engine: what computes them.
         input, output: (scale, zero point); (0.0, 0) if not quantised.
     """
@@ -50,7 +53,8 @@ class MicroModel:
             "threads": 1,
         }
         with _processes(1) as pool:
-            self.arena_bytes, source, sink = pool.submit(_inspect, content).result()
+            found = pool.submit(_inspect, content).result()
+        self.arena_bytes, self.image_secs, source, sink = found
         self.shape = tuple(int(side) for side in source["shape"][1:])
         self.classes = int(sink["shape"][-1])
         self.input, self.output = _quantization(source), _quantization(sink)
@@ -78,8 +82,11 @@ def _processes(count: int, *start: Any) -> concurrent.futures.ProcessPoolExecuto
     return concurrent.futures.ProcessPoolExecutor(count, spawn, *start)
 
 
-def _inspect(content: bytes) -> tuple[int, dict[str, Any], dict[str, Any]]:
-    """The smallest arena, and details of input and output. In a process of its own."""
+def _inspect(content: bytes) -> tuple[int, float, dict[str, Any], dict[str, Any]]:
+    """The smallest arena, seconds an image takes, and details of input and output.
+
+    In a process of its own.
+    """
     with quiet.unnamed_file() as told:
         os.dup2(told.fileno(), 2)  # where the interpreter complains and reports
         size = max(_FIRST_BYTES, 10 * len(content))
@@ -91,7 +98,11 @@ def _inspect(content: bytes) -> tuple[int, dict[str, Any], dict[str, Any]]:
         own.print_allocations()
         told.seek(0)
         size = _arena_bytes(content, told.read().decode())
-    return size, own.get_input_details(0), own.get_output_details(0)
+    start = time.perf_counter()
+    for _ in range(_TIMED):
+        own.invoke()
+    secs = (time.perf_counter() - start) / _TIMED
+    return size, secs, own.get_input_details(0), own.get_output_details(0)
 
 
 def _arena_bytes(content: bytes, report: str) -> int:

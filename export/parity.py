@@ -124,13 +124,18 @@ def foretell(
         start = now()
         predictor(images[:count])
         taken.append(now() - start)
-    each = max(taken[1] - taken[0], 0) / _TRIED / engine.cores()
-    if each * len(images) < _LONG_SECS:
+    return foretold(len(images), max(taken[1] - taken[0], 0) / _TRIED, what)
+
+
+def foretold(images: int, secs: float, what: str) -> str | None:
+    """A line on how long `images` take whose every one takes a core `secs` seconds."""
+    each = secs / engine.cores()
+    if each * images < _LONG_SECS:
         return None
     sample = max(int(_LONG_SECS / 2 / each), 1)
     return (
-        f"{what}: to verify it on {len(images):,} images takes about "
-        f"{duration(each * len(images))} (no fast kernels for it here); "
+        f"{what}: to verify it on {images:,} images takes about "
+        f"{duration(each * images)} (no fast kernels for it here); "
         f"--verify_sample={sample} takes {duration(each * sample)}"
     )
 

@@ -3,6 +3,7 @@
 import ctypes
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 
@@ -153,10 +154,17 @@ def test_int8_is_bit_for_bit_what_the_reference_kernels_give():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", micro.ENDS)
-def test_the_microcontrollers_interpreter_agrees_with_litert(scheme):
+def test_the_microcontrollers_interpreter_agrees_with_litert(scheme, capfd):
     pytest.importorskip("tflite_micro")
     made = micro.export(export_kit.opened(), scheme, 0.02)
     found = artifact.read(made.path).manifest
+    told = [line for line in capfd.readouterr().err.splitlines() if "flash" in line]
+    sizes = [
+        int(n.replace(",", "")) for n in re.findall(r"([\d,]+) bytes", "".join(told))
+    ]
+    about, flash, arena = sizes
+    assert len(told) == 2 and about / 2 < flash < 3 * about
+    assert arena == found["arena_bytes"]
     assert found["test"]["litert"]["agreement"] > 0.98
     assert found["arena_bytes"] % 16 == 0
     arena = found["arena"]

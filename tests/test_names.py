@@ -62,6 +62,36 @@ def test_a_file_that_we_wrote_agrees_with_its_manifest(hostile, tmp_path):
         enclosed.said(hostile, other)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["../../etc/passwd"],
+        ["a\x1b[2Jb", "line\nbreak", "\u202egnp.exe"],
+        [f"{n}.bin" for n in range(500)],
+        ["labels.txt/x", "x" * 5000],
+    ],
+)
+def test_what_is_not_read_of_an_archive_is_told_in_a_line(hostile, tmp_path, names):
+    path = tmp_path / "odd.tflite"
+    path.write_bytes(hostile.read_bytes())
+    assert subject.of_file(path).open((), 0).notes == []
+    with zipfile.ZipFile(path, "a") as archive:
+        for name in names:
+            archive.writestr(name, b"x")
+    (line,) = subject.of_file(path).open((), 0).notes
+    assert line.isprintable() and len(line) < 400 and str(path) in line
+    assert names[0][:1] in line and ("497 more" in line) == (len(names) == 500)
+
+
+def test_an_archive_that_cannot_be_read_is_told_in_a_line(hostile, tmp_path):
+    path = tmp_path / "damaged.tflite"
+    content = bytearray(hostile.read_bytes())
+    content[content.rindex(b"PK\x01\x02") + 8] |= 1  # as if it were encrypted
+    path.write_bytes(content)
+    (line,) = subject.of_file(path).open((), 0).notes
+    assert "nothing is read: File 'labels.txt' is encrypted" in line
+
+
 class Tags(html.parser.HTMLParser):
     """Every tag and attribute of a page."""
 
