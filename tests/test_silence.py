@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests import eval_kit
-from tests.conftest import ROOT, TINY
+from tests.conftest import ROOT, TINY, train
 from trainer.contract import passing
 
 LIMIT_SECS = 10.0  # five, and as many that a busy machine may take to speak
@@ -48,8 +48,9 @@ def test_two_workers_and_the_log_of_the_second(data_dir, tmp_path):
     assert steps[-1].startswith("step 100/100  ETA 0:00")
 
 
-def test_a_replay(run):
-    heard("trainer.recheck", f"--run_dir={run}")
+def test_a_replay(data_dir, tmp_path):
+    train(data_dir, tmp_path / "run", check=True)
+    heard("trainer.recheck", f"--run_dir={tmp_path / 'run'}")
 
 
 def test_the_bench(run):
