@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from trainer import contract, progress, quiet
+from trainer import bars, contract, progress, quiet
 from trainer.progress import CONSOLE, Progress
 
 
@@ -118,6 +118,22 @@ def test_hidden_lines_do_not_hide_progress(monkeypatch, capfd):
         while "loading a library (" not in seen and time.monotonic() < limit:
             seen += capfd.readouterr().err
     assert "loading a library (" in seen
+
+
+@pytest.mark.parametrize(
+    ("total", "done", "line"),
+    [
+        (300, 100, "Dl Size: 100 of 300 MiB  ETA 0:20  10 MiB/s"),
+        (300, 300, "Dl Size: 300 of 300 MiB  ETA 0:00  30 MiB/s"),
+        (300, 0, "Dl Size: 0 MiB  0 MiB/s (0:10 so far)"),
+        (None, 2500, "Dl Size: 2,500 MiB  250 MiB/s (0:10 so far)"),
+    ],
+)
+def test_what_tfds_counts_has_an_eta_where_it_knows_a_total(total, done, line):
+    bar = bars._Bar(total=total, desc="Dl Size...", unit=" MiB")
+    bar.n = done
+    assert bar._line(10.0) == line
+    assert contract.passing(line)
 
 
 def test_a_phase_ends_with_an_error():

@@ -16,12 +16,13 @@ LIMIT_SECS = 10.0  # five, and as many that a busy machine may take to speak
 pytestmark = pytest.mark.slow
 
 
-def silences(*words: str) -> tuple[list[float], str]:
+def silences(*words: str, **variables: str) -> tuple[list[float], str]:
     """Seconds between outputs of `python -m words`, up to the last, and its text."""
     seen, text = [time.monotonic()], b""
     with subprocess.Popen(
         [sys.executable, "-m", *words],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env=os.environ | variables,
     ) as process:  # fmt: skip
         while chunk := os.read(process.stdout.fileno(), 1 << 16):
             seen.append(time.monotonic())
@@ -30,9 +31,9 @@ def silences(*words: str) -> tuple[list[float], str]:
     return [b - a for a, b in zip(seen, seen[1:], strict=False)], text.decode()
 
 
-def heard(*words: str) -> str:
+def heard(*words: str, **variables: str) -> str:
     """The text of a command that was never silent for longer than LIMIT_SECS."""
-    found, text = silences(*words)
+    found, text = silences(*words, **variables)
     assert max(found) < LIMIT_SECS, text
     return text
 
@@ -46,6 +47,40 @@ def test_two_workers_and_the_log_of_the_second(data_dir, tmp_path):
     steps = [line for line in log.splitlines() if line.startswith("step ")]
     assert len(steps) > 1 and all(map(passing, steps))
     assert steps[-1].startswith("step 100/100  ETA 0:00")
+
+
+SLOW_DATA = """
+import pathlib, runpy, sys, time
+import numpy as np, tensorflow_datasets as tfds
+
+class SlowDigits(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("1.0.0")
+    pkg_dir_path = pathlib.Path(sys.argv[0]).parent
+
+    def _info(self):
+        image, label = tfds.features.Image(), tfds.features.ClassLabel(num_classes=2)
+        features = tfds.features.FeaturesDict({"image": image, "label": label})
+        return tfds.core.DatasetInfo(builder=self, features=features)
+
+    def _split_generators(self, _):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        for i in range(240):
+            time.sleep(0.05)
+            yield i, {"image": np.zeros((8, 8, 3), np.uint8), "label": i % 2}
+
+runpy.run_module("trainer.prepare", run_name="__main__")
+"""
+
+
+def test_a_data_set_that_is_slow_to_prepare(tmp_path):
+    (tmp_path / "slow_data.py").write_text(SLOW_DATA)
+    words = ["--dataset=slow_digits", f"--data_dir={tmp_path / 'data'}"]
+    text = heard("slow_data", *words, PYTHONPATH=f"{tmp_path}:{ROOT}")
+    counts = re.findall(r"train examples: (\d+) examples .* so far\)", text)
+    assert len(counts) >= 2 and counts == sorted(counts, key=int)
+    assert "\r" not in text
 
 
 def test_a_replay(data_dir, tmp_path):

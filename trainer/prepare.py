@@ -73,15 +73,16 @@ def _prepare(builder: "tfds.core.DatasetBuilder", *, alone: bool) -> None:
     """Prepares it; not `alone`, another process may win, which is as good."""
     import tensorflow_datasets as tfds
 
-    if not sys.stderr.isatty():
-        tfds.disable_progress_bar()
+    from trainer import bars
+
+    lines = contextlib.nullcontext() if sys.stderr.isatty() else bars.as_lines()
     folder = pathlib.Path(builder.data_dir)
     if alone:  # what is there is of a preparer that was killed
         for left in folder.parent.glob("incomplete.*"):
             shutil.rmtree(left, ignore_errors=True)
     config = tfds.download.DownloadConfig(try_download_gcs=False)
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), lines:
             builder.download_and_prepare(download_config=config)
     except (AssertionError, OSError, ValueError, RuntimeError) as error:
         if not alone and builder.is_prepared():
@@ -115,7 +116,8 @@ def _turn(
             alone = files.lock(lock, wait=False)
         except BlockingIOError:
             say(f"waiting for another process that prepares {builder.name} in {root}")
-            alone = files.lock(lock, wait=True)
+            with CONSOLE.phase(f"waiting for who prepares {builder.name}"):
+                alone = files.lock(lock, wait=True)
         yield alone
 
 
