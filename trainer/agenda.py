@@ -32,7 +32,8 @@ def make(job: "Job") -> tuple[list[Action], actions.Validate | None]:
     events = summaries.Summaries(job.run.tensorboard, job.lease.attempt, say)
     lines = metrics.Metrics(job.run.metrics, say)
     if job.state.step == 0:
-        _introduce(job, events)
+        with job.progress.phase("writing the first summaries"):
+            _introduce(job, events)
     first, now = job.state.step, job.clock.now()
     report = actions.Report(job.plan, job.progress, job.clock)
     since = (job.state.seconds, job.state.images)
