@@ -37,7 +37,7 @@ TINY = [
 
 # Files of the longest tests, tens of seconds each: begun last, one would leave a worker
 # of the two alone at the end. --no-loadscope-reorder keeps this order.
-LONGEST = ["resume", "launch_training", "launch_local", "speednet", "steps", "cli"]
+LONGEST = ["resume", "speednet", "steps", "cli", "launch_local"]
 LONGEST += ["export_tflite", "multi_worker", "elastic", "teacher", "stop", "tta"]
 LONGEST += ["averages", "streams", "launch_supervisor", "model_files", "recheck"]
 

@@ -14,7 +14,8 @@ from trainer import checkpoints
 
 SAME = ("weights_sha256", "raw_weights_sha256", "rows_sha256", "test_accuracy")
 EXACT = ["--checkpoint_every_steps=3", "--steps_per_call=2", "--ema_decay=0.9"]
-LONG = ["--train_steps=100"]  # so that a kill comes before the end
+# Steps, so that a kill comes before the end; drawing for a validation costs a second.
+LONG = ["--train_steps=60", "--eval_every_epochs=0.5"]
 TWO = ["--strategy=mirrored", "--logical_devices=2"]
 
 

@@ -8,7 +8,7 @@ from tests.conftest import train
 from tests.test_resume import EXACT, assert_equal_runs, interrupt
 from trainer import checkpoints
 
-LONG = ["--train_steps=100", "--log_every_steps=20"]
+LONG = ["--train_steps=60", "--log_every_steps=20", "--eval_every_epochs=0.5"]
 
 
 @pytest.fixture(scope="module")
