@@ -15,7 +15,8 @@ from absl import flags
 from benchmarks import interleave, synthetic_data, training
 from trainer.cli import command
 from trainer.config.enums import Augment, Precision
-from trainer.config.schema import Config, DataConfig, ModelConfig, RunConfig
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import Config, DataConfig, ModelConfig
 from trainer.data import sampler
 from trainer.monitoring import native_output
 

@@ -6,7 +6,6 @@ above both packages, because a trained model that predicts is calibrated as a re
 
 import contextlib
 import dataclasses
-import functools
 import os
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -16,8 +15,8 @@ import numpy as np
 
 from eval import model_source
 from eval.metrics import calibration
-from eval.predictors.predictor import Predictor
-from trainer.config.schema import Config, RunConfig
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import Config
 from trainer.contract import EXIT_INTERRUPTED
 from trainer.data.dataset import Splits
 from trainer.distributed.shutdown import KeyboardRequest
@@ -71,8 +70,7 @@ def train(
         path = os.path.abspath(os.path.expanduser(run_dir))
         run_config = dataclasses.replace(run_config, run_dir=path)
     config = _complete(config, data, model)
-    run = Run(layout.choose_directory(config, run_config))
-    checks.check_can_start(run, config, run_config)
+    run = checks.select_run(config, run_config)
     result = run.result() or _train(run, config, run_config, data, callbacks)
     _calibrate(run, data)
     return TrainingResult(run_dir=run.path, **result)
@@ -125,28 +123,22 @@ def _stopping_on_interrupt() -> Iterator[KeyboardRequest]:
         request.restore()
 
 
-def _calibrate(run: Run, data: Splits) -> calibration.Calibration:
+def _calibrate(run: Run, data: Splits) -> None:
     """Fits the temperature of a finished run, unless calibration.json has it."""
     source = model_source.from_run(run)
-    predictor = _open(source, data.train.images.shape[1:], len(data.train.names))
-    return calibration.from_run(
-        run,
-        source.facts["sha256"],
-        functools.partial(_predict, predictor),
-        lambda: data.train,
-        data.test,
-        data.held_out,
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        shape, classes = data.train.images.shape[1:], len(data.train.names)
+        return source.open(shape, classes)(images, _ignore)
+
+    sha256 = source.facts["sha256"]
+    calibration.from_run(
+        run, sha256, predict, lambda: data.train, data.test, data.held_out
     )
 
 
-def _open(
-    source: model_source.ModelSource, shape: tuple[int, int, int], classes: int
-) -> Predictor:
-    return source.open(shape, classes)
-
-
-def _predict(predictor: Predictor, images: np.ndarray) -> np.ndarray:
-    return predictor(images, lambda _: None)
+def _ignore(_: int) -> None:
+    """Tells nobody how many images are done."""
 
 
 class TrainedModel:
@@ -163,7 +155,7 @@ class TrainedModel:
         self.names = tuple(recorded["labels"])
         self.image_shape = tuple(recorded["image_shape"])
         source = model_source.from_run(run)
-        self._predictor = _open(source, self.image_shape, len(self.names))
+        self._predictor = source.open(self.image_shape, len(self.names))
         known = calibration.load_saved(run, source.facts["sha256"])
         self.temperature = (known and known.temperature) or 1.0
 
@@ -179,7 +171,7 @@ class TrainedModel:
                 f"images must be uint8 [N, {', '.join(map(str, self.image_shape))}], "
                 f"got {images.dtype} {list(images.shape)}"
             )
-        found = _predict(self._predictor, images)
+        found = self._predictor(images, _ignore)
         least = self._predictor.min_probability
         softened = calibration.apply_temperature(found, self.temperature, least)
         return softened.astype(np.float32)

@@ -14,7 +14,7 @@ from eval.model_source import ModelSource
 from eval.predictors import input_range_check
 from eval.predictors.predictor import Predictor
 from trainer.config.enums import EvalTta
-from trainer.config.schema import RunConfig
+from trainer.config.run_config import RunConfig
 from trainer.data import classes, preparation, tfds_source
 from trainer.data.split import Split
 from trainer.distributed import strategy

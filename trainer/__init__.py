@@ -20,7 +20,7 @@ from typing import Any
 # names are offered here because this is where a user looks for them.
 _EXPORTS = {
     "Config": "trainer.config.schema:Config",
-    "RunConfig": "trainer.config.schema:RunConfig",
+    "RunConfig": "trainer.config.run_config:RunConfig",
     "DataConfig": "trainer.config.schema:DataConfig",
     "ModelConfig": "trainer.config.schema:ModelConfig",
     "OptimConfig": "trainer.config.schema:OptimConfig",

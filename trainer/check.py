@@ -10,11 +10,12 @@ a second, is told in trainer.main's words, and leaves nothing.
 
 from trainer import main
 from trainer.cli import command, flags
+from trainer.rundir import checks
 
 
 def check() -> None:
     """Raises InvalidInput where trainer.main would, before TensorFlow is imported."""
-    main.select_run(*flags.read_configs())
+    checks.select_run(*flags.read_configs())
 
 
 if __name__ == "__main__":

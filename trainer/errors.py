@@ -9,6 +9,9 @@ used is a ValueError, a failure is a RuntimeError. Commands end with these exit 
     PeerLost                              175  restart the whole group
 """
 
+import contextlib
+from collections.abc import Iterator
+
 from trainer.contract import EXIT_PEER_LOST
 
 
@@ -67,6 +70,20 @@ class PeerLost(Interrupted):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, EXIT_PEER_LOST)
+
+
+@contextlib.contextmanager
+def failing_on_value_errors(what: str = "") -> Iterator[None]:
+    """Makes a ValueError inside a TrainingFailed that begins with `what`.
+
+    InvalidInput passes: it is raised before the work begins.
+    """
+    try:
+        yield
+    except InvalidInput:
+        raise
+    except ValueError as error:
+        raise TrainingFailed(f"{what}: {error}" if what else str(error)) from error
 
 
 def unwrap_interruption(error: BaseException) -> BaseException:

@@ -3,7 +3,6 @@
 from typing import NoReturn
 
 from trainer.cli import command, flags, summary
-from trainer.config.schema import Config, RunConfig
 from trainer.distributed import shutdown
 from trainer.monitoring import native_output
 from trainer.rundir import checks, layout
@@ -16,7 +15,7 @@ def main() -> None:
     config, run_config = flags.read_configs()
     request = shutdown.StopRequest(run_config.grace_secs)
     request.install()
-    run = select_run(config, run_config)
+    run = checks.select_run(config, run_config)
     if (finished := run.result()) is not None:
         print(summary.format_result(run, finished))
         return
@@ -27,17 +26,6 @@ def main() -> None:
     result = start.train(run, config, run_config, request, flags_text=flags.flag_file())
     if result is not None:
         print(summary.format_result(run, result))
-
-
-def select_run(config: Config, run_config: RunConfig) -> layout.Run:
-    """The run that a training starts or resumes; nothing is written.
-
-    Raises:
-        InvalidInput: the run directory cannot be used.
-    """
-    run = layout.Run(layout.choose_directory(config, run_config))
-    checks.check_can_start(run, config, run_config)
-    return run
 
 
 def run() -> NoReturn:

@@ -13,6 +13,7 @@ from eval.predictors.predictor import Predictor
 from eval.predictors.saved_model_predictor import SavedModel
 from eval.predictors.tflite_predictor import TfliteModel
 from trainer.errors import InvalidInput
+from trainer.models.normalization import NORMALIZED, PIXEL_MEAN, PIXEL_STD
 
 
 def open_file(
@@ -81,5 +82,5 @@ def _with_output(
 
 def _manifest_normalization(manifest: Mapping[str, Any]) -> InputNormalization | None:
     """The normalisation of a float or int16 input by a manifest of ours."""
-    real = manifest.get("io", {}).get("input_is") == "(pixel - 128) / 128"
-    return InputNormalization(mean=128.0, std=128.0) if real else None
+    real = manifest.get("io", {}).get("input_is") == NORMALIZED
+    return InputNormalization(float(PIXEL_MEAN), float(PIXEL_STD)) if real else None

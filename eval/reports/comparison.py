@@ -17,11 +17,11 @@ from eval.reports import examples, report_files
 from eval.reports import html as reports_html
 from eval.reports.output_folder import COMPARISON_DATA, COMPARISON_PAGE
 from eval.reports.requests import ComparisonRequest
-from trainer import files
+from trainer import errors, files
 from trainer.config import serialization
 from trainer.config.enums import EvalTta
 from trainer.data.split import Split
-from trainer.errors import InvalidInput, TrainingFailed
+from trainer.errors import InvalidInput
 from trainer.monitoring import native_output
 from trainer.monitoring.progress import CONSOLE
 
@@ -71,7 +71,7 @@ def write_comparison(
     sources = _open_sources(request)
     _check_same(request, sources, say)
     options = request.options
-    try:
+    with errors.failing_on_value_errors():
         builder = runner.prepare_data(
             sources[0], options.dataset, options.data_dir, say
         )
@@ -79,10 +79,6 @@ def write_comparison(
         results = evaluate_all(sources, split, builder, options.eval_tta, say)
         with CONSOLE.phase("comparing"):
             found = build_comparison(results)
-    except InvalidInput:
-        raise
-    except ValueError as error:
-        raise TrainingFailed(str(error)) from error
     report_files.write_folder(request.out_dir, render_files(found, split))
     return found
 

@@ -13,10 +13,9 @@ from eval.reports import report_data, report_files
 from eval.reports.requests import ReportRequest
 from eval.robustness import corruption_benchmark
 from eval.runner import Evaluation
-from trainer import system
+from trainer import errors, system
 from trainer.config.enums import EvalTta
 from trainer.distributed import environment
-from trainer.errors import InvalidInput, TrainingFailed
 from trainer.monitoring import native_output
 from trainer.monitoring.progress import CONSOLE
 
@@ -33,13 +32,9 @@ def write_report(
         TrainingFailed: the model cannot be run, or its outputs are no numbers.
     """
     source = _open_source(request)
-    try:
+    with errors.failing_on_value_errors(source.name):
         evaluation = _evaluate(source, request, say)
         report = _build(evaluation, request)
-    except InvalidInput:
-        raise
-    except ValueError as error:
-        raise TrainingFailed(f"{source.name}: {error}") from error
     with CONSOLE.phase("drawing and writing the report"):
         files = report_files.render_files(report, evaluation)
         report_files.write_folder(request.out_dir, files)

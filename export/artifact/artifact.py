@@ -19,7 +19,6 @@ from eval.formats import atomic_folders
 from eval.formats import manifest as manifests
 from eval.predictors import engine
 from trainer import files, storage
-from trainer.storage import as_refusal
 
 VERSION = 1
 HIDDEN, LOCK = atomic_folders.HIDDEN, atomic_folders.LOCK
@@ -56,11 +55,7 @@ def check_writable(folder: pathlib.Path, *, folders: bool = False) -> None:
     Raises:
         InvalidInput: it cannot.
     """
-    try:
-        storage.probe(folder, folders=folders, appends=False)
-    except OSError as error:
-        what = f"the export cannot go to {folder}"
-        raise as_refusal(what, error, restart=False) from error
+    storage.check_writable(folder, "the export", folders=folders, appends=False)
 
 
 def describe_images(test: Mapping[str, Any]) -> str:

@@ -14,7 +14,8 @@ from eval.metrics import classification, significance
 from eval.predictors import engine
 from eval.predictors.predictor import Predictor
 from export.artifact.number_formats import Scheme
-from trainer.errors import InvalidInput, TrainingFailed
+from trainer import errors
+from trainer.errors import TrainingFailed
 from trainer.monitoring.progress import CONSOLE, duration
 
 _FLOAT16_FLIPS = 0.002  # share of images that may change class
@@ -170,14 +171,10 @@ def predict(
         TrainingFailed: an answer is no probability.
     """
     images, labels = verification_set.images, verification_set.labels
-    try:
+    with errors.failing_on_value_errors(name):
         with CONSOLE.count(len(images), name) as tick:
             probabilities = predictor(images, tick)
         classification.validate(probabilities, labels)
-    except InvalidInput:
-        raise
-    except ValueError as error:
-        raise TrainingFailed(f"{name}: {error}") from error
     return probabilities
 
 

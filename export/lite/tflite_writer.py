@@ -20,7 +20,7 @@ from export.lite.calibration_images import CalibrationImages
 from export.lite.metadata_writer import ModelDescription
 from export.lite.tflite_options import TFLiteOptions
 from trainer import files
-from trainer.models.normalization import PIXEL_MEAN, PIXEL_STD
+from trainer.models.normalization import NORMALIZED, PIXEL_MEAN
 from trainer.monitoring import native_output
 
 # The converter's own entry says 1.5.0 for int16x8: it is made before quantisation. The
@@ -130,7 +130,7 @@ def describe_file(
             "input": io.value,
             "output": output.value,
             "output_is": "probabilities",
-            "input_is": _INPUT_IS.get(io, f"(pixel - {PIXEL_MEAN}) / {PIXEL_STD}"),
+            "input_is": _INPUT_IS.get(io, NORMALIZED),
             "input_scale": scale,
             "input_zero_point": zero_point,
         },

@@ -153,7 +153,8 @@ def test_a_new_run_is_named_as_the_trainer_would():
 
 
 def test_the_trainer_s_defaults_are_still_those():
-    from trainer.config.schema import Config, RunConfig
+    from trainer.config.run_config import RunConfig
+    from trainer.config.schema import Config
 
     assert (Config().model.name, Config().data.dataset) == ("cnn", "cifar10")
     assert RunConfig().runs_root == "runs"

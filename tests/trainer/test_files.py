@@ -11,7 +11,8 @@ from launch.supervisor import heartbeat_file, log_file
 from tests.support.sources import SOURCES
 from trainer import files
 from trainer.config.enums import Resume
-from trainer.config.schema import Config, RunConfig
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import Config
 from trainer.contract import HEARTBEAT_VARIABLE
 from trainer.data import preparation
 from trainer.distributed import heartbeat

@@ -18,7 +18,7 @@ import tensorflow as tf
 from tests.support.commands import ROOT, TINY, result, run_command
 from tests.support.run_directories import begin
 from trainer import storage
-from trainer.config.schema import RunConfig
+from trainer.config.run_config import RunConfig
 from trainer.errors import Interrupted, InvalidInput, TrainingFailed
 from trainer.rundir import checkpoints, checks
 from trainer.rundir.layout import Run

@@ -11,7 +11,7 @@ import pytest
 from tests.support.commands import ROOT
 from trainer import system
 from trainer.config.enums import Strategy
-from trainer.config.schema import RunConfig
+from trainer.config.run_config import RunConfig
 from trainer.distributed import strategy as distributed_strategy
 from trainer.errors import InvalidInput
 

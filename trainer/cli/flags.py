@@ -8,7 +8,8 @@ from absl import flags
 from trainer.cli import flag_schema
 from trainer.config import enums
 from trainer.config.options import require
-from trainer.config.schema import Config, RunConfig
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import Config
 from trainer.distillation import teacher
 from trainer.distributed import tf_config
 from trainer.models import registry

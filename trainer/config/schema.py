@@ -1,8 +1,8 @@
 """The config of a training: every option with its help, bounds and flag.
 
 `Config` decides the numbers: two runs with equal Configs, data and kind of machine end
-in the same bits, and a resume is refused when its Config differs. `RunConfig` says
-where a run goes, how often it reports and on how many replicas; it may change.
+in the same bits, and a resume is refused when its Config differs. What may change is
+`run_config.RunConfig`.
 """
 
 import dataclasses
@@ -29,17 +29,8 @@ from trainer.config.options import (
     require,
 )
 from trainer.config.parsing import parse_kwargs
-from trainer.config.run_config import RunConfig
 from trainer.config.serialization import from_plain, to_plain
 
-__all__ = [
-    "Config",
-    "DataConfig",
-    "DistillationConfig",
-    "ModelConfig",
-    "OptimConfig",
-    "RunConfig",
-]
 VERSION = 2  # of the Config in config.json
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from trainer.config.schema import Config, RunConfig
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import Config
 from trainer.data import preparation, sampler, tfds_source
 from trainer.data.split import Split
 from trainer.errors import InvalidInput

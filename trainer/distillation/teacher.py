@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from trainer.config.options import require
-from trainer.config.schema import Config, RunConfig
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import Config
 from trainer.errors import InvalidInput
 from trainer.rundir import checkpoints
 from trainer.rundir.layout import Run, resolve_links

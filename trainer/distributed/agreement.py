@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainer.config.schema import Config, RunConfig
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import Config
 from trainer.config.serialization import to_plain
 from trainer.distributed import tf_config
 from trainer.distributed.collectives import PEER_LOST, digest, gather

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from trainer import contract, system
 from trainer.config.enums import Strategy
-from trainer.config.schema import Config, RunConfig
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import Config
 from trainer.distributed.tf_config import read_task
 from trainer.errors import InvalidInput
 

@@ -6,3 +6,4 @@ exported files can be described and run without it.
 """
 
 PIXEL_MEAN, PIXEL_STD = 128, 128
+NORMALIZED = f"(pixel - {PIXEL_MEAN}) / {PIXEL_STD}"  # as manifests say it

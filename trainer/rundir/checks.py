@@ -6,12 +6,24 @@ import pathlib
 import shutil
 
 from trainer.config.enums import Resume
-from trainer.config.schema import Config, RunConfig
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import Config
 from trainer.config.serialization import differences
 from trainer.errors import InvalidInput
 from trainer.rundir import checkpoints
-from trainer.rundir.layout import Run
+from trainer.rundir.layout import Run, choose_directory
 from trainer.storage import as_refusal, nearest_existing
+
+
+def select_run(config: Config, run_config: RunConfig) -> Run:
+    """The run that a training starts or resumes; nothing is written.
+
+    Raises:
+        InvalidInput: the run directory cannot be used.
+    """
+    run = Run(choose_directory(config, run_config))
+    check_can_start(run, config, run_config)
+    return run
 
 
 def check_can_start(run: Run, config: Config, run_config: RunConfig) -> None:

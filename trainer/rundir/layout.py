@@ -16,7 +16,8 @@ from typing import Any
 from trainer import files, storage
 from trainer.config.enums import EvalTta
 from trainer.config.parsing import parse_path
-from trainer.config.schema import Config, RunConfig
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import Config
 from trainer.config.serialization import misfit
 from trainer.errors import InvalidInput
 

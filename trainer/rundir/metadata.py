@@ -4,7 +4,8 @@ import dataclasses
 from typing import Any
 
 from trainer import files
-from trainer.config.schema import VERSION, Config, RunConfig
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import VERSION, Config
 from trainer.config.serialization import to_plain
 from trainer.rundir.layout import ARCHITECTURE, Run
 

@@ -3,7 +3,8 @@
 import keras
 
 from trainer.config.enums import Flip
-from trainer.config.schema import Config, RunConfig
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import Config
 from trainer.data.augmentation import AlternatingFlip
 from trainer.data.dataset import Dataset
 from trainer.data.device_dataset import DeviceDataset

@@ -11,7 +11,7 @@ from typing import Any
 
 from trainer import errors
 from trainer.config.enums import Strategy
-from trainer.config.schema import RunConfig
+from trainer.config.run_config import RunConfig
 from trainer.config.serialization import differences
 from trainer.distributed import environment
 from trainer.distributed.heartbeat import Heartbeat

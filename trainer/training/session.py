@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from trainer import files
-from trainer.config.schema import Config, RunConfig
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import Config
 from trainer.data.dataset import Dataset
 from trainer.data.device_dataset import DeviceDataset
 from trainer.data.sampler import Sampler

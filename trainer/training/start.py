@@ -7,7 +7,8 @@ from typing import Any
 import tensorflow as tf
 
 from trainer.config.enums import Strategy
-from trainer.config.schema import Config, RunConfig
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import Config
 from trainer.data.dataset import Dataset, Splits, load_dataset
 from trainer.distillation import teacher
 from trainer.distributed import agreement, environment, strategy

@@ -70,7 +70,12 @@ class TrainStep:
         self._body, self._optimizer = model.get_layer("body"), optimizer
         self._normalise = model.get_layer("normalise")
         self._dropouts = [x for x in self._body.layers if isinstance(x, Dropout)]
-        self._norms = [x for x in self._body.layers if isinstance(x, BatchNorm)]
+        self._moving = [
+            (variable, layer.momentum)
+            for layer in self._body.layers
+            if isinstance(layer, BatchNorm)
+            for variable in layer.moving
+        ]
         self._images, self._flips, self._small_steps = images, flips, small_steps
         self._share = config.global_batch // cluster.replicas
         self._compute_gradients = self._forward_backward
@@ -233,8 +238,7 @@ class TrainStep:
         sums = tf.stack(
             [tf.reduce_sum(losses), tf.reduce_sum(tf.cast(right, losses.dtype))]
         )
-        moving = [variable for norm in self._norms for variable in norm.moving]
-        return sums, gradients, [forward.statistics[v.path] for v in moving]
+        return sums, gradients, [forward.statistics[v.path] for v, _ in self._moving]
 
     def _losses(
         self, logits: tf.Tensor, labels: tf.Tensor, *soft_labels: tf.Tensor
@@ -298,9 +302,8 @@ class TrainStep:
     def _move_statistics(self, statistics: list[tf.Tensor], step: tf.Tensor) -> None:
         """Moves batch normalisation's variables towards the means over all parts."""
         parts = self._config.elastic_shards or self._cluster.replicas
-        moving = [(v, norm.momentum) for norm in self._norms for v in norm.moving]
         for (variable, momentum), average, total in zip(
-            moving, self._statistics, statistics, strict=True
+            self._moving, self._statistics, statistics, strict=True
         ):
             now = tf.cast(total / parts, variable.dtype)
             variable.assign(variable.value * momentum + now * (1 - momentum))

@@ -3,7 +3,8 @@
 import dataclasses
 import math
 
-from trainer.config.schema import Config, RunConfig
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import Config
 from trainer.optim import schedules
 
 

@@ -10,6 +10,7 @@ from trainer.cli import command, flag_schema
 from trainer.config import options, schema, serialization
 from trainer.config.enums import Augment
 from trainer.config.options import Bounded, option
+from trainer.config.run_config import RunConfig
 from trainer.errors import InvalidConfig
 
 
@@ -76,7 +77,7 @@ def test_it_stands_in_the_table():
 
 
 def test_every_option_stands_under_a_heading_and_says_what_it_is():
-    for each in flag_schema.declared(schema.Config, schema.RunConfig):
+    for each in flag_schema.declared(schema.Config, RunConfig):
         assert each.group in options.GROUPS, each.name
         text = each.option.help
         assert text.endswith(".") and text.split()[0] not in ("Of", "For"), each.name

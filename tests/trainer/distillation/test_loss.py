@@ -8,13 +8,8 @@ from tests.support import compiled_steps
 from tests.support.eval_models import softmax
 from tests.support.gpu_kernels import without_gpu_kernel
 from trainer.config.enums import Augment, Precision
-from trainer.config.schema import (
-    Config,
-    DataConfig,
-    DistillationConfig,
-    ModelConfig,
-    RunConfig,
-)
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import Config, DataConfig, DistillationConfig, ModelConfig
 from trainer.data import dataset
 from trainer.data.sampler import Sampler
 from trainer.data.split import Split

@@ -13,7 +13,8 @@ from tests.support.flag_values import read
 from tests.support.multi_worker import LOGGED, finish, losses, start
 from tests.support.resumed_runs import EXACT, assert_equal_runs, interrupt
 from trainer.config.enums import Augment
-from trainer.config.schema import DataConfig, RunConfig
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import DataConfig
 from trainer.data import dataset
 from trainer.data.augmentation import AugmentationIndex, augment
 from trainer.distillation import soft_labels, teacher

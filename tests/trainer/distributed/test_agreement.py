@@ -9,7 +9,8 @@ import pytest
 
 from tests.support.commands import ROOT, run_command
 from tests.support.multi_worker import finish, start_in
-from trainer.config.schema import Config, RunConfig
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import Config
 from trainer.distributed import agreement
 
 ALONE = ["--validation_fraction=0", "--train_steps=4", "--warmup_epochs=0"]

@@ -17,13 +17,8 @@ from tests.support.gpu_kernels import without_gpu_kernel
 from tests.support.resumed_runs import SAME, interrupt
 from tests.support.run_directories import begin
 from trainer.config.enums import Augment, Flip, OptimizerName, Precision
-from trainer.config.schema import (
-    Config,
-    DataConfig,
-    ModelConfig,
-    OptimConfig,
-    RunConfig,
-)
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import Config, DataConfig, ModelConfig, OptimConfig
 from trainer.data.augmentation import AlternatingFlip, area_resize
 from trainer.models import builder
 from trainer.models.layers import VARIANCE_FLOOR, Dirac, filters

@@ -17,9 +17,8 @@ from eval.metrics import calibration
 from eval.reports import report_data, report_files
 from tests.support.commands import TINY
 from tests.support.flag_values import read
-from trainer import main
 from trainer.config.enums import EvalTta
-from trainer.config.schema import RunConfig
+from trainer.config.run_config import RunConfig
 from trainer.distillation import teacher
 from trainer.distributed import environment
 from trainer.errors import Interrupted, InvalidInput, TrainingFailed
@@ -267,7 +266,7 @@ def test_a_damaged_file_of_flags_is_wrong_usage(tmp_path, content):
 
 CIRCLES = {
     "find": lambda path: layout.open_run(str(path)),
-    "trainer": lambda path: main.select_run(*read(f"--run_dir={path}")),
+    "trainer": lambda path: checks.select_run(*read(f"--run_dir={path}")),
     "model": lambda path: model_source.from_path(str(path)),
     "teacher": lambda path: read(f"--teacher={path}"),
 }

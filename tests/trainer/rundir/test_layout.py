@@ -4,7 +4,8 @@ import pytest
 
 from tests.support.run_directories import begin
 from trainer.config.enums import Resume
-from trainer.config.schema import Config, RunConfig
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import Config
 from trainer.errors import InvalidInput
 from trainer.rundir import checks, layout
 from trainer.rundir.layout import Run

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from trainer.config.enums import Schedule
-from trainer.config.schema import Config, OptimConfig, RunConfig
+from trainer.config.run_config import RunConfig
+from trainer.config.schema import Config, OptimConfig
 from trainer.training import timetable
 from trainer.training.timetable import Interval
 
