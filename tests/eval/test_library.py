@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import os
+import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 import trainer
-from tests.support.commands import ROOT, TINY, result, run_trainer
+from tests.support.commands import ROOT, TINY, result, run_command, run_trainer
 from tests.support.flag_values import read
 from trainer.config.schema import OptimConfig
 from trainer.errors import InvalidInput
@@ -128,6 +130,30 @@ def test_another_network_or_config_is_refused_in_a_run(data, trained):
     longer = dataclasses.replace(CONFIG, epochs=3)
     with pytest.raises(InvalidInput, match="epochs"):
         trainer.train(longer, data, model=network, run_dir=trained.run_dir)
+
+
+@pytest.mark.parametrize("command", ["eval.report", "export.tflite", "export.bench"])
+def test_a_command_says_that_the_arrays_are_not_in_the_run(trained, command):
+    done = run_command(command, f"--run_dir={trained.run_dir}")
+    assert done.returncode == 2
+    assert "trained on arrays of a script, which are not in the run" in done.stderr
+
+
+@pytest.mark.parametrize("content", [None, b"{}", b"\xff", b"x" * (2**24 + 1)])
+def test_a_damaged_model_json_is_refused_by_name(trained, tmp_path, content):
+    copy = pathlib.Path(shutil.copytree(trained.run_dir, tmp_path / "copy"))
+    path = copy / "model.json"
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(InvalidInput, match=r"config\.json cannot be read"):
+        trainer.load(copy)
+
+
+def test_a_model_json_that_is_a_pipe_makes_nobody_wait(trained, tmp_path):
+    copy = pathlib.Path(shutil.copytree(trained.run_dir, tmp_path / "copy"))
+    (copy / "model.json").unlink()
+    os.mkfifo(copy / "model.json")
+    with pytest.raises(InvalidInput, match="not a regular file"):
+        trainer.load(copy)
 
 
 KEPT = {

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from trainer.data.dataset import Splits
-from trainer.data.split import Split, split_sha256
+from trainer.data.split import ARRAYS, Split, split_sha256
 from trainer.errors import InvalidInput
 
-SOURCE = "arrays"  # what a config names as its data set
 TEST_FRACTION = 0.1
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -51,7 +50,7 @@ def from_arrays(
         labels = np.concatenate([labels, given["validation"][1]])
     trained = _split("train", images, labels, classes)
     tested = _split("test", *given["test"], classes)
-    return Splits(SOURCE, SOURCE, trained, tested, held_out)
+    return Splits(ARRAYS, ARRAYS, trained, tested, held_out)
 
 
 def _checked(name: str, pair: Pair) -> Pair:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+ARRAYS = "arrays"  # what a config names as the data set of a script's arrays
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:

@@ -14,8 +14,8 @@ from trainer import storage, system
 from trainer.config import parsing
 from trainer.data import digits as digits  # registers itself with TFDS
 from trainer.data.literal_paths import take_folders_literally
-from trainer.data.split import Split, split_sha256
-from trainer.errors import InvalidInput, first_line
+from trainer.data.split import ARRAYS, Split, split_sha256
+from trainer.errors import DataUnavailable, InvalidInput, first_line
 from trainer.monitoring.progress import CONSOLE, OnBatch
 from trainer.storage import as_failure
 
@@ -37,6 +37,11 @@ def locate(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
     try:
         return tfds.builder(name, data_dir=data_dir, try_gcs=False)
     except tfds.core.DatasetNotFoundError as error:
+        if name == ARRAYS:
+            raise DataUnavailable(
+                "this run was trained on arrays of a script, which are not in the run; "
+                "use trainer.load in that script, or name a prepared `dataset`"
+            ) from error
         raise InvalidInput(
             f"dataset={name} is neither known to TFDS nor prepared in "
             f"{data_dir or 'its default folder'};\nsee the TFDS catalogue for names, "

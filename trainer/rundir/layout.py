@@ -91,7 +91,12 @@ class Run:
     def _architecture(self) -> str | None:
         """The text of model.json, which runs of a user's own network have."""
         path = self.path / ARCHITECTURE
-        return path.read_text("utf-8") if path.is_file() else None
+        if not os.path.lexists(path):
+            return None
+        try:
+            return files.read_bytes(path, files.JSON_BYTES).decode()
+        except OSError as error:
+            raise ValueError(f"{ARCHITECTURE}: {error}") from error
 
     def result(self) -> dict[str, Any] | None:
         """The content of result.json; None while the run has not finished."""
