@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from eval.metrics import calibration, classification
 from eval.metrics.calibration import Calibration
@@ -15,8 +14,8 @@ from eval.predictors import input_range_check
 from eval.predictors.predictor import Predictor
 from trainer.config.enums import EvalTta
 from trainer.config.run_config import RunConfig
-from trainer.data import classes, preparation, tfds_source
-from trainer.data.split import Split
+from trainer.data import classes, dataset
+from trainer.data.split import DataSource, Split
 from trainer.distributed import strategy
 from trainer.errors import InvalidInput
 from trainer.models import evaluator
@@ -92,20 +91,20 @@ def print_line(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def prepare_data(
+def open_data(
     source: ModelSource,
-    dataset: str | None = None,
+    chosen: str | None = None,
     data_dir: str | None = None,
     say: Callable[[str], object] = print_line,
-) -> tfds.core.DatasetBuilder:
-    """Prepares the data set `dataset` in `data_dir`; None: the model's own.
+) -> DataSource:
+    """Opens the TFDS data set `chosen` in `data_dir`; None: the model's own.
 
     `say` is called with each line that must be known.
 
     Raises:
         InvalidInput: it is unknown, or it is not prepared and cannot be.
     """
-    name = source.dataset if dataset is None else dataset
+    name = source.dataset if chosen is None else chosen
     if name is None:
         name = DEFAULT_DATASET
         say(
@@ -115,13 +114,7 @@ def prepare_data(
     if not name:
         raise InvalidInput("`dataset` is empty; name a TFDS data set, e.g. cifar10")
     folder = source.data_dir if data_dir is None else data_dir
-    return preparation.prepare(name, folder, say=say)
-
-
-def load_split(builder: tfds.core.DatasetBuilder, which: str) -> Split:
-    """Loads split `which` of a prepared data set, without TensorFlow's own lines."""
-    with native_output.suppress_native_stderr("reading the data set"):
-        return tfds_source.load_split(builder, which)
+    return dataset.open_source(name, folder, say=say)
 
 
 def open_predictor(
@@ -173,9 +166,9 @@ def evaluate(
     source: ModelSource,
     predictor: Predictor,
     split: Split,
-    builder: tfds.core.DatasetBuilder,
+    data: DataSource,
 ) -> Evaluation:
-    """Runs `predictor` on every image of `split`, a test split of `builder`.
+    """Runs `predictor` on every image of `split`, the test split of `data`.
 
     Raises:
         ValueError: an output is not finite or no probability.
@@ -187,9 +180,9 @@ def evaluate(
     return Evaluation(
         source=source,
         predictor=predictor,
-        dataset=builder.info.full_name,
+        dataset=data.name,
         split=split,
-        calibration=_calibration(source, predictor, builder, split),
+        calibration=_calibration(source, predictor, data, split),
         probabilities=probabilities,
         min_probability=predictor.min_probability,
     )
@@ -198,7 +191,7 @@ def evaluate(
 def _calibration(
     source: ModelSource,
     predictor: Predictor,
-    builder: tfds.core.DatasetBuilder,
+    data: DataSource,
     test: Split,
 ) -> Calibration:
     if predictor.tta is not EvalTta.NONE:
@@ -216,6 +209,7 @@ def _calibration(
         source.run,
         source.facts["sha256"],
         predictor.with_progress("calibration"),
-        lambda: load_split(builder, "train"),
+        lambda: data.load("train"),
         test,
+        data.held_out,
     )

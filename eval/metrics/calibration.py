@@ -153,9 +153,7 @@ def from_run(
     split = train()
     if split.sha256 != _trained_on(run):
         return uncalibrated("Uncalibrated: the run's own training data was not found.")
-    rows = held_out
-    if rows is None:
-        _, rows = sampler.validation_split(split.labels, fraction)
+    _, rows = sampler.validation_split(split.labels, fraction, held_out)
     seen = leakage.find_test_images(split, test)
     if leaked := leakage.describe_leak(seen):
         return uncalibrated(f"Uncalibrated: {leaked}.")

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from eval import model_source, runner
 from eval.formats import atomic_folders
@@ -20,7 +19,7 @@ from eval.reports.requests import ComparisonRequest
 from trainer import errors, files
 from trainer.config import serialization
 from trainer.config.enums import EvalTta
-from trainer.data.split import Split
+from trainer.data.split import DataSource, Split
 from trainer.errors import InvalidInput
 from trainer.monitoring import native_output
 from trainer.monitoring.progress import CONSOLE
@@ -72,11 +71,9 @@ def write_comparison(
     _check_same(request, sources, say)
     options = request.options
     with errors.failing_on_value_errors():
-        builder = runner.prepare_data(
-            sources[0], options.dataset, options.data_dir, say
-        )
-        split = runner.load_split(builder, "test")
-        results = evaluate_all(sources, split, builder, options.eval_tta, say)
+        data = runner.open_data(sources[0], options.dataset, options.data_dir, say)
+        split = data.load("test")
+        results = evaluate_all(sources, split, data, options.eval_tta, say)
         with CONSOLE.phase("comparing"):
             found = build_comparison(results)
     report_files.write_folder(request.out_dir, render_files(found, split))
@@ -115,21 +112,21 @@ def _check_same(
 def evaluate_all(
     sources: Sequence[ModelSource],
     split: Split,
-    builder: tfds.core.DatasetBuilder,
+    data: DataSource,
     tta: EvalTta = EvalTta.NONE,
     say: Callable[[str], object] = runner.print_line,
 ) -> list[ModelResult]:
-    """Evaluates each model on `split`, a test split of `builder`, in the same way.
+    """Evaluates each model on `split`, the test split of `data`, in the same way.
 
     All are opened before the first is evaluated, so that one which does not fit is
     found before anything is written.
     """
     predictors = [runner.open_predictor(source, split, tta) for source in sources]
     for source, predictor in zip(sources, predictors, strict=True):
-        for line in runner.remarks(source, predictor, split, builder.info.full_name):
+        for line in runner.remarks(source, predictor, split, data.name):
             say(line)
     return [
-        _to_result(runner.evaluate(source, predictor, split, builder))
+        _to_result(runner.evaluate(source, predictor, split, data))
         for source, predictor in zip(sources, predictors, strict=True)
     ]
 

@@ -70,19 +70,19 @@ def _evaluate(
     source: ModelSource, request: ReportRequest, say: Callable[[str], object]
 ) -> Evaluation:
     options = request.options
-    builder = runner.prepare_data(source, options.dataset, options.data_dir, say)
-    split = runner.load_split(builder, "test")
+    data = runner.open_data(source, options.dataset, options.data_dir, say)
+    split = data.load("test")
     predictor = runner.open_predictor(source, split, options.eval_tta)
-    new = report_data.identity(source.facts, predictor, builder.info.full_name)
+    new = report_data.identity(source.facts, predictor, data.name)
     old = report_data.load_identity(request.out_dir, source.facts)
     replaced = atomic_folders.check_same_content(
         request.out_dir, old, new, may_replace=request.replaces_other
     )
     if replaced:
         say(replaced)
-    for line in runner.remarks(source, predictor, split, builder.info.full_name):
+    for line in runner.remarks(source, predictor, split, data.name):
         say(line)
-    return runner.evaluate(source, predictor, split, builder)
+    return runner.evaluate(source, predictor, split, data)
 
 
 def _build(evaluation: Evaluation, request: ReportRequest) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_datasets as tfds
 
 from eval import model_source, runner
 from eval.metrics import calibration
@@ -18,7 +17,7 @@ from export.artifact.export_options import ExportRequest, VerificationOptions
 from export.artifact.verification import VerificationSet
 from export.serving.serving_module import ServingModule
 from trainer.data import classes
-from trainer.data.split import Split
+from trainer.data.split import DataSource, Split
 from trainer.errors import InvalidInput
 from trainer.monitoring import native_output
 from trainer.monitoring.progress import CONSOLE
@@ -33,7 +32,7 @@ class ExportInputs:
         folder: where exports are written.
         source: the run's last checkpoint.
         network: its weights as functions from pixels to probabilities.
-        builder: the data set.
+        data_source: the data set that `test` is from.
         verification: how exported files are verified.
         verification_set: the test images that they are verified on.
         calibration: the run's temperature, or why there is none.
@@ -44,7 +43,7 @@ class ExportInputs:
     folder: pathlib.Path
     source: ModelSource
     network: ServingModule
-    builder: tfds.core.DatasetBuilder
+    data_source: DataSource
     verification: VerificationOptions
     verification_set: VerificationSet
     calibration: Calibration
@@ -54,7 +53,7 @@ class ExportInputs:
     def data(self) -> str:
         """Name and version of the data set that the run was trained on."""
         recorded = self.run.recorded().get("data", {}).get("name")
-        return recorded or self.builder.info.full_name
+        return recorded or self.data_source.name
 
     def load_train(self) -> Split:
         """Loads the training split, classes named and numbered as in the run.
@@ -62,11 +61,12 @@ class ExportInputs:
         Raises:
             InvalidInput: it is not the one that the run was trained on.
         """
-        split = _load_split(self.builder, "train", self.source)
+        split = _load_split(self.data_source, "train", self.source)
+        where = self.data_source.folder or self.data_source.name
         expected = self.source.trained_on.get("train")
         if expected not in (None, split.sha256) and expected != split.digest():
             raise InvalidInput(
-                f"the training images in {self.builder.data_dir} are not the run's own"
+                f"the training images in {where} are not the run's own"
                 f" (SHA-256 {split.sha256[:12]}, not {expected[:12]}), and calibration"
                 " images come from them;\nname the run's own data with `data_dir`"
             )
@@ -82,7 +82,7 @@ class ExportInputs:
             "weights_sha256": self.source.facts["sha256"],
             "data": self.data,
             "data_sha256": self.source.trained_on,
-            "test_data": self.builder.info.full_name,
+            "test_data": self.data_source.name,
             "test_split": self.test.split,
             "test_sha256": self.test.sha256,
             "labels": list(self.test.names),
@@ -101,16 +101,16 @@ def open_inputs(request: ExportRequest) -> ExportInputs:
     with native_output.suppress_native_stderr():
         _stay_on_cpu()
         source = model_source.from_run(request.run)
-    builder = runner.prepare_data(source, request.dataset, request.data_dir)
-    split = runner.load_split(builder, "test")
+    data = runner.open_data(source, request.dataset, request.data_dir)
+    split = data.load("test")
     test = classes.relabel(split, source.classes, source.name)
     with native_output.suppress_native_stderr("reading the checkpoint"):
         predictor = runner.open_predictor(source, test)
-    for line in runner.remarks(source, predictor, split, builder.info.full_name):
+    for line in runner.remarks(source, predictor, split, data.name):
         runner.print_line(line)
     fitted = calibration.uncalibrated("Exported with --nocalibrate.")
     if request.calibrate:
-        fitted = _load_calibration(source, predictor, builder, test)
+        fitted = _load_calibration(source, predictor, data, test)
     temperature = fitted.temperature or 1.0
     sample = request.verification.sample
     return ExportInputs(
@@ -119,7 +119,7 @@ def open_inputs(request: ExportRequest) -> ExportInputs:
         source=source,
         # The model of a run is a CheckpointModel: its network is what was evaluated.
         network=ServingModule(predictor.model.network, temperature),
-        builder=builder,
+        data_source=data,
         verification=request.verification,
         verification_set=_verification_set(test, predictor, temperature, sample),
         calibration=fitted,
@@ -127,11 +127,9 @@ def open_inputs(request: ExportRequest) -> ExportInputs:
     )
 
 
-def _load_split(
-    builder: tfds.core.DatasetBuilder, which: str, source: ModelSource
-) -> Split:
+def _load_split(data: DataSource, which: str, source: ModelSource) -> Split:
     """Loads split `which`, its classes named and numbered as `source` has them."""
-    split = runner.load_split(builder, which)
+    split = data.load(which)
     return classes.relabel(split, source.classes, source.name)
 
 
@@ -145,15 +143,16 @@ def _stay_on_cpu() -> None:
 def _load_calibration(
     source: ModelSource,
     predictor: Predictor,
-    builder: tfds.core.DatasetBuilder,
+    data: DataSource,
     test: Split,
 ) -> Calibration:
     return calibration.from_run(
         source.run,
         source.facts["sha256"],
         predictor.with_progress("calibration"),
-        lambda: _load_split(builder, "train", source),
+        lambda: _load_split(data, "train", source),
         test,
+        data.held_out,
     )
 
 

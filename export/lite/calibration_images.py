@@ -39,16 +39,26 @@ class CalibrationImages:
         test: Split,
         *,
         validation_fraction: float,
+        held_out: np.ndarray | None = None,
         count: int = CALIBRATION_IMAGES,
     ) -> "CalibrationImages":
         """Selects at most `count` images outside the validation rows, stratified.
 
         A few images that happen to be equal to test images are left out.
 
+        Args:
+            train: the training split.
+            test: the test split.
+            validation_fraction: part of `train` that validates.
+            held_out: the rows that validate instead; None: that fraction.
+            count: how many images.
+
         Raises:
             InvalidInput: `train` holds images of `test`.
         """
-        train_rows, _ = sampler.validation_split(train.labels, validation_fraction)
+        train_rows, _ = sampler.validation_split(
+            train.labels, validation_fraction, held_out
+        )
         in_test = leakage.find_test_images(train, test)
         leaked = leakage.describe_leak(in_test)
         train_rows = train_rows[~in_test[train_rows]]

@@ -86,6 +86,7 @@ def select_calibration_images(
         inputs.load_train(),
         inputs.test,
         validation_fraction=inputs.run.config().data.validation_fraction,
+        held_out=inputs.data_source.held_out,
         count=options.calibration_images,
     )
 

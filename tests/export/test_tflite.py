@@ -224,7 +224,7 @@ def test_a_missed_gate_is_1_in_two_lines(monkeypatch, tmp_path, capsys):
 
 def swapped(folder) -> str:
     """A --data_dir whose training split holds the test images, and the reverse."""
-    root = pathlib.Path(export_runs.opened().builder.data_dir)
+    root = pathlib.Path(export_runs.opened().data_source.folder)
     copy = shutil.copytree(root, folder / "digits" / root.name)
     names = {"train": "test", "test": "train"}
     for path in [p for p in copy.iterdir() if "tfrecord" in p.name]:

@@ -9,9 +9,8 @@ import numpy as np
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config
 from trainer.data import preparation, sampler, tfds_source
-from trainer.data.split import Split
+from trainer.data.split import DataSource, Split
 from trainer.errors import InvalidInput
-from trainer.monitoring import native_output
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Dataset:
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
-    """The splits of a data set, before rows are held out for validation.
+    """The splits of a data set, before rows are held out for validation; a DataSource.
 
     Attributes:
         source: the name of a TFDS data set, or "arrays".
@@ -63,6 +62,14 @@ class Splits:
     test: Split
     held_out: np.ndarray | None = None
 
+    @property
+    def folder(self) -> None:
+        """None: they are in memory."""
+
+    def load(self, which: str) -> Split:
+        """The split `which`, "train" or "test"."""
+        return {"train": self.train, "test": self.test}[which]
+
     def hold_out(self, fraction: float) -> Dataset:
         """Chooses the rows that validate: `fraction` of each class, unless given.
 
@@ -70,11 +77,7 @@ class Splits:
             InvalidInput: there are too few classes or rows.
         """
         labels = self.train.labels
-        learnt, held = sampler.validation_split(labels, fraction)
-        if self.held_out is not None:
-            rows = np.arange(len(labels), dtype=np.int32)
-            held = self.held_out.astype(np.int32)
-            learnt = np.setdiff1d(rows, held)
+        learnt, held = sampler.validation_split(labels, fraction, self.held_out)
         if len(self.train.names) < 2 or len(learnt) == 0:
             raise InvalidInput(
                 f"dataset={self.source} has {len(self.train.names)} classes and "
@@ -97,6 +100,29 @@ def load_dataset(
     return splits.hold_out(config.data.validation_fraction)
 
 
+def open_source(
+    name: str,
+    data_dir: str | None = None,
+    *,
+    say: Callable[[str], object] = print,
+    write: bool = True,
+) -> DataSource:
+    """Opens the TFDS data set `name`, prepared if it is not; decodes nothing yet.
+
+    Args:
+        name: of an image-classification data set, e.g. "cifar10".
+        data_dir: where TFDS data sets are; None: TFDS's own folder.
+        say: shows a message.
+        write: whether the data set may be prepared if it is not.
+
+    Raises:
+        InvalidInput: there is no such data set.
+        DataUnavailable: it is not prepared and cannot be.
+    """
+    builder = preparation.prepare(name, data_dir, say=say, write=write)
+    return tfds_source.TfdsSource(builder)
+
+
 def from_tfds(
     name: str,
     data_dir: str | None = None,
@@ -106,18 +132,10 @@ def from_tfds(
 ) -> Splits:
     """The train and test splits of the TFDS data set `name`, decoded into memory.
 
-    Args:
-        name: of an image-classification data set, e.g. "cifar10".
-        data_dir: where TFDS data sets are; None: TFDS's own folder.
-        say: shows a message.
-        write: whether the data set may be prepared if it is not.
+    The arguments are those of `open_source`.
 
     Raises:
         InvalidInput: it cannot be had.
     """
-    builder = preparation.prepare(name, data_dir, say=say, write=write)
-    with native_output.suppress_native_stderr():
-        train, test = (
-            tfds_source.load_split(builder, split) for split in ("train", "test")
-        )
-    return Splits(name, builder.info.full_name, train, test)
+    source = open_source(name, data_dir, say=say, write=write)
+    return Splits(name, source.name, source.load("train"), source.load("test"))

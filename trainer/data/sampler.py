@@ -9,16 +9,20 @@ _SPLIT_KEY = 0x5EED
 
 
 def validation_split(
-    labels: np.ndarray, fraction: float
+    labels: np.ndarray, fraction: float, held_out: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Splits the rows into those to train on and those held out for validation.
 
     Of every class `fraction` of its rows, rounded, is held out. The choice depends on
-    the labels and the fraction only.
+    the labels and the fraction only. Where `held_out` rows are given, these are.
 
     Returns:
         Two int32 arrays, ascending and disjoint, which together have all rows.
     """
+    if held_out is not None:
+        rows = np.arange(len(labels), dtype=np.int32)
+        held = held_out.astype(np.int32)
+        return np.setdiff1d(rows, held), held
     generator = np.random.Generator(np.random.Philox(key=[_SPLIT_KEY, 0]))
     held = [np.zeros(0, np.int64)]
     for label in np.unique(labels):

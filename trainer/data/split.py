@@ -1,8 +1,9 @@
-"""Split: images, labels and ids in memory, and their hash."""
+"""Split: images, labels and ids in memory, their hash; DataSource: what loads them."""
 
 import dataclasses
 import hashlib
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -32,6 +33,28 @@ class Split:
     def digest(self) -> str:
         """Computes `sha256` again, for labels that were given other ids."""
         return split_sha256(self.ids, self.images, self.labels)
+
+
+class DataSource(Protocol):
+    """A data set whose splits are loaded when they are asked for.
+
+    Attributes:
+        name: with its version, as a run records it.
+        folder: where its files are; None: it has none.
+        held_out: int [N], rows of "train" that validate; None: a fraction of them.
+    """
+
+    name: str
+    folder: str | None
+    held_out: np.ndarray | None
+
+    def load(self, which: str) -> Split:
+        """Loads the split `which`, "train" or "test".
+
+        Raises:
+            InvalidInput: it cannot be used.
+            PeerLost: the storage cannot be read for now.
+        """
 
 
 def split_sha256(ids: Sequence[str], images: np.ndarray, labels: np.ndarray) -> str:

@@ -6,6 +6,8 @@ Importing this module registers our own builder, ``digits``, with TFDS::
     tfds.builder("digits").download_and_prepare()
 """
 
+import dataclasses
+
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -16,11 +18,40 @@ from trainer.data import digits as digits  # registers itself with TFDS
 from trainer.data.literal_paths import take_folders_literally
 from trainer.data.split import ARRAYS, Split, split_sha256
 from trainer.errors import DataUnavailable, InvalidInput, first_line
+from trainer.monitoring import native_output
 from trainer.monitoring.progress import CONSOLE, OnBatch
 from trainer.storage import as_failure
 
 BATCH = 500  # examples fetched from TFDS at a time
 HIDDEN = -1  # TFDS's label of an example whose class is not published
+
+
+@dataclasses.dataclass(frozen=True)
+class TfdsSource:
+    """A prepared TFDS data set as a DataSource.
+
+    Attributes:
+        builder: of the data set.
+        held_out: None: a fraction of the training split validates.
+    """
+
+    builder: tfds.core.DatasetBuilder
+    held_out: None = None
+
+    @property
+    def name(self) -> str:
+        """Name, configuration and version."""
+        return self.builder.info.full_name
+
+    @property
+    def folder(self) -> str:
+        """The folder of its files."""
+        return str(self.builder.data_dir)
+
+    def load(self, which: str) -> Split:
+        """Decodes a split without TensorFlow's own lines, see `load_split`."""
+        with native_output.suppress_native_stderr("reading the data set"):
+            return load_split(self.builder, which)
 
 
 def locate(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:

@@ -15,12 +15,11 @@ from absl import flags
 from eval import model_source, runner
 from eval.formats import embedded, tflite_metadata
 from eval.reports import output_folder, report_data, report_files
-from eval.runner import load_split
 from export.lite import metadata_writer
 from tests.support import eval_models, forged_tflite
 from trainer import errors
 from trainer.cli import command
-from trainer.data import classes, preparation
+from trainer.data import classes, dataset
 from trainer.data.split import Split
 from trainer.monitoring.progress import Progress
 
@@ -110,8 +109,8 @@ class Tags(html.parser.HTMLParser):
 
 def report_of(plain, path, data_dir, names):
     path.write_bytes(plain)
-    builder = preparation.prepare("digits", str(data_dir), say=print)
-    found = load_split(builder, "test")
+    data = dataset.open_source("digits", str(data_dir))
+    found = data.load("test")
     rows = slice(0, 40)
     split = Split(**{
         **vars(found), "names": tuple(names), "images": found.images[rows],
@@ -119,7 +118,7 @@ def report_of(plain, path, data_dir, names):
     })  # fmt: skip
     chosen = model_source.from_file(path)
     predictor = runner.open_predictor(chosen, split)
-    done = runner.evaluate(chosen, predictor, split, builder)
+    done = runner.evaluate(chosen, predictor, split, data)
     return report_files.render_files(report_data.build_report(done, None, {}), done)
 
 
