@@ -1,7 +1,7 @@
-"""Contract: what the trainer and whoever starts it have to agree on.
+"""Contract between the trainer and the launchers that start it.
 
-Exit codes, the signals that ask for a stop, TF_CONFIG, the heartbeat file, lines of
-progress. Standard library only: `launch` imports this module and `trainer.streams`.
+It defines exit codes, stop signals, TF_CONFIG, the heartbeat file and progress lines.
+It needs the standard library only: `launch` imports this module and `trainer.streams`.
 
 >>> task = '"task": {"type": "worker", "index": 1}'
 >>> read_cluster('{"cluster": {"worker": ["a:1", "b:1"]}, %s}' % task, "X", ["worker"])
@@ -18,10 +18,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-EXIT_FAILED = 1  # and a restart would fail the same way
+EXIT_FAILED = 1  # a restart would fail the same way
 EXIT_WRONG_USAGE = 2  # nothing was written
-EXIT_PEER_LOST = 175  # a peer or the storage: restart the whole group
-# A stop after a checkpoint: 128 + the signal's number, as a shell counts.
+EXIT_PEER_LOST = 175  # a peer or the storage was lost: restart the whole group
+# Stopped by a signal after a checkpoint: 128 + the number of the signal, as in a shell.
 EXIT_HUNG_UP, EXIT_INTERRUPTED, EXIT_PREEMPTED, EXIT_TERMINATED = 129, 130, 138, 143
 STOPS = {
     signal.SIGHUP: EXIT_HUNG_UP,
@@ -32,18 +32,18 @@ STOPS = {
 
 
 def stop_signals() -> list[signal.Signals]:
-    """The signals to take over: one that whoever started us ignores stays ignored.
+    """Lists the signals to handle: all of STOPS, but SIGHUP not if it is ignored.
 
-    That is `nohup`, which is to outlive its terminal. SIGINT is taken all the same:
-    shells ignore it for what runs in the background, where it is sent on purpose.
+    `nohup` ignores SIGHUP so that the process outlives its terminal. SIGINT is always
+    handled: shells ignore it for background processes, where it is sent on purpose.
     """
     deaf = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return [number for number in STOPS if not (deaf and number == signal.SIGHUP)]
 
 
 TF_CONFIG = "TF_CONFIG"
-MAX_HOST_CHARS = 253  # of a DNS name
-_SHOWN_CHARS = 80  # of what was read, in an error
+MAX_HOST_CHARS = 253  # the limit of a DNS name
+_SHOWN_CHARS = 80  # characters of a wrong value that an error shows
 _HOST = re.compile(
     rf"[A-Za-z0-9_.-]{{1,{MAX_HOST_CHARS}}}|\[[0-9A-Fa-f:.]{{2,45}}(%[A-Za-z0-9_.-]+)?\]"
 )
@@ -55,21 +55,22 @@ _PASSING = re.compile(r"  ETA \S|\(\d+:[\d:]+ so far\)$")
 
 
 def passing(line: str) -> bool:
-    """Whether `line` tells how far something is, so that the next one makes it old.
+    """Whether `line` is a progress line, which the next one makes obsolete.
 
-    Every worker writes such lines, for its own log; one worker's are enough to see.
+    Every worker writes progress lines to its log; a console shows those of one worker.
     """
     return _PASSING.search(line) is not None
 
 
 @dataclasses.dataclass(frozen=True)
 class ClusterSpec:
-    """The workers of one job, `host:port` in task order, and this process' index.
+    """The workers of one job, `host:port` in task order, and the index of this process.
 
     Worker 0 is the chief; there are no other kinds of task.
 
     Raises:
-        ValueError: no such worker, an address twice, or one that is not host:port.
+        ValueError: the index is not a worker's, or an address occurs twice or is not
+            host:port.
     """
 
     workers: tuple[str, ...]
@@ -92,7 +93,7 @@ class ClusterSpec:
             raise ValueError(f"two workers share an address: {shared}")
 
     def to_json(self) -> str:
-        """The value of TF_CONFIG."""
+        """Encodes the value of TF_CONFIG."""
         return json.dumps(
             {
                 "cluster": {"worker": list(self.workers)},
@@ -102,14 +103,15 @@ class ClusterSpec:
 
 
 def read_cluster(text: str, name: str, kinds: Sequence[str]) -> ClusterSpec:
-    """The cluster that the variable `name` describes, in TF_CONFIG's form.
+    """Parses the cluster that the variable `name` describes, in the form of TF_CONFIG.
 
     Args:
-        text: the variable's value.
-        kinds: of task that take part; they become one list of workers in this order.
+        text: the value of the variable.
+        kinds: task types that take part; their tasks become one list of workers in this
+            order.
 
     Raises:
-        ValueError: in one line, how `text` is not a cluster of these kinds.
+        ValueError: `text` is not a cluster of these types; the message has one line.
     """
     described = json_object(text, name)
     members = {
@@ -135,10 +137,10 @@ def read_cluster(text: str, name: str, kinds: Sequence[str]) -> ClusterSpec:
 
 
 def json_object(text: str, name: str) -> dict[str, Any]:
-    """The JSON object in the variable `name`.
+    """Parses the JSON object in the variable `name`.
 
     Raises:
-        ValueError: in one line, that `text` is something else.
+        ValueError: `text` is not a JSON object; the message has one line.
     """
     try:
         value = json.loads(text)
@@ -159,7 +161,7 @@ def _object(described: dict[str, Any], key: str, name: str) -> dict[str, Any]:
 
 
 def _addresses(kind: str, hosts: object) -> list[str]:
-    """A text would count as one worker a letter."""
+    """Checks that `hosts` is a list of texts and not one text."""
     if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
         raise ValueError(
             f"{_shown(kind)} has no list of host:port texts, got {_shown(hosts)}"
@@ -179,7 +181,7 @@ def _task(task: dict[str, Any], name: str) -> tuple[str, int]:
 
 
 def _shown(value: object) -> str:
-    """One short line, whatever it is."""
+    """Formats any value as one short line."""
     try:
         text = ascii(value)
     except (RecursionError, ValueError):
@@ -188,17 +190,17 @@ def _shown(value: object) -> str:
 
 
 def encode_heartbeat(step: int, phase: str, count: int, **more: object) -> bytes:
-    """A heartbeat file's content: step and phase, and what makes it unlike all others.
+    """Encodes a heartbeat: step, phase, and fields that make each heartbeat unique.
 
-    Whoever reads it looks whether it changed, by a clock of its own: the clocks of two
-    machines may be minutes apart. `time` is for people.
+    A reader measures by its own clock when the content changed, as the clocks of two
+    machines may differ by minutes. `time` is for people only.
     """
     fields = {"step": step, "phase": phase, "time": time.time(), "count": count}
     return json.dumps({**fields, "process": os.getpid(), **more}).encode()
 
 
 def decode_heartbeat(content: bytes) -> dict[str, Any] | None:
-    """The fields of a sign, at least step and phase; None of anything else."""
+    """Decodes the fields of a heartbeat file; None if step or phase is missing."""
     try:
         fields = json.loads(content)
         return {**fields, "step": int(fields["step"]), "phase": str(fields["phase"])}

@@ -1,6 +1,6 @@
 """Exceptions of the toolkit.
 
-Everything that a caller may handle is a built-in kind of exception, too: what cannot be
+Each exception that a caller may handle has a built-in base class: input that cannot be
 used is a ValueError, a failure is a RuntimeError. Commands end with these exit codes:
 
     InvalidInput and its subclasses       2  nothing was written
@@ -19,7 +19,7 @@ class InvalidInput(ValueError):
     """A config, file, data set or directory that cannot be used.
 
     It is raised before anything is written. The message names options as `name=value`
-    or in backquotes; commands make flags of both.
+    or in backquotes; commands show both as flags.
     """
 
 
@@ -30,7 +30,7 @@ class InvalidConfig(InvalidInput):
 class DataUnavailable(InvalidInput):
     """A data set that is not prepared and cannot be downloaded or written here.
 
-    It is no FileNotFoundError: an OSError is taken for a storage that may come back.
+    It is not a FileNotFoundError: an OSError means storage that may come back.
     """
 
 
@@ -39,7 +39,7 @@ class CorruptCheckpoint(ValueError):
 
 
 class NotFinite(ValueError):
-    """Logits that hold NaN or an infinity."""
+    """Logits that contain NaN or infinity."""
 
 
 class TrainingFailed(RuntimeError):
@@ -51,10 +51,10 @@ class TrainingDiverged(TrainingFailed):
 
 
 class Interrupted(BaseException):
-    """Work that ended early on purpose.
+    """Work that was stopped early on purpose.
 
     A signal may raise it anywhere: like KeyboardInterrupt it is no Exception, so that
-    code that handles the errors of a library lets it through.
+    code that handles the errors of a library does not catch it.
 
     Attributes:
         code: the exit code of the process, see `trainer.contract`.
@@ -66,7 +66,7 @@ class Interrupted(BaseException):
 
 
 class PeerLost(Interrupted):
-    """A worker or the storage that is gone: all workers must be started again."""
+    """A worker or the storage that was lost: all workers must be started again."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, EXIT_PEER_LOST)
@@ -74,9 +74,9 @@ class PeerLost(Interrupted):
 
 @contextlib.contextmanager
 def failing_on_value_errors(what: str = "") -> Iterator[None]:
-    """Makes a ValueError inside a TrainingFailed that begins with `what`.
+    """Turns ValueErrors within the context into TrainingFailed, prefixed with `what`.
 
-    InvalidInput passes: it is raised before the work begins.
+    InvalidInput is not changed: it is raised before the work begins.
     """
     try:
         yield
@@ -87,7 +87,7 @@ def failing_on_value_errors(what: str = "") -> Iterator[None]:
 
 
 def unwrap_interruption(error: BaseException) -> BaseException:
-    """Returns the interruption that `error` hides, otherwise `error`.
+    """Returns the interruption that caused `error`, or `error` if there is none.
 
     A native module that is interrupted while it is imported raises ImportError.
     """
@@ -97,7 +97,7 @@ def unwrap_interruption(error: BaseException) -> BaseException:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message, at most 300 characters."""
+    """Returns the first line of an error's message, at most 300 characters."""
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
 

@@ -1,8 +1,8 @@
-"""Random streams: numbers that depend on seed, stream, step and position alone.
+"""Random streams: numbers that depend only on seed, stream, step and position.
 
-They come from a counter-based generator (Philox, Salmon et al. 2011) at (seed, stream
+A counter-based generator (Philox, Salmon et al. 2011) computes them from (seed, stream
 name, step, position in the global batch). So there is no generator state to keep, and a
-replica draws exactly its rows of what one replica would draw alone.
+replica draws exactly the rows that a single replica would draw for the same examples.
 """
 
 import dataclasses
@@ -16,10 +16,10 @@ WORDS = 4  # 32-bit numbers in one Philox block
 
 @dataclasses.dataclass(frozen=True)
 class RandomStream:
-    """The position at which a replica reads its random numbers.
+    """Random numbers of the examples of one replica at one step.
 
     Attributes:
-        seed: of the run.
+        seed: seed of the run.
         step: int64 [], 0-based.
         first: int64 [], position in the global batch of this replica's first example.
     """
@@ -29,7 +29,7 @@ class RandomStream:
     first: tf.Tensor
 
     def uniform(self, stream: str, *, examples: int, features: int) -> tf.Tensor:
-        """Numbers in [0, 1), float32 [examples, features], of the named stream."""
+        """Draws numbers in [0, 1) from a stream: float32 [examples, features]."""
         blocks = -(-features // WORDS)
         digest = hashlib.sha256(f"{self.seed}/{stream}".encode()).digest()
         key = tf.constant([int.from_bytes(digest[:8], "little")], tf.uint64)

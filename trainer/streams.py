@@ -1,8 +1,10 @@
-"""Streams: stdout and stderr whose loss does not end the work.
+"""Streams: stdout and stderr whose loss does not stop the program.
 
-Whoever reads may leave (`| true`), the disk behind stdout may fill, a scheduler may
-close it, a terminal may know ASCII alone: what is done is done all the same. Standard
-library only: `launch` imports this module, too.
+The reader of a pipe may exit (`| true`), the disk behind stdout may be full, a
+scheduler may close it, a terminal may support ASCII only: the work goes on in all
+cases. The
+    module
+needs the standard library only: `launch` imports it, too.
 """
 
 import contextlib
@@ -18,11 +20,11 @@ _aside: list[int] = []  # descriptors of stderr while it is hidden
 
 
 class Lasting:
-    """A text stream that takes every line, and loses those that nobody can have.
+    """A text stream that discards text instead of raising once it cannot be written.
 
     Attributes:
-        lost: why it takes lines in vain, "" while it does not.
-        left: whether its reader has gone, as `| head` does: nobody misses a line.
+        lost: why text is discarded; "" while it is written.
+        left: whether the reader closed the pipe, as `| head` does, which is no error.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -32,24 +34,24 @@ class Lasting:
             stream.reconfigure(errors="backslashreplace")
 
     def write(self, text: str) -> int:
-        """Writes `text`; the number of its characters."""
+        """Writes or discards `text`; returns the number of its characters."""
         if not self.lost:
             self._try(self._stream.write, text)
         return len(text)
 
     def flush(self) -> None:
-        """Hands over what was written."""
+        """Flushes the stream unless text is discarded."""
         if not self.lost:
             self._try(self._stream.flush)
 
     def _try(self, do: Callable[..., object], *given: str) -> None:
         try:
             do(*given)
-        except (OSError, ValueError) as error:  # ValueError: it was closed
+        except (OSError, ValueError) as error:  # ValueError: the stream was closed
             self.left = isinstance(error, BrokenPipeError)
             self.lost = getattr(error, "strerror", None) or str(error)
             with contextlib.suppress(OSError, ValueError):
-                # Python flushes once more on its way out, and would exit 120.
+                # Python flushes again at exit, and would end with exit code 120.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
     def __getattr__(self, name: str) -> Any:
@@ -57,10 +59,10 @@ class Lasting:
 
 
 class Terminal:
-    """Stderr as it is whenever something is written, also while it is put aside."""
+    """The current stderr, also while file descriptor 2 is redirected."""
 
     def write(self, text: str) -> None:
-        """Writes `text`; raises OSError where nobody can have it."""
+        """Writes `text`; raises OSError if that is impossible."""
         with _lock:
             if _aside:
                 os.write(_aside[-1], text.encode(errors="backslashreplace"))
@@ -68,18 +70,18 @@ class Terminal:
                 sys.stderr.write(text)
 
     def flush(self) -> None:
-        """Hands over what was written."""
+        """Flushes stderr."""
         if not _aside:
             sys.stderr.flush()
 
     def isatty(self) -> bool:
-        """Whether somebody looks who can see a line change."""
+        """Whether stderr is a terminal."""
         return os.isatty(_aside[-1]) if _aside else sys.stderr.isatty()
 
 
 @contextlib.contextmanager
 def put_aside() -> Iterator[int]:
-    """Gives another descriptor of stderr for while 2 is somewhere else."""
+    """Yields a second descriptor of stderr, for the time while 2 is redirected."""
     _aside.append(os.dup(2))
     try:
         yield _aside[-1]
@@ -89,14 +91,14 @@ def put_aside() -> Iterator[int]:
 
 
 def encode(stream: Lasting) -> None:
-    """Lets `stream` write UTF-8."""
+    """Sets the encoding of `stream` to UTF-8."""
     with contextlib.suppress(AttributeError, OSError, ValueError):
         stream.reconfigure(encoding="utf-8")
 
 
 @contextlib.contextmanager
 def lasting() -> Iterator[Lasting]:
-    """Puts such streams in place of sys.stdout and sys.stderr; gives stdout's."""
+    """Replaces sys.stdout and sys.stderr within the context; yields the new stdout."""
     _open_descriptors()
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = map(_of, before)
@@ -111,16 +113,19 @@ def lasting() -> Iterator[Lasting]:
 def _of(stream: TextIO | None) -> Lasting:
     if stream is not None:
         return Lasting(stream)
-    found = Lasting(open(os.devnull, "w"))  # noqa: SIM115  it lasts as long as we do
+    found = Lasting(open(os.devnull, "w"))  # noqa: SIM115  open until the process ends
     found.lost = os.strerror(errno.EBADF)
     return found
 
 
 def _open_descriptors() -> None:
-    """A closed one of the first three would be given to the next file: to a journal."""
+    """Opens /dev/null for each of descriptors 0, 1 and 2 that is closed.
+
+    Otherwise the next file, such as a log, would get that number and any output.
+    """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            # The lowest number is taken; children get it, too.
+            # The lowest free number is used; child processes inherit it.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)

@@ -1,8 +1,7 @@
-"""Agreement: what the workers of a job must have in common, or none of them trains.
+"""Checks that all workers of a job have the same config, data and code.
 
 Each worker computes its part of every step from its own config, data and code. If one
-of them differs the sum is a mixture that no run of one process would give, and no error
-of TensorFlow says so.
+of them differs, the summed gradients are wrong, and TensorFlow reports no error.
 """
 
 import contextlib
@@ -27,8 +26,8 @@ from trainer.distributed.environment import PACKAGES
 from trainer.distributed.strategy import Cluster
 from trainer.errors import InvalidInput
 
-# Of a machine, not of the job. Processors and threads may differ too: they change how a
-# worker adds, not what.
+# Fields that may differ between machines. Processors and threads may differ too: they
+# change the order in which a worker adds numbers, not the numbers.
 OWN = {"data_dir", "teacher", "run_dir", "runs_root", "threads", "grace_secs"}
 OWN |= {"hang_secs", "debug"}
 VARIABLES = ("TF_ENABLE_ONEDNN_OPTS", "NVIDIA_TF32_OVERRIDE", "XLA_FLAGS")
@@ -36,7 +35,7 @@ VARIABLES += ("TF_XLA_FLAGS",)
 
 
 def facts(config: Config, run_config: RunConfig) -> dict[str, Any]:
-    """What the workers compare before they make a cluster, as plain JSON."""
+    """Collects what the workers compare before they form a cluster, as plain JSON."""
     run = to_plain(dataclasses.asdict(run_config))
     return {
         "cluster": list(tf_config.read_task().workers),
@@ -51,7 +50,7 @@ def facts(config: Config, run_config: RunConfig) -> dict[str, Any]:
 
 
 def code_sha256() -> str:
-    """Of the source files of this package."""
+    """Computes the SHA-256 of the source files of this package."""
     found, here = hashlib.sha256(), pathlib.Path(__file__).parents[1]
     for path in sorted(here.rglob("*.py")):
         content = path.read_bytes()
@@ -60,15 +59,15 @@ def code_sha256() -> str:
 
 
 def check_data(cluster: Cluster, data: dict[str, Any], rows: np.ndarray) -> None:
-    """Compares the data of all workers; each of them has to call it.
+    """Checks that all workers hold the same data; every worker has to call it.
 
     Args:
         cluster: the workers.
-        data: what `Dataset.recorded` says of this worker's data.
-        rows: int [N], the training rows that are learnt from.
+        data: the description of this worker's data, see `Dataset.recorded`.
+        rows: int [N], the rows to train on.
 
     Raises:
-        InvalidInput: on all workers, one of them holds other data.
+        InvalidInput: a worker holds other data; it is raised on all workers.
     """
     if cluster.workers == 1:
         return
@@ -78,7 +77,7 @@ def check_data(cluster: Cluster, data: dict[str, Any], rows: np.ndarray) -> None
         same = zip(own, theirs == gathered[0], strict=True)
         if odd := [name for name, equal in same if not equal]:
             with contextlib.suppress(*PEER_LOST):
-                gather(cluster, [0])  # who is here has been told
+                gather(cluster, [0])  # leave only when all workers know of it
             raise InvalidInput(
                 f"worker {worker} holds other data than worker 0 ({', '.join(odd)} of "
                 f"{data['name']} differ);\ngive all workers the same data set, see "
@@ -87,7 +86,7 @@ def check_data(cluster: Cluster, data: dict[str, Any], rows: np.ndarray) -> None
 
 
 def data_digests(data: dict[str, Any], rows: np.ndarray) -> dict[str, int]:
-    """Hashes of the parts of a data set, by name; each fits an int64."""
+    """Computes hashes of the parts of a data set, by name; each fits an int64."""
     parts = {
         "name": data["name"],
         "image_shape": data["image_shape"],

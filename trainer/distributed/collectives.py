@@ -1,4 +1,4 @@
-"""Exchange of small numbers between workers."""
+"""Collectives: exchange a few integers between the workers of a job."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from trainer.distributed.strategy import Cluster
 
-# What the survivors' collectives raise when a worker is gone.
+# Errors that the collectives of the other workers raise when a worker is lost.
 PEER_LOST = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -16,23 +16,26 @@ PEER_LOST = (
     tf.errors.InternalError,
 )
 
-HASH_BYTES = 7  # of a hash that workers compare: they fit an int64
+HASH_BYTES = 7  # leading bytes of a hash that workers compare; they fit an int64
 
 
 def digest(sha256: str) -> int:
-    """The part of a hash that workers compare."""
+    """Converts the first bytes of a hash to an integer that workers compare."""
     return int.from_bytes(bytes.fromhex(sha256)[:HASH_BYTES], "big")
 
 
 def gather(cluster: Cluster, numbers: list[int]) -> np.ndarray:
-    """What every worker gave, int64 [workers, n]; each of them has to call it."""
+    """Gathers the integers of all workers once: int64 [workers, n].
+
+    Every worker has to call it.
+    """
     return WorkerExchange(cluster)(numbers)
 
 
 class WorkerExchange:
-    """An exchange of a few whole numbers between workers, compiled at its first call.
+    """Gathers a few integers of all workers; compiled at its first call.
 
-    One worker alone exchanges nothing. Two on one machine need about a millisecond.
+    A single worker exchanges nothing. Two on one machine need about a millisecond.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -40,7 +43,10 @@ class WorkerExchange:
         self._compiled = tf.function(self._exchange, autograph=False)
 
     def __call__(self, numbers: Sequence[int]) -> np.ndarray:
-        """What every worker gave, int64 [workers, n]; each of them has to call it."""
+        """Gathers the integers of all workers: int64 [workers, n].
+
+        Every worker has to call it.
+        """
         if self._cluster.workers == 1:
             return np.array([numbers], np.int64)
         gathered = self._compiled(tf.constant(numbers, tf.int64)).numpy()

@@ -1,4 +1,4 @@
-"""What the bits of a run depend on besides its Config and data."""
+"""The environment of a run: what its bits depend on besides config and data."""
 
 import importlib.metadata
 import os
@@ -15,16 +15,17 @@ from trainer.config.serialization import differences
 from trainer.distributed.strategy import Cluster
 
 PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-datasets")
-# What must be equal for a resumed run to be equal bit for bit.
+# Fields that must stay equal for a resumed run to be bit-identical.
 DECIDES_BITS = ("python", "packages", "build", "cpu", "settings", "threads", "inter_op")
 DECIDES_BITS += ("onednn", "devices")
-# By it older records tell processors apart; its name says little of what it can do.
+# Older records have only this name of the processor, which does not determine the
+# instruction sets.
 MARKETING_NAME = "processor"
-# Beginnings of the names of instruction sets, among all that a processor is said to do.
+# Prefixes of the instruction sets for arithmetic, among the CPU flags of /proc/cpuinfo.
 INSTRUCTIONS = ("sse", "ssse", "avx", "fma", "f16c", "amx", "bf16", "asimd", "fphp")
 INSTRUCTIONS += ("sve", "sme", "i8mm")
-# Variables that choose kernels or number formats of oneDNN, CUDA, XLA or TensorFlow.
-# oneDNN's instruction set is the best that the processor has and MAX_CPU_ISA allows.
+# Variables that select kernels or number formats of oneDNN, CUDA, XLA or TensorFlow.
+# oneDNN uses the best instruction set of the processor that MAX_CPU_ISA allows.
 SETTINGS = ("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA", "ONEDNN_CPU_ISA_HINTS")
 SETTINGS += ("ONEDNN_DEFAULT_FPMATH_MODE", "OMP_NUM_THREADS", "NVIDIA_TF32_OVERRIDE")
 SETTINGS += ("XLA_FLAGS", "TF_XLA_FLAGS", "TF_CUDNN_USE_AUTOTUNE")
@@ -32,7 +33,7 @@ SETTINGS += ("TF_ENABLE_WINOGRAD_NONFUSED", "TF_USE_CUDNN_BATCHNORM_SPATIAL_PERS
 
 
 def describe(threads: int) -> dict[str, Any]:
-    """environment.json: versions, processor, devices, settings, commit of this code."""
+    """Collects environment.json: versions, processor, devices, settings and commit."""
     return {
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
@@ -54,7 +55,7 @@ def describe(threads: int) -> dict[str, Any]:
 
 
 def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """What changed so that bits may differ, or may have, in a line each; or None."""
+    """Describes changes that may change the bits of a run, a line each; None: none."""
     lines = []
     if found := changes(before, now):
         lines.append(
@@ -64,13 +65,16 @@ def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     if missing := unknown(before):
         lines.append(
             f"this run began before {', '.join(missing)} were recorded: whether they "
-            "changed cannot be told"
+            "changed is unknown"
         )
     return "\n".join(lines) or None
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What decides bits and differs, of what `before` has, as 'cpu.caches: a -> b'."""
+    """Lists changed fields that decide bits, as 'cpu.caches: a -> b'.
+
+    Fields that `before` does not have are left out.
+    """
     names = [name for name in DECIDES_BITS if name in before]
     if "cpu" not in before and MARKETING_NAME in before:
         names.append(MARKETING_NAME)
@@ -79,14 +83,14 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def unknown(before: Mapping[str, Any]) -> list[str]:
-    """What decides bits and an older record does not have."""
+    """Lists the fields that decide bits and are missing in an older record."""
     return [name for name in DECIDES_BITS if name not in before]
 
 
 def reproducibility_key(
     strategy: str, cluster: Cluster, environment: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What the bits of a checkpoint depend on: environment and replicas."""
+    """Collects what the bits of a checkpoint depend on: environment and replicas."""
     return {
         "strategy": strategy,
         "replicas": cluster.replicas,
@@ -105,14 +109,14 @@ def _processor() -> str:
 
 
 def _instructions() -> str:
-    """The instruction sets that arithmetic may use, sorted, with a blank between."""
+    """The instruction sets for arithmetic, sorted, separated by spaces."""
     named = _cpuinfo()
     flags = named.get("flags", named.get("Features", "")).split()
     return " ".join(sorted({f for f in flags if f.startswith(INSTRUCTIONS)}))
 
 
 def _cpuinfo() -> dict[str, str]:
-    """What /proc/cpuinfo says of the first processor; {} where there is none."""
+    """Reads the fields of the first processor in /proc/cpuinfo; {} if it is missing."""
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
     except OSError:
@@ -122,7 +126,7 @@ def _cpuinfo() -> dict[str, str]:
 
 
 def _caches() -> str:
-    """Sizes of the first core's caches: products of matrices are cut to fit them."""
+    """Cache sizes of the first core: oneDNN splits matrix products to fit them."""
     folder = pathlib.Path("/sys/devices/system/cpu/cpu0/cache")
     sizes = (path.read_text().strip() for path in sorted(folder.glob("index*/size")))
     try:
@@ -132,7 +136,7 @@ def _caches() -> str:
 
 
 def _settings(variables: Mapping[str, str]) -> dict[str, str]:
-    """Those of SETTINGS that are set; oneDNN's also by its older name, in any case."""
+    """Reads the SETTINGS that are set, those of oneDNN also by their older names."""
     found = {}
     for name in SETTINGS:
         older = name.replace("ONEDNN_", "DNNL_") if name.startswith("ONEDNN_") else name
@@ -142,7 +146,7 @@ def _settings(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def _commit() -> str | None:
-    """Commit of the code, '+' when it was changed since; None outside a repository."""
+    """Commit of the code, with '+' if files were changed; None outside a repository."""
     here = pathlib.Path(__file__).parent
     try:
         described = subprocess.run(

@@ -1,4 +1,4 @@
-"""Translates errors of TensorFlow and the system for whoever trains."""
+"""Translates errors of TensorFlow and the operating system to those of the toolkit."""
 
 import contextlib
 import pathlib
@@ -29,14 +29,14 @@ def translate_errors(
     step: Callable[[], int],
     memory_remedy: Callable[[], str],
 ) -> Iterator[None]:
-    """Says in one line what errors of TensorFlow and the system inside mean.
+    """Translates errors raised within the context to short messages with a remedy.
 
     Args:
-        run_dir: where the run is.
-        cluster: the workers, of which one may be lost.
-        heartbeat: what is seen of the others.
-        step: gives the number of steps done.
-        memory_remedy: gives what to change where memory does not suffice.
+        run_dir: the run directory.
+        cluster: the workers, one of which may be lost.
+        heartbeat: the heartbeats of the other workers.
+        step: returns the number of steps done.
+        memory_remedy: returns what to change if memory does not suffice.
     """
     try:
         yield

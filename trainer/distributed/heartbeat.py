@@ -1,8 +1,8 @@
-"""Heartbeat: signs of progress for a supervisor and the peers, and a watchdog.
+"""Heartbeats, which show the progress of a worker, and a watchdog.
 
-A replica that waits for a peer in a collective waits for ever, and TensorFlow never
-notices a peer that is alive but stuck. So each worker writes a heartbeat at every
-phase, and a thread ends the process with exit code 175 when its heartbeats stop.
+A collective waits for a lost peer for ever, and TensorFlow never notices a peer that is
+alive but stuck. So each worker writes a heartbeat file in every phase and after every
+block of steps, and a thread ends the process with exit code 175 when that stops.
 """
 
 import contextlib
@@ -30,25 +30,25 @@ COMPILE_SECS = 600.0
 CHIEF = 0
 # Phases of the chief in which its peers wait for it.
 WAITED_FOR = ("restore", "compile", "teach", "evaluate", "save")
-UNHURRIED = ("compile", "restore")  # the chief may wait for the last owner's lease
+UNHURRIED = ("compile", "restore")  # the chief may wait for an old lease to end
 UNWATCHED = ("start", "refused", "done")
-PEERS_A_LOOK = 16  # so that many workers do not load the storage
+PEERS_A_LOOK = 16  # peers read at once: many workers must not overload the storage
 MEET_POLL_SECS = 0.2
 SAY_SECS = 5.0
-REFUSE_SECS = 10.0  # until all peers have seen why
-MEET_HANGS = 4  # times hang_secs until the last peer has to be there
+REFUSE_SECS = 10.0  # limit until all peers have read why the job is refused
+MEET_HANGS = 4  # multiple of hang_secs within which all peers have to start
 
 
 class Heartbeat:
     """The heartbeat of one worker, and its view of the heartbeats of its peers.
 
-    A heartbeat counts from when its content changed, by the monotonic clock of this
-    process: clocks of two machines are never compared.
+    The age of a heartbeat is measured from the last change of its content, by the
+    monotonic clock of this process: clocks of two machines are never compared.
 
     Args:
         folder: where the workers of a job write their heartbeats, or None.
         worker, workers: the index of this worker, and how many there are.
-        hang_secs: seconds without progress until the process is ended.
+        hang_secs: seconds without progress after which the process is ended.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Heartbeat:
         self._step, self._phase, self._at = 0, "start", time.monotonic()
         self._count = itertools.count()
         self._facts: dict[str, Any] | None = None
-        self._made = False  # the folder: never again, a run may have been moved away
+        self._made = False  # the folder is made once: the run may be moved away later
         self._seen: dict[int, _Seen] = {}
         self._lock = threading.Lock()  # of _seen
         if workers > 1:
@@ -67,7 +67,7 @@ class Heartbeat:
 
     @classmethod
     def without_peers(cls) -> "Heartbeat":
-        """The heartbeat of a process without peers."""
+        """Creates the heartbeat of a process without peers."""
         return cls(None, 0, 1, hang_secs=math.inf)
 
     def beat(self, phase: str, step: int | None = None) -> None:
@@ -101,9 +101,9 @@ class Heartbeat:
     def wait_for_peers(self, facts: dict[str, Any], say: Callable[[str], None]) -> None:
         """Waits until every peer is about to join the cluster, with equal `facts`.
 
-        TensorFlow's constructor waits for a peer for ever and blocks this process. A
-        heartbeat of an earlier attempt does not count: it has to change while this
-        worker waits.
+        TensorFlow waits for a missing peer for ever and blocks this process. A
+        heartbeat of an earlier attempt does not count: the file has to change while
+        this worker waits.
 
         Args:
             facts: JSON that must be equal on all workers.
@@ -111,7 +111,7 @@ class Heartbeat:
 
         Raises:
             InvalidInput: a worker was started with other facts; all workers raise it.
-            PeerLost: a peer did not come within four times `hang_secs`.
+            PeerLost: a peer did not start within four times `hang_secs`.
         """
         if self._folder is None:
             return
@@ -146,9 +146,10 @@ class Heartbeat:
                 self._folder.parent.rmdir()
 
     def _compare(self) -> None:
-        """Raises InvalidInput if the facts of the workers that came differ.
+        """Raises InvalidInput if the workers were started with different facts.
 
-        It first waits until the others have seen ours, so that all of them raise it.
+        It waits until the peers have read the facts of this worker, so that all of them
+        raise the error.
         """
         given = {n: self._facts_of(n) for n in self._peers()} | {
             self._worker: self._facts
@@ -168,7 +169,7 @@ class Heartbeat:
         )
 
     def _facts_of(self, peer: int) -> dict[str, Any] | None:
-        """The facts that the peer was started with; None until it comes."""
+        """Reads the facts that the peer was started with; None until it has started."""
         seen = self._look(peer)
         facts = seen.sign.get("facts") if seen is not None and seen.fresh else None
         return facts if isinstance(facts, dict) else None
@@ -177,7 +178,7 @@ class Heartbeat:
         return [n for n in range(self._workers) if n != self._worker]
 
     def describe_missing_peers(self) -> str:
-        """Names the peers that are silent, otherwise those that are furthest behind."""
+        """Names the peers without recent heartbeats, or else those furthest behind."""
         seen = {n: self._look(n) for n in self._peers()}
         late = time.monotonic() - self._hang_secs / 2
         silent = [n for n, s in seen.items() if not s or not s.fresh or s.at < late]
@@ -190,7 +191,7 @@ class Heartbeat:
         return typing.cast(pathlib.Path, self._folder) / f"{worker}.json"
 
     def _look(self, worker: int) -> "_Seen | None":
-        """Reads the worker's last heartbeat; None before its first."""
+        """Reads the worker's last heartbeat; None if it has not written one."""
         content = b""
         with contextlib.suppress(OSError):
             content = files.read_bytes(self._path(worker), files.JSON_BYTES)
@@ -237,12 +238,12 @@ class Heartbeat:
 
 @dataclasses.dataclass(frozen=True)
 class _Seen:
-    """A peer's heartbeat.
+    """The last heartbeat of a peer.
 
     Attributes:
-        content, sign: the file's bytes and fields.
-        at: when this process saw it first, by its monotonic clock.
-        fresh: whether it followed another one while this process looked.
+        content, sign: the bytes and the fields of the file.
+        at: when this process read it first, by its monotonic clock.
+        fresh: whether this process has seen the file change.
     """
 
     content: bytes
@@ -259,10 +260,10 @@ def _last(seen: _Seen | None) -> str:
 
 
 def describe_disagreement(given: dict[int, dict[str, Any] | None]) -> str | None:
-    """Names workers and fields that differ from the first one's; None if none does.
+    """Names workers and fields that differ from those of the first; None if none does.
 
     Args:
-        given: by worker, what it was started with; None of one that did not come.
+        given: facts of each worker by its index; None if it has not started.
     """
     came = {n: facts for n, facts in sorted(given.items()) if facts is not None}
     first = next(iter(came))
@@ -279,7 +280,7 @@ def describe_disagreement(given: dict[int, dict[str, Any] | None]) -> str | None
 
 
 def _replace(path: pathlib.Path, sign: bytes) -> None:
-    """Replaces the file at `path`; a failure must not end the training."""
+    """Replaces the file at `path`; a failure is ignored and never ends a training."""
     beside = files.temporary_path(path)
     try:
         files.write_new(beside, sign)

@@ -1,9 +1,9 @@
-"""Shards: parts of the global batch that are the same on any number of replicas.
+"""Sums over shards of the global batch, equal on any number of replicas.
 
-A sum in floating point depends on its order, so 1 and 2 replicas end in other bits.
-With --elastic_shards=S the global batch is always computed as S parts of one shape,
-whichever replica computes them, and what they give is added from the first to the last.
-Batch normalisation then knows its shard only: ghost batch norm (Hoffer et al. 2017).
+A floating-point sum depends on its order, so 1 and 2 replicas give different bits.
+With elastic_shards=S the global batch is always computed as S shards of one shape,
+whichever replica computes them, and their results are added from the first to the last.
+Batch normalisation then uses one shard only: ghost batch norm (Hoffer et al. 2017).
 """
 
 from collections.abc import Callable
@@ -17,19 +17,18 @@ Measure = Callable[[tf.Tensor, tf.Tensor], Any]
 def sharded_sum(
     measure: Measure, rows: tf.Tensor, first: tf.Tensor, *, size: int, dtype: str
 ) -> Any:
-    """The sum of what `measure` gives of every shard of the global batch.
+    """Sums the results of `measure` over all shards of the global batch.
 
-    To be called in a replica's context; every replica gets the same bits. A replica's
-    shards run one after the other: activations of one at a time are in memory, and each
-    has the threads to itself as far as other replicas let it.
+    Call it in a replica context; every replica gets the same bits. The shards of a
+    replica run one after the other, so that memory holds the activations of one shard.
 
     Args:
         measure: (int32 [size] rows, int32 [] position of the first in the global batch)
             -> nested tensors of `dtype`, with static shapes.
         rows: int32 [n * size], this replica's part of the global batch.
         first: int32 [], position of `rows[0]` in the global batch.
-        size: examples in a shard.
-        dtype: of all that `measure` gives.
+        size: number of examples in a shard.
+        dtype: dtype of all results of `measure`.
     """
     nested = None
 
@@ -37,7 +36,7 @@ def sharded_sum(
         nonlocal nested
         mine = tf.ensure_shape(rows[start : start + size], [size])
         nested = measure(mine, first + start)
-        # One vector: one exchange is faster than one for every variable.
+        # One exchange of one vector is faster than one exchange for each variable.
         return tf.concat([tf.reshape(x, [-1]) for x in tf.nest.flatten(nested)], 0)
 
     own = tf.map_fn(
@@ -51,9 +50,9 @@ def sharded_sum(
 
 
 def ordered_sum(parts: tf.Tensor) -> tf.Tensor:
-    """((parts[0] + parts[1]) + parts[2]) + ...: [S, n] -> [n].
+    """Adds the rows of [S, n] one after the other, from the first to the last: [n].
 
-    A loop, as the graph optimiser may rewrite a chain of additions.
+    It uses a loop, as the graph optimiser may reorder a chain of additions.
     """
     count = tf.shape(parts)[0]
     return tf.while_loop(
@@ -65,7 +64,7 @@ def ordered_sum(parts: tf.Tensor) -> tf.Tensor:
 
 
 def _unpacked(vector: tf.Tensor, like: Any) -> Any:
-    """The nested tensors that `vector` holds, in the shapes of those in `like`."""
+    """Splits `vector` into nested tensors with the structure and shapes of `like`."""
     shapes = [x.shape for x in tf.nest.flatten(like)]
     parts = tf.split(vector, [shape.num_elements() for shape in shapes])
     shaped = [tf.reshape(x, s) for x, s in zip(parts, shapes, strict=True)]

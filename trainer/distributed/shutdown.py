@@ -10,7 +10,7 @@ from trainer.errors import Interrupted
 
 
 class StopRequest:
-    """The first signal that asked for a stop; a second one ends the process at once.
+    """Request to stop by a signal; a second signal ends the process at once.
 
     While no work can be lost, the first signal raises Interrupted at once. A thread
     receives signals too: Python calls a handler only when the main thread returns from
@@ -24,13 +24,15 @@ class StopRequest:
         self.number = 0
         self._safe: str | None = "before the first step; nothing to save"
         self._grace_secs = grace_secs
-        self._heard: int | None = None  # a pipe that signals are written to
+        self._heard: int | None = (
+            None  # reading end of the pipe that signals are written to
+        )
 
     def install(self) -> None:
         """Installs the signal handlers.
 
-        TensorFlow replaces the one of SIGTERM when a cluster is created: call it again
-        afterwards.
+        TensorFlow replaces the handler of SIGTERM when it creates a cluster: call this
+        method again afterwards.
         """
         for number in contract.stop_signals():
             signal.signal(number, self._receive)
@@ -41,12 +43,12 @@ class StopRequest:
             threading.Thread(target=self._listen, daemon=True).start()
 
     def defer(self) -> None:
-        """From now on a signal only sets `number`, which the program has to check."""
+        """Makes later signals only set `number`, which the program has to check."""
         self.allow(self._safe or "")
         self._safe = None
 
     def allow(self, state: str) -> None:
-        """From now on a signal may raise Interrupted anywhere.
+        """Lets later signals raise Interrupted anywhere.
 
         `state` completes the message "stopped by SIGTERM STATE".
 
@@ -81,10 +83,10 @@ class StopRequest:
 
 
 class KeyboardRequest(StopRequest):
-    """Ctrl-C in a notebook or script: the first stops the training, the process lives.
+    """Request to stop by Ctrl-C in a notebook or script; the process goes on.
 
-    A second one raises KeyboardInterrupt where the program is. Other signals, and
-    threads other than the main one, are left alone.
+    A second Ctrl-C raises KeyboardInterrupt. Other signals are not handled, and nothing
+    is outside the main thread.
     """
 
     def __init__(self) -> None:
@@ -92,13 +94,13 @@ class KeyboardRequest(StopRequest):
         self._before: Any = None
 
     def install(self) -> None:
-        """Takes SIGINT over until `restore`; again, after TensorFlow took it."""
+        """Installs the handler of SIGINT, also after TensorFlow replaced it."""
         if threading.current_thread() is threading.main_thread():
             found = signal.signal(signal.SIGINT, self._receive)
             self._before = found if self._before is None else self._before
 
     def restore(self) -> None:
-        """Gives SIGINT back to whoever had it."""
+        """Restores the previous handler of SIGINT."""
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
 
@@ -109,6 +111,6 @@ class KeyboardRequest(StopRequest):
 
 
 def interruption(number: int, state: str) -> Interrupted:
-    """The exception that ends the process with the signal's exit code."""
+    """Creates the exception that ends the process with the exit code of the signal."""
     name = signal.Signals(number)
     return Interrupted(f"stopped by {name.name} {state}", contract.STOPS[name])

@@ -1,4 +1,4 @@
-"""Cluster: the strategy of tf.distribute, its replicas and workers."""
+"""Cluster: the tf.distribute strategy, its replicas and workers."""
 
 import contextlib
 import dataclasses
@@ -21,9 +21,9 @@ class Cluster:
     """Replicas that share one global batch.
 
     Attributes:
-        strategy: in whose scope the state is made.
-        replicas: over all workers.
-        local_devices: of this process, one a replica.
+        strategy: the strategy; variables are created in its scope.
+        replicas: number of replicas of all workers.
+        local_devices: devices of this process, one for each replica.
         worker, workers: this process's index, and how many processes there are.
     """
 
@@ -40,17 +40,17 @@ class Cluster:
 
 
 def set_threads(threads: int | None) -> int:
-    """Pins TensorFlow's thread pools, unless they are in use; returns their size.
+    """Sets the size of TensorFlow's thread pools unless they run; returns the size.
 
     Raises:
-        InvalidInput: TensorFlow runs with another number in this process.
+        InvalidInput: TensorFlow already runs with another number of threads.
     """
     count = threads or system.threads()
     # float32 means float32: TensorFloat-32 keeps 10 of its 23 bits on some GPUs.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     try:
         tf.config.threading.set_intra_op_parallelism_threads(count)
-        # With one, workers of a job were seen to wait for each other in a first step.
+        # With one thread, two workers waited for each other in their first step.
         tf.config.threading.set_inter_op_parallelism_threads(max(2, count))
     except RuntimeError as error:  # a script used TensorFlow before
         found = tf.config.threading.get_intra_op_parallelism_threads()
@@ -65,7 +65,7 @@ def set_threads(threads: int | None) -> int:
 
 
 def count_visible_gpus(value: str | None) -> int:
-    """Counts the GPUs in CUDA_VISIBLE_DEVICES; CUDA ignores all after a bad name.
+    """Counts the GPUs in CUDA_VISIBLE_DEVICES before the first invalid name.
 
     >>> [count_visible_gpus(v) for v in (None, "", "-1", "NoDevFiles", "0,-1,2")]
     [0, 0, 0, 0, 1]
@@ -82,16 +82,16 @@ def check_gpus(value: str | None, seen: int) -> None:
     """Checks that TensorFlow sees all GPUs that CUDA_VISIBLE_DEVICES names.
 
     Args:
-        value: of CUDA_VISIBLE_DEVICES, None where it is not set.
-        seen: how many GPUs TensorFlow sees.
+        value: the value of CUDA_VISIBLE_DEVICES, None if it is not set.
+        seen: number of GPUs that TensorFlow sees.
 
     Raises:
-        InvalidInput: it sees fewer.
+        InvalidInput: TensorFlow sees fewer.
     """
     if (asked := count_visible_gpus(value)) > seen:
         raise InvalidInput(
             f"CUDA_VISIBLE_DEVICES={value} asks for {asked} GPU(s), TensorFlow sees "
-            f"{seen}; name those that are there (nvidia-smi -L), or set it to nothing "
+            f"{seen}; name GPUs that exist (nvidia-smi -L), or set it to an empty text "
             "for the CPU"
         )
 

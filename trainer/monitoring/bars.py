@@ -1,4 +1,4 @@
-"""TFDS' bars as lines of progress, where no terminal could redraw them."""
+"""Shows the progress bars of TFDS as progress lines of the toolkit."""
 
 import contextlib
 import io
@@ -13,20 +13,20 @@ from trainer.monitoring.progress import CONSOLE, EARLY_SECS, EVERY_SECS, duratio
 
 
 class _Bar(tqdm.tqdm):
-    """A bar whose latest state CONSOLE shows when it is time."""
+    """A progress bar that writes its state as a line of CONSOLE."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs, file=io.StringIO())
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        """Shows a bar that takes long; an empty `msg` would only clear its place."""
+        """Shows the state of a bar that takes long; `msg` is given only to clear it."""
         secs = self.format_dict["elapsed"]
         if msg is None and secs >= EVERY_SECS - EARLY_SECS:
             CONSOLE.update(self._line(secs))
 
     def _line(self, secs: float) -> str:
         what, unit, rate = self.desc.strip(" .:"), self.unit.strip(), self.n / secs
-        if not self.total or not rate:  # no total of a set that was never prepared
+        if not self.total or not rate:  # a set that was never prepared has no total
             count = f"{what}: {self.n:,.0f} {unit}  {rate:,.0f} {unit}/s"
             return f"{count} ({duration(secs)} so far)"
         left = duration((self.total - self.n) / rate)
@@ -36,7 +36,7 @@ class _Bar(tqdm.tqdm):
 
 @contextlib.contextmanager
 def as_lines() -> Iterator[None]:
-    """Inside, whatever TFDS counts is a line every few seconds."""
+    """Makes TFDS write a progress line every few seconds instead of drawing bars."""
     before = tqdm_utils.tqdm_lib
     tqdm_utils.tqdm_lib = types.SimpleNamespace(tqdm=_Bar)
     try:

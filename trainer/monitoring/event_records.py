@@ -1,8 +1,8 @@
-"""TFRecord framing, as TensorBoard reads it: written, checked and found again.
+"""Writes and reads TFRecords, the format of TensorBoard's event files.
 
-A record is its length (8 bytes), the length's masked CRC-32C, the content, the
-content's masked CRC-32C. tensorboard's own CRC-32C takes 0.2 s a megabyte; this one,
-over many records at once in NumPy, a tenth of that.
+A record is its length (8 bytes), the masked CRC-32C of the length, the content, and the
+masked CRC-32C of the content. The CRC-32C of the tensorboard package takes 0.2 s per
+megabyte; this one handles many records at once in NumPy and takes a tenth of that.
 """
 
 import dataclasses
@@ -17,20 +17,20 @@ from numpy.lib.stride_tricks import sliding_window_view
 from tensorboard.compat.tensorflow_stub import pywrap_tensorflow
 
 HEADER, FOOTER = 12, 4
-_LANE = 1024  # bytes of a long content that are taken in one column of many
-_BATCH_RECORDS, _BATCH_BYTES = 4096, 1 << 22  # checked together
-_FEW = 16  # contents for which NumPy does not pay
-_SEARCHED = 1 << 20  # bytes searched at once for the next sound header
+_LANE = 1024  # a long content is split into parts of this many bytes
+_BATCH_RECORDS, _BATCH_BYTES = 4096, 1 << 22  # limits of records checked together
+_FEW = 16  # up to this many contents NumPy is not faster
+_SEARCHED = 1 << 20  # bytes searched at once for the next valid header
 
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """Bytes `start` to `end` of a file.
+    """A range of bytes of an event file: a record, a damaged part or a torn end.
 
     Attributes:
-        content: of the record that they are; None: its content is damaged, or they are
-            no record.
-        torn: whether they are a beginning of a record that the file ends in.
+        start, end: the range, `end` excluded.
+        content: the content of the record; None if it is damaged or this is no record.
+        torn: whether the file ends inside this record.
     """
 
     start: int
@@ -40,17 +40,17 @@ class Span:
 
 
 def framed(content: bytes) -> bytes:
-    """`content` as a record."""
+    """Encodes `content` as a record."""
     length = len(content).to_bytes(8, "little")
     sums = [n.to_bytes(4, "little") for n in checksums([length, content]).tolist()]
     return b"".join([length, sums[0], content, sums[1]])
 
 
 def scan(path: pathlib.Path) -> Iterator[Span]:
-    """Every byte of the file, in order: records, and what is none.
+    """Yields spans that cover the whole file, in order.
 
-    What follows damage is found again by the next length that has its checksum. Never
-    more is held than a few megabytes or one record.
+    After a damaged part, reading goes on at the next length with a valid checksum.
+    Memory holds at most a few megabytes or one record.
     """
     with open(path, "rb") as file:
         spans = _framed_spans(file, path.stat().st_size)
@@ -69,7 +69,7 @@ def _batch(spans: Iterator[Span]) -> list[Span]:
 
 
 def _checked(batch: list[Span]) -> Iterator[Span]:
-    """The same; records whose content has another checksum lose it."""
+    """Compares the checksums of contents; a span whose checksum differs has none."""
     whole = [span for span in batch if span.content is not None]
     found = checksums([span.content[:-FOOTER] for span in whole]).tolist()
     noted = [int.from_bytes(span.content[-FOOTER:], "little") for span in whole]
@@ -82,7 +82,7 @@ def _checked(batch: list[Span]) -> Iterator[Span]:
 
 
 def _framed_spans(file: BinaryIO, size: int) -> Iterator[Span]:
-    """Spans whose `content` has its checksum behind it, still to be compared."""
+    """Yields spans whose `content` ends with its checksum, not yet compared."""
     at = 0
     while at < size:
         file.seek(at)
@@ -106,7 +106,7 @@ def _is_header(header: bytes) -> bool:
 
 
 def _next_header(file: BinaryIO, at: int, size: int) -> int:
-    """Where from `at` on the next sound header begins; `size` if nowhere."""
+    """Finds the offset of the next valid header from `at` on; `size` if none."""
     while at < size:
         file.seek(at)
         piece = np.frombuffer(file.read(_SEARCHED + HEADER), np.uint8)
@@ -125,7 +125,7 @@ def _next_header(file: BinaryIO, at: int, size: int) -> int:
 
 
 def checksums(contents: Sequence[bytes]) -> np.ndarray:
-    """Masked CRC-32C of each of `contents`: uint32 [N]."""
+    """Computes the masked CRC-32C of each of `contents`: uint32 [N]."""
     found = np.zeros(len(contents), np.uint32)
     sizes = [len(content) for content in contents]
     many = [n for n, size in enumerate(sizes) if 4 <= size <= _LANE]
@@ -147,10 +147,10 @@ def _masked(sums: np.ndarray) -> np.ndarray:
 
 
 def _of_rows(contents: Sequence[bytes]) -> np.ndarray:
-    """CRC-32C of each of `contents`, of at least 4 bytes.
+    """Computes the CRC-32C of each of `contents`, each of at least 4 bytes: uint32 [N].
 
-    Zeros before a message change nothing while the register is 0; that it starts as
-    all ones is the same as turning round the first four bytes.
+    Zeros before a message change nothing while the register is 0. To start with a
+    register of ones is the same as to invert the first four bytes.
     """
     width = max(map(len, contents))
     width += width % 2
@@ -163,7 +163,7 @@ def _of_rows(contents: Sequence[bytes]) -> np.ndarray:
 
 
 def _of_long(content: bytes) -> int:
-    """The CRC-32C of one content, whose parts are taken side by side and joined."""
+    """Computes the CRC-32C of one content from those of its parts of _LANE bytes."""
     lanes = -(-len(content) // _LANE)
     padded = bytearray(content.rjust(lanes * _LANE, b"\0"))
     for n in range(len(padded) - len(content), len(padded) - len(content) + 4):
@@ -183,7 +183,7 @@ def _of_long(content: bytes) -> int:
 
 
 def _register(rows: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
-    """The register after the bytes uint8 [N, even] of each row: uint32 [N]."""
+    """Computes the CRC register after each row of uint8 [N, even]: uint32 [N]."""
     table = _table()
     register = np.zeros(len(rows), np.uint32) if start is None else start
     for column in np.ascontiguousarray(rows.view("<u2").T):
@@ -193,7 +193,7 @@ def _register(rows: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
 
 @functools.cache
 def _table() -> np.ndarray:
-    """What two bytes make of a register."""
+    """Lookup table of the CRC register, by the next two bytes: uint32 [65536]."""
     table = np.arange(1 << 16, dtype=np.uint32)
     for _ in range(16):
         table = (table >> 1) ^ (table & 1) * np.uint32(0x82F63B78)
@@ -202,7 +202,10 @@ def _table() -> np.ndarray:
 
 @functools.cache
 def _shift() -> list[list[int]]:
-    """What _LANE zeros make of a register, by each value of each of its bytes."""
+    """Lookup table that advances a CRC register by _LANE zeros, by byte.
+
+    The register after the zeros is the XOR of the four entries: [4][256].
+    """
     values = np.arange(256, dtype=np.uint32)
     start = np.concatenate([values << np.uint32(8 * n) for n in range(4)])
     zeros = np.zeros((len(start), _LANE), np.uint8)

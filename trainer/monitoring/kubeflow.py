@@ -1,7 +1,7 @@
-"""Kubeflow: tells its trainer how far a TrainJob is.
+"""Reports the progress of a TrainJob to Kubeflow Trainer.
 
-The controller puts an address, a certificate and a token into the pods' environment
-(https://github.com/kubeflow/trainer, KEP-2779); where they are absent nothing is sent.
+The controller passes an address, a certificate and a token in environment variables of
+the pods (https://github.com/kubeflow/trainer, KEP-2779); without them nothing is sent.
 """
 
 import datetime
@@ -16,23 +16,23 @@ from typing import Any
 
 URL = "KUBEFLOW_TRAINER_SERVER_URL"
 CA_CERT = "KUBEFLOW_TRAINER_SERVER_CA_CERT"  # a file
-TOKEN = "KUBEFLOW_TRAINER_SERVER_TOKEN"  # a file whose content is renewed
-EVERY_SECS = 10.0  # the controller asks for at least five
+TOKEN = "KUBEFLOW_TRAINER_SERVER_TOKEN"  # a file; its content is renewed
+EVERY_SECS = 10.0  # the controller asks for at least 5 s between messages
 TIMEOUT_SECS = 5.0
 
 
 def in_trainjob() -> bool:
-    """Whether this process runs in a TrainJob that wants to be told."""
+    """Whether this process runs in a TrainJob that accepts progress reports."""
     return URL in os.environ
 
 
 class StatusSender:
-    """Sends how far a training is, from a thread; a failure never reaches training.
+    """Sends the progress of a training from a thread; a failure never stops training.
 
     Args:
-        total_steps: of the training.
+        total_steps: number of steps of the training.
         first_step: the step that this process began with.
-        now: monotonic seconds.
+        now: a clock that returns monotonic seconds.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class StatusSender:
         self._sender: threading.Thread | None = None
 
     def send(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Sends if it is time and the one before is through."""
+        """Sends the progress if it is due and the previous message has been sent."""
         last = step == self._total
         busy = self._sender is not None and self._sender.is_alive()
         if not last and (busy or self._now() - self._sent_at < EVERY_SECS):
@@ -55,7 +55,7 @@ class StatusSender:
         self._sender.start()
 
     def status(self, step: int, metrics: Mapping[str, float]) -> dict[str, Any]:
-        """What is sent: percentage, seconds left, and metrics."""
+        """Builds the message: percentage, seconds left, and metrics."""
         done, left = max(1, step - self._first), self._total - step
         remaining = (self._now() - self._started) / done * left
         return {
@@ -84,4 +84,4 @@ def _send(status: dict[str, Any]) -> None:
         secure = context if url.startswith("https") else None
         urllib.request.urlopen(request, timeout=TIMEOUT_SECS, context=secure).close()
     except (OSError, ValueError):
-        pass  # the controller's view is late; training goes on
+        pass  # the controller sees older progress; training goes on

@@ -1,8 +1,8 @@
-"""metrics.jsonl: one JSON object a line, in the order of steps.
+"""The log of metrics, metrics.jsonl: one JSON object per line, in the order of steps.
 
 A line is {"version": 1, "step", "epoch", "split", "loss", "accuracy"}; a train line has
 "learning_rate", "gradient_norm" and "images_per_second" as well, and its loss, accuracy
-and norm are means over the steps since the line before; a validation line has
+and norm are means over the steps since the previous train line; a validation line has
 "eval_tta", the test-time augmentation it was measured with.
 """
 
@@ -18,29 +18,29 @@ VERSION = 1
 
 
 class MetricsLog:
-    """Appends lines to the file; each is handed to the operating system at once."""
+    """Appends lines to metrics.jsonl; each is given to the operating system at once."""
 
     def __init__(self, path: pathlib.Path, say: Callable[[str], None]) -> None:
         self._journal = DurableLog(path, say)
 
     def write(self, step: int, epoch: float, split: str, **values: Any) -> None:
-        """Adds a line."""
+        """Appends a line."""
         line = {"version": VERSION, "step": step, "epoch": round(epoch, 6)}
         line |= {"split": split, **values}
         self._journal.add((json.dumps(line, allow_nan=False) + "\n").encode())
 
     def sync(self) -> None:
-        """Makes all lines durable; raises OSError where that cannot be."""
+        """Flushes all lines to the disk; raises OSError if that is impossible."""
         self._journal.sync()
 
 
 def truncate_after(
     path: pathlib.Path, step: int, say: Callable[[str], None] = print
 ) -> None:
-    """Removes lines of steps after `step`, a torn last line, and damaged ones.
+    """Removes lines of steps after `step`, an incomplete last line, and damaged lines.
 
-    A damaged line may be of a step that is kept and never written again: `say` is
-    told, unless with `step` 0 all goes.
+    A damaged line may belong to an earlier step, whose line is never written again, so
+    `say` receives a message. With `step` 0 every line is removed and none is reported.
     """
     if not path.exists():
         return
@@ -58,11 +58,13 @@ def truncate_after(
             at = end
     files.keep_ranges(path, kept)
     if damaged and step:
-        say(f"dropped {len(damaged)} damaged of {path}, the first at line {damaged[0]}")
+        say(
+            f"removed {len(damaged)} damaged lines of {path}, the first at line {damaged[0]}"
+        )
 
 
 def _step(line: bytes) -> int | None:
-    """None if the line is damaged."""
+    """Parses the step of a line; None if the line is damaged."""
     try:
         step = json.loads(line)["step"]
     except (ValueError, KeyError, TypeError, RecursionError):

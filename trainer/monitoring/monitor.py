@@ -1,4 +1,4 @@
-"""Monitor: how long work tells where it is."""
+"""Monitor: how a process reports its progress."""
 
 import dataclasses
 
@@ -8,12 +8,12 @@ from trainer.monitoring.progress import PhaseTimer, Progress
 
 @dataclasses.dataclass(frozen=True)
 class Monitor:
-    """The three ways in which one process tells how far it is.
+    """The three ways in which a process reports its progress.
 
     Attributes:
         timer: seconds by phase, for result.json.
-        progress: the line on the terminal, for whoever watches.
-        heartbeat: the sign of life, for the other workers and the launcher.
+        progress: the line on the terminal, for the user.
+        heartbeat: the heartbeat file, for the other workers and the launcher.
     """
 
     timer: PhaseTimer

@@ -1,4 +1,4 @@
-"""Multi writer: one call writes a value to metrics.jsonl and to TensorBoard."""
+"""Multi writer: writes a value to metrics.jsonl and to TensorBoard with one call."""
 
 import dataclasses
 import pathlib
@@ -14,7 +14,7 @@ from trainer.monitoring.tensorboard import TensorBoardWriter
 
 @dataclasses.dataclass(frozen=True)
 class MultiWriter:
-    """Writes the metrics of a run wherever they are kept.
+    """Writes the metrics of a run to metrics.jsonl and to TensorBoard.
 
     Attributes:
         lines: metrics.jsonl, which keeps scalars and texts.
@@ -32,13 +32,14 @@ class MultiWriter:
         attempt: int,
         say: Callable[[str], None],
     ) -> "MultiWriter":
-        """Opens both for appending.
+        """Opens both files for appending.
 
         Args:
             metrics: path of metrics.jsonl.
             events: folder of event files.
             attempt: number of this process among those that wrote the run.
-            say: told once when something cannot be written; it is kept in memory.
+            say: receives one message when a file cannot be written; the content is
+                kept in memory until it can.
         """
         return cls(MetricsLog(metrics, say), TensorBoardWriter(events, attempt, say))
 
@@ -52,7 +53,7 @@ class MultiWriter:
     ) -> None:
         """Writes a line of metrics.jsonl and a point of each curve "split/name".
 
-        `texts` say how the values were measured; only metrics.jsonl keeps them.
+        `texts` describe how the values were measured; only metrics.jsonl keeps them.
         """
         self.lines.write(step, epoch, split, **values, **texts)
         tagged = {f"{split}/{name}": value for name, value in values.items()}
@@ -67,7 +68,7 @@ class MultiWriter:
         self.summaries.start(graph, settings)
 
     def sync(self) -> None:
-        """Makes all that was written durable.
+        """Flushes everything that was written to the disk.
 
         Raises:
             OSError: the disk is full or gone.

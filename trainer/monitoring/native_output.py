@@ -1,7 +1,8 @@
-"""Keeps the start-up lines of TensorFlow off the terminal unless something fails.
+"""Hides the start-up lines of TensorFlow unless something fails.
 
-C++ writes them to descriptor 2, one of them at every log level, where Python cannot
-filter them. The descriptor is therefore sent to a file, which is shown on failure.
+C++ code writes them to file descriptor 2, some of them at every log level, where Python
+cannot filter them. The descriptor is therefore redirected to a file, which is shown on
+failure.
 """
 
 import contextlib
@@ -17,14 +18,14 @@ from trainer import streams, system
 from trainer.errors import InvalidInput, TrainingFailed, unwrap_interruption
 from trainer.monitoring.progress import CONSOLE
 
-# Keras and TensorFlow try to import these for wrappers and drawings that no command
-# uses: 2.6 of the 6.6 CPU-seconds that the two of them cost.
+# Keras and TensorFlow try to import these for wrappers and plots that no command uses:
+# 2.6 of the 6.6 CPU-seconds that importing the two libraries takes.
 UNUSED = ("sklearn", "pandas", "matplotlib")
 
 
 @contextlib.contextmanager
 def suppress_native_stderr(what: str = "loading TensorFlow") -> Iterator[None]:
-    """Hides what native code writes to descriptor 2; an unexpected error shows it.
+    """Hides what native code writes to stderr, and shows it after an unexpected error.
 
     The first call of a process imports TensorFlow and Keras. `what` names the phase on
     the progress line.
@@ -47,7 +48,7 @@ def suppress_native_stderr(what: str = "loading TensorFlow") -> Iterator[None]:
         except Exception as error:
             explained = system.is_out_of_memory(error)
             explained = explained or unwrap_interruption(error) is not error
-            if not explained:  # in one line by the command
+            if not explained:  # other errors the command explains in one line
                 hidden.seek(0)
                 os.write(kept, hidden.read())
             raise
@@ -61,8 +62,8 @@ def _load() -> None:
     """Imports TensorFlow and Keras without the modules of UNUSED.
 
     Modules that are imported already stay, and all can be imported afterwards. Garbage
-    collection is off meanwhile and skips the half a million objects of the libraries
-    afterwards: to visit them took 2.8 CPU-seconds.
+    collection is off during the import, and afterwards it skips the half million
+    objects of the libraries: visiting them took 2.8 CPU-seconds.
     """
     absent = {name: None for name in UNUSED if name not in sys.modules}
     collecting = gc.isenabled()
@@ -80,24 +81,25 @@ def _load() -> None:
 
 
 def _check_temporary() -> None:
-    """Checks that there is a folder for temporary files, which TensorFlow needs."""
+    """Checks that there is a writable temporary folder, which TensorFlow needs."""
     try:
         tempfile.gettempdir()
     except FileNotFoundError as error:
         raise InvalidInput(
-            "TensorFlow needs a folder for temporary files, and none of $TMPDIR, /tmp, "
-            "/var/tmp and this one can be written;\nname one in TMPDIR, e.g. /dev/shm"
+            "TensorFlow needs a folder for temporary files, but $TMPDIR, /tmp, "
+            "/var/tmp and the working directory cannot be written;\n"
+            "set TMPDIR to a writable folder, such as /dev/shm"
         ) from error
 
 
 def unnamed_file() -> IO[bytes]:
-    """An empty file in memory: containers may have no folder for temporary files."""
+    """Opens an empty file in memory: a container may have no folder for such files."""
     return open(os.memfd_create("hidden"), "w+b")
 
 
 @functools.cache
 def _check_addresses() -> None:
-    """Checks the limit of address space: raises if too small, warns if scarce."""
+    """Checks the limit of address space: raises if too small, warns if low."""
     limit = system.address_limit()
     if problem := system.describe_address_limit(limit):
         if limit < system.LEAST_ADDRESSES:

@@ -1,7 +1,7 @@
 """Pictures for TensorBoard and reports, with class names as plain text.
 
-A class name may hold `$`, which matplotlib reads as mathematics, letters that no font
-of the machine has, or hundreds of characters; and there may be thousands of names.
+A class name may contain `$`, which matplotlib reads as mathematics, characters that no
+installed font has, or hundreds of characters; and there may be thousands of names.
 """
 
 import collections
@@ -21,11 +21,11 @@ from matplotlib.figure import Figure
 
 GRID_IMAGES = 32  # augmented images in the grid of step 0
 FAMILY = "DejaVu Sans"  # comes with matplotlib
-CELLS = 20  # classes whose confusions are written as numbers
-NAMED = 40  # classes whose names fit at an axis
-POOLED = 100  # cells at each side of a picture of more confusions
-WORST = 15  # pairs listed beside a picture without numbers
-LONGEST = 24  # characters of a name in a picture
+CELLS = 20  # up to this many classes the counts are written into the cells
+NAMED = 40  # up to this many classes the names fit at an axis
+POOLED = 100  # more classes are pooled into this many cells per axis
+WORST = 15  # confusions listed beside a picture without numbers
+LONGEST = 24  # characters of a class name in a picture
 Picture = TypeVar("Picture")
 
 
@@ -35,8 +35,8 @@ class Lettering:
 
     Attributes:
         labels: a readable text for each name, no two alike.
-        families: fonts that have the letters.
-        unnamed: how many labels are a class id instead of the name.
+        families: names of fonts that together have all characters.
+        unnamed: number of labels that are a class id instead of the name.
     """
 
     labels: tuple[str, ...]
@@ -47,7 +47,7 @@ class Lettering:
 def lettering(names: Sequence[str], longest: int = LONGEST) -> Lettering:
     """Chooses labels and fonts for class `names`.
 
-    A name whose letters no font has is written as "class 3".
+    A name with a character that no font has is written as "class 3".
     """
     texts = [short(name, longest) for name in names]
     wanted = {ord(char) for text in texts for char in text} - _letters(_bundled())
@@ -108,7 +108,7 @@ def _families(wanted: frozenset[int]) -> tuple[tuple[str, ...], frozenset[int]]:
 
 @contextlib.contextmanager
 def drawing(families: Sequence[str] = (FAMILY,), **style: Any) -> Iterator[None]:
-    """A context to draw in: no text is mathematics, and matplotlib warns of nothing."""
+    """Context for drawing: matplotlib parses no mathematics and prints no warnings."""
     settings = {"text.parse_math": False, "font.family": list(families), **style}
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -120,7 +120,7 @@ def attempt(
 ) -> Picture | None:
     """Calls `draw`; reports a failure through `say` and returns None.
 
-    No picture is worth the end of a training, also when memory runs out.
+    A training must not end because of a picture, also when memory runs out.
     """
     try:
         return draw()
@@ -150,8 +150,8 @@ def grid(
 def confusion_picture(counts: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """Draws a heat map of counts [K, K]; returns uint8 [H, W, 3].
 
-    It has at most 1,400 x 1,300 pixels. A map without numbers has a list of the most
-    frequent confusions at its side.
+    The picture has at most 1,400 x 1,300 pixels. A map without numbers has a list of
+    the most frequent confusions beside it.
     """
     letters = lettering(names)
     numbers = len(names) <= CELLS
@@ -173,15 +173,15 @@ def confusion_picture(counts: np.ndarray, names: Sequence[str]) -> np.ndarray:
 def confusion(
     axis: Any, counts: np.ndarray, labels: Sequence[str], *, numbers: bool
 ) -> None:
-    """Draws the share of each class's images that were given each answer.
+    """Draws a confusion matrix as shares of the images of each class.
 
     Args:
-        axis: of matplotlib.
-        counts: int [K, K], true class by answer.
-        labels: of the classes; more than NAMED are replaced by class ids.
+        axis: a matplotlib axis.
+        counts: int [K, K], true class by predicted class.
+        labels: class labels; more than NAMED are replaced by class ids.
         numbers: whether to write the counts into the cells.
 
-    More than POOLED classes are pooled: neighbours by id share a cell.
+    More than POOLED classes are pooled: classes with neighbouring ids share a cell.
     """
     pooled, step = _pooled(counts)
     shares = pooled / np.maximum(pooled.sum(axis=1, keepdims=True), 1)
@@ -215,7 +215,7 @@ def _heat(
 
 
 def _pooled(counts: np.ndarray) -> tuple[np.ndarray, int]:
-    """Sums blocks of classes so that at most POOLED are left, and the block's size."""
+    """Sums blocks of classes to at most POOLED cells; also returns the block size."""
     step = -(-len(counts) // POOLED)
     first = range(0, len(counts), step)
     return np.add.reduceat(np.add.reduceat(counts, first, 0), first, 1), step
@@ -225,7 +225,7 @@ def _listed(counts: np.ndarray, labels: Sequence[str]) -> str:
     wrong = counts - np.diag(np.diag(counts))
     order = np.argsort(-wrong, axis=None, kind="stable")[:WORST]
     pairs = zip(*np.unravel_index(order, wrong.shape), strict=True)
-    lines = [  # each from left to right, whatever its letters are
+    lines = [  # the marks keep the order left to right also for Arabic or Hebrew names
         f"\u200e{wrong[pair]}  {labels[pair[0]]} \u200e→ {labels[pair[1]]}"
         for pair in pairs
         if wrong[pair]

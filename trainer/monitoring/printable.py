@@ -1,15 +1,15 @@
-"""Text of other people on a terminal: names of classes, words of a damaged file."""
+"""Escapes text from files and data sets so that a terminal can show it safely."""
 
 import unicodedata
 
-# Controls, also of writing direction, line ends of Unicode, halves of characters.
+# Unicode categories: control and format characters, surrogates, line separators.
 _ESCAPED = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def printable(text: str) -> str:
-    """`text` with what moves the cursor or hides letters as a Python escape.
+    """Escapes characters that move the cursor or hide others, as Python does.
 
-    Lines stay lines.
+    Line ends stay.
     """
     return "".join(
         ascii(char)[1:-1]
@@ -20,11 +20,11 @@ def printable(text: str) -> str:
 
 
 def single_line(text: str) -> str:
-    """`text` so, and its line ends as escapes, too."""
+    """Escapes the same characters and line ends."""
     return printable(text).replace("\n", "\\n")
 
 
 def shortened(text: object, limit: int = 60) -> str:
-    """`text` as one line of at most about `limit` characters."""
+    """Shortens `text` to one line of about `limit` characters, with escapes."""
     line = single_line(str(text))
     return line if len(line) <= limit else f"{line[:limit]}..."

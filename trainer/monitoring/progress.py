@@ -1,7 +1,7 @@
-"""Progress: one live line on a terminal; in a pipe or a file a line every few seconds.
+"""Progress: a live line on a terminal; in a pipe or a file, a line every few seconds.
 
-Whatever a command does, it does in a phase that has a name; a thread says which, and
-for how long, as often as nothing else was written for five seconds.
+Everything that a command does belongs to a named phase. When nothing was written for
+five seconds, a thread writes the name of the phase and how long it has lasted.
 """
 
 import contextlib
@@ -18,15 +18,22 @@ from trainer import streams
 from trainer.monitoring.printable import printable, single_line
 
 EVERY_SECS = 5.0
-REDRAW_SECS = 0.1  # of the live line, while images are counted
-EARLY_SECS = 1.0  # a call of steps takes about as long
-LOOK_SECS = 0.5  # between the looks of the thread
+REDRAW_SECS = 0.1  # between updates of the live line while images are counted
+EARLY_SECS = 1.0  # about the duration of one compiled call
+LOOK_SECS = 0.5  # between checks of the thread
 OnBatch = Callable[[int], object]  # called with the number of images just done
 
 
 @dataclasses.dataclass
 class _Phase:
-    """What is being done since when; `message` is its last line, if it had one."""
+    """A named phase.
+
+    Attributes:
+        name: what is being done.
+        start: when it began.
+        message: its latest progress line, "" if there was none.
+        said: whether such a line was shown.
+    """
 
     name: str
     start: float
@@ -35,11 +42,11 @@ class _Phase:
 
 
 class Progress:
-    """Shows the latest of many messages.
+    """Writes progress messages, at most one every few seconds.
 
     Args:
-        now: monotonic seconds.
-        out: where it goes; None: stderr, also while TensorFlow's lines are hidden.
+        now: a clock that returns monotonic seconds.
+        out: the output; None: stderr, also while TensorFlow's lines are hidden.
     """
 
     def __init__(
@@ -48,9 +55,9 @@ class Progress:
         self._now, self._out = now, out or streams.Terminal()
         self._shown = -EVERY_SECS
         self._wrote = 0.0
-        self._open = False  # a live line waits for its end
-        self._reminded = False  # and it is the thread's
-        self._early = 0.0  # seconds by which messages come before the thread
+        self._open = False  # whether the cursor is on an unfinished live line
+        self._reminded = False  # whether the thread wrote that line
+        self._early = 0.0  # messages are due earlier by this than those of the thread
         self._phases: list[_Phase] = []
         self._lock = threading.RLock()
         self.translate: Callable[[str], str] = str  # commands name options as flags
@@ -60,7 +67,7 @@ class Progress:
         return self._out.isatty()
 
     def update(self, message: str, *, last: bool = False) -> None:
-        """Shows `message` if it is time, and in any case when it is the `last`."""
+        """Shows `message` if an update is due; the `last` message is always shown."""
         if self._live:
             self._draw(message, last=last)
         elif last or self._now() - self._shown >= EVERY_SECS - self._early:
@@ -75,14 +82,14 @@ class Progress:
         self._open = False
 
     def close(self) -> None:
-        """Ends a live line, so that what follows has its own."""
+        """Ends a live line, so that the next output starts on a new line."""
         if self._open:
             self._write("\n", self._now())
         self._open = False
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Inside, this is what is being done; the innermost phase counts."""
+        """Makes `name` the current phase within the context; phases may be nested."""
         phase = _Phase(name, self._now())
         if not self._phases:
             self._wrote = phase.start
@@ -91,15 +98,15 @@ class Progress:
             yield
         finally:
             self._phases.remove(phase)
-            if self._reminded:  # that line was for as long as it lasts
+            if self._reminded:  # the thread's line is valid only during the phase
                 self._write("\r\x1b[K", self._now())
                 self._open = self._reminded = False
 
     @contextlib.contextmanager
     def count(self, total: int, what: str, unit: str = "images") -> Iterator[OnBatch]:
-        """A phase whose images are counted: yields what to call with each number done.
+        """Starts a phase that counts images; yields a function that takes each count.
 
-        In a pipe it shows nothing if it takes less than EVERY_SECS.
+        In a pipe nothing is shown if the phase takes less than EVERY_SECS.
         """
         with self.phase(what):
             counted = _Counted(self, self._phases[-1], total, unit)
@@ -109,7 +116,7 @@ class Progress:
                 counted.end()
 
     def remind(self) -> None:
-        """Says what is being done if nothing was written for EVERY_SECS."""
+        """Writes the current phase if nothing was written for EVERY_SECS."""
         now = self._now()
         with self._lock:
             if now - self._wrote < EVERY_SECS or not self._phases:
@@ -124,7 +131,7 @@ class Progress:
 
     @contextlib.contextmanager
     def watched(self, name: str) -> Iterator[None]:
-        """Inside, nothing is silent for longer than EVERY_SECS."""
+        """Starts a phase during which a thread calls `remind` regularly."""
         ended, self._early = threading.Event(), EARLY_SECS
 
         def look() -> None:
@@ -154,7 +161,7 @@ class Progress:
         self._open = not last
 
     def _write(self, text: str, now: float) -> None:
-        # Whoever reads may leave (`| head`): training goes on.
+        # The reader may close the pipe (`| head`): training goes on.
         with self._lock, contextlib.suppress(OSError, ValueError):
             self._wrote, self._reminded = now, False
             self._out.write(text)
@@ -162,14 +169,14 @@ class Progress:
 
 
 class _Counted:
-    """Images of one phase."""
+    """Counter of the images of one phase."""
 
     def __init__(self, shown: Progress, phase: _Phase, total: int, unit: str) -> None:
         self._shown, self._phase, self._total, self._unit = shown, phase, total, unit
         self._done, self._drawn = 0, phase.start
 
     def tick(self, count: int) -> None:
-        """Takes note of `count` more."""
+        """Adds `count` and shows the progress if an update is due."""
         now, shown = self._shown._now(), self._shown
         self._done += count
         secs = max(now - self._phase.start, 1e-9)
@@ -187,27 +194,31 @@ class _Counted:
             shown._show(self._phase.message, now)
 
     def end(self) -> None:
-        """Leaves no half line behind."""
+        """Ends the live line if one was shown."""
         if self._phase.said:
             self._shown.close()
 
 
-CONSOLE = Progress()  # of this process
+CONSOLE = Progress()  # the one of this process
 
 
 def duration(secs: float) -> str:
-    """Seconds as 1:02:03 or 2:03."""
+    """Formats seconds as 1:02:03 or 2:03."""
     minutes, rest = divmod(max(0, round(secs)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 class PhaseTimer:
-    """Seconds by phase; phases do not nest.
+    """Timer of phases, which must not be nested.
 
     Args:
-        now: monotonic seconds.
-        show: gives a context in which progress tells of a phase.
+        now: a clock that returns monotonic seconds.
+        show: returns a context that shows the phase of that name.
+
+    Attributes:
+        seconds: total seconds by phase.
+        last: seconds of the last time of each phase.
     """
 
     def __init__(
@@ -221,7 +232,7 @@ class PhaseTimer:
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Adds the seconds spent inside to `name`."""
+        """Adds the seconds spent within the context to `name`."""
         start = self.now()
         try:
             with self._show(name):

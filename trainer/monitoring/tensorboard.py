@@ -1,4 +1,4 @@
-"""TensorBoard summaries: one event file an attempt, none of whose steps stands twice.
+"""TensorBoard summaries: one event file for each attempt, no step written twice.
 
 Tags: train/{loss,accuracy,learning_rate,gradient_norm,images_per_second},
 validation/{loss,accuracy}, test/{loss,accuracy}; pictures train/augmented and
@@ -23,13 +23,13 @@ from trainer import files
 from trainer.monitoring import event_records
 from trainer.rundir.durable_log import DurableLog
 
-FINAL = "test/"  # tags of what is written after the last step
+FINAL = "test/"  # tags of values that are written after the last step
 
 
 class TensorBoardWriter:
     """Writes the event file of one attempt into `directory`.
 
-    Not TensorFlow's own writer: that loses what it could not write to a full disk.
+    It replaces TensorFlow's own writer, which loses events when the disk is full.
     """
 
     def __init__(
@@ -42,12 +42,12 @@ class TensorBoardWriter:
             self._add(0, file_version="brain.Event:2")
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """One point of each curve."""
+        """Writes one point of each curve."""
         for tag, value in values.items():
             self._add(step, summary=scalars.scalar_pb(tag, value))
 
     def picture(self, step: int, tag: str, image: np.ndarray) -> None:
-        """An image uint8 [H, W, C]."""
+        """Writes an image uint8 [H, W, C]."""
         height, width, _ = image.shape
         content = [str(width), str(height), tf.io.encode_png(image).numpy()]
         value = summary_pb2.Summary.Value(
@@ -61,13 +61,13 @@ class TensorBoardWriter:
         self._add(step, summary=summary_pb2.Summary(value=[value]))
 
     def start(self, graph: tf.Graph, settings: Mapping[str, Any]) -> None:
-        """The graph of the compiled step, and what the hparams page compares."""
+        """Writes the graph of the compiled step and the hyperparameters."""
         definition = graph.as_graph_def(add_shapes=True)
         self._add(0, graph_def=definition.SerializeToString())
         self._add(0, summary=hparams.hparams_pb(dict(settings)))
 
     def sync(self) -> None:
-        """Makes all events durable; raises OSError where that cannot be."""
+        """Flushes all events to the disk; raises OSError if that is impossible."""
         self._journal.sync()
 
     def _add(self, step: int, **what: Any) -> None:
@@ -78,13 +78,13 @@ class TensorBoardWriter:
 def truncate_after(
     directory: pathlib.Path, step: int, say: Callable[[str], None] = print
 ) -> None:
-    """Removes what event files say of steps after `step`; a torn end goes too.
+    """Removes events after `step` and incomplete last records from event files.
 
-    So does what is damaged or no event, and nothing else with it; `say` is told of it.
-    A file of which all is kept is not written again.
+    Damaged records are removed as well, and `say` receives a message about them. A file
+    that needs no change is not written again.
 
-    With `step` 0 nothing is kept: the run starts anew. What comes after the last step
-    is removed too: whoever continues a run will write it.
+    With `step` 0 everything is removed: the run starts again. Results of the test split
+    are always removed: the process that continues the run writes them.
     """
     for left in directory.glob(".events.out.tfevents.*"):  # TensorBoard would read it
         left.unlink()
@@ -100,11 +100,11 @@ def truncate_after(
 
 
 class _Kept:
-    """Which bytes of an event file stay.
+    """The part of an event file that is kept.
 
     Attributes:
-        ranges: of bytes, ascending.
-        summaries: whether anything in them is to be seen.
+        ranges: (start, end) of the bytes to keep, ascending.
+        summaries: whether they contain a summary.
     """
 
     def __init__(
@@ -115,18 +115,18 @@ class _Kept:
         self.summaries = False
 
     def read(self) -> None:
-        """Goes through the file once."""
+        """Reads the file and sets the attributes."""
         damaged, size = 0, 0
         for span in event_records.scan(self._path):
             event = _event(span)
             if event is not None:
                 self._take(span, event)
-            elif not span.torn:  # by a kill
+            elif not span.torn:  # a killed process leaves an incomplete record
                 damaged, size = damaged + 1, size + span.end - span.start
         if damaged:
             self._say(
-                f"dropped {size:,} bytes of {self._path}, in {damaged} places: they "
-                "are damaged or no event; what follows them is kept"
+                f"removed {size:,} damaged bytes of {self._path}, in {damaged} places; "
+                "the events after them are kept"
             )
 
     def _take(self, span: event_records.Span, event: event_pb2.Event) -> None:
@@ -152,7 +152,7 @@ def _event(span: event_records.Span) -> event_pb2.Event | None:
 def flat_settings(
     config: dict[str, Any], path: str = ""
 ) -> dict[str, int | float | str]:
-    """A nested config as hparams: "optim.momentum" and so on."""
+    """Flattens a nested config to hyperparameters, called "optim.momentum" etc."""
     settings = {}
     for name, value in config.items():
         if isinstance(value, dict):
