@@ -59,7 +59,8 @@ def truncate_after(
     files.keep_ranges(path, kept)
     if damaged and step:
         say(
-            f"removed {len(damaged)} damaged lines of {path}, the first at line {damaged[0]}"
+            f"removed {len(damaged)} damaged lines of {path}, the first at line "
+            f"{damaged[0]}"
         )
 
 
