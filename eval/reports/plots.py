@@ -12,7 +12,6 @@ from html import escape
 from typing import Any
 
 import numpy as np
-import seaborn
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -145,6 +144,8 @@ def curves(series: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
 
 def robustness(types: Mapping[str, Sequence[float]], clean: float) -> Figure:
     """Accuracy of each corruption (rows) at each severity (columns)."""
+    import seaborn  # two seconds, which reports without corruptions need not wait for
+
     figure, axes = _axes(1.2 + 0.28 * len(types))
     seaborn.heatmap(
         np.array(list(types.values())),

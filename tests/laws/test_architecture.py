@@ -32,6 +32,7 @@ IMPORTS_INSIDE = {
     "eval.predictors.engine": {"tensorflow"},  # LiteRT's own kernels need none
     "eval.predictors.outputs": {"scipy"},
     "eval.predictors.sandbox": {"ai_edge_litert"},  # in the child process alone
+    "eval.reports.plots": {"seaborn"},  # with pandas and scipy.stats
     "export.measure.loader": {  # each measured by itself
         "export.measure.checkpoint_loader",
         "export.measure.litert_loader",
@@ -40,9 +41,7 @@ IMPORTS_INSIDE = {
     "export.microcontroller.interpreter": {"tflite_micro"},  # optional
     "trainer.data.digits": {"sklearn"},
     "trainer.data.preparation": {"tensorflow_datasets"},
-    "trainer.models.intervals": {"scipy"},
     "trainer.monitoring.native_output": {"keras", "tensorflow"},  # while stderr is away
-    "trainer.monitoring.pictures": {"PIL", "seaborn"},
     "trainer.optim.optimizers": {"keras"},
     "trainer.system": {"psutil"},
 }

@@ -1,21 +1,28 @@
 """Confidence intervals of a proportion."""
 
+import math
 
-def wilson_interval(
-    correct: int, total: int, confidence: float = 0.95
-) -> tuple[float, float]:
-    """Wilson's score interval (Wilson 1927) for `correct` successes of `total` trials.
+NORMAL_QUANTILE = 1.959963984540054  # scipy.special.ndtri(0.975)
+
+
+def wilson_interval(correct: int, total: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval (Wilson 1927): `correct` successes of `total`.
+
+    In the operations of scipy.stats.binomtest and so in its bits, without the import,
+    which takes a CPU-second.
 
     Raises:
         ValueError: `total` is not positive or `correct` not within 0..total.
     """
-    from scipy import stats  # a second, which flags and training need not wait for
-
     if not 0 <= correct <= total or total < 1:
         raise ValueError(f"{correct} of {total} is not a proportion")
-    found = stats.binomtest(int(correct), int(total)).proportion_ci(
-        confidence, "wilson"
-    )
+    hits, trials, square = int(correct), int(total), NORMAL_QUANTILE**2
+    rate = hits / trials
+    width = 2 * (trials + square)
+    centre = (2 * trials * rate + square) / width
+    spread = math.sqrt(4 * trials * rate * (1 - rate) + square)
+    reach = NORMAL_QUANTILE / width * spread
+    low = 0.0 if hits == 0 else centre - reach
+    high = 1.0 if hits == trials else centre + reach
     # Rounding must not push the ends past the rate itself.
-    rate = correct / total
-    return min(rate, float(found.low)), max(rate, float(found.high))
+    return min(rate, low), max(rate, high)

@@ -28,6 +28,17 @@ def test_wilson_by_hand():
 
 
 @given(st.integers(1, 10_000), st.data())
+def test_wilson_has_the_bits_of_scipy(total, data):
+    from scipy import stats
+
+    correct = data.draw(st.integers(0, total))
+    found = stats.binomtest(correct, total).proportion_ci(0.95, "wilson")
+    rate = correct / total
+    wanted = (min(rate, float(found.low)), max(rate, float(found.high)))
+    assert wilson_interval(correct, total) == wanted
+
+
+@given(st.integers(1, 10_000), st.data())
 def test_wilson_holds_the_rate_and_mirrors(total, data):
     correct = data.draw(st.integers(0, total))
     low, high = wilson_interval(correct, total)

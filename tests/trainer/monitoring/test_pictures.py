@@ -21,7 +21,7 @@ ODD = [
 MEASURED = """
 import json, sys
 import numpy as np
-import seaborn  # loaded: what follows is the pictures'
+import matplotlib.backends.backend_agg  # loaded: what follows is the pictures'
 from tests.support.memory import peak_bytes
 from trainer.monitoring import pictures
 
