@@ -9,8 +9,9 @@ In a script or notebook::
     print(result.test_accuracy, result.test_accuracy_interval)
     probabilities = trainer.load("runs/mine").predict(images)
 
-On the command line: ``python -m trainer.main --strategy=mirrored``. Nothing is imported
-before it is used: TensorFlow takes seconds.
+On the command line: ``python -m trainer.main --strategy=mirrored``. Modules are
+    imported
+when they are used, as importing TensorFlow takes seconds.
 """
 
 import importlib

@@ -1,11 +1,11 @@
-"""Checks a training's flags as trainer.main does, without starting anything.
+"""Checks the flags of a training as trainer.main does, without starting it.
 
 Synopsis::
 
     python -m trainer.check --dataset=digits --epochs=3
 
-Launchers ask before they prepare data or wait for peers: what is wrong is found within
-a second, is told in trainer.main's words, and leaves nothing.
+Launchers run it before they prepare data or wait for peers: wrong flags are reported
+within a second, with the messages of trainer.main, and nothing is written.
 """
 
 from trainer import main
@@ -14,7 +14,7 @@ from trainer.rundir import checks
 
 
 def check() -> None:
-    """Raises InvalidInput where trainer.main would, before TensorFlow is imported."""
+    """Raises InvalidInput as trainer.main does before it imports TensorFlow."""
     checks.select_run(*flags.read_configs())
 
 

@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def run() -> NoReturn:
-    """Runs the command with the words of this process."""
+    """Runs the command with the arguments of this process."""
     command.run("trainer.main", SUMMARY, flags.define(), main, renamed=flags.RENAMED)
 
 

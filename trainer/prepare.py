@@ -20,7 +20,7 @@ def _define(values: flags.FlagValues) -> flags.FlagValues:
 
 
 def main(values: flags.FlagValues) -> None:
-    """Prepares the data set and prints where it is."""
+    """Prepares the data set and prints its location."""
     with native_output.suppress_native_stderr():
         from trainer.data import preparation
     builder = preparation.prepare(
@@ -31,7 +31,7 @@ def main(values: flags.FlagValues) -> None:
 
 
 def run() -> NoReturn:
-    """Runs the command with the words of this process."""
+    """Runs the command with the arguments of this process."""
     values = _define(flags.FlagValues())
     command.run(
         "trainer.prepare",

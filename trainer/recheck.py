@@ -23,7 +23,7 @@ def _define(values: flags.FlagValues) -> flags.FlagValues:
 
 
 def main(values: flags.FlagValues) -> None:
-    """Replays the run and prints what was confirmed."""
+    """Replays the run and prints the result."""
     run = layout.open_run(values.run_dir)
     with native_output.suppress_native_stderr():
         from trainer.training import replay
@@ -34,7 +34,7 @@ def main(values: flags.FlagValues) -> None:
 
 
 def run() -> NoReturn:
-    """Runs the command with the words of this process."""
+    """Runs the command with the arguments of this process."""
     values = _define(flags.FlagValues())
     command.run("trainer.recheck", SUMMARY, values, lambda: main(values))
 

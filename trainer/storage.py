@@ -183,7 +183,7 @@ def check_writable(
 
     Args:
         directory: see `probe`, as `folders` and `appends`.
-        what: subject of the message: "the run cannot go to DIRECTORY".
+        what: subject of the message: "the run cannot be written to DIRECTORY".
         restart: see `as_refusal`.
 
     Raises:

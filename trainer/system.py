@@ -1,8 +1,8 @@
-"""The machine and this process: processors, memory, limits of a container, identity.
+"""Reads processors, memory and limits of this process, and identifies processes.
 
 This is the only module that reads cgroups (v2 `cpu.max` and `memory.max`, v1
 `cpu.cfs_quota_us` and `memory.limit_in_bytes`), affinity and `ulimit`. A process is
-limited by its own group and by each group above it: the lowest limit counts.
+limited by its own group and by every parent group: the lowest limit counts.
 """
 
 import contextlib
@@ -15,20 +15,20 @@ from collections.abc import Iterator
 
 ROOT = pathlib.Path("/sys/fs/cgroup")
 OWN = pathlib.Path("/proc/self/cgroup")
-UNLIMITED = 2**60  # bytes; cgroup v1 writes a number near 2 ** 63 for none
+UNLIMITED = 2**60  # bytes; without a limit cgroup v1 has a number near 2 ** 63
 GIB = 2**30
 
 
 def threads() -> int:
-    """The default number of threads: cores of this process, or its quota if less."""
+    """The default number of threads: cores of this process, or its quota if lower."""
     return choose_threads(cores(), cpu_quota())
 
 
 def choose_threads(cores: int, quota: float) -> int:
-    """`quota` processors rounded up, at most `cores`, at least one.
+    """Rounds `quota` up to at least 1 and at most `cores` threads.
 
-    A process that is allowed half a core is stopped for most of each tenth of a second:
-    with two threads it then trained 322 images/s, with one 448.
+    A process with a quota of half a core is paused for a part of every tenth of a
+    second: with two threads it trained 322 images/s, with one 448.
 
     >>> [choose_threads(8, quota) for quota in (0.5, 1.0, 1.5, 12.0, math.inf)]
     [1, 1, 2, 8, 8]
@@ -37,14 +37,14 @@ def choose_threads(cores: int, quota: float) -> int:
 
 
 def cores() -> int:
-    """The number of cores that this process may run on."""
+    """Counts the cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1  # macOS has no affinity
 
 
 def cpu_quota(root: pathlib.Path = ROOT, own: pathlib.Path = OWN) -> float:
-    """The limit of processor time in processors, from cgroups; inf without one."""
+    """Reads the CPU quota in processors from cgroups; inf if there is none."""
     found = [math.inf]
     for folder in _folders("cpu", root, own):
         for text in _texts(folder / "cpu.max"):
@@ -59,7 +59,7 @@ def cpu_quota(root: pathlib.Path = ROOT, own: pathlib.Path = OWN) -> float:
 
 
 def memory_limit(root: pathlib.Path = ROOT, own: pathlib.Path = OWN) -> float:
-    """The limit of memory in bytes, from cgroups; inf without one."""
+    """Reads the limit of memory in bytes from cgroups; inf if there is none."""
     found = [math.inf]
     for folder in _folders("memory", root, own):
         for name in ("memory.max", "memory.limit_in_bytes"):
@@ -70,13 +70,13 @@ def memory_limit(root: pathlib.Path = ROOT, own: pathlib.Path = OWN) -> float:
 
 
 def address_limit() -> float:
-    """The limit of address space in bytes, from `ulimit -v`; inf without one."""
+    """Reads the limit of address space (`ulimit -v`) in bytes; inf if there is none."""
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     return math.inf if soft == resource.RLIM_INFINITY else soft
 
 
 def describe_memory_limits() -> str:
-    """The limits of memory in words; empty without one."""
+    """Describes the limits of memory; empty if there are none."""
     limits = {"ulimit -v": address_limit(), "the container": memory_limit()}
     return " and ".join(
         f"{size / GIB:.2f} GiB by {who}"
@@ -88,10 +88,10 @@ def describe_memory_limits() -> str:
 def _folders(
     controller: str, root: pathlib.Path, own: pathlib.Path
 ) -> Iterator[pathlib.Path]:
-    """The folders of this process's group of `controller` and of those above it.
+    """Yields the cgroup folders (v2 and v1) of this process and of all parent groups.
 
-    Of cgroups v2 and v1. In a container the path may be the host's, which does not
-    exist there: then only the top does.
+    In a container the path may be that of the host, which does not exist there: then
+    only the root folder exists.
     """
     places = {root: pathlib.PurePath("."), root / controller: pathlib.PurePath(".")}
     for text in _texts(own):
@@ -109,19 +109,19 @@ def _folders(
 
 
 def _texts(path: pathlib.Path) -> Iterator[str]:
-    """Yields the file's text if it can be read."""
+    """Yields the text of a file if it can be read."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
         yield path.read_text().strip()
 
 
-# Address space, which `ulimit -v` limits: with 2.4 GiB TensorFlow 2.21 ended with
+# Limits of address space (`ulimit -v`): with 2.4 GiB TensorFlow 2.21 always ended with
 # std::bad_alloc before Python could report it, with 3.3 sometimes, with 4.8 never.
 LEAST_ADDRESSES, ENOUGH_ADDRESSES = 2.5 * GIB, 4.75 * GIB
 SIGNS = ("failed to map segment", "annot allocate memory", "bad_alloc", "OOM when")
 
 
 def free_bytes() -> int:
-    """The memory that is free, or the limit of this process if that is less."""
+    """Returns the free memory, or the limit of this process if that is lower."""
     import psutil
 
     limits = (memory_limit(), address_limit())
@@ -129,19 +129,19 @@ def free_bytes() -> int:
 
 
 def describe_address_limit(limit: float) -> str | None:
-    """Why `limit` bytes of address space may not suffice; None if they do."""
+    """Explains why `limit` bytes of address space may not suffice; None if they do."""
     if limit >= ENOUGH_ADDRESSES:
         return None
     return (
-        f"TensorFlow needs {ENOUGH_ADDRESSES / GIB:.1f} GiB of addresses or more, "
+        f"TensorFlow needs {ENOUGH_ADDRESSES / GIB:.1f} GiB of address space or more, "
         f"ulimit -v allows {limit / GIB:.2f}; raise it (ulimit -v unlimited)"
     )
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether `error`, or an error in its chain of causes, means a lack of memory."""
+    """Whether `error` or one of its causes means that memory ran out."""
     seen = set()
-    while error is not None and id(error) not in seen:  # a chain may be a circle
+    while error is not None and id(error) not in seen:  # a chain may be circular
         seen.add(id(error))
         if isinstance(error, MemoryError):
             return True
@@ -157,7 +157,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def explain_out_of_memory(error: BaseException, remedy: str = "ask for less") -> str:
-    """Error, limit and remedy in one line."""
+    """Describes the error, the limit and the remedy in one line."""
     text = " ".join(str(error).split())[:150] or type(error).__name__
     whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB
     allowed = describe_memory_limits() or f"{whole:.1f} GiB, all of the machine"
@@ -165,7 +165,7 @@ def explain_out_of_memory(error: BaseException, remedy: str = "ask for less") ->
 
 
 def boot_id() -> str:
-    """The id of this boot of the machine; empty where the system has none."""
+    """Returns the id of the current boot of the machine; empty if there is none."""
     try:
         return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -173,7 +173,7 @@ def boot_id() -> str:
 
 
 def pid_namespace() -> int:
-    """The namespace of process numbers: containers of one machine have their own."""
+    """Returns the id of the PID namespace; each container has its own."""
     try:
         return os.stat("/proc/self/ns/pid").st_ino
     except OSError:
@@ -181,10 +181,10 @@ def pid_namespace() -> int:
 
 
 def process_start(pid: int) -> int | None:
-    """The clock tick since boot at which process `pid` started; None if it ended."""
+    """Returns the clock tick since boot at which `pid` started; None if it ended."""
     try:
         text = pathlib.Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
-    fields = text.rpartition(")")[2].split()  # the name may hold anything
+    fields = text.rpartition(")")[2].split()  # the name may contain any character
     return None if fields[0] in "ZX" else int(fields[19])

@@ -93,7 +93,7 @@ def test_a_vanished_directory_is_175_and_the_resume_exact(data_dir, tmp_path, wh
     os.rename(run_dir, away)
     ((code, said),) = jobs.finish([process])
     assert code == 175, said
-    assert "the one before is kept" in said
+    assert "the previous one is kept" in said
     assert "Traceback" not in said
     assert not run_dir.exists()
     os.rename(away, run_dir)

@@ -1,1 +1,1 @@
-"""Distillation: a finished run teaches another one through its soft labels."""
+"""Distillation: trains a student on the soft labels of a finished run."""

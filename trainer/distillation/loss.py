@@ -1,4 +1,4 @@
-"""The loss of a student: labels, and the answers of a teacher (Hinton et al. 2015)."""
+"""The loss of a student with the soft labels of a teacher (Hinton et al. 2015)."""
 
 import tensorflow as tf
 
@@ -12,14 +12,15 @@ def distillation_loss(
     *,
     how: DistillationConfig,
 ) -> tf.Tensor:
-    """(1 - w) * `losses` + w * T^2 * KL(teacher || student at temperature T), [n].
+    """Computes (1 - w) * `losses` + w * T^2 * KL(teacher || student), both at T: [n].
 
-    T^2 keeps the size of the gradient the same for every temperature (section 2 there).
+    The factor T^2 keeps the gradient equally large for every temperature (section 2).
 
     Args:
-        losses: [n], of the labels.
-        logits, taught: [n, K], of the student and of the teacher; None: no teacher.
-        how: weight and temperature.
+        losses: cross-entropy of the labels, [n].
+        logits, taught: logits [n, K] of the student and of the teacher; None: no
+            teacher.
+        how: the config with weight w and temperature T.
     """
     if taught is None:
         return losses

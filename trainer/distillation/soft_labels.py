@@ -1,12 +1,13 @@
-"""Soft labels: a teacher's logits for every view of every row, computed once.
+"""Soft labels: the logits of a teacher for every view of every row, computed once.
 
-A teacher may be several times as costly as its student, and the views that
-augmentation can give are few enough to be counted. So it labels all of them before the
-first step, and a resumed run reads what is kept.
+A teacher may cost several times as much as its student, and augmentation without cutout
+has a small number of views. So the teacher labels all views before the first step, and
+a resumed run reads them from its cache.
 
-Layout: ``teacher/view-000.npy`` (float16 [rows, classes], the rows learnt from in
-ascending order) and ``teacher/manifest.json`` with what decides them and size and
-SHA-256 of each file. A view is on disk as soon as it is computed, so a kill loses one.
+Layout: ``teacher/view-000.npy`` (float16 [rows, classes], the training rows in
+    ascending
+order) and ``teacher/manifest.json`` with the key of the cache, and the size and SHA-256
+of each file. A view is written as soon as it is computed, so a kill loses at most one.
 """
 
 import hashlib
@@ -40,12 +41,12 @@ _HEADER_BYTES = 4096  # NumPy's own has 128
 
 
 class SoftLabelCache:
-    """Float16 logits [views, rows, classes], those that are there.
+    """Cache of float16 logits [views, rows, classes].
 
     Args:
-        folder: where the files are.
-        key: what decides the numbers; files of another key are not used.
-        shape: views, rows, classes.
+        folder: the folder of the files.
+        key: everything that decides the logits; files with another key are not used.
+        shape: number of views, rows and classes.
     """
 
     def __init__(
@@ -61,11 +62,11 @@ class SoftLabelCache:
 
     @property
     def missing(self) -> list[int]:
-        """The views that are not there yet."""
+        """The views that are not computed yet."""
         return [view for view in range(self.shape[0]) if view not in self._views]
 
     def load(self, *, damaged: Callable[[str], None]) -> None:
-        """Takes over the whole files of the folder; `damaged` is told of the others."""
+        """Loads the valid files of the folder; calls `damaged` with each problem."""
         self._files = self._listed(damaged)
         for view in self.missing:
             if (name := _name(view)) in self._files:
@@ -82,7 +83,7 @@ class SoftLabelCache:
             manifest = files.read_json(path)
             listed = manifest.pop("files")
             if manifest != self._key:
-                raise ValueError("it is of another teacher or other views")
+                raise ValueError("it belongs to another teacher or other views")
             return dict(listed)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             damaged(f"{path} is not used: {error}")
@@ -100,19 +101,19 @@ class SoftLabelCache:
         return array
 
     def add(self, view: int, logits: np.ndarray, *, write: bool) -> bool:
-        """Takes float [rows, classes] of one view, and writes it if asked to.
+        """Adds the logits of one view, float [rows, classes]; writes them if `write`.
 
-        Only differences within a row matter, so its largest becomes 0: float16 then
-        rounds the answers that matter least.
+        Only differences within a row matter, so the largest logit is shifted to 0: then
+        float16 rounds most where logits matter least.
 
         Returns:
-            Whether the folder had other bytes for this view before they were damaged.
+            Whether the manifest has another hash for this view, whose file was damaged.
 
         Raises:
-            ValueError: they are not finite.
+            ValueError: the logits are not finite in float16.
             OSError: the disk is full or gone.
         """
-        with np.errstate(over="ignore", invalid="ignore"):  # found by the next line
+        with np.errstate(over="ignore", invalid="ignore"):  # checked below
             half = (logits - logits.max(axis=1, keepdims=True)).astype(np.float16)
         if not np.isfinite(half).all():
             raise ValueError("its logits are not finite in float16")
@@ -130,12 +131,12 @@ class SoftLabelCache:
         return differs
 
     def array(self) -> np.ndarray:
-        """Float16 [views, rows, classes]; no view may be missing."""
+        """Stacks all views to float16 [views, rows, classes]; none may be missing."""
         return np.stack([self._views[view] for view in range(self.shape[0])])
 
     @property
     def sha256(self) -> str:
-        """Over all of them."""
+        """SHA-256 of the logits of all views."""
         return hashlib.sha256(self.array().tobytes()).hexdigest()
 
 
@@ -147,12 +148,12 @@ def _facts(content: bytes) -> dict[str, Any]:
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-FOLDER = "teacher"  # in the student's run directory
+FOLDER = "teacher"  # in the run directory of the student
 POLL_SECS = 0.2
 
 
 def cache_key(config: Config, train_sha256: str) -> dict[str, Any]:
-    """What decides the soft labels: the teacher, the rows and their views."""
+    """Collects everything that decides the soft labels: teacher, rows and views."""
     data = config.data
     return {
         "weights_sha256": config.distillation.teacher_sha256,
@@ -164,13 +165,13 @@ def cache_key(config: Config, train_sha256: str) -> dict[str, Any]:
 
 
 class TeacherLabeler:
-    """Computes a teacher's logits of the rows learnt from, one view at a time.
+    """Computes the logits of a teacher for the training rows, one view at a time.
 
     Args:
-        teacher: the finished run that teaches.
-        config: of the student.
-        dataset: whose training rows are labelled.
-        device: where the teacher computes.
+        teacher: the finished run of the teacher.
+        config: the config of the student.
+        dataset: the data set whose training rows are labelled.
+        device: the device that the teacher runs on.
     """
 
     def __init__(
@@ -190,9 +191,9 @@ class TeacherLabeler:
         self._evaluator.load(load_weights(teacher, config.distillation.teacher_sha256))
 
     def logits(self, view: int, on_batch: Callable[[int], None]) -> np.ndarray:
-        """Float [rows, classes] of all rows learnt from, seen in that view.
+        """Computes float [rows, classes] of one view of all training rows.
 
-        `on_batch` is told the number of images just done.
+        `on_batch` is called with the size of each batch when it is done.
         """
         parts, size = [], self._evaluator.batch
         learnt, images = self._dataset.learnt, self._dataset.train.images
@@ -204,11 +205,11 @@ class TeacherLabeler:
 
 
 def _precision(config: Config) -> str:
-    """In which a teacher labels: bfloat16 if it was trained so, or else float32.
+    """Chooses the precision of a teacher: bfloat16 if it was trained so, else float32.
 
-    Of the cnn trained in bfloat16, on 2,000 CIFAR-10 images, bfloat16 was 2 to 2.7
-    times as fast on two cores with AVX512-BF16 (1,750 to 2,300 images/s) and 1.1e-5
-    nats (KL at temperature 2, mean) away from float32.
+    With the cnn trained in bfloat16, on 2,000 CIFAR-10 images, bfloat16 was 2 to 2.7
+    times as fast as float32 on two cores with AVX512-BF16 (1,750 to 2,300 images/s),
+    and the mean KL divergence from float32 at temperature 2 was 1.1e-5 nats.
     """
     half = config.precision is Precision.MIXED_BFLOAT16
     return (Precision.MIXED_BFLOAT16 if half else Precision.FLOAT32).value
@@ -222,12 +223,13 @@ def prepare_soft_labels(
     *,
     write: bool = True,
 ) -> np.ndarray:
-    """The teacher's logits, float16 [views, rows, classes]; computes what is missing.
+    """Loads or computes the teacher's logits: float16 [views, rows, classes].
 
-    The chief computes, the other workers wait for its files.
+    The chief computes them, and the other workers wait for its files.
 
     Raises:
-        Interrupted: with 175, the disk is full, or not all workers read the same.
+        Interrupted: with exit code 175: the disk is full, or the workers read different
+            logits.
     """
     if cluster.chief:
         cache.load(damaged=monitor.say)
@@ -247,11 +249,11 @@ def _label_missing_views(
     *,
     write: bool,
 ) -> None:
-    """Lets the teacher label the views that are missing, and keeps each at once."""
+    """Computes the missing views and adds each to the cache as soon as it is done."""
     monitor.heartbeat.beat("compile")
     labeler, (views, rows, _) = open_labeler(), cache.shape
     monitor.say(
-        f"teacher {labeler.path} answers {len(cache.missing)} of {views} views of "
+        f"teacher {labeler.path} labels {len(cache.missing)} of {views} views of "
         f"{rows:,} images, once"
     )
     if labeler.warning:
@@ -261,17 +263,19 @@ def _label_missing_views(
         try:
             logits = labeler.logits(view, lambda done, view=view: report(view, done))
             if cache.add(view, logits, write=write):
-                monitor.say(f"view {view} was computed anew and differs: bits may, too")
+                monitor.say(
+                    f"view {view} was computed again and differs: bits may differ"
+                )
         except ValueError as error:
             raise InvalidInput(f"teacher={labeler.path}: {error}") from error
         except OSError as error:
             raise as_failure(
-                "the teacher's answers could not be written", error
+                "the soft labels of the teacher could not be written", error
             ) from error
 
 
 class _LabelProgress:
-    """The progress line of a teacher that labels `total` images in all views."""
+    """Progress of a teacher that labels `total` images over all views."""
 
     def __init__(self, monitor: Monitor, views: int, total: int) -> None:
         self._monitor, self._views, self._total = monitor, views, total
@@ -290,7 +294,7 @@ class _LabelProgress:
 
 
 def _wait_for_chief(cache: SoftLabelCache, monitor: Monitor) -> None:
-    """Reads what the chief writes; the heartbeat waits as long as the chief does."""
+    """Waits until the chief has written all views, and loads them."""
     monitor.heartbeat.beat("teach")
     cache.load(damaged=lambda _: None)
     while cache.missing:
@@ -305,6 +309,6 @@ def _verify_agreement(
     held = gather(cluster, [digest(cache.sha256)])
     if (held != held[0]).any():
         raise PeerLost(
-            f"the workers read different answers of the teacher from {cache.folder};\n"
-            "let all see the same files and restart the whole group"
+            f"the workers read different soft labels from {cache.folder};\n"
+            "give all of them the same files and restart the whole group"
         )

@@ -1,7 +1,7 @@
-"""TaughtImages: what a student learns from, labels and a teacher's answers, on devices.
+"""Training data of a student on its devices: images, labels and soft labels.
 
-Beyer et al. 2021 ("a good teacher is patient and consistent"): the teacher has to see
-the very view that the student sees.
+The teacher has to see exactly the view of an image that the student sees: Beyer et al.
+2021, "Knowledge distillation: A good teacher is patient and consistent".
 """
 
 import numpy as np
@@ -18,9 +18,9 @@ from trainer.rng import RandomStream
 
 
 class DistillationTargets(DeviceDataset):
-    """Images with a teacher's logits for every view, float16 [views * N, K].
+    """Images with the logits of a teacher for every view, float16 [views * N, K].
 
-    They are zeros, which say nothing, until `teach` is called.
+    The logits are zeros until `teach` is called.
     """
 
     def __init__(self, config: Config, data: Dataset, cluster: Cluster) -> None:
@@ -42,11 +42,11 @@ class DistillationTargets(DeviceDataset):
 
     @property
     def shape_of_answers(self) -> tuple[int, int, int]:
-        """Views, rows learnt from, classes."""
+        """Number of views, training rows and classes."""
         return self.views.count, len(self._data.learnt), self._classes
 
     def teach(self, answers: np.ndarray) -> None:
-        """Takes float16 [views, rows learnt from, K]."""
+        """Sets the teacher's logits, float16 [views, training rows, K]."""
         whole = np.zeros((self.views.count, self._count, self._classes), np.float16)
         whole[:, self._data.learnt] = answers
         self._place(whole.reshape(-1, self._classes))
@@ -56,7 +56,7 @@ class DistillationTargets(DeviceDataset):
 
     @property
     def targets(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Labels, int64 [N], and the teacher's logits, float16 [views * N, K]."""
+        """The labels, int64 [N], and the teacher's logits, float16 [views * N, K]."""
         return self.labels, self._logits
 
     def gather_targets(
@@ -65,7 +65,7 @@ class DistillationTargets(DeviceDataset):
         rows: tf.Tensor,
         stream: RandomStream,
     ) -> tuple[tf.Tensor, ...]:
-        """Labels [n] and logits [n, K] of the views that augmentation gives there."""
+        """Gathers labels [n] and logits [n, K] of the views that augmentation draws."""
         labels, logits = targets
         view = tf.cast(self.views.sample_views(stream, rows.shape[0]), tf.int64)
         at = view * self._count + tf.cast(rows, tf.int64)
@@ -75,10 +75,10 @@ class DistillationTargets(DeviceDataset):
 def build_device_dataset(
     config: Config, data: Dataset, cluster: Cluster
 ) -> DeviceDataset:
-    """What the steps of `config` learn from.
+    """Builds the training data of `config`, with soft labels if there is a teacher.
 
     Raises:
-        InvalidInput: the answers would not fit into memory.
+        InvalidInput: the soft labels would not fit into memory.
     """
     if not config.distillation.enabled:
         return DeviceDataset(data.train.images, data.train.labels, cluster)
@@ -88,7 +88,7 @@ def build_device_dataset(
     free = system.free_bytes()
     if need > free:
         raise InvalidInput(
-            f"the teacher's answers for {views} views of {count} images need {need:,} "
+            f"the soft labels for {views} views of {count} images need {need:,} "
             f"bytes of memory, {free:,} are free;\n"
             f"lower crop_pixels={config.data.crop_pixels}"
         )

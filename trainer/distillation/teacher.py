@@ -1,4 +1,4 @@
-"""A teacher: a finished run, named by its directory; no TensorFlow."""
+"""Finds and checks the teacher, a finished run; it does not import TensorFlow."""
 
 import os
 import pathlib
@@ -16,20 +16,20 @@ from trainer.rundir.weights import eval_weights
 
 
 def find_sha256(run_config: RunConfig, weight: float) -> str | None:
-    """`DistillationConfig.teacher_sha256` of the teacher of a training, if it has one.
+    """Finds `DistillationConfig.teacher_sha256`; None if there is no teacher.
 
     Args:
-        run_config: names the directories of the teacher and of the run.
-        weight: of the teacher in the loss.
+        run_config: the directories of the teacher and of the run.
+        weight: weight of the teacher in the loss.
 
     Raises:
-        InvalidInput: there is no such teacher, or it could not teach.
+        InvalidInput: the teacher does not exist or cannot be used.
     """
     if run_config.teacher is None:
         return None
     require(
         weight != 0,
-        f"teacher_weight={weight} leaves nothing to the teacher; leave `teacher` out",
+        f"teacher_weight={weight} gives the teacher no weight; leave `teacher` out",
     )
     path = os.path.realpath(run_config.teacher)
     require(
@@ -40,10 +40,10 @@ def find_sha256(run_config: RunConfig, weight: float) -> str | None:
 
 
 def weights_sha256(path: str) -> str:
-    """Of the finished run in `path`.
+    """Reads `weights_sha256` of the finished run in `path`.
 
     Raises:
-        InvalidInput: there is none.
+        InvalidInput: there is no finished run.
     """
     run = Run(pathlib.Path(path))
     if not run.exists:
@@ -91,15 +91,15 @@ def _short(value: Any) -> str:
 
 
 def leakage_warning(theirs: Config, ours: Config) -> str | None:
-    """One line if the teacher learnt from rows that `ours` holds out, or None.
+    """Warns if the teacher was trained on validation rows of `ours`; otherwise None.
 
-    Held-out rows are nested: a smaller fraction holds out some of the same rows.
+    Validation rows are nested: a smaller fraction takes some of the same rows.
     """
     fraction, own = theirs.data.validation_fraction, ours.data.validation_fraction
     if fraction >= own:
         return None
     return (
-        f"the teacher learnt from rows that are held out here (its "
+        f"the teacher was trained on validation rows of this run (its "
         f"validation_fraction is {fraction}, yours {own}): the validation accuracy "
         "is not independent of it"
     )
@@ -108,9 +108,9 @@ def leakage_warning(theirs: Config, ours: Config) -> str | None:
 def check_teacher_run(
     run: Run, config: Config, run_config: RunConfig, data: dict[str, Any]
 ) -> None:
-    """Raises InvalidInput unless the teacher can teach `run`, if that is yet to start.
+    """Raises InvalidInput if `run` is new and cannot use the teacher of `config`.
 
-    `data` is what `Dataset.recorded` says of the data of `run`.
+    `data` is the description of the data of `run`, see `Dataset.recorded`.
     """
     if config.distillation.enabled and not run.exists:
         found = find_teacher(config, run_config)
@@ -123,9 +123,9 @@ def check_teacher_run(
 
 
 def find_teacher(config: Config, run_config: RunConfig) -> Run:
-    """The run that teaches; its weights are those that the config names."""
+    """Finds the run of the teacher and checks the hash of its weights."""
     if run_config.teacher is None:
-        raise InvalidInput("where the teacher of this run lies is not recorded")
+        raise InvalidInput("the directory of this run's teacher is not recorded")
     path = resolve_links(pathlib.Path(run_config.teacher))
     if weights_sha256(str(path)) != config.distillation.teacher_sha256:
         raise InvalidInput(f"teacher={path} is not the teacher of this run")
@@ -133,7 +133,7 @@ def find_teacher(config: Config, run_config: RunConfig) -> Run:
 
 
 def load_weights(run: Run, sha256: str) -> dict[str, np.ndarray]:
-    """The evaluated weights of `run`, whose hash is `sha256`, by path."""
+    """Loads the evaluated weights of `run` with hash `sha256`, by path."""
     expected = {"weights_sha256": sha256}
     kept = checkpoints.load_latest(
         run.checkpoints, skipped=lambda _: None, expected=expected

@@ -1,7 +1,7 @@
-"""Architectures: a user's network as Keras' own JSON, which rebuilds it anywhere.
+"""Saves the architecture of a user's network as Keras' JSON, and rebuilds it.
 
-A run keeps it as model.json, so that evaluation and export need no script. The network
-that trains is built from the JSON, too: what trains is what is kept.
+A run keeps the JSON as model.json, so that evaluation and export need no script. The
+network that is trained is built from the same JSON.
 """
 
 import contextlib
@@ -30,18 +30,18 @@ def describe(
     num_classes: int,
     precision: str,
 ) -> str:
-    """The JSON of the network that `function` builds.
+    """Builds the network of `function` and returns its JSON.
 
     Args:
         function: (x, num_classes, **kwargs) -> logits, as in `trainer.models.cnn`.
-        kwargs: its options.
+        kwargs: options of the network.
         image_shape: height, width, channels.
         num_classes: the width of the logits.
-        precision: a Keras dtype policy name, that of the training step.
+        precision: the Keras dtype policy of the training step.
 
     Raises:
-        InvalidInput: the network keeps state that checkpoints and replicas do not
-            share, cannot be serialised, or gives no logits [N, num_classes].
+        InvalidInput: the network has state that checkpoints and replicas do not share,
+            cannot be serialised, or returns no logits [N, num_classes].
     """
     name = getattr(function, "__name__", "network")
     with _fresh_names(), _dtype_policy(precision):
@@ -62,7 +62,7 @@ def describe(
 
 
 def _check_rebuilt(body: keras.Model, text: str, name: str) -> None:
-    """Raises InvalidInput unless `text` gives the variables of `body` again."""
+    """Raises InvalidInput unless `text` rebuilds the variables of `body`."""
     precision = json.loads(text)["precision"]
     try:
         rebuilt = rebuild(text, precision)
@@ -76,14 +76,14 @@ def _check_rebuilt(body: keras.Model, text: str, name: str) -> None:
 
 
 def rebuild(text: str, precision: str) -> keras.Model:
-    """The layer "body" that `describe` described, in `precision`."""
+    """Rebuilds the layer "body" from the JSON of `describe`, in `precision`."""
     described = json.loads(text)
     body = _in_precision(described["body"], described["precision"], precision)
     return keras.models.model_from_json(json.dumps(body))
 
 
 def _in_precision(value: Any, old: str, new: str) -> Any:
-    """Nested JSON with the dtype policy `old` of layers replaced by `new`."""
+    """Replaces the dtype policy `old` of layers by `new` in nested JSON."""
     if isinstance(value, list):
         return [_in_precision(item, old, new) for item in value]
     if not isinstance(value, dict):
@@ -118,7 +118,7 @@ def _check_stateless(layer: keras.Layer, name: str) -> None:
 
 @contextlib.contextmanager
 def _fresh_names() -> Iterator[None]:
-    """Inside, unnamed layers are named as in a new process: by their place alone."""
+    """Lets Keras number unnamed layers as in a new process, within the context."""
     before = global_state.get_global_attribute(NAMES)
     global_state.set_global_attribute(NAMES, None)
     try:

@@ -1,4 +1,4 @@
-"""The Keras model around a network: raw pixels in, logits out.
+"""Builds the Keras model around a network: raw pixels in, logits out.
 
 Synopsis::
 
@@ -20,14 +20,14 @@ def build_model(
     num_classes: int,
     precision: str = "float32",
 ) -> keras.Model:
-    """A Keras model: uint8 [N, H, W, C] -> normalise -> `body` -> logits [N, K].
+    """Builds a model: uint8 [N, H, W, C] -> normalise -> `body` -> logits [N, K].
 
-    Its layer "body" is what follows the normalisation. Logits are float32 (float64 when
-    that is the precision, a Keras dtype policy name).
+    The layer "body" is the network after the normalisation. `precision` is a Keras
+    dtype policy. Logits are float32; with precision float64 they are float64.
 
     Raises:
         InvalidConfig: the network does not have the options of `config`.
-        ValueError: it does not take images of this shape.
+        ValueError: the network does not accept images of this shape.
     """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
@@ -51,12 +51,12 @@ def _build_body(
     logits = network(normalised, num_classes)
     body = keras.Model(normalised, layers.Logits(name="logits")(logits), name="body")
     if config.name in registry.ANY_SIZE:
-        body.input_spec = None  # else Keras refuses images of another size
+        body.input_spec = None  # otherwise Keras refuses images of another size
     return body
 
 
 def adapt(model: keras.Model, images: np.ndarray) -> None:
-    """Shows uint8 [N, H, W, C] to the layers whose weights are computed from images."""
+    """Computes the weights of layers with `adapt` from images uint8 [N, H, W, C]."""
     adapted = [x for x in model.get_layer("body").layers if hasattr(x, "adapt")]
     if adapted:
         seen = model.get_layer("normalise")(images).numpy()

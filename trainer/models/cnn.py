@@ -1,4 +1,4 @@
-"""cnn: the classic stack of convolutions and max-pooling, no normalisation layers."""
+"""cnn: convolutions and max-pooling without normalisation layers."""
 
 import keras
 
@@ -11,15 +11,15 @@ DENSE = 128
 def cnn(
     x: keras.KerasTensor, num_classes: int, *, width: float = 1.0, dropout: float = 0.3
 ) -> keras.KerasTensor:
-    """Three blocks (conv, conv, max-pool, dropout), flatten, dense, dropout, dense.
+    """Applies three blocks (conv, conv, max-pool, dropout) and two dense layers.
 
     Float [N, H, W, C] -> logits [N, K]; 550,570 parameters for 32x32x3 and 10 classes.
 
     Args:
         x: the normalised images.
         num_classes: K.
-        width: factor on the number of channels.
-        dropout: rate before the last layer; half of it after each block.
+        width: factor of the number of channels.
+        dropout: dropout rate before the last layer; half of it after each block.
     """
     for block, channels in enumerate(BLOCKS, start=1):
         for half in "ab":

@@ -1,7 +1,7 @@
-"""Forward context: what the layers of a training forward pass read and leave.
+"""Forward context: values that layers exchange with the training step.
 
-Keras passes layers nothing but tensors. Dropout masks and batch statistics go through a
-context variable instead, so that layers hold no state of a generator.
+Keras passes only tensors to layers. Random numbers for dropout and batch statistics go
+through a context variable instead, so that no layer holds the state of a generator.
 """
 
 import contextlib
@@ -14,14 +14,13 @@ import tensorflow as tf
 
 @dataclasses.dataclass
 class ForwardContext:
-    """What the layers of one forward pass share while it is traced.
+    """Values that the layers of one forward pass share while it is traced.
 
     Attributes:
-        dropout_masks: uniform numbers for each dropout layer by its name, float32
-            [n, features]; drawn before the forward pass, as XLA's generator would give
-            others.
-        statistics: the value towards which batch normalisation moves each of its
-            variables, by the variable's path; the step averages them over replicas.
+        dropout_masks: uniform numbers of each dropout layer by its name, float32
+            [n, features]; drawn before the forward pass, as XLA has another generator.
+        statistics: batch statistics by the path of the moving variable that they
+            update; the step averages them over replicas.
     """
 
     dropout_masks: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
@@ -35,7 +34,7 @@ _current: contextvars.ContextVar[ForwardContext | None] = contextvars.ContextVar
 
 @contextlib.contextmanager
 def forward_context(context: ForwardContext) -> Iterator[ForwardContext]:
-    """Makes `context` the one that layers called inside find with `current_context`."""
+    """Makes `context` the current one for layers that are called within it."""
     token = _current.set(context)
     try:
         yield context
@@ -44,10 +43,10 @@ def forward_context(context: ForwardContext) -> Iterator[ForwardContext]:
 
 
 def current_context() -> ForwardContext:
-    """The context of the forward pass being traced.
+    """Returns the context of the forward pass that is being traced.
 
     Raises:
-        RuntimeError: a training forward pass outside `forward_context`.
+        RuntimeError: there is none: the call is outside `forward_context`.
     """
     context = _current.get()
     if context is None:

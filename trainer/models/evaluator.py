@@ -1,4 +1,4 @@
-"""Evaluator: weights in float32 on one device -> logits of a whole split."""
+"""Evaluator: computes the logits of a whole split in float32 on one device."""
 
 import dataclasses
 import math
@@ -14,19 +14,20 @@ from trainer.config.schema import ModelConfig
 from trainer.models import builder
 from trainer.models.intervals import wilson_interval
 
-BATCH = 500  # at most; of 32x32 pixels the networks' usual widths take that many
-MEMORY = 2**30  # bytes of a batch that may be live at once
-LIVE_LAYERS = 3  # a layer's input and output, and what a shortcut still holds
+BATCH = 500  # the largest batch; networks of usual width on 32x32 pixels use it
+MEMORY = 2**30  # limit of the activations of a batch in memory, in bytes
+LIVE_LAYERS = 3  # outputs in memory at once: a layer's input, output and a shortcut
 
 
 @dataclasses.dataclass(frozen=True)
 class EvalMetrics:
-    """What a split says of some weights; every example counts.
+    """Metrics of some weights on all examples of a split.
 
     Attributes:
         loss: mean cross-entropy in nats.
-        correct, total: right answers; ties go to the lower class.
-        confusion: int [K, K], true class by answer.
+        correct, total: number of correct predictions and of examples; ties go to the
+            lower class.
+        confusion: int [K, K], true class by predicted class.
     """
 
     loss: float
@@ -36,7 +37,7 @@ class EvalMetrics:
 
     @property
     def accuracy(self) -> float:
-        """Part of right answers."""
+        """Fraction of correct predictions."""
         return self.correct / self.total
 
     @property
@@ -46,17 +47,17 @@ class EvalMetrics:
 
 
 def live_bytes(body: keras.Model) -> int:
-    """Of one image, in float32, while `body` answers; later layers reuse the memory."""
+    """Estimates the bytes of activations that one image needs at once, in float32."""
     sizes = [4 * math.prod(layer.output.shape[1:]) for layer in body.layers]
     last = max(1, len(sizes) - LIVE_LAYERS + 1)
     return max(sum(sizes[first : first + LIVE_LAYERS]) for first in range(last))
 
 
 def batch_size(body: keras.Model) -> int:
-    """Images to answer at once: of one network and image size always the same number.
+    """Chooses the evaluation batch; it depends on the network and the image size only.
 
-    A kernel may sum in another order in a batch of another size, so neither the memory
-    that is free nor the number of images decides; the tail is padded.
+    A kernel may sum in another order in a batch of another size, so neither free memory
+    nor the number of images has an influence; the last batch is padded.
     """
     return max(1, min(BATCH, MEMORY // live_bytes(body)))
 
@@ -64,11 +65,11 @@ def batch_size(body: keras.Model) -> int:
 class Evaluator:
     """Runs one network in float32 on one device, whatever trained its weights.
 
-    Only where a teacher answers, never in an evaluation, is it another `precision`.
+    Only a teacher may run in another `precision`; an evaluation never does.
 
     Attributes:
-        batch: images it answers at once.
-        tta: the views of an image that its logits are the mean over.
+        batch: number of images in a batch.
+        tta: the views of an image that its logits are averaged over.
     """
 
     def __init__(
@@ -97,10 +98,10 @@ class Evaluator:
             )
 
     def load(self, weights: Mapping[str, np.ndarray]) -> None:
-        """Takes weights by path, in any float dtype.
+        """Loads weights by path, of any float dtype.
 
         Raises:
-            ValueError: they are of another model.
+            ValueError: they belong to another model.
         """
         own = {v.path: v for v in self.model.variables}
         if odd := own.keys() ^ weights.keys():
@@ -111,7 +112,10 @@ class Evaluator:
     def logits(
         self, images: np.ndarray, tick: Callable[[int], object] = lambda _: None
     ) -> np.ndarray:
-        """float32 [N, K] of uint8 [N, H, W, C]; `tick` is told each batch's size."""
+        """Computes float32 [N, K] of uint8 [N, H, W, C].
+
+        `tick` is called with the size of each batch when it is done.
+        """
 
         def answer(view: np.ndarray) -> np.ndarray:
             found = self._batch(view)
@@ -132,10 +136,10 @@ class Evaluator:
 
 
 def compute_metrics(logits: np.ndarray, labels: np.ndarray) -> EvalMetrics:
-    """Scores of logits [N, K] against labels [N], computed in float64.
+    """Computes metrics of logits [N, K] and labels [N] in float64.
 
     Raises:
-        NotFinite: a logit is not finite, with its row.
+        NotFinite: a logit is not finite; the message names its row.
     """
     wide = logits.astype(np.float64)
     if not np.isfinite(wide).all():
@@ -144,18 +148,18 @@ def compute_metrics(logits: np.ndarray, labels: np.ndarray) -> EvalMetrics:
     wide -= wide.max(axis=1, keepdims=True)
     log_sum = np.log(np.exp(wide).sum(axis=1))
     loss = float(np.mean(log_sum - wide[np.arange(len(labels)), labels]))
-    answers = logits.argmax(axis=1)  # the first of equal ones
+    answers = logits.argmax(axis=1)  # ties go to the lower class
     confusion = np.zeros((logits.shape[1],) * 2, np.int64)
     np.add.at(confusion, (labels, answers), 1)
     return EvalMetrics(loss, int((answers == labels).sum()), len(labels), confusion)
 
 
 def count_parameters(model: keras.Model) -> int:
-    """How many numbers the model's variables hold."""
+    """Counts the numbers in the model's variables."""
     return int(model.count_params())
 
 
-# Pixels down and to the right, and the share of the image that is moved so.
+# Shift in pixels, down and to the right, and the total weight of the views with it.
 _SHARES = {
     EvalTta.NONE: {0: 1.0},
     EvalTta.FLIP: {0: 1.0},
@@ -164,12 +168,12 @@ _SHARES = {
 
 
 def count_views(tta: EvalTta) -> int:
-    """How many views there are of an image."""
+    """Counts the views of an image."""
     return len(_SHARES[tta]) * (1 if tta is EvalTta.NONE else 2)
 
 
 def views(images: np.ndarray, tta: EvalTta) -> Iterator[tuple[float, np.ndarray]]:
-    """Weight and view, one after the other, of `images` [N, H, W, C].
+    """Yields the weight and pixels of each view of `images` [N, H, W, C].
 
     The first view is the images themselves; the weights add up to 1.
     """
@@ -183,7 +187,7 @@ def views(images: np.ndarray, tta: EvalTta) -> Iterator[tuple[float, np.ndarray]
 
 
 def _moved(images: np.ndarray, pixels: int) -> np.ndarray:
-    """`images` one pixel down and right (1) or up and left (-1), edges reflected."""
+    """Shifts `images` one pixel down and right (1) or up and left (-1), reflected."""
     height, width = images.shape[1:3]
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
     start = 1 - pixels
@@ -193,10 +197,10 @@ def _moved(images: np.ndarray, pixels: int) -> np.ndarray:
 def mean_over_views(
     answer: Callable[[np.ndarray], np.ndarray], images: np.ndarray, tta: EvalTta
 ) -> np.ndarray:
-    """Weighted mean of the answers [N, K] to all views, in the dtype of the answers.
+    """Computes the weighted mean of `answer` over all views: [N, K], same dtype.
 
-    It is summed in float64: the weights are powers of two, so answers in float32 that
-    do not feel the view come back as they are.
+    The sum is float64 and the weights are powers of two, so float32 values that are
+    equal for all views are returned unchanged.
     """
     if tta is EvalTta.NONE:
         return answer(images)

@@ -6,10 +6,10 @@ NORMAL_QUANTILE = 1.959963984540054  # scipy.special.ndtri(0.975)
 
 
 def wilson_interval(correct: int, total: int) -> tuple[float, float]:
-    """Wilson's 95 % score interval (Wilson 1927): `correct` successes of `total`.
+    """Computes Wilson's 95 % score interval (Wilson 1927): `correct` of `total`.
 
-    In the operations of scipy.stats.binomtest and so in its bits, without the import,
-    which takes a CPU-second.
+    It uses the operations of scipy.stats.binomtest and gives the same bits, without the
+    import, which takes a CPU-second.
 
     Raises:
         ValueError: `total` is not positive or `correct` not within 0..total.

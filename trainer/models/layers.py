@@ -1,4 +1,4 @@
-"""The layers Keras 3 lacks: stateless dropout, fused batch normalisation, pixels in."""
+"""Layers: normalisation of pixels, stateless dropout, fused batch normalisation."""
 
 import math
 from typing import Any
@@ -14,7 +14,7 @@ from trainer.models.normalization import PIXEL_MEAN, PIXEL_STD
 
 @keras.saving.register_keras_serializable("trainer")
 class Normalise(keras.layers.Layer):
-    """Pixels 0..255 -> (x - 128) / 128."""
+    """Normalises pixels 0..255 to (x - 128) / 128."""
 
     def call(self, pixels: tf.Tensor) -> tf.Tensor:
         return (tf.cast(pixels, self.compute_dtype) - PIXEL_MEAN) / PIXEL_STD
@@ -22,7 +22,7 @@ class Normalise(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("trainer")
 class Logits(keras.layers.Layer):
-    """Casts to the variables' dtype: float32 logits from a bfloat16 network."""
+    """Casts to the dtype of the variables: float32 logits from a bfloat16 network."""
 
     def call(self, logits: tf.Tensor) -> tf.Tensor:
         return tf.cast(logits, self.variable_dtype)
@@ -30,10 +30,10 @@ class Logits(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("trainer")
 class Dropout(keras.layers.Layer):
-    """Dropout (Srivastava et al. 2014), masked by seed, step and position alone.
+    """Dropout (Srivastava et al. 2014) that depends on seed, step and position only.
 
-    Keras' own keeps a seed state that checkpoints leave out, and gives every replica
-    the same mask.
+    Keras' own layer has a seed state that checkpoints do not contain, and gives every
+    replica the same mask.
     """
 
     def __init__(self, rate: float, **kwargs: Any) -> None:
@@ -48,7 +48,7 @@ class Dropout(keras.layers.Layer):
         return x * tf.reshape(kept, tf.shape(x))
 
     def draw(self, stream: rng.RandomStream, examples: int) -> tf.Tensor:
-        """The numbers behind the mask, float32 [examples, features]."""
+        """Draws the numbers that decide the mask: float32 [examples, features]."""
         features = math.prod(self.output.shape[1:])
         return stream.uniform(self.name, examples=examples, features=features)
 
@@ -61,16 +61,16 @@ class BatchNorm(keras.layers.Layer):
     """Batch normalisation (Ioffe & Szegedy 2015) over N, H, W with the fused kernel.
 
     Keras 3's own layer is not fused: on two CPU cores a training step of resnet8 is 1.6
-    (float32) to 1.9 (bfloat16) times faster with this one. Moving statistics are not
-    assigned here: the batch's go into the forward context, and the step averages them
-    over replicas, so every replica keeps the same ones.
+    (float32) to 1.9 (bfloat16) times faster with this one. This layer does not assign
+    moving statistics: it puts batch statistics into the forward context, and the step
+    averages them over replicas, so that every replica has the same ones.
 
     Args:
-        momentum: of the moving statistics.
+        momentum: momentum of the moving statistics.
         epsilon: added to the variance.
-        scale: whether gamma is trained; False: it stays `gain`.
-        gain: gamma at first.
-        synchronized: normalises with the statistics of the global batch.
+        scale: whether gamma is trained; if not, it stays `gain`.
+        gain: initial value of gamma.
+        synchronized: whether batch statistics are those of the global batch.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class BatchNorm(keras.layers.Layer):
             mean, biased = self._moments(x)
             y = self._normalise(x, mean, biased)
             count = math.prod(x.shape[:3]) * (replicas if self.synchronized else 1)
-            variance = biased * (count / max(1, count - 1))  # as the fused kernel's
+            variance = biased * (count / max(1, count - 1))  # as the fused kernel does
         else:
             y, mean, variance = self._fused(x)
         statistics = context.current_context().statistics
@@ -123,7 +123,7 @@ class BatchNorm(keras.layers.Layer):
 
     @property
     def moving(self) -> list[keras.Variable]:
-        """The variables that move towards the statistics of each batch."""
+        """The moving mean and the moving variance."""
         return [self.moving_mean, self.moving_variance]
 
     def _fused(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -158,9 +158,9 @@ class BatchNorm(keras.layers.Layer):
         return y
 
     def _moments(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mean and biased variance [C], over all replicas when synchronized.
+        """Computes mean and biased variance [C], over all replicas if synchronized.
 
-        In two passes: E[x^2] - E[x]^2 loses everything where the mean is large.
+        It needs two passes: E[x^2] - E[x]^2 loses all precision if the mean is large.
         """
         wide = tf.cast(x, self.variable_dtype)
         mean = self._over_replicas(tf.reduce_mean(wide, [0, 1, 2]))
@@ -186,7 +186,7 @@ class BatchNorm(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("trainer")
 class Scale(keras.layers.Layer):
-    """Multiplies by a number."""
+    """Multiplies by a constant."""
 
     def __init__(self, factor: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -201,16 +201,17 @@ class Scale(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("trainer")
 class Dirac(keras.initializers.Initializer):
-    """Passes input channel i on as output channel i; further ones are `rest`'s.
+    """Initializer of kernels that copy input channel i to output channel i.
 
-    Zagoruyko & Komodakis 2017 (DiracNets); partly so in Jordan 2024, section 3.3.
+    Further output channels are initialised by `rest`. See Zagoruyko & Komodakis 2017
+    (DiracNets) and Jordan 2024, section 3.3.
     """
 
     def __init__(self, rest: keras.initializers.Initializer) -> None:
         self.rest = rest
 
     def __call__(self, shape: tuple, dtype: str | None = None) -> tf.Tensor:
-        """Kernel [H, W, C, D] with H and W odd."""
+        """Creates a kernel [H, W, C, D]; H and W are odd."""
         height, width, channels, count = shape
         passed = min(channels, count)
         dirac = np.zeros((height, width, channels, passed))
@@ -228,12 +229,12 @@ class Dirac(keras.initializers.Initializer):
 
 
 def scaled(channels: int, width: float) -> int:
-    """`channels` times `width`, at least 4 and a multiple of 4."""
+    """Multiplies `channels` by `width`, rounded to a multiple of 4, at least 4."""
     return max(4, 4 * round(channels * width / 4))
 
 
 PATCH_SIZE = 2  # pixels of a patch, in height and width
-FLAT_VARIANCE = 1e-6  # of the largest eigenvalue: such a direction is noise of rounding
+FLAT_VARIANCE = 1e-6  # eigenvalues below this part of the largest are rounding errors
 VARIANCE_FLOOR = (
     1.25e-4  # added to the eigenvalues; variances of pixels in -1..1 are about 0.25
 )
@@ -241,14 +242,15 @@ VARIANCE_FLOOR = (
 
 @keras.saving.register_keras_serializable("trainer")
 class Whitening(keras.layers.Layer):
-    """Convolution 2x2 that decorrelates patches (Page 2019; Jordan 2024, section 3.2).
+    """2x2 convolution that decorrelates patches (Page 2019; Jordan 2024, section 3.2).
 
-    Its filters are the eigenvectors of the patches' covariance, each divided by the
-    root of its eigenvalue, and their negatives: float [N, H, W, C] ->
-    [N, H - 1, W - 1, 8 C]. Nothing of it is trained once `adapt` has seen images.
+    Its filters are the eigenvectors of the covariance of patches, each divided by the
+    square root of its eigenvalue, and their negatives: float [N, H, W, C] ->
+    [N, H - 1, W - 1, 8 C]. The filters are computed by `adapt` and not trained.
 
     Args:
-        fitted: False leaves the filters random, and trains them.
+        fitted: whether `adapt` computes the filters; if not, they start at random
+            values and are trained.
     """
 
     def __init__(self, fitted: bool = True, **kwargs: Any) -> None:
@@ -273,7 +275,7 @@ class Whitening(keras.layers.Layer):
         return tf.nn.bias_add(patches, tf.cast(self.bias, x.dtype))
 
     def adapt(self, images: np.ndarray) -> None:
-        """Sets the filters from float [N, H, W, C], as the layer sees images."""
+        """Computes the filters from normalised images, float [N, H, W, C]."""
         if self.fitted:
             kernel, bias = filters(images)
             self.kernel.assign(kernel)
@@ -284,10 +286,11 @@ class Whitening(keras.layers.Layer):
 
 
 def filters(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel [2, 2, C, 8 C] and bias [8 C] that whiten and centre patches.
+    """Computes kernel [2, 2, C, 8 C] and bias [8 C] that whiten and centre patches.
 
-    The same images give the same bits: sums are float64, and an eigenvector's sign,
-    which no decomposition fixes, makes its largest element positive.
+    The same images give the same bits: sums are float64, and the sign of an
+        eigenvector,
+    which is arbitrary, is chosen so that its largest element is positive.
     """
     channels = images.shape[-1]
     windows = np.lib.stride_tricks.sliding_window_view(
@@ -299,7 +302,7 @@ def filters(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     patches = patches.astype(np.float64)
     mean = patches.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov(patches.T))
-    # Grey images vary in a third of the directions: those are used several times.
+    # Grey images vary in a third of the directions only: these are used repeatedly.
     live = np.flatnonzero(values > FLAT_VARIANCE * values.max())[::-1]
     order = np.resize(live, len(values))
     vectors = vectors[:, order] / np.sqrt(values[order] + VARIANCE_FLOOR)

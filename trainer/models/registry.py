@@ -1,9 +1,10 @@
-"""Networks by name, and what options each of them has; imports no TensorFlow.
+"""Registry of networks and their options; it does not import TensorFlow.
 
 A network is a function ``(x, num_classes, *, option=default) -> logits``: a float Keras
 tensor [N, H, W, C] with values in [-1, 1) becomes logits [N, K]. Its keyword arguments
-are its options, ``ModelConfig.kwargs``. They are read from its source, so that a wrong
-one is refused at once; `load` checks what only the imported function can tell.
+are its options, ``ModelConfig.kwargs``. They are read from the source code, so that a
+wrong option is refused before TensorFlow is imported; `load` checks the function
+itself.
 """
 
 import ast
@@ -41,8 +42,8 @@ class Parameter:
     """One option of a network.
 
     Attributes:
-        type: its annotation; Any where the source does not tell.
-        default: as the source writes it.
+        type: the annotated type; Any if the source code does not tell.
+        default: the default as it is written in the source code.
     """
 
     type: Any
@@ -54,8 +55,8 @@ class Signature:
     """The options of a network by name.
 
     Attributes:
-        parameters: those with a name.
-        accepts_any: whether it takes any other, too (``**kwargs``).
+        parameters: the named options.
+        accepts_any: whether the network accepts other options, too (``**kwargs``).
     """
 
     parameters: Mapping[str, Parameter]
@@ -63,9 +64,9 @@ class Signature:
 
 
 def read_signature(name: str) -> Signature | None:
-    """The options of network `name`, read from its source without importing it.
+    """Reads the options of network `name` from its source code, without importing it.
 
-    None where the source does not tell: the name is no plain function of the module.
+    Returns None if the name is not a plain function of the module.
     """
     module, function = MODELS[name].split(":")
     spec = importlib.util.find_spec(module)
@@ -73,7 +74,7 @@ def read_signature(name: str) -> Signature | None:
 
 
 def parse_signature(source: str, function: str) -> Signature | None:
-    """The options of a function at the top level of Python source, if it is there.
+    """Parses the options of a top-level function of Python source; None if missing.
 
     >>> found = parse_signature("def f(x, n, *, width: float = 1.0): pass", "f")
     >>> found.parameters
@@ -97,7 +98,7 @@ def parse_signature(source: str, function: str) -> Signature | None:
 
 
 def _annotated(node: ast.expr | None) -> Any:
-    """The type that an annotation names: of Python's own, a union or a Literal."""
+    """Evaluates an annotation: a built-in type, union or Literal; Any if unknown."""
     match node:
         case ast.Name(id=name) if name in _BUILTINS:
             return _BUILTINS[name]
@@ -118,7 +119,7 @@ def _annotated(node: ast.expr | None) -> Any:
 
 
 def check_options(config: ModelConfig) -> None:
-    """Raises InvalidConfig unless the network has the options that `config` names."""
+    """Raises InvalidConfig unless the network accepts the options of `config`."""
     require(
         config.name in MODELS,
         f"model={config.name} is not one of {', '.join(sorted(MODELS))}",
@@ -128,16 +129,16 @@ def check_options(config: ModelConfig) -> None:
 
 
 def import_network(name: str) -> Callable[..., Any]:
-    """The function of network `name`."""
+    """Imports the function of network `name`."""
     module, function = MODELS[name].split(":")
     return getattr(importlib.import_module(module), function)
 
 
 def load(config: ModelConfig) -> Callable[..., Any]:
-    """The network of `config` with its options: (x, num_classes) -> logits.
+    """Loads the network of `config` with its options: (x, num_classes) -> logits.
 
     Raises:
-        InvalidConfig: it does not have these options.
+        InvalidConfig: the network does not have these options.
     """
     check_options(config)
     function = import_network(config.name)
@@ -192,7 +193,7 @@ def _check_options(config: ModelConfig, known: Signature) -> None:
 
 
 def _named(kind: Any) -> str:
-    """A type for people: "a number", "true or false", "relu or gelu"."""
+    """Describes a type in words: "a number", "true or false", "relu or gelu"."""
     words = {
         float: "a number",
         int: "a whole number",

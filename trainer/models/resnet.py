@@ -1,4 +1,4 @@
-"""resnet8, the MLPerf Tiny image-classification reference, and resnet20 of He et al."""
+"""resnet8 of MLPerf Tiny's image classification, and resnet20 of He et al. 2015."""
 
 import keras
 
@@ -15,20 +15,20 @@ def resnet8(
     dropout: float = 0.0,
     sync_batch_norm: bool = False,
 ) -> keras.KerasTensor:
-    """Three residual stacks of one block each, as in MLPerf Tiny (Banbury et al. 2021).
+    """Applies three residual stacks of one block each (Banbury et al. 2021).
 
-    Convolutions keep their biases and the shortcut of a narrowing stack is a 1x1
-    convolution without normalisation, layer for layer as in the reference. Float
-    [N, H, W, C] -> logits [N, K]. 78,666 parameters for 32x32x3 and 10 classes; with
-    its seven batch normalisations (4 x 240) folded away 77,706, which are the 77.7 k
-    of the benchmark.
+    Layers are those of the reference of MLPerf Tiny: convolutions have biases, and the
+    shortcut of a stack that halves the size is a 1x1 convolution without normalisation.
+    Float [N, H, W, C] -> logits [N, K]. 78,666 parameters for 32x32x3 and 10 classes;
+    77,706 after its seven batch normalisations (4 x 240) are folded, which are the
+    77.7 k of the benchmark.
 
     Args:
         x: the normalised images.
         num_classes: K.
-        width: factor on the number of channels.
-        dropout: rate before the last layer; 0 is none.
-        sync_batch_norm: batch statistics over all replicas.
+        width: factor of the number of channels.
+        dropout: dropout rate before the last layer; 0: no dropout.
+        sync_batch_norm: whether batch statistics are those of all replicas.
     """
     norm = _Norm(sync_batch_norm)
     x = norm(_conv(x, scaled(WIDTHS[0], width), "stem", bias=True), "stem")
@@ -56,11 +56,11 @@ def resnet20(
     dropout: float = 0.0,
     sync_batch_norm: bool = False,
 ) -> keras.KerasTensor:
-    """ResNet-20 for CIFAR (He et al. 2015, section 4.2): three stages of three blocks.
+    """Applies ResNet-20 for CIFAR (He et al. 2015, section 4.2): three stages of three.
 
-    Shortcuts have no parameters (option A): every second pixel, new channels zero.
-    Float [N, H, W, C] -> logits [N, K]; 271,098 parameters for 32x32x3, 10 classes, of
-    which 1,376 are moving statistics.
+    Shortcuts have no parameters (option A): they take every second pixel and fill new
+    channels with zeros. Float [N, H, W, C] -> logits [N, K]; 271,098 parameters for
+    32x32x3 and 10 classes, of which 1,376 are moving statistics.
     """
     norm = _Norm(sync_batch_norm)
     x = norm(_conv(x, scaled(WIDTHS[0], width), "stem"), "stem")
@@ -80,7 +80,7 @@ def resnet20(
 
 
 class _Norm:
-    """Names and configures batch normalisation after convolution `name`."""
+    """Adds batch normalisation after the convolution `name`."""
 
     def __init__(self, synchronized: bool) -> None:
         self._synchronized = synchronized
@@ -119,7 +119,7 @@ def _option_a(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTens
 def _classify(
     x: keras.KerasTensor, num_classes: int, dropout: float
 ) -> keras.KerasTensor:
-    """Average over the whole picture, flatten, optional dropout, dense."""
+    """Applies global average pooling, optional dropout and a dense layer."""
     x = keras.layers.AveragePooling2D(tuple(x.shape[1:3]), name="average")(x)
     x = keras.layers.Flatten(name="flatten")(x)
     if dropout:

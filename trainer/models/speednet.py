@@ -1,4 +1,4 @@
-"""speednet: the network of the fastest CIFAR-10 trainings, for any image size."""
+"""speednet: airbench94's network for fast CIFAR-10 training, for any image size."""
 
 from typing import Literal
 
@@ -7,7 +7,7 @@ import keras
 from trainer.models.layers import BatchNorm, Dirac, Scale, Whitening, scaled
 
 WIDTHS = (64, 256, 256)
-MOMENTUM = 0.6  # of the moving statistics: a training has only some hundred steps
+MOMENTUM = 0.6  # of moving statistics; low, as a training has a few hundred steps
 EPSILON = 1e-5
 LOGITS_SCALE = 1 / 9
 GELU_SLOPE = 1.702  # Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2
@@ -22,21 +22,21 @@ def speednet(
     whiten: bool = True,
     sync_batch_norm: bool = False,
 ) -> keras.KerasTensor:
-    """airbench94's network (Jordan 2024, arXiv:2404.00498, section 3), ReLU or GELU.
+    """Applies airbench94's network (Jordan 2024, arXiv:2404.00498, section 3).
 
-    A whitening 2x2 convolution, then three groups of convolution, max-pooling,
-    normalisation, activation, convolution, normalisation, activation; the largest value
-    of each channel; a dense layer without bias whose answers are divided by nine. Float
-    [N, H, W, C] of any height and width from 9 pixels on -> logits [N, K]; 1,975,096
-    parameters for 3 channels and 10 classes.
+    It has a whitening 2x2 convolution, then three groups of convolution, max-pooling,
+    normalisation, activation, convolution, normalisation, activation; then the maximum
+    of each channel and a dense layer without bias, whose outputs are divided by nine.
+    Float [N, H, W, C] with height and width of at least 9 pixels -> logits [N, K];
+    1,975,096 parameters for 3 channels and 10 classes.
 
     Args:
         x: the normalised images.
         num_classes: K.
-        width: factor on the number of channels.
-        activation: what follows a normalisation; GELU is x * sigmoid(1.702 x).
-        whiten: computes the first convolution from images instead of training it.
-        sync_batch_norm: batch statistics over all replicas.
+        width: factor of the number of channels.
+        activation: the activation function; GELU is x * sigmoid(1.702 x).
+        whiten: whether the first convolution is computed from images, not trained.
+        sync_batch_norm: whether batch statistics are those of all replicas.
     """
     x = Whitening(whiten, name="whitening")(x)
     x = keras.layers.ReLU(name="whitening_relu")(x)
@@ -69,12 +69,13 @@ def _convolution(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasT
 def _activated(
     x: keras.KerasTensor, activation: str, synchronized: bool, name: str
 ) -> keras.KerasTensor:
-    """`x` normalised, and ReLU or GELU of it.
+    """Normalises `x` and applies ReLU or GELU.
 
-    GELU is x * sigmoid(1.702 x), had as SiLU of a normalisation whose fixed gain is
-    1.702: the factor it leaves is taken out by the next normalisation, at the end with
-    the logits. A bfloat16 step on two CPU cores takes 1.06 of one with ReLU. After the
-    whitening, which gives every value with both signs, ReLU stays.
+    GELU, x * sigmoid(1.702 x), is computed as SiLU after a normalisation with the fixed
+    gain 1.702. The remaining factor 1.702 is removed by the next normalisation, and for
+    the last layer by the scale of the logits. A bfloat16 step on two CPU cores takes
+    1.06 times as long as with ReLU. The whitening, whose outputs come in pairs of both
+    signs, is always followed by ReLU.
     """
     x = BatchNorm(
         momentum=MOMENTUM,
@@ -93,5 +94,5 @@ def _gain(activation: str) -> float:
 
 
 def _default() -> keras.initializers.Initializer:
-    """Uniform within 1 / sqrt(fan in), PyTorch's own (He et al. 2015, a = sqrt 5)."""
+    """PyTorch's default initializer: uniform in +-1 / sqrt(fan in)."""
     return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")

@@ -1,15 +1,15 @@
-"""Averages that are shipped: of batch statistics and, with --ema_decay, of weights.
+"""Exponential averages of batch statistics and weights, for evaluation and export.
 
-An exponential average with decay d remembers 1 / (1 - d) steps. In a training of not
-many more it is made of what it began with: after 61 steps with d = 0.99 half of a
-moving mean is the initial zero, and the other half lags behind the weights by most of
-the training. Adam's correction (Kingma & Ba 2015, section 3) takes the zeros away but
-not the lag: resnet8 on digits, 12 epochs of 5 steps, whose training accuracy was 67 %,
-had 10 % on the held-out rows as it was, 44 % with the correction, and 70 to 75 % with
-statistics of the last steps. So beside each average that training carries there is one
-whose decay begins at 0 and rises to d, as `num_updates` of TensorFlow's
-ExponentialMovingAverage lets it: it needs no correction and remembers the last tenth of
-the steps. Where what an average began with no longer counts, the two are the same.
+An exponential average with decay d covers about 1 / (1 - d) steps. In a training that
+is not much longer, it depends on its initial value: after 61 steps with d = 0.99, half
+of a moving mean is the initial zero, and the other half lags behind the weights by most
+of the training. Adam's correction (Kingma & Ba 2015, section 3) removes the zeros but
+not the lag: resnet8 on digits, 12 epochs of 5 steps, with a training accuracy of 67 %,
+had a validation accuracy of 10 % without correction, 44 % with it, and 70 to 75 % with
+the statistics of the last steps. So beside each average that training uses there is one
+that is shipped, whose decay rises from 0 to d, as with `num_updates` of TensorFlow's
+ExponentialMovingAverage: it needs no correction and covers about the last tenth of the
+steps. Once the initial value of an average is negligible, the two are the same.
 """
 
 import dataclasses
@@ -19,12 +19,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-NEGLIGIBLE = 1e-4  # of an average, the part that is still what it began with
-WARM_UP = 9  # steps / (steps + 9) is the decay, as long as that is less
+NEGLIGIBLE = 1e-4  # a part of the initial value in an average that does not matter
+WARM_UP = 9  # the decay is at most steps / (steps + 9)
 
 
 def enough(decay: float) -> int:
-    """Steps after which what an average began with is negligible.
+    """Counts the steps after which the initial value of an average is negligible.
 
     >>> [enough(decay) for decay in (0.0, 0.6, 0.99, 0.999)]
     [1, 19, 917, 9206]
@@ -34,11 +34,13 @@ def enough(decay: float) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Average:
-    """A variable's average as training carries it, and as it is shipped.
+    """The average of a variable that training uses, and the one that is shipped.
 
     Attributes:
-        path: of the variable of the model that `shipped` takes the place of.
-        carried: with decay `decay` from the first step on.
+        path: path of the variable of the model that `shipped` replaces.
+        decay: decay of `carried`, and the highest decay of `shipped`.
+        carried: the average that training uses, with constant decay.
+        shipped: the average for evaluation and export.
     """
 
     path: str
@@ -52,7 +54,7 @@ class Average:
         return self.carried.path != self.path
 
     def update(self, now: tf.Tensor, step: tf.Tensor) -> None:
-        """Takes in the value `now` of 0-based `step` int64; `carried` did so before."""
+        """Updates `shipped` with the value `now` of 0-based `step`, after `carried`."""
         steps = tf.cast(step, now.dtype)
         decay = tf.minimum(tf.cast(self.decay, now.dtype), steps / (steps + WARM_UP))
         young = self.shipped.value * decay + now * (1 - decay)
@@ -60,24 +62,27 @@ class Average:
         self.shipped.assign(tf.where(old, self.carried.value, young))
 
     def start(self, carried: np.ndarray, steps: int) -> np.ndarray:
-        """`shipped` after `steps`, where only `carried` was kept: Adam's correction."""
+        """Estimates `shipped` after `steps` from `carried`, by Adam's correction.
+
+        Older checkpoints contain `carried` only.
+        """
         part = self.decay**steps
         initial = 1.0 if self.path.endswith("variance") else 0.0
         if not steps or part < NEGLIGIBLE or self.of_weight:
-            return carried  # an average of weights begins with those of the first step
+            return carried  # an average of weights starts at those of the first step
         corrected = (carried.astype(np.float64) - part * initial) / (1 - part)
         low = 0.0 if initial else -math.inf
         return np.maximum(corrected, low).astype(carried.dtype)
 
 
 def carried(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
-    """The optimizer's own averages of its weights; none without --ema_decay."""
+    """The optimizer's own averages of the weights; none unless ema_decay is set."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     return inner._model_variables_moving_average if inner.use_ema else []
 
 
 def of_statistics(body: keras.Model) -> list[Average]:
-    """One for each moving mean and variance; to be called in the strategy's scope."""
+    """Creates an Average of each moving mean and variance, in the strategy's scope."""
     return [
         _average(variable, layer.momentum, variable)
         for layer in body.layers
@@ -88,7 +93,7 @@ def of_statistics(body: keras.Model) -> list[Average]:
 def of_weights(
     body: keras.Model, optimizer: keras.optimizers.Optimizer
 ) -> list[Average]:
-    """One for each trained weight, if averages of them are asked for."""
+    """Creates an Average of each trained weight if ema_decay is set."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     kept = carried(optimizer)
     return [

@@ -1,4 +1,4 @@
-"""The rate at a step, and the optimizer that is given gradients already summed."""
+"""Optimizers that take gradients which are already summed over replicas."""
 
 import typing
 from typing import Any
@@ -20,17 +20,17 @@ NOT_DECAYED = ("gamma", *BIASES)
 def build_optimizer(
     config: Config, weights: list["keras.Variable"]
 ) -> "keras.optimizers.Optimizer":
-    """The optimizer of `weights`, its slots made; call it in the strategy's scope.
+    """Builds the optimizer of `weights` and its variables, in the strategy's scope.
 
-    It expects gradients that are summed over replicas already: only then is clipping
-    exact and does an infinity on one replica reach all. In mixed_float16 it is wrapped
-    in Keras' dynamic loss scaling.
+    It expects gradients that are already summed over replicas: only then is clipping
+    exact, and an infinity on one replica reaches all. In mixed_float16 it is wrapped in
+    Keras' dynamic loss scaling.
     """
     import keras
 
     optim = config.optim
     common = {
-        "name": optim.name.value,  # a counted name would differ within a process
+        "name": optim.name.value,  # Keras would number a second one in the process
         "learning_rate": optim.learning_rate,
         "weight_decay": optim.weight_decay or None,
         "use_ema": optim.ema_decay is not None,
@@ -68,9 +68,9 @@ def _muon(
 def _skip_all_reduce(
     base: type["keras.optimizers.Optimizer"], bias_factor: float
 ) -> type:
-    """`base`, but for summing gradients over replicas once more.
+    """Derives an optimizer class that does not sum gradients over replicas again.
 
-    Biases and offsets take steps `bias_factor` times as long ("scaled biases", Jordan
+    The learning rate of biases is multiplied by `bias_factor` ("scaled biases", Jordan
     2024, arXiv:2404.00498, section 3.4).
     """
 
@@ -79,7 +79,7 @@ def _skip_all_reduce(
             return grads_and_vars
 
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-            # Here `variable` is a replica's: "stem_norm/beta/replica_1:0".
+            # The name is that of a replica's variable: "stem_norm/beta/replica_1:0".
             parts = variable.name.partition(":")[0].split("/")
             if bias_factor != 1 and not {*parts[-2:]}.isdisjoint(BIASES):
                 learning_rate = learning_rate * bias_factor
@@ -89,23 +89,23 @@ def _skip_all_reduce(
     return Reduced
 
 
-NEWTON_SCHULZ_ITERATIONS = 3  # airbench94_muon needs no more for CIFAR-10
-MUON_MOMENTUM = 0.85  # of all weights that are no kernels
+NEWTON_SCHULZ_ITERATIONS = 3  # as in airbench94_muon for CIFAR-10
+MUON_MOMENTUM = 0.85  # momentum of all weights other than 4-D kernels
 
 
 class Muon(keras.optimizers.SGD):
-    """Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) on 4-D kernels.
+    """Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) for 4-D kernels.
 
-    A kernel's momentum, as a matrix [inputs, outputs], is replaced by the nearest
-    orthogonal one before it is applied, and the kernel is kept at the norm
-    sqrt(outputs), so that `learning_rate` is the part of a kernel that a step changes.
-    Keras' own Muon treats 2-D weights only and gives kernels of convolutions to AdamW;
-    its Newton-Schulz iteration is what is used here. All other weights take an SGD step
-    with Nesterov momentum at `learning_rate` times `others`, and decay.
+    The momentum of a kernel, as a matrix [inputs, outputs], is replaced by the nearest
+    orthogonal matrix before it is applied, and the kernel is scaled to the norm
+    sqrt(outputs), so that `learning_rate` is the relative change of a kernel in a step.
+    Keras' own Muon handles 2-D weights only and updates convolution kernels by AdamW;
+    this class uses its Newton-Schulz iteration. All other weights take an SGD step with
+    Nesterov momentum and weight decay at `learning_rate` times `others`.
 
     Args:
-        kernel_momentum: of the gradients of kernels, summed.
-        others: rate of weights that are no kernels, over `learning_rate`.
+        kernel_momentum: momentum of the gradients of kernels, which are summed.
+        others: learning rate of all other weights, divided by `learning_rate`.
     """
 
     def __init__(self, *, kernel_momentum: float, others: float, **kwargs: Any) -> None:
@@ -114,7 +114,7 @@ class Muon(keras.optimizers.SGD):
         self._newton_schulz = keras.optimizers.Muon().zeropower_via_newtonschulz5
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """One step of one variable, as Keras' optimizers have it."""
+        """Updates one variable."""
         if len(variable.shape) == 4:
             self._orthogonal(gradient, variable, learning_rate)
         else:

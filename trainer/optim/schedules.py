@@ -12,11 +12,11 @@ from trainer.config.schema import OptimConfig
 def learning_rate(
     step: int, config: OptimConfig, *, warmup_steps: int, total_steps: int
 ) -> float:
-    """The learning rate of 0-based `step`.
+    """Computes the learning rate of 0-based `step`.
 
-    Linear warm-up reaches the highest rate at step `warmup_steps`; then constant, half
-    a cosine (Loshchilov & Hutter 2017), tenths (He et al. 2015), or the falling side of
-    one triangle (Smith 2018).
+    A linear warm-up reaches the highest rate at step `warmup_steps`. Then the rate is
+    constant, half a cosine (Loshchilov & Hutter 2017), divided by ten after half and
+    three quarters of the steps (He et al. 2015), or falls linearly (Smith 2018).
     """
     if step < warmup_steps:
         return config.learning_rate * (step + 1) / (warmup_steps + 1)
@@ -38,19 +38,19 @@ def learning_rate(
 def learning_rates(
     step: int, count: int, config: OptimConfig, *, warmup_steps: int, total_steps: int
 ) -> np.ndarray:
-    """Rates of `count` steps from `step` on: float32 [count]."""
+    """Computes the rates of `count` steps from `step` on: float32 [count]."""
     plan = {"warmup_steps": warmup_steps, "total_steps": total_steps}
     return np.array(
         [learning_rate(step + i, config, **plan) for i in range(count)], np.float32
     )
 
 
-WARMUP_PART = 0.1  # of the steps at most, when no warm-up is asked for
-TRIANGLE_RISE = 0.2  # of the steps, when no warm-up is asked for
+WARMUP_PART = 0.1  # the default warm-up takes at most this part of the steps
+TRIANGLE_RISE = 0.2  # part of the steps of the default warm-up of a triangle
 
 
 def warmup_steps(optim: OptimConfig, per_epoch: float, total: int) -> int:
-    """Steps of warm-up: what was asked for, or what suits the schedule."""
+    """Counts the steps of warm-up: `warmup_epochs`, or the default of the schedule."""
     if optim.warmup_epochs is not None:
         return round(optim.warmup_epochs * per_epoch)
     if optim.schedule is Schedule.TRIANGLE:

@@ -73,7 +73,7 @@ def check_directory(path: pathlib.Path) -> None:
         pass  # what stands in the way is found below
     except OSError as error:  # too long a name, a circle of links
         raise InvalidInput(
-            f"the run cannot go to {path}: {error.strerror}; name another directory"
+            f"the run cannot be written to {path}: {error.strerror}; name another directory"
         ) from error
     if os.path.isdir(path) and not Run(path).exists and not _just_begun(path):
         raise InvalidInput(
@@ -82,11 +82,11 @@ def check_directory(path: pathlib.Path) -> None:
     parent = nearest_existing(path)
     if not os.path.isdir(parent):
         raise InvalidInput(
-            f"the run cannot go to {path}: {parent} is a file; name another directory"
+            f"the run cannot be written to {path}: {parent} is a file; name another directory"
         )
     if not os.access(parent, os.W_OK | os.X_OK):
         raise InvalidInput(
-            f"the run cannot go to {path}: no right to write in {parent}; "
+            f"the run cannot be written to {path}: no right to write in {parent}; "
             "name another directory"
         )
 
@@ -135,4 +135,6 @@ def check_space(run: Run, run_config: RunConfig, checkpoint_bytes: int) -> None:
         )
         error = OSError(errno.ENOSPC, text, str(parent))
         restart = run.exists and not run_config.dry_run
-        raise as_refusal(f"the run cannot go to {run.path}", error, restart=restart)
+        raise as_refusal(
+            f"the run cannot be written to {run.path}", error, restart=restart
+        )

@@ -1,1 +1,1 @@
-"""Training: the session, its loop, the compiled step and its callbacks."""
+"""Training: session, loop, compiled step and callbacks."""

@@ -1,4 +1,4 @@
-"""Callbacks: every side effect of the loop, called with the state after each block."""
+"""Callbacks: the side effects of the training loop, called after each block."""
 
 import dataclasses
 import math
@@ -34,20 +34,20 @@ from trainer.training.state import MetricSums, TrainState
 from trainer.training.step import METRICS, StepOutput
 from trainer.training.timetable import Interval, Timetable
 
-RISK_SECS = 45.0  # between saves; with a block and the save itself under a minute
-CONFUSION_PICTURES = 10  # over a run
+RISK_SECS = 45.0  # between saves; with a block and the save itself less than a minute
+CONFUSION_PICTURES = 10  # at most, in a run
 
 
 @dataclasses.dataclass(frozen=True)
 class NanGuard:
-    """Ends training when a loss is not finite, before anything of it is saved."""
+    """Ends training when a loss is not finite, before the state is saved."""
 
     config: OptimConfig
     timetable: Timetable
     run: Run
 
     def __call__(self, state: TrainState, output: StepOutput) -> None:
-        """Raises TrainingDiverged with the step, its rate and the last checkpoint."""
+        """Raises TrainingDiverged; the message names step, rate and last checkpoint."""
         losses = output.metrics[:, METRICS.index("loss")]
         if np.isfinite(losses).all():
             return
@@ -71,17 +71,17 @@ def _learning_rate(step: int, config: OptimConfig, timetable: Timetable) -> floa
 
 
 def _latest_checkpoint(run: Run) -> str:
-    """Folder of the newest checkpoint: none is written that is not finite."""
+    """Names the folder of the newest checkpoint; its weights are always finite."""
     kept = checkpoints.list_folders(run.checkpoints)
     return str(kept[0]) if kept else "none"
 
 
 @dataclasses.dataclass
 class WorkerVotes:
-    """Lets all workers stop after the same block, and agree on the next one's length.
+    """Makes all workers stop after the same block and use the same number of steps.
 
     Attributes:
-        signal: number of a signal that any worker received, or 0.
+        signal: number of a signal that some worker received, or 0.
     """
 
     exchange: WorkerExchange
@@ -90,7 +90,7 @@ class WorkerVotes:
     signal: int = 0
 
     def __call__(self, _state: TrainState, _output: StepOutput) -> None:
-        """Exchanges the votes: the highest signal and the fewest steps win."""
+        """Exchanges signals and proposals; the highest signal and fewest steps win."""
         votes = self.exchange([self.request.number, self.sizer.proposal()])
         self.signal = int(votes[:, 0].max())
         self.sizer.set_agreed(int(votes[:, 1].min()))
@@ -98,12 +98,12 @@ class WorkerVotes:
 
 @dataclasses.dataclass(frozen=True)
 class HeartbeatCallback:
-    """Leaves a sign of life after each block."""
+    """Writes a heartbeat after each block."""
 
     monitor: Monitor
 
     def __call__(self, state: TrainState, _output: StepOutput) -> None:
-        """Says that training got to the state's step."""
+        """Writes a heartbeat with the step of `state`."""
         self.monitor.heartbeat.beat("train", state.step)
 
 
@@ -112,9 +112,9 @@ class ProgressCallback:
     """Shows the progress line.
 
     Attributes:
-        means: whether the line has the means since the last line of metrics, which
-            only the chief writes.
-        timed: when the first block, which compiles, had ended, and the step it reached.
+        means: whether the line shows the mean metrics since the last line of
+            metrics.jsonl, which only the chief writes.
+        timed: when the first block, which compiles, ended, and the step it reached.
     """
 
     timetable: Timetable
@@ -123,7 +123,7 @@ class ProgressCallback:
     timed: tuple[float, int] | None = None
 
     def __call__(self, state: TrainState, _output: StepOutput) -> None:
-        """Shows step, ETA, speed and `means`."""
+        """Shows step, ETA, epoch, speed and the mean metrics."""
         total, shown = self.timetable.total_steps, ""
         if self.means:
             means = state.sums.means()
@@ -146,10 +146,10 @@ class ProgressCallback:
 
 @dataclasses.dataclass
 class MetricsCallback:
-    """Writes the means since the last line to metrics.jsonl and TensorBoard.
+    """Writes the mean metrics since the last line to metrics.jsonl and TensorBoard.
 
     Attributes:
-        since: seconds and images of training at the last line.
+        since: seconds and images of training until the last line.
     """
 
     timetable: Timetable
@@ -159,7 +159,7 @@ class MetricsCallback:
     since: tuple[float, int]
 
     def __call__(self, state: TrainState, output: StepOutput) -> None:
-        """Writes a line if one is due, and empties the sums."""
+        """Writes a line if one is due, and resets the sums."""
         if not self.timetable.log(state.step):
             return
         rate = _learning_rate(state.step - 1, self.config, self.timetable)
@@ -172,8 +172,8 @@ class MetricsCallback:
     def _speed(self, state: TrainState, output: StepOutput) -> float:
         """Images per second since the last line.
 
-        A line that had only the block that compiled takes that one: each line of a run
-        has a speed, wherever its processes started.
+        If there was only the block that compiled, its time is used, so that each line
+        of a run has a speed, wherever its processes started.
         """
         seconds, images = state.seconds - self.since[0], state.images - self.since[1]
         self.since = (state.seconds, state.images)
@@ -183,19 +183,19 @@ class MetricsCallback:
 
 
 def _finite(values: dict[str, float]) -> dict[str, float]:
-    """The finite values: float16 gradients may overflow, and JSON has no infinity."""
+    """Removes infinite values: float16 gradients may overflow, JSON has no infinity."""
     return {k: v for k, v in values.items() if math.isfinite(v)}
 
 
 @dataclasses.dataclass
 class ValidationCallback:
-    """Evaluates the weights that would ship on the validation rows.
+    """Evaluates the weights that would be shipped on the validation rows.
 
     Attributes:
         images: uint8 [N, H, W, C].
         labels: int32 [N].
-        names: of the classes, by label.
-        scores: the newest ones.
+        names: class names by label.
+        scores: metrics of the last evaluation.
     """
 
     timetable: Timetable
@@ -208,7 +208,7 @@ class ValidationCallback:
     scores: EvalMetrics | None = None
 
     def __call__(self, state: TrainState, _output: StepOutput | None = None) -> None:
-        """Evaluates if it is time, writes the metrics, and draws the confusion."""
+        """Evaluates if it is due, writes the metrics and the confusion matrix."""
         if not self.timetable.evaluate(state.step):
             return
         self.monitor.heartbeat.beat("evaluate", state.step)
@@ -228,7 +228,7 @@ class ValidationCallback:
         )
 
     def measure(self, state: TrainState) -> EvalMetrics:
-        """Metrics of the weights that would ship, whether it is time or not."""
+        """Computes the metrics of the weights that would be shipped."""
         return measure_split(
             self.evaluator, state, self.images, self.labels, self.monitor, "validation"
         )
@@ -256,9 +256,9 @@ def measure_split(
     monitor: Monitor,
     what: str,
 ) -> EvalMetrics:
-    """Metrics of the weights that would ship on uint8 [N, H, W, C], labels [N].
+    """Evaluates the weights that would be shipped on uint8 [N, H, W, C], labels [N].
 
-    `what` is the split's name for the progress line.
+    `what` is the name of the split for the progress line.
     """
     evaluator.load(eval_weights(state.arrays()))
     passes = len(images) * count_views(evaluator.tta)
@@ -273,11 +273,14 @@ def measure_split(
 
 @dataclasses.dataclass
 class CheckpointCallback:
-    """Writes checkpoints, by step or so that at most a minute of work is at risk.
+    """Writes checkpoints, at given steps or so that a kill loses at most a minute.
 
     Attributes:
-        metadata: what each manifest says of the run.
-        sync: makes durable what was written before; a checkpoint vouches for it.
+        keep: number of checkpoints to keep.
+        metadata: the fields of each manifest that describe the run.
+        sync: flushes metrics and summaries to the disk; called before each save.
+        saved_at: when the last checkpoint was saved, on the timer's clock.
+        saved_step: the step of the last checkpoint, or -1.
     """
 
     timetable: Timetable
@@ -291,7 +294,7 @@ class CheckpointCallback:
     saved_step: int = -1
 
     def __call__(self, state: TrainState, _output: StepOutput | None = None) -> None:
-        """Saves if it is time, and after the last step."""
+        """Saves if a checkpoint is due, and after the last step."""
         every, total = self.timetable.save, self.timetable.total_steps
         since = self.monitor.timer.now() - self.saved_at
         late = every.steps is None and since > RISK_SECS
@@ -299,11 +302,11 @@ class CheckpointCallback:
             self.save(state)
 
     def save(self, state: TrainState, *, last: bool = False) -> None:
-        """Saves unless this very step is saved already.
+        """Saves unless this step is saved already.
 
-        A disk that is full or gone is reported, and tried again when the next save is
-        due; for the `last` save it ends the process with 175. What does not pass ends
-        it at once.
+        If the disk is full or gone, a message is shown, and the next save tries again;
+        if the `last` save fails, the process ends with 175. Permanent errors end it at
+        once.
         """
         if self.saved_step == state.step:
             return
@@ -318,7 +321,7 @@ class CheckpointCallback:
         self.saved_at = self.monitor.timer.now()
 
     def _write(self, state: TrainState) -> None:
-        self.lease.confirm()  # before folders are made anew where the run was moved
+        self.lease.confirm()  # first: the run may have been moved away
         self.sync()
         arrays = state.arrays()
         facts = self.metadata | state.facts(arrays)
@@ -337,17 +340,17 @@ class CheckpointCallback:
         if last or not storage.meaning(error).passing:
             raise as_failure(message, error) from error
         self.monitor.say(
-            f"{message}: {storage.reason(error)}; the one before is kept, trying again "
-            "later"
+            f"{message}: {storage.reason(error)}; the previous one is kept, trying "
+            "again later"
         )
 
 
 @dataclasses.dataclass(frozen=True)
 class StopOnSignal:
-    """Saves and ends the process when a signal asked for it.
+    """Saves and ends the process after a stop signal.
 
-    Workers stop after the same block: the one after which all voted. A process alone
-    also sees a signal that came since.
+    All workers stop after the same block, by the votes of WorkerVotes. A process
+    without peers also notices a signal that arrived after the vote.
     """
 
     votes: WorkerVotes
@@ -357,7 +360,7 @@ class StopOnSignal:
     checkpoint: CheckpointCallback | None  # the chief's
 
     def __call__(self, state: TrainState, _output: StepOutput) -> None:
-        """Raises Interrupted after a checkpoint."""
+        """Writes a checkpoint and raises Interrupted if a signal was received."""
         signal = self.votes.signal or (self.request.number if self.alone else 0)
         if not signal:
             return
@@ -372,12 +375,12 @@ class StopOnSignal:
 
 @dataclasses.dataclass(frozen=True)
 class KubeflowCallback:
-    """Sends progress and the means of the last block to Kubeflow's trainer."""
+    """Sends progress and the mean metrics of the last block to Kubeflow Trainer."""
 
     sender: kubeflow.StatusSender
 
     def __call__(self, state: TrainState, output: StepOutput) -> None:
-        """Sends if it is time."""
+        """Sends if a message is due."""
         means = zip(METRICS, output.metrics.mean(axis=0), strict=True)
         self.sender.send(state.step, dict(means))
 
@@ -392,7 +395,7 @@ class ProfileCallback:
     running: bool = False
 
     def __call__(self, state: TrainState, _output: StepOutput) -> None:
-        """Starts and stops the profiler between blocks."""
+        """Starts or stops the profiler between blocks."""
         if not self.running and self.first - 1 <= state.step < self.last:
             tf.profiler.experimental.start(self.directory)
             self.running = True

@@ -1,4 +1,4 @@
-"""Resource estimate: memory and arithmetic of a training, told before it starts."""
+"""Estimates the memory and the arithmetic of a training before it starts."""
 
 import dataclasses
 import math
@@ -16,20 +16,20 @@ from trainer.monitoring.progress import duration
 from trainer.training.timetable import Timetable
 
 GIB = 2**30
-FRAMEWORK = GIB  # TensorFlow, Keras, TFDS and matplotlib once imported
-# Forward results are kept for the backward pass, which holds about as much again.
+FRAMEWORK = GIB  # memory of TensorFlow, Keras, TFDS and matplotlib after import
+# The backward pass keeps all activations and needs about as much memory for gradients.
 ACTIVATION_PASSES = 2
-PIXEL_BYTES = 4 * (4 + 8)  # of a drawn image: float32 and matplotlib's float64, RGBA
+PIXEL_BYTES = 4 * (4 + 8)  # of a drawn image: float32 and matplotlib's float64, as RGBA
 
 
 @dataclasses.dataclass(frozen=True)
 class ResourceEstimate:
-    """Sizes of a training, of this process.
+    """Memory that a training needs in this process.
 
     Attributes:
-        parameters: numbers in the model.
-        kept: bytes from the start to the end: data, weights, slots, framework.
-        passing: bytes at once of what follows each other, by what it is.
+        parameters: number of parameters of the model.
+        kept: bytes that are used from start to end: data and weights.
+        passing: bytes of phases that follow each other, by phase; the largest counts.
     """
 
     parameters: int
@@ -38,14 +38,14 @@ class ResourceEstimate:
 
     @property
     def memory_bytes(self) -> int:
-        """At most, at once."""
+        """The highest memory use."""
         return FRAMEWORK + sum(self.kept.values()) + max(self.passing.values())
 
     @classmethod
     def from_shapes(
         cls, body: keras.Model, config: Config, cluster: Cluster, data: Dataset
     ) -> "ResourceEstimate":
-        """Estimates from shapes; nothing is run."""
+        """Estimates the memory from shapes, without running anything."""
         local = len(cluster.local_devices)
         share = config.global_batch // (config.elastic_shards or cluster.replicas)
         half = config.precision in (Precision.MIXED_BFLOAT16, Precision.MIXED_FLOAT16)
@@ -54,7 +54,9 @@ class ResourceEstimate:
         parameters = int(body.count_params())
         slots = 4 if config.optim.name is OptimizerName.ADAMW else 3
         slots += 2 * (config.optim.ema_decay is not None)
-        slots += config.elastic_shards or 0  # each shard's gradient until the sum
+        slots += (
+            config.elastic_shards or 0
+        )  # gradients of all shards until they are summed
         shape = data.image_shape
         held = len(data.held_out) * math.prod(shape)
         images = data.train.images.nbytes * (1 + local) + data.test.images.nbytes
@@ -69,7 +71,7 @@ class ResourceEstimate:
         )
 
     def remedy(self, config: Config, cluster: Cluster) -> str:
-        """What to change where memory does not do: the largest part that can be."""
+        """Suggests how to reduce the largest part of the memory."""
         sizes = dict(self.kept)
         largest = max(self.passing, key=self.passing.__getitem__)
         sizes[largest] = self.passing[largest]
@@ -83,7 +85,7 @@ class ResourceEstimate:
             "matter",
             "pictures": "use smaller images",
         }
-        if config.global_batch <= shares:  # an image each is the least
+        if config.global_batch <= shares:  # one image per share is the minimum
             flags["training"] = narrower
         part = max(sizes, key=sizes.__getitem__)
         return f"{part} takes {sizes[part] / GIB:.1f} GiB of it: {flags[part]}"
@@ -96,7 +98,7 @@ class ResourceEstimate:
         cluster: Cluster,
         decode_secs: float,
     ) -> list[str]:
-        """The plan of a training, and a warning where memory may not suffice."""
+        """Describes the plan of a training, and warns if memory may not suffice."""
         free, total = system.free_bytes(), timetable.total_steps
         lines = [
             f"{config.model.name}: {self.parameters:,} parameters, "
@@ -113,17 +115,17 @@ class ResourceEstimate:
             lines.append(f"train_steps={config.train_steps} overrides `epochs`")
         if self.memory_bytes > free:
             remedy = self.remedy(config, cluster)
-            lines.append(f"warning: memory may not do; {remedy}")
+            lines.append(f"warning: memory may not suffice; {remedy}")
         return lines
 
 
-# Backward is a gradient by the weights and one by the input, each the work of forward
-# (Kaplan et al. 2020, arXiv:2001.08361, section 2.1).
+# The backward pass computes gradients of weights and of inputs, each as costly as the
+# forward pass (Kaplan et al. 2020, arXiv:2001.08361, section 2.1).
 FLOP_PASSES = 3
 
 
 def forward_flops(body: keras.Model) -> int:
-    """Of convolutions and dense layers for one image; a multiply-add is two."""
+    """Counts the FLOPs of convolutions and dense layers; a multiply-add is two."""
     kernels = [
         (layer.kernel.shape, layer.output.shape[1:-1])
         for layer in body.layers
@@ -135,7 +137,7 @@ def forward_flops(body: keras.Model) -> int:
 def training_flops(
     config: Config, plan: Timetable, image_shape: tuple[int, int, int], classes: int
 ) -> int:
-    """Of all steps, the first `plan.small_steps` of them on small images."""
+    """Counts the FLOPs of all steps; the first `plan.small_steps` use small images."""
 
     def steps(count: int, shape: tuple[int, int, int]) -> int:
         model = builder.build_model(

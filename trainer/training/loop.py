@@ -1,4 +1,4 @@
-"""The training loop: for every block of steps, run it, then call the callbacks."""
+"""The training loop: runs blocks of steps and calls the callbacks after each."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +13,7 @@ from trainer.training.state import TrainState
 from trainer.training.step import StepOutput, TrainStep
 from trainer.training.timetable import Timetable
 
-BLOCK_SECS = 0.8  # about a second for a compiled call, what a person waits gladly
+BLOCK_SECS = 0.8  # duration of a compiled call: short enough for progress and Ctrl-C
 MAX_BLOCK_STEPS = 1000
 
 
@@ -22,9 +22,9 @@ class StepBlock:
     """Steps that one compiled call runs.
 
     Attributes:
-        step: of the first of them, 0-based.
-        rows: int32 [K, B], the global batch of each.
-        rates: float32 [K], the learning rate of each.
+        step: the first step, 0-based.
+        rows: int32 [K, B], the global batch of each step.
+        rates: float32 [K], the learning rate of each step.
     """
 
     step: int
@@ -52,11 +52,11 @@ def train(
 
 
 class BlockSizer:
-    """Number of steps in a block, chosen so that one lasts about `target_secs`.
+    """Chooses the number of steps of a block so that it lasts about `target_secs`.
 
     Args:
-        steps: a fixed number; None: by time.
-        target_secs: of one block.
+        steps: a fixed number of steps; None: chosen by time.
+        target_secs: seconds that a block should last.
     """
 
     def __init__(self, steps: int | None, *, target_secs: float = BLOCK_SECS) -> None:
@@ -65,7 +65,7 @@ class BlockSizer:
         self._agreed = steps or 1
 
     def record(self, count: int, secs: float) -> None:
-        """Learns that `count` steps took `secs`."""
+        """Records that `count` steps took `secs`."""
         self._secs_per_step = secs / count
 
     def set_agreed(self, steps: int) -> None:
@@ -73,11 +73,11 @@ class BlockSizer:
         self._agreed = max(1, steps)
 
     def steps(self) -> int:
-        """Steps of the next block, the same for all workers."""
+        """Returns the number of steps of the next block, equal on all workers."""
         return self._agreed
 
     def proposal(self) -> int:
-        """Steps that suit this worker, at least 1; one until a step was timed."""
+        """Returns the number of steps that suits this worker; 1 before any timing."""
         if self._fixed is not None:
             return self._fixed
         if not self._secs_per_step:
@@ -92,7 +92,7 @@ def step_blocks(
     config: OptimConfig,
     sizer: BlockSizer,
 ) -> Iterator[StepBlock]:
-    """Blocks from the state's step to the last, ending wherever something is due."""
+    """Yields the remaining blocks; a block ends at each step where something is due."""
     while state.step < timetable.total_steps:
         step = state.step
         count = min(sizer.steps(), timetable.next_stop(step) - step)
@@ -109,9 +109,9 @@ def step_blocks(
 def timed_step(
     train_step: TrainStep, state: TrainState, timer: PhaseTimer, sizer: BlockSizer
 ) -> RunBlock:
-    """A function that runs a block and adds its seconds to `state` and `sizer`.
+    """Returns a function that runs a block and adds its time to `state` and `sizer`.
 
-    The first block of a process counts as compilation.
+    The time of the first block of a process counts as compilation.
     """
 
     def run(block: StepBlock) -> StepOutput:

@@ -1,4 +1,4 @@
-"""Network, optimizer, compiled step and evaluator, from a Config and data."""
+"""Builds network, optimizer, compiled step and evaluator from config and data."""
 
 import keras
 
@@ -18,16 +18,16 @@ from trainer.training.state import TrainState
 from trainer.training.step import TrainStep
 from trainer.training.timetable import Timetable
 
-ADAPT_IMAGES = 5000  # of the learnt ones: 4.8 million patches of 2x2 pixels
+ADAPT_IMAGES = 5000  # training images for `adapt`: 4.8 million patches of 2x2 pixels
 
 
 def build_network(
     config: Config, cluster: Cluster, dataset: Dataset, timetable: Timetable
 ) -> tuple[TrainState, DeviceDataset, TrainStep]:
-    """Network, optimizer and compiled step, in the strategy's scope.
+    """Builds network, optimizer and compiled step in the strategy's scope.
 
     Raises:
-        InvalidInput: the network does not take these images.
+        InvalidInput: the network does not accept images of this size.
     """
     _check_small(config, dataset)
     keras.utils.set_random_seed(config.seed)
@@ -92,7 +92,7 @@ def build_evaluator(
     cluster: Cluster,
     dataset: Dataset,
 ) -> Evaluator:
-    """The same network in float32 on one device."""
+    """Builds an evaluator of the network in float32 on one device."""
     return Evaluator(
         config.model,
         image_shape=dataset.image_shape,

@@ -1,7 +1,7 @@
-"""Replays steps of a run from one kept checkpoint to the next and compares the hashes.
+"""Replays the steps between the kept checkpoints of a run and compares the hashes.
 
-It writes nothing. A difference is a TrainingFailed, and so is a machine of another kind
-than the one that trained.
+It writes nothing. It raises TrainingFailed if a hash differs, or if the environment is
+not the one that the run was trained in.
 """
 
 import contextlib
@@ -28,13 +28,13 @@ COMPARED = ("rows_sha256", "raw_weights_sha256", "weights_sha256")
 
 
 def replay(run: Run, data_dir: str | None) -> str:
-    """Replays the run's kept checkpoints; returns what was confirmed.
+    """Replays a run between its kept checkpoints; returns the confirmed steps as text.
 
-    `data_dir` is where the data set is; None: where it was.
+    `data_dir` is the directory of the data set; None: the recorded one.
 
     Raises:
         InvalidInput: there is nothing to replay.
-        TrainingFailed: names the difference.
+        TrainingFailed: a hash or the environment differs.
     """
     kept = _load_kept(run)
     run_config = _run_config(run, kept[-1], data_dir)
@@ -50,14 +50,14 @@ def replay(run: Run, data_dir: str | None) -> str:
 
 
 def _load_kept(run: Run) -> list[Checkpoint]:
-    """The good checkpoints, oldest first; at least one."""
+    """Loads the valid checkpoints, oldest first; at least one."""
     kept, listed = [], checkpoints.list_folders(run.checkpoints)
     expected = _expected(run) if listed else {}
     for path in reversed(listed):
         try:
             found = checkpoints.load(path, expected=expected)
             if "place" not in found.facts:
-                raise errors.CorruptCheckpoint("it does not say where it was made")
+                raise errors.CorruptCheckpoint("it does not name its environment")
             kept.append(found)
         except checkpoints.OtherWeights as error:
             raise TrainingFailed(f"{path}: {error}") from error
@@ -65,14 +65,14 @@ def _load_kept(run: Run) -> list[Checkpoint]:
             print(f"skipped checkpoint {path}: {error}")
     if not kept:
         raise InvalidInput(
-            f"{run.path} has no good checkpoint to compare with; train it on with "
-            "python -m trainer.main"
+            f"{run.path} has no good checkpoint to compare with;\n"
+            f"resume its training with run_dir={run.path}"
         )
     return kept
 
 
 def _expected(run: Run) -> dict[str, Any]:
-    """What all checkpoints of `run` say, as the trainer asks it of them."""
+    """Collects the fields that every checkpoint of `run` must have."""
     data = run.recorded().get("data")
     if not isinstance(data, dict):
         raise _damaged(run, "data")
@@ -86,7 +86,7 @@ def _damaged(run: Run, part: str) -> InvalidInput:
 
 
 def _run_config(run: Run, last: Checkpoint, data_dir: str | None) -> RunConfig:
-    """The replicas that trained up to `last`, in this process."""
+    """Builds the RunConfig with the replicas and threads that trained up to `last`."""
     place = last.facts["place"]
     if place["workers"] > 1:
         raise TrainingFailed(
@@ -110,7 +110,7 @@ def _run_config(run: Run, last: Checkpoint, data_dir: str | None) -> RunConfig:
 
 
 def _check_machine(built: TrainingSession, kept: list[Checkpoint]) -> None:
-    """Raises TrainingFailed unless data and machine are those of the checkpoints."""
+    """Raises TrainingFailed if data or environment differ from the checkpoints'."""
     resume.check_data(built.run, built.metadata.data)
     here, now = built.metadata.reproducibility_key, built.metadata.environment
     for checkpoint in kept:
@@ -120,11 +120,11 @@ def _check_machine(built: TrainingSession, kept: list[Checkpoint]) -> None:
         found += environment.changes(before, now)
         if found:
             raise TrainingFailed(
-                f"the bits of step {checkpoint.step} were made elsewhere (then -> now: "
-                f"{'; '.join(found)});\nreplay them where they were made"
+                f"step {checkpoint.step} was computed in another environment (then -> "
+                f"now: {'; '.join(found)});\nreplay it in the same environment"
             )
     if missing := environment.unknown(before):
-        print(f"not recorded then, so not compared: {', '.join(missing)}")
+        print(f"not recorded at that time, so not compared: {', '.join(missing)}")
 
 
 def _replay_kept(built: TrainingSession, kept: list[Checkpoint]) -> str:
@@ -157,8 +157,8 @@ def _blocks_until(
 
 
 def _compare(built: TrainingSession, checkpoint: Checkpoint, before: int) -> None:
-    """Raises TrainingFailed unless the state is that of `checkpoint`."""
-    arrays = built.state.arrays()  # older checkpoints have not all of them
+    """Raises TrainingFailed unless the state equals that of `checkpoint`."""
+    arrays = built.state.arrays()  # older checkpoints do not have all of them
     known = {k: v for k, v in arrays.items() if k in checkpoint.arrays}
     facts = built.state.facts(known)
     for name in COMPARED:

@@ -1,4 +1,4 @@
-"""result.json: what a finished run says of itself, made once."""
+"""Writes result.json, the results of a finished run."""
 
 from typing import Any
 
@@ -19,11 +19,11 @@ HASHES = ("weights_sha256", "raw_weights_sha256", "rows_sha256")
 def describe_training(
     state: TrainState, timetable: Timetable, seconds: dict[str, float]
 ) -> dict[str, Any]:
-    """Steps, speed, size and hashes of a training.
+    """Describes the steps, speed, size and hashes of a training.
 
-    "images_per_second" is training images over "train_seconds", which leave out
-    compilation, evaluation and saving; "seconds" has those of the last process by
-    phase.
+    "images_per_second" is the number of training images divided by "train_seconds",
+    which exclude compilation, evaluation and saving; "seconds" are those of the last
+    process by phase.
     """
     facts = state.facts()
     return {
@@ -42,7 +42,7 @@ def describe_training(
 def describe_scores(
     validation: EvalMetrics | None, test: EvalMetrics, data: Dataset
 ) -> dict[str, Any]:
-    """Accuracies with their interval, and the data they were measured on."""
+    """Describes accuracies, their interval, and the data they were measured on."""
     return {
         "validation_accuracy": validation.accuracy if validation else None,
         "test_accuracy": test.accuracy,
@@ -58,11 +58,12 @@ def describe_scores(
 def write_result(
     run: Run, result: dict[str, Any], lease: Lease, monitor: Monitor
 ) -> None:
-    """Writes the last summaries, then result.json, which makes the run a finished one.
+    """Writes the last summaries, then result.json, which marks the run as finished.
 
     Raises:
-        Interrupted: with 175, the disk is full or gone or the run has another owner.
-        TrainingFailed: the storage does not take it, and never will.
+        Interrupted: with exit code 175: the disk is full or gone, or the run has
+            another owner.
+        TrainingFailed: the storage cannot hold the file.
     """
     try:
         events = tensorboard.TensorBoardWriter(

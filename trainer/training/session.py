@@ -1,4 +1,4 @@
-"""A training session: the parts of one training, and what is done with them."""
+"""Training session: the parts of one training and its course from start to end."""
 
 import contextlib
 import dataclasses
@@ -40,7 +40,7 @@ from trainer.training.timetable import Timetable
 
 @dataclasses.dataclass(kw_only=True)
 class TrainingSession:
-    """The parts of one training, wired together by `start.build_session`.
+    """The parts of one training, built by `start.build_session`.
 
     `train` restores the last checkpoint, runs the loop with its callbacks, tests once
     and writes result.json.
@@ -60,18 +60,18 @@ class TrainingSession:
 
     @property
     def config(self) -> Config:
-        """What decides the numbers."""
+        """The options that decide the numbers."""
         return self.metadata.config
 
     @property
     def run_config(self) -> RunConfig:
-        """Where and how it runs."""
+        """The options that say where and how the training runs."""
         return self.metadata.run_config
 
     def train(
         self, flags_text: str, more_callbacks: Sequence[Callback] = ()
     ) -> dict[str, Any] | None:
-        """Restores, trains, tests once; returns the content of result.json."""
+        """Restores, trains and tests once; returns the content of result.json."""
         with self._holding_lease() as lease:
             with self.monitor.progress.phase("restoring the last checkpoint"):
                 self._restore(flags_text)
@@ -80,7 +80,7 @@ class TrainingSession:
             return self._finish(validation, lease)
 
     def translated_errors(self) -> contextlib.AbstractContextManager[None]:
-        """A context that says what errors of TensorFlow and the system mean."""
+        """Context that translates errors of TensorFlow and the operating system."""
         return translate_errors(
             self.run.path,
             self.cluster,
@@ -90,7 +90,7 @@ class TrainingSession:
         )
 
     def blocks(self, sizer: BlockSizer) -> Iterator[StepBlock]:
-        """The blocks from where the state is to the last step."""
+        """Yields the blocks of the remaining steps."""
         sampler = Sampler(
             self.dataset.learnt,
             global_batch=self.config.global_batch,
@@ -100,7 +100,7 @@ class TrainingSession:
         return loop.step_blocks(self.state, self.timetable, sampler, optim, sizer)
 
     def prepare_soft_labels(self, *, write: bool = True) -> None:
-        """Gives the steps the teacher's soft labels, where there is a teacher."""
+        """Loads or computes the soft labels if there is a teacher."""
         targets = self.images
         if not isinstance(targets, DistillationTargets):
             return
@@ -120,7 +120,7 @@ class TrainingSession:
             targets.teach(labels)
 
     def dry_run(self) -> None:
-        """Runs a step of each size, tells their time and the plan; writes nothing."""
+        """Runs a step of each image size, shows time and plan; writes nothing."""
         self._check_space()
         block, small = next(self.blocks(BlockSizer(1))), self.timetable.small_steps
         counts = {0: small, small: self.timetable.total_steps - small}  # by first step
@@ -138,7 +138,7 @@ class TrainingSession:
             "multiply-add is two, backward is two forwards)"
         )
         if self.config.distillation.enabled:
-            self.monitor.say("the teacher is not asked: in this step it answers zeros")
+            self.monitor.say("this step uses zeros for the soft labels of the teacher")
         print(
             f"a step takes {' s, later '.join(f'{s:.3f}' for s in secs.values())} s "
             f"(loss {output.metrics[0, 0]:.4f}), all about "
@@ -169,7 +169,7 @@ class TrainingSession:
 
     @contextlib.contextmanager
     def _holding_lease(self) -> Iterator[Lease | None]:
-        """Holds the run directory inside; only the chief does."""
+        """Holds the lease of the run directory within the context, on the chief."""
         if not self.cluster.chief:
             yield None
             return
@@ -182,17 +182,17 @@ class TrainingSession:
             if not there:
                 with contextlib.suppress(OSError):
                     path.rmdir()
-            what = f"the run cannot go to {path}"
+            what = f"the run cannot be written to {path}"
             raise as_refusal(what, error, restart=restart) from error
         try:
-            # The last owner may have changed what was checked before.
+            # The last owner may have changed the run after the first check.
             checks.check_can_start(self.run, self.config, self.run_config)
             yield lease
         finally:
             lease.release()
 
     def _restore(self, flags_text: str) -> None:
-        """Takes over the last checkpoint, and writes what a run has from the start."""
+        """Restores the last checkpoint, and writes the first files of a new run."""
         self.monitor.heartbeat.beat("restore", self.state.step)
         say = self.monitor.say
         resumed = resume.restore_latest(
@@ -217,7 +217,7 @@ class TrainingSession:
     def _run_loop(
         self, lease: Lease | None, more_callbacks: Sequence[Callback]
     ) -> EvalMetrics | None:
-        """Trains to the last step; returns the metrics of the validation rows."""
+        """Trains to the last step; returns the validation metrics."""
         sizer = BlockSizer(self.run_config.steps_per_call)
         votes = callbacks.WorkerVotes(WorkerExchange(self.cluster), self.request, sizer)
         validation, writing, stop = self._leading_callbacks(lease, votes)
@@ -243,7 +243,7 @@ class TrainingSession:
     ) -> tuple[
         callbacks.ValidationCallback | None, list[Callback], callbacks.StopOnSignal
     ]:
-        """Validation, what this worker writes or shows, and the stop."""
+        """Creates validation, the callbacks that write or show, and StopOnSignal."""
         if lease is not None:
             validation, writing, checkpoint = self._writing_callbacks(lease)
         else:
@@ -262,10 +262,10 @@ class TrainingSession:
         list[Callback],
         callbacks.CheckpointCallback,
     ]:
-        """The callbacks of the chief, and among them validation and checkpoint.
+        """Creates the callbacks of the chief; returns two of them separately, too.
 
-        Metrics, then validation, then the checkpoint: what a checkpoint of step s is
-        kept with is all that was written up to s.
+        Metrics and validation come before the checkpoint, so that everything up to step
+        s is written when the checkpoint of s is saved.
         """
         timetable, monitor, state = self.timetable, self.monitor, self.state
         run, say = self.run, monitor.say
@@ -318,7 +318,7 @@ class TrainingSession:
             yield callbacks.ProfileCallback(first, last, str(self.run.tensorboard))
 
     def _write_first_summaries(self, writer: MultiWriter) -> None:
-        """The summaries of step 0: graph, hparams, a grid of augmented images."""
+        """Writes the summaries of step 0: graph, hyperparameters, augmented images."""
         settings = tensorboard.flat_settings(self.config.to_json())
         writer.write_start(self.train_step.graph, settings)
         rows = next(self.blocks(BlockSizer(1))).rows[0][: pictures.GRID_IMAGES]

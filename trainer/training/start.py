@@ -1,4 +1,4 @@
-"""Starts a training: connects devices and workers, loads data, compiles, trains."""
+"""Starts a training: connects devices and workers, loads data, builds the session."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -53,13 +53,13 @@ def train(
     """Starts or resumes the training in `run`.
 
     Args:
-        run: the directory.
-        config: what decides the numbers.
-        run_config: where and how it runs.
-        request: signals that ask for a stop.
+        run: the run directory.
+        config: the options that decide the numbers.
+        run_config: the options that say where and how the training runs.
+        request: receives the stop signals.
         splits: the data; None: the TFDS data set that `config` names.
-        more_callbacks: called after ours, on the chief.
-        flags_text: the command's flags, kept in flags.txt.
+        more_callbacks: further callbacks, called last, on the chief only.
+        flags_text: the flags of the command, kept in flags.txt.
 
     Returns:
         The content of result.json; None on workers other than the chief and after a dry
@@ -81,7 +81,7 @@ def train(
 
 @contextlib.contextmanager
 def _leaving_no_sign(heartbeat: Heartbeat, run_config: RunConfig) -> Iterator[None]:
-    """Wrong usage and a dry run write nothing: the sign of life is taken back."""
+    """Removes the heartbeat after wrong usage or a dry run, which write nothing."""
     try:
         yield
     except InvalidInput:
@@ -99,11 +99,11 @@ def build_session(
     heartbeat: Heartbeat,
     splits: Splits | None = None,
 ) -> TrainingSession:
-    """Connects devices, loads data, compiles the step; writes nothing but signs."""
+    """Connects devices, loads data, compiles the step; writes heartbeats only."""
     timer = PhaseTimer(show=lambda name: CONSOLE.phase(PHASES[name]))
     monitor = Monitor(timer, CONSOLE, heartbeat)
     threads, cluster = _connect(config, run_config, monitor)
-    request.install()  # TensorFlow takes SIGTERM when it makes a cluster
+    request.install()  # again: TensorFlow replaces the handler of SIGTERM
     strategy.check_shares(config, cluster.replicas)
     with timer.phase("data"):
         fraction = config.data.validation_fraction
@@ -136,7 +136,7 @@ def build_session(
 def _connect(
     config: Config, run_config: RunConfig, monitor: Monitor
 ) -> tuple[int, Cluster]:
-    """The threads of a worker, and the cluster once all are there and agree."""
+    """Sets the threads and connects the cluster once all workers agree."""
     timer, heartbeat = monitor.timer, monitor.heartbeat
     with suppress_native_stderr(), timer.phase("devices"):
         if config.deterministic:

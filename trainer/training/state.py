@@ -1,4 +1,4 @@
-"""TrainState: exactly what a checkpoint holds, and the hashes that prove it."""
+"""TrainState: exactly what a checkpoint contains, and its hashes."""
 
 import dataclasses
 import hashlib
@@ -16,7 +16,7 @@ from trainer.training.step import METRICS, StepOutput
 
 @dataclasses.dataclass
 class MetricSums:
-    """Totals over the steps since the last line of metrics."""
+    """Sums of metrics over the steps since the last line of metrics.jsonl."""
 
     totals: np.ndarray = dataclasses.field(
         default_factory=lambda: np.zeros(len(METRICS), np.float64)
@@ -24,13 +24,13 @@ class MetricSums:
     count: int = 0
 
     def add(self, metrics: np.ndarray) -> None:
-        """Adds float [K, M] one step after the other, so K does not change the bits."""
+        """Adds float [K, M] step by step, so that K does not change the bits."""
         for row in metrics:
             self.totals = self.totals + row
             self.count += 1
 
     def means(self) -> dict[str, float]:
-        """Mean of each metric over the steps added."""
+        """Computes the mean of each metric."""
         return {
             name: float(total / self.count)
             for name, total in zip(METRICS, self.totals, strict=True)
@@ -39,14 +39,15 @@ class MetricSums:
 
 @dataclasses.dataclass
 class TrainState:
-    """Everything that the next step depends on, and the sums that the next line needs.
+    """Everything that the next step and the next line of metrics.jsonl depend on.
 
     Attributes:
-        averages: what is shipped in the place of variables of the model.
-        step: steps done.
+        averages: averages that are shipped instead of variables of the model.
+        step: number of steps done.
         rows_digest: SHA-256 chained over the rows of every step done.
-        sums: since the last line of metrics.
-        seconds, images: of training, compilation, evaluation and saving excluded.
+        sums: sums of metrics since the last line of metrics.jsonl.
+        seconds, images: training time without compilation, evaluation and saving, and
+            the number of images in that time.
     """
 
     model: keras.Model
@@ -60,11 +61,11 @@ class TrainState:
 
     @property
     def images_per_second(self) -> float:
-        """Training images per second of training; 0 while nothing was timed."""
+        """Images per second of training; 0 if nothing was timed."""
         return self.images / self.seconds if self.seconds else 0.0
 
     def advance(self, output: StepOutput) -> None:
-        """Adds the steps of one block."""
+        """Updates step, rows and sums after one block."""
         for rows in output.rows:
             chained = self.rows_digest + rows.astype("<i4").tobytes()
             self.rows_digest = hashlib.sha256(chained).digest()
@@ -72,7 +73,7 @@ class TrainState:
         self.sums.add(output.metrics)
 
     def variables(self) -> dict[str, keras.Variable]:
-        """Every variable by the name it has in a checkpoint."""
+        """Collects every variable by its name in a checkpoint."""
         named = {f"model/{v.path}": v for v in self.model.variables}
         kept = averages.carried(self.optimizer)
         for weight, average in zip(self.model.trainable_variables, kept, strict=False):
@@ -89,14 +90,14 @@ class TrainState:
         return named
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The values of `variables`."""
+        """Copies the values of `variables`."""
         return {name: v.numpy() for name, v in self.variables().items()}
 
     def load(self, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
-        """Takes over what `arrays` and `facts` of a checkpoint hold.
+        """Restores the state from `arrays` and `facts` of a checkpoint.
 
         Raises:
-            ValueError: the checkpoint is of another model or optimizer.
+            ValueError: the checkpoint belongs to another model or optimizer.
         """
         variables = self.variables()
         arrays = {**self._started(arrays, facts["step"]), **arrays}
@@ -124,7 +125,7 @@ class TrainState:
     def _started(
         self, arrays: Mapping[str, np.ndarray], step: int
     ) -> dict[str, np.ndarray]:
-        """What is shipped, of a checkpoint from before that was kept."""
+        """Estimates the shipped averages for older checkpoints, which lack them."""
         started = {}
         for average in self.averages:
             own = "ema" if average.of_weight else "model"
@@ -133,7 +134,7 @@ class TrainState:
         return started
 
     def facts(self, arrays: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]:
-        """What a checkpoint's manifest says of the state; `arrays` spare reading it."""
+        """Collects the fields of the manifest from `arrays`; None: copies them first."""
         arrays = self.arrays() if arrays is None else arrays
         return {
             "step": self.step,
@@ -141,7 +142,8 @@ class TrainState:
             "weights_sha256": weights_sha256(eval_weights(arrays)),
             "raw_weights_sha256": weights_sha256(raw_weights(arrays)),
             "sums": {
-                # As text: a gradient norm of float16 may be infinite, JSON has none.
+                # Hexadecimal text: a float16 gradient norm may be infinite, which JSON
+                # lacks.
                 "totals": [float(total).hex() for total in self.sums.totals],
                 "count": self.sums.count,
             },

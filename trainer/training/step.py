@@ -1,4 +1,4 @@
-"""The compiled training step: rows of the global batch to new weights and metrics.
+"""The compiled training step: computes new weights and metrics from a global batch.
 
 One call of `TrainStep` runs a block of steps in one compiled function. A step gathers
 its images by row, augments them, runs the network forward and backward, sums over all
@@ -24,17 +24,17 @@ from trainer.models.layers import BatchNorm, Dropout
 from trainer.optim import averages
 from trainer.rng import RandomStream
 
-METRICS = ("loss", "accuracy", "gradient_norm")  # of each step, over the global batch
+METRICS = ("loss", "accuracy", "gradient_norm")  # of a step, over the global batch
 Targets = tf.Tensor | tuple[tf.Tensor, ...]
 Gradients = tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]
 
 
 @dataclasses.dataclass(frozen=True)
 class StepOutput:
-    """What one block of K steps measured.
+    """Results of a block of K steps.
 
     Attributes:
-        metrics: float [K, 3], a row a step, columns as in METRICS.
+        metrics: float [K, 3], a row for each step, columns as in METRICS.
         rows: int32 [K, B], the rows that the replicas gathered, in replica order.
     """
 
@@ -43,16 +43,16 @@ class StepOutput:
 
 
 class TrainStep:
-    """Runs steps of `model` on `images`; every replica holds the same variables.
+    """Runs training steps of `model`; every replica holds the same variables.
 
     Args:
-        config: decides batch size, augmentation, loss and precision.
+        config: batch size, augmentation, loss and precision.
         cluster: the replicas.
-        model: with layers "normalise" and "body".
-        optimizer: of the body's trainable variables.
+        model: a model with layers "normalise" and "body".
+        optimizer: the optimizer of the body's trainable variables.
         images: the training split on every device.
-        small_steps: number of first steps on images of `progressive` size.
-        flips: which images are mirrored; None: drawn at random.
+        small_steps: number of first steps with images of `progressive_size`.
+        flips: decides which images are mirrored; None: drawn at random.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class TrainStep:
         self._images, self._flips, self._small_steps = images, flips, small_steps
         self._share = config.global_batch // cluster.replicas
         self._compute_gradients = self._forward_backward
-        if config.jit_compile:  # of the whole replica step it fails on two CPU replicas
+        if config.jit_compile:  # the whole replica step fails on two CPU replicas
             self._compute_gradients = tf.function(
                 self._forward_backward, jit_compile=True, autograph=False
             )
@@ -89,7 +89,7 @@ class TrainStep:
         self.compile()
 
     def compile(self) -> None:
-        """Traces the block once, for any number of steps."""
+        """Traces the function of a block once, for any number of steps."""
         self._compiled = tf.function(self._run_block).get_concrete_function(
             self._images.packed_pixels,
             self._images.targets,
@@ -99,7 +99,7 @@ class TrainStep:
         )
 
     def __call__(self, step: int, rows: np.ndarray, rates: np.ndarray) -> StepOutput:
-        """Runs steps `step`, `step` + 1, ... on `rows` int32 [K, B], `rates` [K]."""
+        """Runs K steps from `step` on, with `rows` int32 [K, B] and `rates` [K]."""
         metrics, gathered = self._compiled(
             self._images.packed_pixels,
             self._images.targets,
@@ -111,7 +111,7 @@ class TrainStep:
 
     @property
     def averages(self) -> list[averages.Average]:
-        """What is shipped in the place of variables of the network."""
+        """The averages that are shipped instead of variables of the network."""
         return self._statistics + self._weights
 
     @property
@@ -125,7 +125,7 @@ class TrainStep:
         return self._compiled.graph
 
     def augmented(self, rows: np.ndarray) -> np.ndarray:
-        """What the network sees of int32 rows [n] at step 0: float32 [n, H, W, C]."""
+        """Augments the images of int32 rows [n] as at step 0: float32 [n, H, W, C]."""
         pixels = self._images.packed_pixels
         local = self._cluster.strategy.experimental_local_results(pixels)[0]
         zero = tf.zeros([], tf.int64)
@@ -140,7 +140,7 @@ class TrainStep:
         first_step: tf.Tensor,
         rates: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """A loop over steps, each on all replicas; runs in cross-replica context."""
+        """Runs the steps of a block on all replicas, in cross-replica context."""
         strategy, count = self._cluster.strategy, tf.shape(rows)[0]
         metrics = tf.TensorArray(self._body.variable_dtype, count)
         gathered = tf.TensorArray(tf.int32, count)
@@ -150,7 +150,7 @@ class TrainStep:
             results = strategy.run(
                 self._replica_step, args=(pixels, targets, rows[i], step)
             )
-            # Every replica returns the same: sums and gathered rows are exchanged.
+            # Sums and gathered rows are exchanged, so every replica returns the same.
             measured, took = (
                 strategy.experimental_local_results(result)[0] for result in results
             )
@@ -162,7 +162,7 @@ class TrainStep:
     def _replica_step(
         self, pixels: tf.Tensor, targets: Targets, rows: tf.Tensor, step: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """This replica's share of a global batch, and the update all replicas make."""
+        """Computes the share of this replica, and the update that all replicas make."""
         replica = tf.distribute.get_replica_context()
         first = replica.replica_id_in_sync_group * self._share
         mine = tf.ensure_shape(rows[first : first + self._share], [self._share])
@@ -184,9 +184,9 @@ class TrainStep:
         rows: tf.Tensor,
         stream: RandomStream,
     ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-        """What a replica learns from: float32 [n, H, W, C], and labels [n] in a tuple.
+        """Gathers and augments a batch: float32 [n, H, W, C], and labels ([n],).
 
-        Where there is a teacher, its logits [n, K] follow the labels.
+        If there is a teacher, its logits [n, K] follow the labels.
         """
         images = self._augment(pixels, rows, stream)
         return images, self._images.gather_targets(targets, rows, stream)
@@ -194,7 +194,7 @@ class TrainStep:
     def _augment(
         self, pixels: tf.Tensor, rows: tf.Tensor, stream: RandomStream
     ) -> tf.Tensor:
-        """float32 [n, H, W, C]: images of dataset rows [n], augmented."""
+        """Gathers and augments the images of dataset rows [n]: float32 [n, H, W, C]."""
         data, mirror = self._config.data, None
         if self._flips:
             number = stream.step * self._config.global_batch + stream.first
@@ -207,7 +207,7 @@ class TrainStep:
     def _gradients(
         self, images: tf.Tensor, targets: tuple[tf.Tensor, ...], stream: RandomStream
     ) -> Gradients:
-        """What `_forward_backward` gives, on smaller images in the first steps."""
+        """Computes gradients, in the first `small_steps` on smaller images."""
         count = images.shape[0]
         masks = {d.name: d.draw(stream, count) for d in self._dropouts}
         if not self._small_steps:
@@ -225,7 +225,7 @@ class TrainStep:
         targets: tuple[tf.Tensor, ...],
         masks: dict[str, tf.Tensor],
     ) -> Gradients:
-        """Sums of losses and of right answers [2], gradients, batch statistics."""
+        """Computes sums of losses and hits [2], gradients and batch statistics."""
         trained = [v.value for v in self._body.trainable_variables]
         forward = ForwardContext(dropout_masks=masks)
         with forward_context(forward), tf.GradientTape() as tape:
@@ -243,7 +243,7 @@ class TrainStep:
     def _losses(
         self, logits: tf.Tensor, labels: tf.Tensor, *soft_labels: tf.Tensor
     ) -> tf.Tensor:
-        """Cross-entropy [n]; label smoothing as in Szegedy et al. 2016.
+        """Computes the losses [n], with label smoothing as in Szegedy et al. 2016.
 
         `soft_labels` are the logits of a teacher, if there is one.
         """
@@ -263,7 +263,7 @@ class TrainStep:
     def _reduce(
         self, measure: reduction.Measure, rows: tf.Tensor, first: tf.Tensor
     ) -> Any:
-        """The sum of what `measure` gives of the shares of all replicas."""
+        """Sums the results of `measure` over the shares of all replicas."""
         shards = self._config.elastic_shards
         if shards is None:
             replica = tf.distribute.get_replica_context()
@@ -300,7 +300,7 @@ class TrainStep:
         return norm
 
     def _move_statistics(self, statistics: list[tf.Tensor], step: tf.Tensor) -> None:
-        """Moves batch normalisation's variables towards the means over all parts."""
+        """Updates the moving statistics with the means over all replicas or shards."""
         parts = self._config.elastic_shards or self._cluster.replicas
         for (variable, momentum), average, total in zip(
             self._moving, self._statistics, statistics, strict=True

@@ -1,4 +1,4 @@
-"""Plan: epochs become steps here, once; and when things happen."""
+"""Timetable: converts epochs to steps, and says at which steps something is due."""
 
 import dataclasses
 import math
@@ -10,17 +10,17 @@ from trainer.optim import schedules
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """True on each multiple of `steps` and on the last step; None is never."""
+    """Steps that are a multiple of `steps`, and the last step; None: no step."""
 
     steps: int | None
     last: int
 
     def __call__(self, step: int) -> bool:
-        """Whether it is due once `step` steps are done."""
+        """Whether something is due after `step` steps."""
         return self.steps is not None and (step % self.steps == 0 or step == self.last)
 
     def after(self, step: int) -> int:
-        """The next due step after `step`."""
+        """Finds the next due step after `step`."""
         if self.steps is None:
             return self.last
         return min(self.last, (step // self.steps + 1) * self.steps)
@@ -28,29 +28,35 @@ class Interval:
 
 @dataclasses.dataclass(frozen=True)
 class Timetable:
-    """How many steps, and when to log, validate and save."""
+    """The number of steps, and when to log, validate and save.
+
+    Attributes:
+        save: multiples of `checkpoint_every_steps`; without that, time decides.
+        stops: further steps after which a compiled call has to end.
+        small_steps: number of first steps with small images.
+    """
 
     total_steps: int
     warmup_steps: int
     steps_per_epoch: float
     log: Interval
     evaluate: Interval
-    save: Interval  # of `checkpoint_every_steps`; by default the clock decides
-    stops: tuple[int, ...] = ()  # further steps after which a call has to end
-    small_steps: int = 0  # the first ones, on small images
+    save: Interval
+    stops: tuple[int, ...] = ()
+    small_steps: int = 0
 
     def epoch(self, step: int) -> float:
-        """Epochs done after `step` steps."""
+        """Converts steps to epochs."""
         return step / self.steps_per_epoch
 
     def next_stop(self, step: int) -> int:
-        """The first step after `step` at which a call has to end."""
+        """Finds the first step after `step` at which a compiled call has to end."""
         due = [e.after(step) for e in (self.log, self.evaluate, self.save)]
         return min(due + [stop for stop in self.stops if stop > step])
 
 
 def build_timetable(config: Config, run_config: RunConfig, num_rows: int) -> Timetable:
-    """The plan for `num_rows` training rows.
+    """Builds the timetable for `num_rows` training rows.
 
     Raises:
         ValueError: warm-up is not shorter than training, or a profile is outside it.

@@ -71,7 +71,7 @@ def test_a_killed_student_resumes_exactly_and_asks_only_for_what_is_damaged(
     damaged.write_bytes(damaged.read_bytes()[:-1])
     mended = run_trainer(data_dir, hurt, *EXACT, *SMALL, taught_by, check=True)
     assert "view-004.npy is not used" in mended.stderr
-    assert "answers 1 of 9 views" in mended.stderr
+    assert "labels 1 of 9 views" in mended.stderr
     contents = {name: content for name, (_, content) in before.items()}
     assert {name: content for name, (_, content) in files(hurt).items()} == contents
     assert_equal_runs(student, hurt)
