@@ -1,8 +1,8 @@
-"""Atomic writes, and reads of files that cannot be trusted.
+"""Atomic writes, and safe reads of files that cannot be trusted.
 
-Other users may write into a run directory or a data folder: no file is opened for
-writing through a link, and no file is read that is larger than one of ours could be.
-Temporary files of killed processes are removed.
+Other users may write into a run directory or a data folder: files are not opened for
+writing through links, and files that are too large are not read. Temporary files of
+killed processes are removed.
 """
 
 import contextlib
@@ -25,18 +25,21 @@ from typing import IO, Any
 
 from trainer import system
 
-# Errors of a folder's fsync and of flock where the file system has none: CIFS answers
-# the one with EINVAL, Lustre without -o flock the other with ENOSYS.
+# Errors of fsync of a folder and of flock if the file system does not support them:
+# CIFS returns EINVAL for the former, Lustre without -o flock returns ENOSYS for the
+# latter.
 UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EBADF}
 _PIECE = 1 << 20  # bytes copied at once
-JSON_BYTES = 16 << 20  # 22,000 classes have 1 MB; parsed, 16 MiB are below 1 GB
-OLD_SECS = 24 * 3600.0  # until a temporary file of another machine is removed
+JSON_BYTES = (
+    16 << 20
+)  # 22,000 classes need 1 MB; 16 MiB take less than 1 GB when parsed
+OLD_SECS = 24 * 3600.0  # age at which temporary files of other machines are removed
 _BESIDE = re.compile(r"\.(.+)\.tmp-([0-9a-f]{8})-(\d+)-(\d+)-\d+")
 _FORMER = re.compile(r"\.(.+)\.\d+(?:-\d+)?")  # names of earlier versions
 
 
 def temporary_path(path: pathlib.Path) -> pathlib.Path:
-    """The hidden path at which this thread writes a file before it becomes `path`."""
+    """Names the hidden file that this thread writes before it is renamed to `path`."""
     pid = os.getpid()
     start = system.process_start(pid) or 0
     mark = f"{_machine()}-{pid}-{start}-{threading.get_native_id()}"
@@ -45,7 +48,7 @@ def temporary_path(path: pathlib.Path) -> pathlib.Path:
 
 @functools.cache
 def _machine() -> str:
-    """A hash of the machine and container in which process numbers are valid."""
+    """Hash of the machine and container in which process ids are valid."""
     text = f"{system.boot_id()} {system.pid_namespace()}"
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -54,9 +57,9 @@ def remove_leftovers(folder: pathlib.Path, mine: Container[str] | None = ()) -> 
     """Removes temporary files in `folder` whose process has ended.
 
     Args:
-        folder: it may be missing.
+        folder: the folder; it may be missing.
         mine: names that only this process may write now, None for all names: their
-            temporary files are removed whatever their process does.
+            temporary files are removed even if their process is running.
     """
     try:
         names = os.listdir(folder)
@@ -102,7 +105,7 @@ def write_bytes(path: pathlib.Path, content: bytes) -> None:
 
 
 def write_new(path: pathlib.Path, content: bytes, *, durable: bool = False) -> None:
-    """Writes a new file at `path`; a file or link of that name is removed first."""
+    """Writes a new file at `path`; an existing file or link is removed first."""
     path.unlink(missing_ok=True)
     descriptor = open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     with open(descriptor, "wb") as file:
@@ -119,7 +122,7 @@ def open_regular(path: pathlib.Path, flags: int) -> int:
         OSError: also if it is a link, a pipe or a device.
     """
     try:
-        # Without O_NONBLOCK the open of a pipe would wait for its reader.
+        # Without O_NONBLOCK, opening a pipe would wait for its reader.
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
@@ -132,7 +135,7 @@ def open_regular(path: pathlib.Path, flags: int) -> int:
 
 
 def _odd(path: pathlib.Path) -> OSError:
-    text = "a link or no regular file; move it away"
+    text = "it is a link or not a regular file; move it away"
     return OSError(errno.ELOOP, text, str(path))
 
 
@@ -148,7 +151,7 @@ def read_bytes(path: pathlib.Path, limit: int) -> bytes:
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         if found.st_size > limit:
-            text = f"it has {found.st_size:,} bytes, more than the {limit:,} it may"
+            text = f"it has {found.st_size:,} bytes, more than the limit of {limit:,}"
             raise OSError(errno.EFBIG, text, str(path))
         return file.read(found.st_size)
 
@@ -167,11 +170,11 @@ def parse_json(content: bytes) -> Any:
     """Parses JSON.
 
     Raises:
-        ValueError: it is not JSON, or has a NaN, an infinity or half a character.
+        ValueError: it is not JSON, or contains NaN, infinity or a lone surrogate.
     """
     try:
         found = json.loads(content, parse_constant=_finite, parse_float=_finite)
-        if b"\\ud" in content.lower():  # half a character cannot be written again
+        if b"\\ud" in content.lower():  # a lone surrogate cannot be encoded
             json.dumps(found, ensure_ascii=False).encode()
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
@@ -185,10 +188,10 @@ def _finite(text: str) -> float:
 
 
 def keep_ranges(path: pathlib.Path, ranges: Sequence[tuple[int, int]]) -> None:
-    """Removes all bytes of a file outside `ranges` (start, end), ascending; durably.
+    """Removes all bytes of a file outside `ranges` (start, end), in ascending order.
 
-    The file is truncated where one range is its beginning, and not touched where one
-    range is all of it.
+    The change is flushed to the disk. The file is truncated if the only range is its
+    beginning, and not touched if the only range is all of it.
     """
     own = not path.is_symlink()
     if own and list(ranges) == [(0, path.stat().st_size)]:
@@ -218,10 +221,10 @@ def keep_ranges(path: pathlib.Path, ranges: Sequence[tuple[int, int]]) -> None:
 
 @contextlib.contextmanager
 def literal_path(folder: pathlib.Path) -> Iterator[str]:
-    """A path to `folder` for libraries that take a name such as "a[1]" for a pattern.
+    """Yields a path to `folder` without characters of patterns, such as "[1]".
 
-    It is valid inside the context, in this process. A folder whose name has no such
-    characters keeps its path.
+    Some libraries take names of files as patterns. The path is valid within the
+    context, in this process. A folder without such characters keeps its path.
     """
     if glob.escape(str(folder)) == str(folder):
         yield str(folder)
@@ -244,7 +247,7 @@ def json_bytes(value: Any) -> bytes:
 
 
 def sync_directory(path: pathlib.Path) -> None:
-    """Makes the names in a directory durable, if its file system supports that."""
+    """Flushes the entries of a directory to the disk, if that is supported."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -256,7 +259,7 @@ def sync_directory(path: pathlib.Path) -> None:
 
 
 def lock(file: int | IO, *, wait: bool) -> bool:
-    """Locks an open file; returns False if its file system has no locks.
+    """Locks an open file; returns False if its file system does not support locks.
 
     Raises:
         BlockingIOError: another process holds the lock, and `wait` is False.

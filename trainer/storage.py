@@ -1,8 +1,9 @@
-"""Storage: what errors of a file system mean, and whether it can keep a run.
+"""Storage: classifies errors of file systems, and checks whether one can hold a run.
 
-A table says of every error number whether the condition is temporary, so that a restart
-can succeed, and what the user can do. An error that it does not list is permanent.
-`as_failure` and `as_refusal` turn an OSError into the exception that ends a command.
+A table says for every error number whether the condition is temporary, so that a
+restart can succeed, and what the user can do. An error that it does not list is
+permanent. `as_failure` and `as_refusal` turn an OSError into the exception that ends a
+command.
 """
 
 import dataclasses
@@ -22,7 +23,7 @@ class Meaning:
 
     Attributes:
         passing: the condition is temporary: the same command may succeed later.
-        remedy: what to do, an imperative without a full stop.
+        remedy: what the user can do, an imperative without a full stop.
     """
 
     passing: bool
@@ -31,12 +32,12 @@ class Meaning:
 
 _ROOM = Meaning(True, "make room and restart")
 _AWAY = Meaning(True, "restart when the storage is back")
-_BUSY = Meaning(True, "restart when the machine has more of them to give")
-_RIGHT = Meaning(False, "give this user the right to write there, or name another")
+_BUSY = Meaning(True, "restart when the machine has more of this resource")
+_RIGHT = Meaning(False, "give this user write permission, or name another directory")
 _OTHER = Meaning(False, "name another directory")
 _LACKS = Meaning(
     False,
-    "this file system lacks what is needed there (mounted buckets often do); name a "
+    "this file system lacks a required operation (mounted buckets often do); name a "
     "directory on a disk or on NFS",
 )
 TABLE = {
@@ -45,7 +46,7 @@ TABLE = {
         (
             errno.ESTALE,
             errno.EIO,
-            errno.ENOENT,  # what was there a moment ago: unmounted, or moved away
+            errno.ENOENT,  # the directory was unmounted or moved away during the run
             errno.ENODEV,
             errno.ENXIO,
             errno.ETIMEDOUT,
@@ -90,18 +91,18 @@ TABLE = {
 
 
 def meaning(error: OSError) -> Meaning:
-    """The entry of the table for `error`."""
+    """Looks up `error` in the table."""
     return TABLE.get(error.errno, _OTHER)
 
 
 def reason(error: OSError) -> str:
-    """The system's message, with the file's name if there is one."""
+    """Formats the message of the system, with the name of the file if there is one."""
     text = error.strerror or str(error) or type(error).__name__
     return f"{text}: {error.filename}" if error.filename else text
 
 
 def parse_os_error(message: str) -> OSError:
-    """Finds the error of the system in a message of TensorFlow, which has no errno."""
+    """Finds the system error in a message of TensorFlow, which has no errno."""
     for number in TABLE:
         if os.strerror(number) in message:
             return OSError(number, message)
@@ -122,7 +123,7 @@ def find_os_error(error: BaseException | None) -> OSError | None:
 def is_temporary_read_error(error: OSError) -> bool:
     """Whether a file that cannot be read now may be readable later.
 
-    ENOENT is not: a file that is not there while its folder is will not come back.
+    ENOENT is not temporary: a file missing in an existing folder will not come back.
     """
     return meaning(error).passing and error.errno != errno.ENOENT
 
@@ -132,12 +133,12 @@ def probe(
 ) -> None:
     """Tries every file operation of a run in `directory` and leaves nothing there.
 
-    A directory that does not exist yet is tried in the nearest parent that does.
+    For a directory that does not exist yet, it tests the nearest existing parent.
 
     Args:
         directory: where the run, report or export will be written.
-        folders: folders will be renamed there.
-        appends: files will be appended to and changed in place there.
+        folders: whether folders will be renamed there.
+        appends: whether files will be appended to and changed in place there.
 
     Raises:
         OSError: an operation fails; the message names it.
@@ -156,7 +157,7 @@ def probe(
         doing = "remove a folder"
         files.delete(folder)
         if folder.exists():
-            raise OSError(errno.EIO, "it stays", str(folder))
+            raise OSError(errno.EIO, "it still exists", str(folder))
     except OSError as error:
         text = f"cannot {doing} there ({error.strerror})"
         raise OSError(error.errno, text, str(above)) from error
@@ -165,7 +166,7 @@ def probe(
 
 
 def nearest_existing(path: pathlib.Path) -> pathlib.Path:
-    """`path`, or the nearest of its parents that exists; a dangling link exists."""
+    """Finds `path` or its nearest existing parent; a dangling link exists, too."""
     while not os.path.lexists(path):
         path = path.parent
     return path
@@ -182,25 +183,25 @@ def check_writable(
     """Checks that `directory` can hold a run, a report or an export.
 
     Args:
-        directory: see `probe`, as `folders` and `appends`.
-        what: subject of the message: "the run cannot be written to DIRECTORY".
+        directory: the directory; see `probe`, also for `folders` and `appends`.
+        what: subject of the message: "the run" in "the run cannot be written to PATH".
         restart: see `as_refusal`.
 
     Raises:
-        InvalidInput: it cannot.
-        PeerLost: at a restart, it cannot for now.
+        InvalidInput: it cannot be written.
+        PeerLost: it cannot be written at the moment, and `restart` is set.
     """
     try:
         probe(directory, folders=folders, appends=appends)
     except OSError as error:
-        message = f"{what} cannot go to {directory}"
+        message = f"{what} cannot be written to {directory}"
         raise as_refusal(message, error, restart=restart) from error
 
 
 def _trials(
     folder: pathlib.Path, appends: bool
 ) -> Iterator[tuple[str, Callable[[], object]]]:
-    """The operations to try in an empty `folder`: a name and a function each."""
+    """Yields the operations to try in an empty `folder`, each a name and a function."""
     first, second, inner = folder / "first", folder / "second", folder / "inner"
     kept = []
 
@@ -246,9 +247,9 @@ def _compare(path: pathlib.Path) -> None:
 
 
 def as_failure(what: str, error: OSError) -> errors.PeerLost | errors.TrainingFailed:
-    """The exception that ends work which is under way.
+    """Creates the exception that ends work which has begun.
 
-    PeerLost where a restart can succeed, otherwise TrainingFailed.
+    It is PeerLost if a restart can succeed, otherwise TrainingFailed.
     """
     means = meaning(error)
     text = f"{what}: {reason(error)};\n{means.remedy}"
@@ -258,11 +259,10 @@ def as_failure(what: str, error: OSError) -> errors.PeerLost | errors.TrainingFa
 def as_refusal(
     what: str, error: OSError, *, restart: bool
 ) -> errors.PeerLost | errors.InvalidInput:
-    """The exception that ends work before its first byte is written.
+    """Creates the exception that ends work before anything is written.
 
-    A `restart`, which nobody watches, has to be tried again when the condition is
-    temporary: PeerLost. New work has nothing to lose, and the user can name another
-    directory: InvalidInput.
+    A `restart` may run unattended and has to be repeated if the condition is temporary:
+    PeerLost. For new work the user can name another directory: InvalidInput.
     """
     means = meaning(error)
     text = f"{what}: {reason(error)};\n{means.remedy}"

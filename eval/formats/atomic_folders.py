@@ -51,7 +51,7 @@ def staging_folder(folder: pathlib.Path, what: str) -> Iterator[pathlib.Path]:
         folder.mkdir(parents=True, exist_ok=True)
         hidden, lock = _create_hidden(folder)
     except OSError as error:
-        told = f"{what} cannot go to {folder}"
+        told = f"{what} cannot be written to {folder}"
         raise as_refusal(told, error, restart=False) from error
     try:
         with _stop_on_signals():
@@ -181,20 +181,20 @@ def check_replaceable(folder: pathlib.Path, names: Collection[str], what: str) -
     """
     if os.path.ismount(folder):
         raise InvalidInput(
-            f"{what} cannot go to {folder}: that is where something is mounted, and it"
+            f"{what} cannot be written to {folder}: something is mounted there, and it"
             " could not be replaced as a whole;\nname a folder in it with `out_dir`"
         )
     if folder.exists() and not folder.is_dir():
         raise InvalidInput(
-            f"{what} cannot go to {folder}, which is a file; name a folder with"
+            f"{what} cannot be written to {folder}, which is a file; name a folder with"
             " `out_dir`"
         )
     found = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
     for name in found:
         if name not in names and not name.startswith("."):
             raise InvalidInput(
-                f"{what} cannot go to {folder}, which holds {name}: the folder would be"
-                " replaced as a whole;\nname another with `out_dir`"
+                f"{what} cannot be written to {folder}, which holds {name}: the folder "
+                "would be replaced as a whole;\nname another with `out_dir`"
             )
 
 

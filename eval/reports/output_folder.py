@@ -25,6 +25,6 @@ def check_replaceable(path: pathlib.Path, names: Collection[str] = ()) -> None:
         # Root may write where it cannot.
         storage.probe(path.parent, folders=False, appends=False)
     except OSError as error:
-        what = f"the report cannot go to {path} (see `out_dir`)"
+        what = f"the report cannot be written to {path} (see `out_dir`)"
         raise as_refusal(what, error, restart=False) from error
     atomic_folders.check_replaceable(path, names, "the report")

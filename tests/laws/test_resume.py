@@ -68,7 +68,7 @@ def test_a_resume_goes_on_without_the_notice_and_names_damage(data_dir, tmp_path
     (path / "environment.json").unlink()
     (path / "checkpoints" / "step-00000040").touch()
     done = run_trainer(data_dir, path, *words, check=True)
-    assert "whether the machine changed cannot be told" in done.stderr
+    assert "whether the machine changed is not known" in done.stderr
     assert "step-00000040: it is not a folder" in done.stderr
     (path / "result.json").unlink()
     recorded = json.loads((path / "config.json").read_text()) | {"data": [1]}

@@ -77,7 +77,7 @@ def test_a_heartbeat(plant, tmp_path, monkeypatch):
 
 def test_a_journal(plant, tmp_path):
     path = plant(tmp_path / "run" / "metrics.jsonl")
-    with pytest.raises(OSError, match="a link or no regular file"):
+    with pytest.raises(OSError, match="a link or not a regular file"):
         durable_log.DurableLog(path, print)
     (path.parent / "config.json").write_text("{}")
     with pytest.raises(InvalidInput, match=r"metrics\.jsonl is a (link|pipe)"):

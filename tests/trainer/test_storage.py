@@ -285,7 +285,7 @@ def test_reports_and_exports_are_refused_before_their_work(failing, tmp_path, wh
     assert failing(words).returncode == 0
     assert failing(words, append=errno.EOPNOTSUPP).returncode == 0  # of no need there
     done = failing(words, **{kind: errno.EOPNOTSUPP})
-    assert f"InvalidInput: {what} cannot go to" in done.stderr
+    assert f"InvalidInput: {what} cannot be written to" in done.stderr
     assert "cannot rename a " in done.stderr
     assert list((tmp_path / "disk").iterdir()) == []
 

@@ -1,1 +1,1 @@
-"""Command line: flags made from the config, messages and exit codes."""
+"""Command line: flags, messages and exit codes."""

@@ -1,4 +1,4 @@
-"""What every command of the toolkit does with its words: parse, help, exit codes.
+"""Runs a command of the toolkit: parses flags, shows help, sets the exit code.
 
 Synopsis::
 
@@ -8,10 +8,12 @@ Synopsis::
     if __name__ == "__main__":
         command.run("trainer.main", "Trains a model.", values, main)
 
-The library names an option as `name=value` or in backquotes; here both become flags.
+The library names an option as `name=value` or in backquotes; messages show both as
+flags.
 
-absl's own ``--help`` exits 1 and shows the main module's flags only, and its bad flags
-exit 1; here ``--help`` exits 0 and wrong usage exits 2 with at most two lines.
+absl's own ``--help`` exits with 1 and shows the flags of the main module only, and
+wrong flags exit with 1; here ``--help`` exits with 0, and wrong usage exits with 2 and
+at most two lines.
 """
 
 import errno
@@ -36,7 +38,7 @@ from trainer.contract import (
 from trainer.monitoring.printable import printable
 from trainer.monitoring.progress import CONSOLE
 
-# `name` or `name=value` in backquotes; name=value that is no part of a path or a list
+# `name` or `name=value` in backquotes; name=value that is not part of a path or a list
 _OPTION = re.compile(
     r"""`(\w+)(?:=([^`\s]+))?`|(?<![\w\-./=,:'"`])([a-z]\w*)=([^\s;,)]*[^\s;,):.])"""
 )
@@ -45,7 +47,7 @@ _OPTION = re.compile(
 def help_text(
     name: str, summary: str, values: flags.FlagValues, words: str = ""
 ) -> str:
-    """The flags of `values` under their headings, each with its default."""
+    """Formats the flags of `values` under their headings, each with its default."""
     called = " ".join(filter(None, [name, words, "[--flag=value ...]"]))
     lines = [summary, "", f"usage: python -m {called}"]
     for heading, declared in values.flags_by_module_dict().items():
@@ -77,15 +79,15 @@ def parse(
 ) -> list[str]:
     """Parses `argv` (program name first) into `values`.
 
-    `renamed` has what to write now by the names that flags had in earlier releases.
+    `renamed` maps flags of earlier releases to their replacements.
 
     Returns:
-        The words that are no flags, which may stand between flags, if `words`.
+        The arguments that are not flags, if the command accepts `words`.
 
     Raises:
-        InvalidInput: an unknown flag (with the nearest one), a bad value, a stray word,
-            or bytes that are no UTF-8 or control characters, which no file of flags
-            could hold.
+        InvalidInput: a flag is unknown (the message names the nearest one), a value is
+            wrong, there is an unexpected word, or an argument has bytes that are not
+            UTF-8 or control characters, which flags.txt could not hold.
     """
     _check_characters(argv)
     values.set_gnu_getopt(bool(words))
@@ -126,12 +128,12 @@ def run(
     words: str = "",
     renamed: Mapping[str, str] | None = None,
 ) -> NoReturn:
-    """Parses sys.argv, calls `main`, exits with its code or the error's.
+    """Parses sys.argv, calls `main`, exits with its code or that of the error.
 
-    Whether its words could be read changes no code: what is done is done.
+    If stdout cannot be written, the exit code of finished work does not change.
 
-    A command with `words`, which --help shows, gives its `main` those that are no
-    flags; without it a word is an error.
+    `words` is the usage text of further arguments, which are passed to `main`; a
+    command without it accepts flags only.
     """
     configure_process()
     argv = sys.argv
@@ -150,16 +152,16 @@ def run(
             _explain(name, message, values)
         out.flush()
         if out.lost and not out.left:
-            print(f"{name}: stdout took no more: {out.lost}", file=sys.stderr)
+            print(f"{name}: stdout cannot be written: {out.lost}", file=sys.stderr)
             code = code or (EXIT_FAILED if asked else 0)
     sys.exit(code)
 
 
 def translate_options(message: str, values: flags.FlagValues) -> str:
-    """A library's message with options named as the flags of a command.
+    """Names the options in a message of the library as flags of a command.
 
     `epochs=3` becomes --epochs=3, "`epochs`" --epochs, `debug=False` --nodebug. Names
-    that are no flags of the command, parts of paths and of lists stay as they are.
+    that are not flags of the command, and parts of paths or lists, are not changed.
     """
 
     def translate(match: re.Match[str]) -> str:
@@ -176,7 +178,7 @@ def translate_options(message: str, values: flags.FlagValues) -> str:
 
 
 def _verdict(error: BaseException, values: flags.FlagValues) -> tuple[int, str]:
-    """Exit code and what to say: a line of ours, not a page of Python's."""
+    """Returns the exit code and the message of an error, without a traceback."""
     error = errors.unwrap_interruption(error)
     if isinstance(error, KeyboardInterrupt):
         return EXIT_INTERRUPTED, "stopped by SIGINT"
@@ -189,7 +191,7 @@ def _verdict(error: BaseException, values: flags.FlagValues) -> tuple[int, str]:
     if isinstance(error, errors.TrainingFailed):
         return EXIT_FAILED, translate_options(str(error), values)
     known = isinstance(error, OSError) and error.errno in storage.TABLE
-    if known and error.errno != errno.ENOENT:  # whatever was not there, it never was
+    if known and error.errno != errno.ENOENT:  # a missing file is no lost storage
         return _verdict(storage.as_failure("failed", error), values)
     named = f"{type(error).__name__}: {errors.first_line(error)}"
     return EXIT_FAILED, f"{named} (--debug shows where)"

@@ -1,4 +1,4 @@
-"""Flags made from the fields of config dataclasses, configs and a table made from them.
+"""Generates flags from config dataclasses, configs from flags, and a table of flags.
 
 Synopsis::
 
@@ -7,7 +7,7 @@ Synopsis::
     values(sys.argv)
     config = flag_schema.build(Config, values)
 
-A field with an Option has a flag; a nested config has those of its fields.
+A field with an Option has a flag; the fields of nested configs have flags, too.
 """
 
 import dataclasses
@@ -28,11 +28,11 @@ class Declared:
     """One flag.
 
     Attributes:
-        name: without the dashes.
-        type: of its value, without None.
-        default: of the field.
-        option: help, bounds and how its text is read.
-        group: the heading that it stands under.
+        name: the name without dashes.
+        type: the type of its value, without None.
+        default: the default of the field.
+        option: help, bounds and parser.
+        group: its heading.
     """
 
     name: str
@@ -43,9 +43,9 @@ class Declared:
 
 
 def declared(*configs: type) -> list[Declared]:
-    """The flags of config classes and of those nested in them, by heading.
+    """Lists the flags of config classes and of configs nested in them, by heading.
 
-    Headings that `options.GROUPS` does not have follow at the end.
+    Headings that are not in `options.GROUPS` follow at the end.
     """
     found = [each for config in configs for each in _fields(config)]
     headings = dict.fromkeys([*GROUPS, *(each.group for each in found)])
@@ -67,7 +67,7 @@ def _fields(config: type) -> Iterator[Declared]:
 
 
 def _without_none(hint: Any) -> Any:
-    """T of `T | None`; dict of `dict[...]`."""
+    """Converts `T | None` to T, and `dict[...]` to dict."""
     if isinstance(hint, types.UnionType):
         (hint,) = [arg for arg in typing.get_args(hint) if arg is not types.NoneType]
     return typing.get_origin(hint) or hint
@@ -81,9 +81,9 @@ def define(
     """Declares the flags of `configs` on `values`, under their headings.
 
     Args:
-        values: where the flags go.
+        values: the flags are added to it.
         configs: dataclasses whose fields have an Option.
-        choices: what a text may be, by the flag's name.
+        choices: allowed texts by the name of the flag.
     """
     found = declared(*configs)
     names = {each.name for each in found}
@@ -114,11 +114,11 @@ def _define_plain(
         dict: flags.DEFINE_multi_string,
     }
     kinds[kind](each.name, default, text, **where)
-    where["flag_values"][each.name].help = text  # absl adds to that of a list
+    where["flag_values"][each.name].help = text  # absl appends text to that of lists
 
 
 def _as_flags(text: str, names: set[str], quote: str = "") -> str:
-    """A help text whose options in backquotes are flags, in `quote`."""
+    """Replaces options in backquotes by flags, enclosed in `quote`, in a help text."""
 
     def translate(match: re.Match[str]) -> str:
         known = match[1].partition("=")[0] in names
@@ -128,11 +128,11 @@ def _as_flags(text: str, names: set[str], quote: str = "") -> str:
 
 
 def build(config: type, values: flags.FlagValues, **given: Any) -> Any:
-    """The config that parsed flags ask for.
+    """Builds a config from parsed flags.
 
     Args:
-        config: a dataclass whose flags `values` has.
-        values: parsed.
+        config: a dataclass whose flags are in `values`.
+        values: parsed flags.
         given: values of fields that have no flag, also in nested configs, by name.
 
     Raises:
@@ -158,7 +158,7 @@ def _value(value: Any, kind: Any, option: Option, name: str) -> Any:
 
 
 def table(*configs: type, choices: Mapping[str, Sequence[str]] | None = None) -> str:
-    """The flags of `configs` as Markdown, a table under each heading."""
+    """Formats the flags of `configs` as Markdown, a table under each heading."""
     found, lines, heading = declared(*configs), [], None
     names = {each.name for each in found}
     for each in found:
@@ -176,7 +176,7 @@ def table(*configs: type, choices: Mapping[str, Sequence[str]] | None = None) ->
 
 
 def _values(each: Declared, choices: Sequence[str] | None) -> str:
-    """What a flag may be, for a table."""
+    """Describes the allowed values of a flag, for the table."""
     if issubclass(each.type, enum.Enum):
         choices = [member.value for member in each.type]
     if choices:

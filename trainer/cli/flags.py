@@ -1,6 +1,6 @@
-"""The trainer's flags, and the Config and RunConfig they make; no TensorFlow.
+"""Flags of trainer.main, converted to Config and RunConfig without TensorFlow.
 
-`python -m trainer.cli.flags > docs/flags.md` writes the table of the docs.
+`python -m trainer.cli.flags > docs/flags.md` writes the table in the docs.
 """
 
 from absl import flags
@@ -16,7 +16,7 @@ from trainer.models import registry
 
 VALUES = flags.FlagValues()
 CHOICES = {"model": sorted(registry.MODELS)}
-# What to write now, by the names that flags had in earlier releases.
+# Flags of earlier releases and their replacements.
 RENAMED = {
     "other_learning_rate": "sgd_learning_rate",
     "small_pixels": "progressive_size",
@@ -37,7 +37,7 @@ def define(values: flags.FlagValues = VALUES) -> flags.FlagValues:
 
 
 def read_configs(values: flags.FlagValues = VALUES) -> tuple[Config, RunConfig]:
-    """The two configs that parsed flags ask for.
+    """Builds both configs from parsed flags.
 
     Raises:
         InvalidConfig: a value is out of range or contradicts another.
@@ -58,9 +58,9 @@ def read_configs(values: flags.FlagValues = VALUES) -> tuple[Config, RunConfig]:
 
 
 def flag_file(values: flags.FlagValues = VALUES) -> str:
-    """The flags of this run as text that --flagfile reads.
+    """Formats the flags of this run as text that --flagfile reads.
 
-    Without its directory, and without those that are meant for one start.
+    Its directory and flags that are meant for one start are left out.
     """
     lines, left_out = [], ("run_dir", "dry_run", "resume")
     for declared in values.flags_by_module_dict().values():
@@ -71,7 +71,7 @@ def flag_file(values: flags.FlagValues = VALUES) -> str:
 
 
 def document() -> str:
-    """docs/flags.md: the flags of trainer.main and the options of the networks."""
+    """Formats docs/flags.md: flags of trainer.main and options of the networks."""
     lines = [
         "# Flags of trainer.main",
         "",

@@ -1,4 +1,4 @@
-"""Settings of a process that runs a command; importing the library sets nothing."""
+"""Settings of a process that runs a command; the library itself sets none."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""What a finished training prints: its result, and the commands to type next."""
+"""Formats the result of a finished training, and the commands to run next."""
 
 import shlex
 from typing import Any
@@ -7,7 +7,7 @@ from trainer.rundir import layout
 
 
 def format_result(run: layout.Run, result: dict[str, Any]) -> str:
-    """The summary of a finished run, with commands that go on from it.
+    """Formats the summary of a finished run and commands that use the run.
 
     Raises:
         InvalidInput: result.json lacks a field or has one of another type.

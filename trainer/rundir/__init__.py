@@ -1,1 +1,1 @@
-"""Run directory: layout, lease, checkpoints, resume."""
+"""Run directory: layout, lease, checkpoints and resume."""

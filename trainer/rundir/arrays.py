@@ -1,7 +1,7 @@
 """Reads NumPy's .npz and .npy files from sources that cannot be trusted.
 
-It accepts no pickle, no compression, and no more bytes than the file itself has: a
-compressed member of 6 MB can unpack to 6 GB, and a header can claim any shape.
+It accepts no pickles, no compression, and no arrays larger than the file: a compressed
+member of 6 MB can unpack to 6 GB, and a header can claim any shape.
 """
 
 import io
@@ -11,7 +11,7 @@ import zipfile
 
 import numpy as np
 
-_KINDS = "biuf"  # dtype.kind of the arrays that checkpoints hold
+_KINDS = "biuf"  # dtype.kind of the arrays in checkpoints
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -20,7 +20,7 @@ _DAMAGE = (
     zipfile.BadZipFile,
     struct.error,
     NotImplementedError,
-    RuntimeError,  # encrypted; a subclass of it: nested too deeply
+    RuntimeError,  # encrypted; its subclass RecursionError: nested too deeply
     OverflowError,
     EOFError,
     MemoryError,
@@ -29,7 +29,7 @@ _DAMAGE = (
 
 
 def parse_npz(content: bytes) -> dict[str, np.ndarray]:
-    """The arrays in the content of a file that `np.savez` wrote, by name.
+    """Parses the content of a file that `np.savez` wrote; returns arrays by name.
 
     Raises:
         ValueError: the file is damaged or has another format.
@@ -42,41 +42,41 @@ def parse_npz(content: bytes) -> dict[str, np.ndarray]:
                 m.filename[: -len(".npy")]: parse_npy(packed.read(m)) for m in members
             }
     except _DAMAGE as error:
-        raise ValueError(f"no archive of arrays: {error}") from error
+        raise ValueError(f"not an archive of arrays: {error}") from error
 
 
 def _check(members: list[zipfile.ZipInfo], size: int) -> None:
     names = [member.filename for member in members]
     if len(set(names)) != len(names):
-        raise ValueError("two arrays have one name")
+        raise ValueError("two arrays have the same name")
     for member in members:
         stored = member.compress_type == zipfile.ZIP_STORED
         if not stored or member.compress_size != member.file_size:
             raise ValueError(
                 f"{member.filename!r:.99} is compressed to {member.compress_size:,} "
-                f"from {member.file_size:,} bytes; ours never are"
+                f"from {member.file_size:,} bytes; arrays must not be compressed"
             )
         if not member.filename.endswith(".npy"):
-            raise ValueError(f"{member.filename!r:.99} is no array")
+            raise ValueError(f"{member.filename!r:.99} is not an array")
     if (total := sum(member.file_size for member in members)) > size:
         raise ValueError(f"its arrays have {total:,} bytes, the file {size:,}")
 
 
 def parse_npy(content: bytes) -> np.ndarray:
-    """The array in the content of a file that `np.save` wrote.
+    """Parses the content of a file that `np.save` wrote.
 
     Raises:
-        ValueError: it is no array of numbers, or its header claims another size.
+        ValueError: it is not an array of numbers, or its header claims another size.
     """
     file = io.BytesIO(content)
     try:
         version = np.lib.format.read_magic(file)
         if version not in _HEADERS:
-            raise ValueError(f"version {version} of the .npy format is not ours")
+            raise ValueError(f"version {version} of the .npy format is not supported")
         shape, by_columns, dtype = _HEADERS[version](file)
         if dtype.kind not in _KINDS or min(shape, default=0) < 0:
             raise ValueError(
-                f"an array of {dtype} {shape} is not ours".replace("\n", "")
+                f"an array of {dtype} {shape} is not supported".replace("\n", "")
             )
         start, need = file.tell(), dtype.itemsize * math.prod(shape)
         if start + need != len(content):
@@ -87,4 +87,4 @@ def parse_npy(content: bytes) -> np.ndarray:
         flat = np.frombuffer(content, dtype, offset=start)
         return flat.reshape(shape, order="F" if by_columns else "C").copy(order="K")
     except _DAMAGE as error:
-        raise ValueError(f"no array: {error}") from error
+        raise ValueError(f"not an array: {error}") from error

@@ -1,9 +1,9 @@
 """Checkpoints: written atomically, and verified when they are loaded.
 
-``checkpoints/step-00001200/`` holds ``variables.npz`` (every variable of a TrainState
-by name) and ``manifest.json``, which has the size and SHA-256 of the former, a hash of
-itself, and the facts of the state. The folder is written under another name, flushed to
-disk, and renamed.
+``checkpoints/step-00001200/`` contains ``variables.npz`` (every variable of a
+TrainState by name) and ``manifest.json``, which has the size and SHA-256 of
+``variables.npz``, a hash of itself, and facts about the state. The folder is written
+under another name, flushed to disk, and renamed.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ _NAME = re.compile(r"step-(\d{8,})")
 
 
 class OtherWeights(errors.CorruptCheckpoint):
-    """A manifest whose hash of the weights is not that of the variables beside it."""
+    """A checkpoint whose manifest has a wrong hash of the weights."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +37,11 @@ class Checkpoint:
     """A verified checkpoint.
 
     Attributes:
+        path: its folder.
+        step: number of steps done.
         arrays: all variables by name.
-        facts: its manifest.
-        weights_sha256: of `eval_weights(arrays)`.
+        facts: the manifest.
+        weights_sha256: hash of `eval_weights(arrays)`.
     """
 
     path: pathlib.Path
@@ -58,7 +60,7 @@ def save(
 ) -> pathlib.Path:
     """Writes the checkpoint of `facts["step"]` and returns its folder.
 
-    `confirm` is called just before the rename, and raises to prevent it.
+    `confirm` is called just before the rename; it raises an exception to prevent it.
 
     Raises:
         OSError: the disk is full or gone; earlier checkpoints are untouched.
@@ -82,7 +84,7 @@ def save(
         manifest["manifest_sha256"] = _own_hash(manifest)
         files.write_json(beside / MANIFEST, manifest)
         confirm()
-        remove(final)  # there only if it was found damaged
+        remove(final)  # it exists only if it was found damaged
         os.rename(beside, final)
         files.sync_directory(directory)
     finally:
@@ -91,7 +93,7 @@ def save(
 
 
 def step_folder(directory: pathlib.Path, step: int) -> pathlib.Path:
-    """The folder of the checkpoint of `step`."""
+    """Names the folder of the checkpoint of `step`."""
     return directory / f"step-{step:08d}"
 
 
@@ -105,13 +107,13 @@ def load(
     Raises:
         CorruptCheckpoint: it is damaged, or its facts differ from `expected`.
         FileNotFoundError: there is no such folder.
-        OSError: the storage cannot be read for now.
-        InvalidInput: it does not fit into the memory that is free.
+        OSError: the storage cannot be read at the moment.
+        InvalidInput: it does not fit into the free memory.
     """
     found = _load(path)
     for name, value in (expected or {}).items():
         if found.facts.get(name) != value:
-            raise errors.CorruptCheckpoint(f"it is of another run: {name} differs")
+            raise errors.CorruptCheckpoint(f"it belongs to another run: {name} differs")
     return found
 
 
@@ -132,7 +134,7 @@ def _load(path: pathlib.Path) -> Checkpoint:
         arrays = parse_npz(_content(path / VARIABLES, facts["files"][VARIABLES]))
     except OSError as error:
         if storage.is_temporary_read_error(error):
-            raise  # if it were skipped, it would be trained again and removed
+            raise  # a skipped checkpoint would be removed later
         raise errors.CorruptCheckpoint(
             f"{error.strerror or error}: {error.filename}"
         ) from error
@@ -182,7 +184,7 @@ def _content(path: pathlib.Path, noted: Mapping[str, Any]) -> bytes:
 
 
 def _check_weights(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> str:
-    """The hash of the evaluated weights; the manifest must have the same one."""
+    """Computes the hash of the evaluated weights; checks those in the manifest."""
     own = {
         "weights_sha256": weights_sha256(eval_weights(arrays)),
         "raw_weights_sha256": weights_sha256(raw_weights(arrays)),
@@ -197,7 +199,7 @@ def _check_weights(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -
 
 
 def list_folders(directory: pathlib.Path) -> list[pathlib.Path]:
-    """Folders named like checkpoints, newest first; none is verified."""
+    """Lists folders named like checkpoints, newest first, without verifying them."""
     if not directory.is_dir():
         return []
     found = [p for p in directory.iterdir() if _NAME.fullmatch(p.name)]
@@ -214,13 +216,13 @@ def load_latest(
     skipped: Callable[[str], None],
     expected: Mapping[str, Any] | None = None,
 ) -> Checkpoint | None:
-    """Loads the newest checkpoint that is whole and has the facts in `expected`.
+    """Loads the newest checkpoint that is valid and has the facts in `expected`.
 
-    Safe while another process adds and removes checkpoints.
+    It is safe while another process adds and removes checkpoints.
 
     Args:
-        directory: folder of checkpoints.
-        skipped: receives a message about each checkpoint that is corrupt.
+        directory: the folder of checkpoints.
+        skipped: receives a message about each corrupt checkpoint.
         expected: facts that the manifest must have.
 
     Returns:
@@ -240,8 +242,8 @@ def load_latest(
 def prune(directory: pathlib.Path, keep: int, *, last: int | None = None) -> None:
     """Removes all but the `keep` newest checkpoints.
 
-    `last` is the step just written. A checkpoint of a later step was corrupt when the
-    run was resumed before it: it is removed, and does not count as one of the newest.
+    `last` is the step just written. Checkpoints of later steps were corrupt when the
+    run was resumed from an earlier one: they are removed and do not count.
     """
     found = list_folders(directory)
     later = [p for p in found if last is not None and _step(p) > last]
@@ -250,14 +252,14 @@ def prune(directory: pathlib.Path, keep: int, *, last: int | None = None) -> Non
 
 
 def remove_partial(directory: pathlib.Path) -> None:
-    """Removes folders that killed processes left; only for the holder of the lease."""
+    """Removes folders that killed processes left; only the lease holder may call it."""
     for path in directory.iterdir():
         if path.name.startswith((".step-", ".removed.")):
             files.delete(path)
 
 
 def remove(path: pathlib.Path) -> None:
-    """Removes a checkpoint; it is renamed first, so that no reader sees half of it."""
+    """Removes a checkpoint; renames it first, so that no reader sees a part of it."""
     doomed = path.with_name(f".removed.{path.name}.{os.getpid()}")
     try:
         os.rename(path, doomed)

@@ -16,7 +16,7 @@ from trainer.storage import as_refusal, nearest_existing
 
 
 def select_run(config: Config, run_config: RunConfig) -> Run:
-    """The run that a training starts or resumes; nothing is written.
+    """Chooses the run that a training starts or resumes; writes nothing.
 
     Raises:
         InvalidInput: the run directory cannot be used.
@@ -30,8 +30,8 @@ def check_can_start(run: Run, config: Config, run_config: RunConfig) -> None:
     """Checks that a training can start or resume in `run`; writes nothing.
 
     Raises:
-        InvalidInput: `resume` forbids it, the Config is another one, or the directory
-            cannot be written.
+        InvalidInput: `resume` forbids it, the config differs, or the directory cannot
+            be written.
     """
     if run.result() is None:  # a finished run is only read
         check_directory(run.path)
@@ -64,16 +64,17 @@ def check_directory(path: pathlib.Path) -> None:
     `layout.check_storage` also tries to write there.
 
     Raises:
-        InvalidInput: `path` is or lies in a file, holds something else than a run, or
-            cannot be written.
+        InvalidInput: `path` is a file or inside one, contains something other than a
+            run, or cannot be written.
     """
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
-        pass  # what stands in the way is found below
-    except OSError as error:  # too long a name, a circle of links
+        pass  # these are checked below
+    except OSError as error:  # the name is too long, or links form a circle
         raise InvalidInput(
-            f"the run cannot be written to {path}: {error.strerror}; name another directory"
+            f"the run cannot be written to {path}: {error.strerror}; name another "
+            "directory"
         ) from error
     if os.path.isdir(path) and not Run(path).exists and not _just_begun(path):
         raise InvalidInput(
@@ -82,17 +83,18 @@ def check_directory(path: pathlib.Path) -> None:
     parent = nearest_existing(path)
     if not os.path.isdir(parent):
         raise InvalidInput(
-            f"the run cannot be written to {path}: {parent} is a file; name another directory"
+            f"the run cannot be written to {path}: {parent} is a file; name another "
+            "directory"
         )
     if not os.access(parent, os.W_OK | os.X_OK):
         raise InvalidInput(
-            f"the run cannot be written to {path}: no right to write in {parent}; "
+            f"the run cannot be written to {path}: no permission to write in {parent}; "
             "name another directory"
         )
 
 
 def _check_layout(run: Run) -> None:
-    """Checks that directories of the run are directories and its files are files."""
+    """Checks that the directories and files of the run have the right type."""
     wrong = None
     for path in (run.checkpoints, run.tensorboard, run.path / "workers"):
         if os.path.lexists(path) and not os.path.isdir(path):
@@ -103,21 +105,21 @@ def _check_layout(run: Run) -> None:
             wrong = f"{path} is a directory and should be a file"
         elif os.path.exists(path) and not os.path.isfile(path):
             wrong = f"{path} is a pipe or a device and should be a file"
-    if os.path.islink(run.metrics):  # appending would write what it points at
+    if os.path.islink(run.metrics):  # appending would write to the target of the link
         wrong = f"{run.metrics} is a link and should be a file"
     if wrong:
         raise InvalidInput(f"{wrong}; move it away, or name another `run_dir`")
 
 
 def _just_begun(path: pathlib.Path) -> bool:
-    """Whether `path` is empty, or holds only what a run has before its config.json."""
+    """Whether `path` is empty or has only files that are written before config.json."""
     names = {p.name for p in path.iterdir() if not p.name.startswith(".probe.tmp-")}
     claimed = any(name.lstrip(".").startswith("owner.json") for name in names)
     return claimed or names <= {"workers"}
 
 
 def check_space(run: Run, run_config: RunConfig, checkpoint_bytes: int) -> None:
-    """Checks that the checkpoints to keep, of `checkpoint_bytes` each, fit on the disk.
+    """Checks that all checkpoints to keep fit on the disk, each `checkpoint_bytes`.
 
     Raises:
         InvalidInput: the run is new, and its checkpoints do not fit.

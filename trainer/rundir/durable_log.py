@@ -1,4 +1,4 @@
-"""Durable log: a file of records, each written whole and once even on a full disk."""
+"""Durable log: appends each record to a file exactly once, even if the disk fills."""
 
 import os
 import pathlib
@@ -10,8 +10,8 @@ from trainer import files
 class DurableLog:
     """Appends records to a file.
 
-    A failure does not end the training: it is reported once through `say`, and the
-    records are kept in memory until they can be written.
+    A failure does not stop the training: it is reported once through `say`, and records
+    are kept in memory until they can be written.
     """
 
     def __init__(self, path: pathlib.Path, say: Callable[[str], None]) -> None:
@@ -23,11 +23,11 @@ class DurableLog:
 
     @property
     def empty(self) -> bool:
-        """Whether the log has no record yet."""
+        """Whether the log has no records."""
         return self._end == 0 and not self._waiting
 
     def add(self, record: bytes) -> None:
-        """Hands `record` to the operating system, now or as soon as possible."""
+        """Gives `record` to the operating system, now or as soon as possible."""
         self._waiting.append(record)
         try:
             self._write()
@@ -41,7 +41,7 @@ class DurableLog:
             self._failing = True
 
     def sync(self) -> None:
-        """Makes all records durable.
+        """Flushes all records to the disk.
 
         Raises:
             OSError: the disk is full or gone; the records are still in memory.
@@ -57,7 +57,7 @@ class DurableLog:
                 while written < len(record):
                     written += os.write(self._file, record[written:])
             except OSError:
-                os.ftruncate(self._file, self._end)  # no half record stays
+                os.ftruncate(self._file, self._end)  # remove the incomplete record
                 raise
             self._end += len(record)
             del self._waiting[0]

@@ -1,4 +1,4 @@
-"""Run directory: a folder with everything that one training wrote.
+"""Run directory: the folder with everything that one training writes.
 
 Synopsis::
 
@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import os
 import pathlib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -56,16 +57,18 @@ class Run:
 
     @property
     def metrics(self) -> pathlib.Path:
-        """One JSON object a line, see docs/run_directory.md."""
+        """Path of metrics.jsonl, see docs/run_directory.md."""
         return self.path / "metrics.jsonl"
 
     @property
     def exists(self) -> bool:
-        """Whether a training was started here."""
-        return os.path.isfile(self.path / "config.json")  # no error if out of reach
+        """Whether a training was started in this directory."""
+        return os.path.isfile(
+            self.path / "config.json"
+        )  # False if it is not accessible
 
     def recorded(self) -> dict[str, Any]:
-        """The content of config.json: objects "config", "run" and "data"."""
+        """Reads config.json: objects "config", "run" and "data"."""
         found = self._json("config.json")
         parts = {name: dict for name in ("config", "run", "data") if name in found}
         if wrong := misfit(found, parts):
@@ -76,11 +79,11 @@ class Run:
         return found
 
     def environment(self) -> dict[str, Any]:
-        """The content of environment.json: versions, processor, devices, settings."""
+        """Reads environment.json: versions, processor, devices and settings."""
         return self._json("environment.json")
 
     def config(self) -> Config:
-        """The Config that the run was started with."""
+        """Reads the Config that the run was started with."""
         try:
             return Config.from_json(self.recorded()["config"], self._architecture())
         except (KeyError, TypeError, ValueError) as error:
@@ -89,7 +92,7 @@ class Run:
             ) from error
 
     def _architecture(self) -> str | None:
-        """The text of model.json, which runs of a user's own network have."""
+        """Reads model.json, which runs of a user's own network have; otherwise None."""
         path = self.path / ARCHITECTURE
         if not os.path.lexists(path):
             return None
@@ -99,18 +102,18 @@ class Run:
             raise ValueError(f"{ARCHITECTURE}: {error}") from error
 
     def result(self) -> dict[str, Any] | None:
-        """The content of result.json; None while the run has not finished."""
+        """Reads result.json; None while the run has not finished."""
         if not os.path.isfile(self.path / "result.json"):
             return None
         return self._json("result.json")
 
     def write(self, name: str, value: Any) -> None:
-        """Writes `value` as JSON file `name`, whole or not at all."""
+        """Writes `value` atomically as JSON file `name`."""
         files.remove_leftovers(self.path)
         files.write_json(self.path / name, value)
 
     def sweep(self) -> None:
-        """Removes files that killed processes left half written.
+        """Removes temporary files of killed processes.
 
         Only the process that holds the lease may call it.
         """
@@ -133,7 +136,7 @@ def open_run(run_dir: str | None, *, root: str = "runs") -> Run:
     """Opens the run in `run_dir`, or the newest one under `root` if it is None.
 
     Raises:
-        InvalidInput: there is none.
+        InvalidInput: there is no run.
     """
     path = pathlib.Path(root) / LATEST
     if run_dir is not None:
@@ -150,7 +153,7 @@ def resolve_links(path: pathlib.Path) -> pathlib.Path:
     """Resolves the links in `path`.
 
     Raises:
-        InvalidInput: its links go in a circle.
+        InvalidInput: the links form a circle.
     """
     try:
         return path.resolve()
@@ -161,14 +164,19 @@ def resolve_links(path: pathlib.Path) -> pathlib.Path:
 
 
 def choose_directory(config: Config, run_config: RunConfig) -> pathlib.Path:
-    """The directory of a training: `run_dir`, or a new name under `runs_root`."""
+    """Chooses the directory of a training: `run_dir`, or a new one in `runs_root`.
+
+    A new name contains time, network and data set. A network without a usable name,
+    such as a lambda of a script, is called "network".
+    """
     if run_config.run_dir is not None:
         return resolve_links(pathlib.Path(run_config.run_dir))
     now = datetime.datetime.now(datetime.UTC)
     dataset = config.data.dataset.replace("/", "-").replace(":", "-")
-    # Milliseconds: the runs of a sweep are named in the same second.
+    # A sweep starts several runs in the same second.
     time = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}"
-    name = f"{time}-{config.model.name}-{dataset}"
+    own = re.fullmatch(r"\w[\w.-]*", config.model.name)
+    name = f"{time}-{config.model.name if own else 'network'}-{dataset}"
     root = pathlib.Path(run_config.runs_root).absolute()
     names = [name, *(f"{name}-{n}" for n in range(2, 100))]
     return next(root / n for n in names if not (root / n).exists())
@@ -178,8 +186,8 @@ def check_storage(run: Run) -> None:
     """Checks that every file operation of a run works in its directory.
 
     Raises:
-        InvalidInput: one does not; the message names it.
-        PeerLost: the run exists, and the condition is temporary.
+        InvalidInput: an operation fails; the message names it.
+        PeerLost: the run exists, and the failure is temporary.
     """
     storage.check_writable(run.path, "the run", restart=run.exists)
 
@@ -187,8 +195,8 @@ def check_storage(run: Run) -> None:
 def update_latest(run: Run, say: Callable[[str], None] = print) -> None:
     """Makes the link `latest` beside the run point at it.
 
-    A failure is only reported. A file, a folder or a link to anything but a run keeps
-    the name.
+    A failure is only reported. If `latest` is a file, a folder or a link to something
+    other than a run, it is not changed.
     """
     files.remove_leftovers(run.path.parent)
     link = run.path.parent / LATEST
@@ -206,7 +214,7 @@ def update_latest(run: Run, say: Callable[[str], None] = print) -> None:
 
 
 def format_summary(run: Run, result: dict[str, Any]) -> str:
-    """Two lines: accuracy with its interval and data; steps, speed, weights, run.
+    """Formats two lines: accuracy, interval and data; steps, speed, weights and run.
 
     Raises:
         InvalidInput: result.json lacks a field or has one of another type.
@@ -224,7 +232,7 @@ def format_summary(run: Run, result: dict[str, Any]) -> str:
 
 def _format_summary(run: Run, result: dict[str, Any]) -> str:
     low, high = map(float, result["test_accuracy_interval"])
-    tta = EvalTta(result.get("eval_tta", "none"))  # runs before it was one have none
+    tta = EvalTta(result.get("eval_tta", "none"))  # older runs do not have the field
     used = result.get("test_split", "test")
     split = "" if used == "test" else f", its {used} split"
     return (

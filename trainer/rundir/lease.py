@@ -1,4 +1,4 @@
-"""Lease: a run directory has one process at a time that writes there.
+"""Lease: lets only one process at a time write to a run directory.
 
 Synopsis::
 
@@ -6,10 +6,10 @@ Synopsis::
     held.confirm()  # before every rename: PeerLost if another process took over
     held.release()
 
-``owner.json`` names the holder and has a counter that the holder advances every few
-seconds. To take over attempt n, a process creates ``.owner.json.<n+1>`` with O_EXCL,
-checks that attempt n is still the last, and renames its file over ``owner.json``. The
-counter is written through the descriptor of the renamed file: a holder that was
+``owner.json`` names the holder and has a counter that the holder increments every few
+seconds. To take over from attempt n, a process creates ``.owner.json.<n+1>`` with
+O_EXCL, checks that attempt n is still the last, and renames its file to ``owner.json``.
+The counter is written through the descriptor of the renamed file: a holder that was
 suspended and replaced cannot overwrite its successor. File locks are not used, because
 they do not work on every shared file system.
 """
@@ -32,9 +32,9 @@ from trainer.errors import InvalidInput, PeerLost
 
 FILE = "owner.json"
 RENEW_SECS = 5.0
-EXPIRY_SECS = 60.0  # without a renewal until a holder of another machine is replaced
+EXPIRY_SECS = 60.0  # a holder on another machine is replaced this long after a renewal
 POLL_SECS = 0.5
-_WIDTH = 1024  # bytes of the file, always: a renewal is one write over the whole of it
+_WIDTH = 1024  # fixed size of the file: a renewal overwrites all of it in one call
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,15 +42,15 @@ class LeaseRecord:
     """The process that holds, or held, a run directory.
 
     Attributes:
-        host: its name.
+        host: name of the machine.
         boot_id, pid_namespace: the machine and container in which `pid` is valid.
-        pid: its process number.
-        process_start: clock tick since boot at which it started.
-        attempt: how many processes have held the directory, this one included.
-        counter: advanced by every renewal.
-        since: when it acquired the lease, UTC.
-        held: False once it was released.
-        inode, place: of the directory, and the hash of its path; 0 and "" in records
+        pid: process id.
+        process_start: clock tick since boot at which the process started.
+        attempt: number of processes that have held the directory, including this one.
+        counter: incremented by every renewal.
+        since: when the process acquired the lease, UTC.
+        held: False after the lease was released.
+        inode, place: inode of the directory and hash of its path; 0 and "" in records
             of older versions.
     """
 
@@ -68,7 +68,7 @@ class LeaseRecord:
 
     @classmethod
     def for_this_process(cls, attempt: int, directory: pathlib.Path) -> "LeaseRecord":
-        """The record of this process as the holder of `directory`."""
+        """Creates the record of this process as the holder of `directory`."""
         inode, place = _identity(directory)
         return cls(
             host=socket.gethostname(),
@@ -92,30 +92,30 @@ class LeaseRecord:
         return system.process_start(self.pid) != self.process_start
 
     def holds_original_of(self, directory: pathlib.Path) -> bool:
-        """Whether a living process holds a directory of which `directory` is a copy.
+        """Whether a running process holds the directory that `directory` is a copy of.
 
         Inode and path must both differ: a directory that was moved keeps its inode, and
-        on some file systems inodes change. Always False for another machine.
+        on some file systems inodes change. It is always False for another machine.
         """
         inode, place = _identity(directory)
         known = self.inode != 0 and self.is_dead() is False
         return known and self.inode != inode and self.place != place
 
     def is_same_attempt(self, other: "LeaseRecord") -> bool:
-        """Whether both are the same attempt of the same process."""
+        """Whether both records are of the same attempt of the same process."""
         moving = {"counter": 0, "held": True}
         return dataclasses.replace(self, **moving) == dataclasses.replace(
             other, **moving
         )
 
     def to_bytes(self) -> bytes:
-        """The content of owner.json."""
+        """Encodes the content of owner.json."""
         text = json.dumps({"version": 1, **dataclasses.asdict(self)}, indent=2)
         return text.encode().ljust(_WIDTH - 1) + b"\n"
 
 
 class Lease:
-    """A run directory held by this process, renewed by a thread until released."""
+    """The lease of this process on a run directory, renewed by a thread."""
 
     def __init__(
         self,
@@ -131,15 +131,15 @@ class Lease:
 
     @property
     def attempt(self) -> int:
-        """How many processes have held the directory, this one included."""
+        """Number of processes that have held the directory, including this one."""
         return self._holder.attempt
 
     def renew(self) -> None:
-        """Shows others that this process lives."""
+        """Increments the counter, which shows others that this process is running."""
         self._write(counter=self._holder.counter + 1)
 
     def confirm(self) -> None:
-        """Checks that this process still holds the directory.
+        """Checks that this process still holds the lease.
 
         Raises:
             PeerLost: another process has taken over.
@@ -154,11 +154,11 @@ class Lease:
             raise PeerLost(
                 f"{self._path.parent} was taken over by process {found.pid} on "
                 f"{found.host} at {found.since};\nthis process, attempt "
-                f"{self.attempt}, was suspended too long and writes nothing more"
+                f"{self.attempt}, was suspended too long and stops writing"
             )
 
     def release(self) -> None:
-        """Lets the next process in at once."""
+        """Releases the lease, so that the next process need not wait."""
         self._ended.set()
         with contextlib.suppress(OSError):
             self._write(held=False)
@@ -189,13 +189,13 @@ def acquire(
     is replaced when it has not renewed its lease for EXPIRY_SECS.
 
     Args:
-        directory: of the run.
-        say: receives a message while a holder is waited for.
+        directory: the run directory.
+        say: receives a message when this process has to wait.
         now, sleep: the clock, in monotonic seconds.
         renew_secs: seconds between renewals.
 
     Raises:
-        InvalidInput: another process holds it; names host, pid and since when.
+        InvalidInput: another process holds it; the message names host, pid and time.
         OSError: the directory cannot be written.
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -208,7 +208,7 @@ def acquire(
 
 @dataclasses.dataclass(frozen=True)
 class _Wait:
-    """Waits until a directory is free."""
+    """Waits until no other process holds a directory."""
 
     directory: pathlib.Path
     say: Callable[[str], None]
@@ -216,7 +216,7 @@ class _Wait:
     sleep: Callable[[float], None]
 
     def until_free(self, path: pathlib.Path) -> LeaseRecord | None:
-        """The last holder in `path` once it holds no longer; None if there was none."""
+        """Waits until the holder in `path` is gone; returns it, None if none was."""
         first, start, looks = read_record(path), self.now(), 0
         while True:
             found = read_record(path)
@@ -235,7 +235,7 @@ class _Wait:
             if self.now() - start >= EXPIRY_SECS:
                 return found
             looks += 1
-            if looks == 2:  # at the first look a claim may not be written yet
+            if looks == 2:  # at first the file of a claim may still be empty
                 self.say(
                     f"waiting up to {EXPIRY_SECS:.0f} s for a sign of process "
                     f"{found.pid} on {found.host}, owner since {found.since}"
@@ -256,7 +256,7 @@ def _claim(
             descriptor = os.open(claim, flags, 0o644)
             break
         except FileExistsError:
-            if wait.until_free(claim) is None:  # it became the owner, or gave up
+            if wait.until_free(claim) is None:  # the other became the owner, or gave up
                 return None
     own = LeaseRecord.for_this_process(attempt, directory)
     try:
@@ -269,14 +269,14 @@ def _claim(
     finally:
         claim.unlink(missing_ok=True)
     for left in directory.glob(f".{FILE}.[0-9]*"):  # of processes that were killed
-        number = left.suffix[1:]  # any text in a foreign file
+        number = left.suffix[1:]  # not a number in a file of someone else
         if number.isdecimal() and int(number) < attempt:
             left.unlink(missing_ok=True)
     return Lease(directory / FILE, descriptor, own, renew_secs=renew_secs)
 
 
 def read_record(path: pathlib.Path) -> LeaseRecord | None:
-    """Reads owner.json at `path`; None without the file, pid 0 if it is damaged."""
+    """Reads owner.json at `path`; None if it is missing, pid 0 if it is damaged."""
     try:
         content = files.read_bytes(path, files.JSON_BYTES)
     except FileNotFoundError:

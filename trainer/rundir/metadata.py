@@ -1,4 +1,4 @@
-"""Run metadata: what a training is made of, as config.json and environment.json say."""
+"""Run metadata: the content of config.json and environment.json."""
 
 import dataclasses
 from typing import Any
@@ -12,14 +12,15 @@ from trainer.rundir.layout import ARCHITECTURE, Run
 
 @dataclasses.dataclass(frozen=True)
 class RunMetadata:
-    """Everything that is known of a training before its first step.
+    """Everything that is known about a training before its first step.
 
     Attributes:
-        config: what decides the numbers.
-        run_config: where and how it runs.
-        data: what `Dataset.recorded` says of the data.
-        environment: what the bits depend on besides, see `distributed.environment`.
-        reproducibility_key: the part of it that a checkpoint keeps, with the replicas.
+        config: the options that decide the numbers.
+        run_config: the options that say where and how the training runs.
+        data: the description of the data, see `Dataset.recorded`.
+        environment: what the bits also depend on, see `distributed.environment`.
+        reproducibility_key: replicas and the part of the environment that checkpoints
+            keep.
     """
 
     config: Config
@@ -29,7 +30,7 @@ class RunMetadata:
     reproducibility_key: dict[str, Any]
 
     def write(self, run: Run) -> None:
-        """Writes environment.json, then config.json, which makes it a run."""
+        """Writes environment.json, then config.json, which marks it as a run."""
         if (text := self.config.model.architecture) is not None:
             files.write_bytes(run.path / ARCHITECTURE, text.encode())
         run.write("environment.json", self.environment)
@@ -42,11 +43,11 @@ class RunMetadata:
         run.write("config.json", recorded)
 
     def expected(self) -> dict[str, Any]:
-        """What every checkpoint of the run says as well."""
+        """Collects the fields that every checkpoint of the run must have."""
         return {"config": self.config.to_json(), "data": self.data}
 
-    def of_checkpoint(self) -> dict[str, Any]:
-        """What a checkpoint's manifest says of the training it belongs to."""
+    def checkpoint_fields(self) -> dict[str, Any]:
+        """Collects the fields about the training in the manifest of a checkpoint."""
         return {
             **self.expected(),
             "packages": self.environment["packages"],

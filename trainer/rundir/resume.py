@@ -1,4 +1,4 @@
-"""Resume: what a training takes over from its run directory, equal on all workers."""
+"""Resume: restores the last checkpoint, the same one on all workers."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -17,24 +17,24 @@ from trainer.rundir.metadata import RunMetadata
 
 
 class Restorable(Protocol):
-    """A training state that checkpoints hold."""
+    """A training state that is saved in checkpoints."""
 
     step: int
 
     def load(self, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
-        """Takes over the arrays and the manifest of a checkpoint."""
+        """Restores the state from the arrays and the manifest of a checkpoint."""
 
     def facts(self) -> dict[str, Any]:
-        """What a manifest says of the state."""
+        """Collects the fields of the manifest."""
 
 
 def check_data(run: Run, data: dict[str, Any]) -> None:
-    """Raises InvalidInput unless `run` was trained on the data described."""
+    """Raises InvalidInput unless `run` was trained on the data in `data`."""
     theirs = run.recorded().get("data", {})
     if not isinstance(theirs, dict):
         raise InvalidInput(
             f"{run.path / 'config.json'} is damaged: its data is {theirs!r:.80}, "
-            "no object; restore it, or name another `run_dir`"
+            "not an object; restore it, or name another `run_dir`"
         )
     if found := differences(theirs, data):
         named = "; ".join(found)[:500]
@@ -51,13 +51,14 @@ def restore_latest(
     metadata: RunMetadata,
     say: Callable[[str], None],
 ) -> bool:
-    """Takes over the newest good checkpoint, if there is one; returns whether it did.
+    """Restores the newest good checkpoint, if there is one; returns whether it did.
 
-    The chief chooses; its choice is told to the other workers. `say` shows a message.
+    The chief chooses the checkpoint for all workers. `say` receives messages.
 
     Raises:
-        InvalidInput: it is of other data, or must be there and is not.
-        Interrupted: with 175, not all workers restored the same.
+        InvalidInput: the data differ, or `resume` requires a checkpoint and there is
+            none.
+        Interrupted: with exit code 175: not all workers restored the same weights.
     """
     if cluster.chief:
         _choose(run, state, metadata, say)
@@ -82,7 +83,7 @@ def _choose(
             state.load(checkpoint.arrays, checkpoint.facts)
         except ValueError as error:
             raise InvalidInput(
-                f"{checkpoint.path} is not of this run: {error}; move it away"
+                f"{checkpoint.path} does not belong to this run: {error}; move it away"
             ) from error
         say(f"resumed {run.path} after step {checkpoint.step}")
     elif metadata.run_config.resume is Resume.MUST:
@@ -96,14 +97,14 @@ def _describe_changes(run: Run, now: dict[str, Any]) -> str | None:
     try:
         before = run.environment()
     except InvalidInput as error:
-        return f"{error}; whether the machine changed cannot be told"
+        return f"{error}; whether the machine changed is not known"
     return environment.changed(before, now)
 
 
 def _verify_agreement(
     run: Run, state: Restorable, cluster: Cluster, say: Callable[[str], None]
 ) -> None:
-    """Lets the others restore what the chief did, and compares what came of it."""
+    """Makes all workers restore the checkpoint of the chief, and compares hashes."""
     step = int(gather(cluster, [state.step])[0, 0])
     if step != state.step:
         _restore_step(
@@ -115,15 +116,15 @@ def _verify_agreement(
         if (theirs != held[0]).any():
             raise PeerLost(
                 f"worker {worker} restored {_describe(theirs)}, worker 0 "
-                f"{_describe(held[0])}, both from {run.checkpoints};\nlet all see "
-                "the same files and restart the whole group"
+                f"{_describe(held[0])}, both from {run.checkpoints};\ngive all of "
+                "them the same files and restart the whole group"
             )
 
 
 def _restore_step(
     run: Run, state: Restorable, step: int, say: Callable[[str], None]
 ) -> None:
-    """Restores the checkpoint of `step`; where it cannot be read all hear of it."""
+    """Restores the checkpoint of `step`; a comparison of hashes finds a failure."""
     path = checkpoints.step_folder(run.checkpoints, step)
     try:
         checkpoint = checkpoints.load(path)

@@ -279,7 +279,7 @@ class TrainingSession:
             timetable,
             self.run,
             self.run_config.keep_checkpoints,
-            self.metadata.of_checkpoint(),
+            self.metadata.checkpoint_fields(),
             writer.sync,
             lease,
             monitor,

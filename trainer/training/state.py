@@ -134,7 +134,7 @@ class TrainState:
         return started
 
     def facts(self, arrays: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]:
-        """Collects the fields of the manifest from `arrays`; None: copies them first."""
+        """Collects the fields of the manifest; `arrays` saves copying the values."""
         arrays = self.arrays() if arrays is None else arrays
         return {
             "step": self.step,

@@ -115,7 +115,7 @@ def test_what_a_killed_export_left_is_swept_and_what_another_writes_is_not(tmp_p
 def test_a_folder_that_cannot_be_made_is_wrong_usage(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with (
-        pytest.raises(InvalidInput, match="cannot go to"),
+        pytest.raises(InvalidInput, match="cannot be written to"),
         artifact.staging_folder(tmp_path / "file" / "export"),
     ):
         pass

@@ -110,7 +110,7 @@ def test_a_folder_that_is_not_a_run(tmp_path):
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_an_unwritable_run_directory(tmp_path):
     tmp_path.chmod(0o555)
-    assert_refused(run_trainer(tmp_path, tmp_path / "run"), "no right to write")
+    assert_refused(run_trainer(tmp_path, tmp_path / "run"), "no permission to write")
     tmp_path.chmod(0o755)
 
 

@@ -5,7 +5,7 @@ import pytest
 from tests.support.run_directories import begin
 from trainer.config.enums import Resume
 from trainer.config.run_config import RunConfig
-from trainer.config.schema import Config
+from trainer.config.schema import Config, ModelConfig
 from trainer.errors import InvalidInput
 from trainer.rundir import checks, layout
 from trainer.rundir.layout import Run
@@ -22,7 +22,7 @@ def test_a_name_that_no_disk_can_hold_is_wrong_usage(tmp_path):
 def test_a_finished_run_need_not_be_writable(tmp_path, monkeypatch):
     run = begin(tmp_path / "a")
     monkeypatch.setattr(layout.os, "access", lambda *_: False)
-    with pytest.raises(InvalidInput, match="no right to write"):
+    with pytest.raises(InvalidInput, match="no permission to write"):
         checks.check_can_start(run, Config(), RunConfig())
     (run.path / "result.json").write_text("{}")
     checks.check_can_start(run, Config(), RunConfig())
@@ -51,6 +51,12 @@ def test_what_is_not_a_link_to_a_run_is_left_alone(tmp_path):
     (other / "latest").mkdir(parents=True)
     layout.update_latest(begin(other / "a"))
     assert (other / "latest").is_dir()
+
+
+def test_the_run_of_a_lambda_has_a_usable_name(tmp_path):
+    config = Config(model=ModelConfig(name="<lambda>"))
+    path = layout.choose_directory(config, RunConfig(runs_root=str(tmp_path)))
+    assert path.name.endswith("-network-cifar10")
 
 
 def test_runs_of_one_second_have_names_of_their_own(tmp_path):
