@@ -211,7 +211,7 @@ FORGED = {
         stored("x.npy", forged_files.header("(1,)", "<U2") + bytes(8)),
         "not supported",
     ),
-    "no array": (stored("x.txt", b"hello"), "no array"),
+    "no array": (stored("x.txt", b"hello"), "not an array"),
     "no header": (stored("x.npy", b"hello"), "."),
     "a nested header": (
         stored("x.npy", forged_files.header("(" * 99 + "," + ")" * 99)),
