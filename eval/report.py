@@ -8,26 +8,20 @@ Synopsis::
 
 import contextlib
 import functools
-import pathlib
 import sys
 from typing import NoReturn
 
 from absl import flags
 
 from eval import evaluation_flags
-from eval.evaluation_options import EvaluationOptions
 from eval.predictors import sandbox
-from eval.predictors.file_options import DEFAULT_OPTIONS
 from eval.reports import output_folder
 from eval.reports.requests import ReportRequest
 from trainer.cli import command as cli_command
 from trainer.config import parsing
-from trainer.config.enums import EvalTta
 from trainer.errors import InvalidInput
 from trainer.monitoring import native_output
 from trainer.rundir import layout
-
-LARGEST_STEP = 10**12
 
 
 def define(values: flags.FlagValues) -> flags.FlagValues:
@@ -70,64 +64,34 @@ def parse_request(values: flags.FlagValues) -> ReportRequest:
         InvalidInput: flags contradict each other or are out of range, there is no such
             run, or the report cannot be written.
     """
-    _check(values)
-    options = evaluation_flags.parse_options(values)
-    run = model = None
+    run = model = out_dir = None
     if values.model is None:
-        _check_run_options(options)
         run = layout.open_run(values.run_dir)
-        out_dir = run.path / "report"
     else:
+        _check_nothing_else_named(values)
         model = parsing.parse_path("model", values.model)
-        out_dir = _folder_beside(model)
-    if options.eval_tta is not EvalTta.NONE:  # the report of what ships stays
-        out_dir = out_dir.with_name(f"{out_dir.name}_{options.eval_tta.value}")
     if values.out_dir is not None:
         out_dir = parsing.parse_path("out_dir", values.out_dir)
-    output_folder.check_replaceable(out_dir, output_folder.REPORT_NAMES)
-    return ReportRequest(
+    request = ReportRequest(
         run=run,
-        checkpoint=values.checkpoint,
         model=model,
-        options=options,
-        out_dir=out_dir,
-        replaces_other=values.out_dir is None,
+        checkpoint=values.checkpoint,
+        options=evaluation_flags.parse_options(values),
+        given_dir=out_dir,
         corruptions=values.corruptions,
         corruption_sample=values.corruption_sample,
     )
+    request.check_folder()
+    return request
 
 
-def _check(values: flags.FlagValues) -> None:
-    if values.model is not None:
-        for name in ("run_dir", "checkpoint"):
-            if values[name].value is not None:
-                raise InvalidInput(
-                    f"--{name}={values[name].value} and --model={values.model} name two"
-                    " things to evaluate; give one"
-                )
-    step, sample = values.checkpoint, values.corruption_sample
-    if step is not None and not 0 <= step < LARGEST_STEP:
-        raise InvalidInput(f"--checkpoint={step} must be a step, 0 or more")
-    if sample is not None and sample < 1:
-        raise InvalidInput(f"--corruption_sample={sample} must be at least 1")
-    if sample is not None and not values.corruptions:
-        raise InvalidInput(f"--corruption_sample={sample} needs --corruptions")
-
-
-def _check_run_options(options: EvaluationOptions) -> None:
-    if options.file != DEFAULT_OPTIONS:
-        raise InvalidInput(
-            "--output, --input_range, --input_scaling and --kernels are for"
-            " --model=FILE only"
-        )
-
-
-def _folder_beside(model: pathlib.Path) -> pathlib.Path:
-    """Returns the default folder of the report of a model file."""
-    if model.absolute().name.isdecimal():  # one of several versions that are served
-        model = model.absolute()
-        model = model.parent.with_name(f"{model.parent.name}_{model.name}")
-    return model.with_name(model.name + ".report")
+def _check_nothing_else_named(values: flags.FlagValues) -> None:
+    for name in ("run_dir", "checkpoint"):
+        if values[name].value is not None:
+            raise InvalidInput(
+                f"--{name}={values[name].value} and --model={values.model} name two"
+                " things to evaluate; give one"
+            )
 
 
 def main(values: flags.FlagValues) -> None:

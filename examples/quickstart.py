@@ -36,3 +36,8 @@ print(f"{result.test_accuracy:.1%} of {result.test_images} ({low:.1%} to {high:.
 model = trainer.load("runs/quickstart")  # needs neither this script nor the data
 probabilities = model.predict(images[1400:1405])
 print("classes:", probabilities.argmax(axis=1), "labels:", labels[1400:1405])
+
+report = trainer.evaluate("runs/quickstart", data)  # the data are not in the run
+print(report.path / "report.html")
+artifact = trainer.export_tflite("runs/quickstart", data, quantize=True)
+print(artifact)

@@ -8,6 +8,8 @@ In a script or notebook::
     result = trainer.train(trainer.Config(epochs=5), data, run_dir="runs/mine")
     print(result.test_accuracy, result.test_accuracy_interval)
     probabilities = trainer.load("runs/mine").predict(images)
+    report = trainer.evaluate("runs/mine", data)
+    artifact = trainer.export_tflite("runs/mine", data, quantize=True)
 
 On the command line: ``python -m trainer.main --strategy=mirrored``. Modules are
     imported
@@ -17,8 +19,8 @@ when they are used, as importing TensorFlow takes seconds.
 import importlib
 from typing import Any
 
-# name -> module:attribute, or a module. `eval.library` stands above this package; the
-# names are offered here because this is where a user looks for them.
+# name -> module:attribute, or a module. What is in eval and export stands above this
+# package; its names are offered here because this is where a user looks for them.
 _EXPORTS = {
     "Config": "trainer.config.schema:Config",
     "RunConfig": "trainer.config.run_config:RunConfig",
@@ -28,6 +30,9 @@ _EXPORTS = {
     "Augment": "trainer.config.enums:Augment",
     "train": "eval.library:train",
     "load": "eval.library:load",
+    "evaluate": "eval.evaluation:evaluate",
+    "export_tflite": "export.exporting:export_tflite",
+    "export_saved_model": "export.exporting:export_saved_model",
     "data": "trainer.data",
     "layers": "trainer.models.layers",
     "callbacks": "trainer.training.callbacks",

@@ -13,6 +13,7 @@ import pathlib
 import shutil
 import signal
 import tempfile
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -105,6 +106,8 @@ def _stop_on_signals() -> Iterator[None]:
         raise Interrupted(f"stopped by {name.name}; nothing was kept", STOPS[name])
 
     taken = [n for n in stop_signals() if n in (signal.SIGTERM, signal.SIGHUP)]
+    if threading.current_thread() is not threading.main_thread():
+        taken = []  # a script's own thread, which signals do not reach
     before = {number: signal.signal(number, stop) for number in taken}
     try:
         yield

@@ -70,13 +70,15 @@ def _evaluate(
     source: ModelSource, request: ReportRequest, say: Callable[[str], object]
 ) -> Evaluation:
     options = request.options
-    data = runner.open_data(source, options.dataset, options.data_dir, say)
+    data = options.data or runner.open_data(
+        source, options.dataset, options.data_dir, say
+    )
     split = data.load("test")
     predictor = runner.open_predictor(source, split, options.eval_tta)
     new = report_data.identity(source.facts, predictor, data.name)
     old = report_data.load_identity(request.out_dir, source.facts)
     replaced = atomic_folders.check_same_content(
-        request.out_dir, old, new, may_replace=request.replaces_other
+        request.out_dir, old, new, may_replace=request.given_dir is None
     )
     if replaced:
         say(replaced)

@@ -4,7 +4,13 @@ import dataclasses
 import pathlib
 
 from eval.evaluation_options import EvaluationOptions
+from eval.predictors.file_options import DEFAULT_OPTIONS
+from eval.reports import output_folder
+from trainer.config.enums import EvalTta
+from trainer.errors import InvalidInput
 from trainer.rundir.layout import Run
+
+LARGEST_STEP = 10**12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,22 +18,69 @@ class ReportRequest:
     """One model, the images it is evaluated on, and the folder of its report.
 
     Attributes:
-        out_dir: the folder; it may hold an older report.
         run, model: a run, or else a model file; the other is None.
         checkpoint: step of the run's checkpoint; None: the last of a finished run.
-        replaces_other: whether the report of another model in `out_dir` gives way.
+        given_dir: the folder to write; it may hold an older report of the same. None:
+            the default one, where the report of another model gives way.
         corruptions: whether corrupted images are evaluated, too.
         corruption_sample: how many images are corrupted; None: all.
+
+    Raises:
+        InvalidInput: a value is out of range or not for this kind of model.
     """
 
-    out_dir: pathlib.Path
     run: Run | None = None
     model: pathlib.Path | None = None
     checkpoint: int | None = None
     options: EvaluationOptions = EvaluationOptions()
-    replaces_other: bool = False
+    given_dir: pathlib.Path | None = None
     corruptions: bool = False
     corruption_sample: int | None = None
+
+    def __post_init__(self) -> None:
+        step, sample = self.checkpoint, self.corruption_sample
+        if self.run is None and step is not None:
+            raise InvalidInput(
+                f"checkpoint={step} is of a run, and {self.model} is a model file"
+            )
+        if self.run is not None and self.options.file != DEFAULT_OPTIONS:
+            raise InvalidInput(
+                "`output`, `input_range`, `input_scaling` and `kernels` are for model"
+                " files only"
+            )
+        if step is not None and not 0 <= step < LARGEST_STEP:
+            raise InvalidInput(f"checkpoint={step} must be a step, 0 or more")
+        if sample is not None and sample < 1:
+            raise InvalidInput(f"corruption_sample={sample} must be at least 1")
+        if sample is not None and not self.corruptions:
+            raise InvalidInput(f"corruption_sample={sample} needs `corruptions`")
+
+    @property
+    def out_dir(self) -> pathlib.Path:
+        """The folder of the report; test-time augmentation is added to its name."""
+        if self.given_dir is not None:
+            return self.given_dir
+        folder = self.run.path / "report" if self.run else _folder_beside(self.model)
+        tta = self.options.eval_tta
+        if tta is EvalTta.NONE:
+            return folder
+        return folder.with_name(f"{folder.name}_{tta.value}")  # what ships has its own
+
+    def check_folder(self) -> None:
+        """Checks that the report can be written.
+
+        Raises:
+            InvalidInput: it cannot, or would replace files of another kind.
+        """
+        output_folder.check_replaceable(self.out_dir, output_folder.REPORT_NAMES)
+
+
+def _folder_beside(model: pathlib.Path) -> pathlib.Path:
+    """Returns the default folder of the report of a model file."""
+    if model.absolute().name.isdecimal():  # one of several versions that are served
+        model = model.absolute()
+        model = model.parent.with_name(f"{model.parent.name}_{model.name}")
+    return model.with_name(model.name + ".report")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,12 +25,15 @@ HIDDEN, LOCK = atomic_folders.HIDDEN, atomic_folders.LOCK
 _PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Artifact:
     """A file or folder under its final name, and its manifest."""
 
     path: pathlib.Path
     manifest: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return self.summary()
 
     def summary(self) -> str:
         """Path, size and accuracy, in two lines."""

@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 
 from eval.predictors.engine import Kernels
+from trainer.data.split import DataSource, check_source
 from trainer.errors import InvalidConfig
 from trainer.rundir.layout import Run
 
@@ -43,16 +44,21 @@ class ExportRequest:
         run: a finished run.
         dataset: a TFDS data set; None: the run's own.
         data_dir: the folder of that data set; None: where the run found its own.
+        data: the data set itself, for which the other two are not asked; None: theirs.
         calibrate: whether logits are divided by the run's temperature.
     """
 
     run: Run
     dataset: str | None = None
     data_dir: str | None = None
+    data: DataSource | None = None
     calibrate: bool = True
     verification: VerificationOptions = dataclasses.field(
         default_factory=VerificationOptions
     )
+
+    def __post_init__(self) -> None:
+        check_source(self.data)
 
     @property
     def folder(self) -> pathlib.Path:

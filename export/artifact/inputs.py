@@ -61,14 +61,16 @@ class ExportInputs:
         Raises:
             InvalidInput: it is not the one that the run was trained on.
         """
-        split = _load_split(self.data_source, "train", self.source)
-        where = self.data_source.folder or self.data_source.name
+        data = self.data_source
+        split = _load_split(data, "train", self.source)
         expected = self.source.trained_on.get("train")
         if expected not in (None, split.sha256) and expected != split.digest():
+            where = f"in {data.folder}" if data.folder else f"of {data.name}"
+            option = "`data_dir`" if data.folder else "`data`"
             raise InvalidInput(
-                f"the training images in {where} are not the run's own"
+                f"the training images {where} are not the run's own"
                 f" (SHA-256 {split.sha256[:12]}, not {expected[:12]}), and calibration"
-                " images come from them;\nname the run's own data with `data_dir`"
+                f" images come from them;\nname the run's own data with {option}"
             )
         return split
 
@@ -101,7 +103,7 @@ def open_inputs(request: ExportRequest) -> ExportInputs:
     with native_output.suppress_native_stderr():
         _stay_on_cpu()
         source = model_source.from_run(request.run)
-    data = runner.open_data(source, request.dataset, request.data_dir)
+    data = request.data or runner.open_data(source, request.dataset, request.data_dir)
     split = data.load("test")
     test = classes.relabel(split, source.classes, source.name)
     with native_output.suppress_native_stderr("reading the checkpoint"):

@@ -139,6 +139,33 @@ def test_a_command_says_that_the_arrays_are_not_in_the_run(trained, command):
     assert "trained on arrays of a script, which are not in the run" in done.stderr
 
 
+def test_a_run_of_arrays_is_evaluated_and_exported_with_them(data, trained):
+    run = trained.run_dir
+    report = trainer.evaluate(run, data)
+    assert report.scores["accuracy"] == trained.test_accuracy
+    assert report.data["same_as_trained"] and report.remarks == []
+    made = trainer.export_tflite(run, data, quantize=True)
+    assert made.path == run / "export" / "model_int8.tflite"
+    assert made.manifest["test"]["images"] == 100
+    assert made.manifest["data_sha256"] == trained.data_sha256
+    assert made.manifest["labels"] == list(NAMES)
+    assert trainer.export_saved_model(run, data).manifest["test"]["flips"] == 0
+    again = trainer.evaluate(made.path, data)
+    assert again.scores["correct"] == made.manifest["test"]["correct"]
+
+
+def test_other_arrays_are_named_and_set_no_ranges(data, trained, tmp_path):
+    run = shutil.copytree(trained.run_dir, tmp_path / "run")
+    swapped = dataclasses.replace(data, train=data.test, test=data.train)
+    report = trainer.evaluate(run, swapped)
+    assert not report.data["same_as_trained"]
+    assert "is not the test split" in report.remarks[0]
+    with pytest.raises(
+        InvalidInput, match="(?s)images of arrays are not the run's own.*`data`"
+    ):
+        trainer.export_tflite(run, swapped, quantize=True)
+
+
 @pytest.mark.parametrize("content", [None, b"{}", b"\xff", b"x" * (2**24 + 1)])
 def test_a_damaged_model_json_is_refused_by_name(trained, tmp_path, content):
     copy = pathlib.Path(shutil.copytree(trained.run_dir, tmp_path / "copy"))

@@ -3,9 +3,11 @@
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+
+from trainer.errors import InvalidInput
 
 ARRAYS = "arrays"  # what a config names as the data set of a script's arrays
 
@@ -35,6 +37,7 @@ class Split:
         return split_sha256(self.ids, self.images, self.labels)
 
 
+@runtime_checkable
 class DataSource(Protocol):
     """A data set whose splits are loaded when they are asked for.
 
@@ -55,6 +58,19 @@ class DataSource(Protocol):
             InvalidInput: it cannot be used.
             PeerLost: the storage cannot be read for now.
         """
+
+
+def check_source(data: object) -> None:
+    """Checks that `data`, which a script gave, is a DataSource or None.
+
+    Raises:
+        InvalidInput: it is something else, such as a pair of arrays.
+    """
+    if data is not None and not isinstance(data, DataSource):
+        raise InvalidInput(
+            "`data` must be from trainer.data.from_arrays or from_tfds, got "
+            f"{type(data).__name__}"
+        )
 
 
 def split_sha256(ids: Sequence[str], images: np.ndarray, labels: np.ndarray) -> str:

@@ -71,7 +71,8 @@ def locate(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
         if name == ARRAYS:
             raise DataUnavailable(
                 "this run was trained on arrays of a script, which are not in the run; "
-                "use trainer.load in that script, or name a prepared `dataset`"
+                "call trainer.evaluate or trainer.export_tflite in that script and "
+                "give them data=..., or name a prepared `dataset`"
             ) from error
         raise InvalidInput(
             f"dataset={name} is neither known to TFDS nor prepared in "

@@ -1,12 +1,14 @@
 """Evaluator: computes the logits of a whole split in float32 on one device."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.types.experimental import ConcreteFunction
 
 from trainer import errors
 from trainer.config.enums import EvalTta
@@ -132,7 +134,12 @@ class Evaluator:
         full = np.zeros((self.batch, *images.shape[1:]), np.uint8)
         full[: len(images)] = images
         with tf.device(self._device):
-            return self._call(tf.constant(full)).numpy()[: len(images)]
+            return self._compiled(tf.constant(full)).numpy()[: len(images)]
+
+    @functools.cached_property
+    def _compiled(self) -> ConcreteFunction:
+        """Traced by the first call: TensorFlow would warn of five evaluators' calls."""
+        return self._call.get_concrete_function()
 
 
 def compute_metrics(logits: np.ndarray, labels: np.ndarray) -> EvalMetrics:

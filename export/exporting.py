@@ -1,0 +1,99 @@
+"""Exports from a script or notebook, verified as those of the commands are."""
+
+import enum
+import os
+from typing import TypeVar
+
+from eval import runner
+from export.artifact import artifact
+from export.artifact.artifact import Artifact
+from export.artifact.export_options import ExportRequest, VerificationOptions
+from export.artifact.number_formats import Io, Scheme, resolve_formats
+from export.lite import tflite_writer
+from export.lite.tflite_options import TFLiteOptions
+from export.serving import saved_model_writer
+from trainer.data.split import DataSource
+from trainer.errors import InvalidConfig
+from trainer.rundir import layout
+
+Member = TypeVar("Member", bound=enum.Enum)
+
+
+def export_tflite(
+    run_dir: str | os.PathLike[str],
+    data: DataSource | None = None,
+    *,
+    quantize: bool = False,
+    scheme: str | Scheme | None = None,
+    io: str | Io | None = None,
+    verification: VerificationOptions | None = None,
+) -> Artifact:
+    """Writes a finished run as a `.tflite` that takes raw pixels.
+
+    Args:
+        run_dir: the run; the file goes to its export/.
+        data: from `trainer.data.from_arrays` or `from_tfds`: its test split verifies
+            the file, its training split sets the ranges of integers; None: the TFDS
+            data set that the run was trained on.
+        quantize: integers only: scheme="int8".
+        scheme: "float32", "float16", "dynamic", "int8" or "int16x8".
+        io: type of pixels and probabilities: "uint8", "int8", "int16" or "float32".
+        verification: how many test images, and what the file may lose.
+
+    Returns:
+        The artifact: its `path` and its `manifest`.
+
+    Raises:
+        InvalidInput: an option, the run or the data cannot be used.
+        TrainingFailed: it answers too unlike the run, or cannot be written; nothing is
+            kept.
+    """
+    formats = resolve_formats(
+        quantize, _parse_member(Scheme, "scheme", scheme), _parse_member(Io, "io", io)
+    )
+    request = _prepare(run_dir, data, verification)
+    return tflite_writer.export_tflite(request, TFLiteOptions(*formats))
+
+
+def export_saved_model(
+    run_dir: str | os.PathLike[str],
+    data: DataSource | None = None,
+    *,
+    verification: VerificationOptions | None = None,
+) -> Artifact:
+    """Writes a finished run as a SavedModel for TensorFlow Serving.
+
+    It goes to the next number in export/saved_model/. The arguments and the errors are
+    those of `export_tflite`.
+    """
+    request = _prepare(run_dir, data, verification, folders=True)
+    return saved_model_writer.export_saved_model(request)
+
+
+def _prepare(
+    run_dir: str | os.PathLike[str],
+    data: DataSource | None,
+    verification: VerificationOptions | None,
+    *,
+    folders: bool = False,
+) -> ExportRequest:
+    """The request, once it can be carried out and the devices are there."""
+    request = ExportRequest(
+        run=layout.open_run(os.fspath(run_dir)),
+        data=data,
+        verification=verification or VerificationOptions(),
+    )
+    artifact.check_writable(request.folder, folders=folders)
+    # A command hides the GPUs of its process; the one of a script may go on to train.
+    runner.start_devices()
+    return request
+
+
+def _parse_member(
+    kind: type[Member], name: str, value: str | Member | None
+) -> Member | None:
+    try:
+        return None if value is None else kind(value)
+    except ValueError as error:
+        known = ", ".join(member.value for member in kind)
+        raise InvalidConfig(f"{name}={value} must be one of {known}") from error

@@ -1,0 +1,66 @@
+"""A script's evaluation is that of the command."""
+
+import json
+
+import numpy as np
+import pytest
+
+import trainer
+from eval.evaluation_options import EvaluationOptions
+from tests.support import eval_models, export_runs
+from trainer.config.enums import EvalTta
+from trainer.errors import InvalidInput
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    for name in ("fix_layout", "png", "svg"):
+        empty = b"" if name == "png" else ""
+        monkeypatch.setattr(f"eval.reports.plots.{name}", lambda *_, empty=empty: empty)
+
+
+def test_it_has_the_numbers_and_the_files_of_the_command(monkeypatch, capfd, tmp_path):
+    run = export_runs.copied(tmp_path)
+    theirs = ["--out_dir=" + str(tmp_path / "theirs")]
+    ended = eval_models.command(
+        monkeypatch, capfd, "report", f"--run_dir={run}", *theirs
+    )
+    assert ended.code == 0
+    digits = trainer.data.from_tfds("digits", str(export_runs.data()))
+    ours = trainer.evaluate(run, digits)
+    assert ours.path == run / "report"
+    for name in ("report.json", "report.html", "predictions.npz"):
+        assert (ours.path / name).is_file()
+    known = json.loads((tmp_path / "theirs" / "report.json").read_text())
+    found = json.loads((ours.path / "report.json").read_text())
+    assert found == {k: v for k, v in vars(ours).items() if k != "path"}
+    assert found.pop("created") and known.pop("created")
+    assert found == known
+    assert f"{ours.scores['accuracy']:.2%}" in repr(ours)
+
+
+def test_options_and_corrupted_images_are_those_of_the_command(tmp_path):
+    run = export_runs.copied(tmp_path)
+    options = EvaluationOptions(eval_tta=EvalTta.FLIP)
+    found = trainer.evaluate(run, options=options, corruption_images=2)
+    assert found.path == run / "report_flip"
+    assert found.eval_tta == "flip"
+    assert found.robustness["images"] == 2
+
+
+def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path):
+    run = export_runs.copied(tmp_path)
+    pair = (np.zeros((4, 32, 32, 3), np.uint8), np.arange(4))
+    with pytest.raises(InvalidInput, match=r"trainer\.data\.from_arrays.*got tuple"):
+        trainer.evaluate(run, pair)
+    with pytest.raises(InvalidInput, match="corruption_sample=-1"):
+        trainer.evaluate(run, corruption_images=-1)
+    with pytest.raises(InvalidInput, match="no run in"):
+        trainer.evaluate(tmp_path / "nothing")
+    with pytest.raises(InvalidInput, match="no checkpoint of step 3"):
+        trainer.evaluate(run, checkpoint=3)
+    with pytest.raises(InvalidInput, match="does not exist"):
+        trainer.evaluate(tmp_path / "no.tflite")
+    with pytest.raises(InvalidInput, match="`out_dir` is empty"):
+        trainer.evaluate(run, out_dir="")
+    assert not (run / "report").exists()
