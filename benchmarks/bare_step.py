@@ -66,7 +66,7 @@ class Bare:
     def _step(self, step: tf.Tensor) -> None:
         stream = rng.RandomStream(0, step, tf.zeros([], tf.int64))
         forward = context.ForwardContext(
-            {d.name: d.draw(stream, self._count) for d in self._dropouts}
+            {d.name: d.draw_numbers(stream, self._count) for d in self._dropouts}
         )
         with context.forward_context(forward), tf.GradientTape() as tape:
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(

@@ -43,11 +43,11 @@ def run(
         exit code.
     """
     name = usage.partition(":")[0]
-    with streams.lasting() as out:
+    with streams.tolerate_lost_streams() as out:
         words = list(sys.argv[1:] if arguments is None else arguments)
         prints = prints or bool(HELP_FLAGS.intersection(_split(words)[0]))
         if prints:  # a manifest is UTF-8, whatever the terminal takes
-            streams.encode(out)
+            streams.use_utf8(out)
         code = _run_command(usage, define, command, words)
         out.flush()
         if out.lost and not out.left:

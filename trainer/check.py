@@ -13,12 +13,12 @@ from trainer.cli import command, flags
 from trainer.rundir import checks
 
 
-def check() -> None:
+def check_flags() -> None:
     """Raises InvalidInput as trainer.main does before it imports TensorFlow."""
     checks.select_run(*flags.read_configs())
 
 
 if __name__ == "__main__":
     command.run(
-        "trainer.main", main.SUMMARY, flags.define(), check, renamed=flags.RENAMED
+        "trainer.main", main.SUMMARY, flags.define(), check_flags, renamed=flags.RENAMED
     )

@@ -54,7 +54,7 @@ HEARTBEAT_VARIABLE = "TRAINER_HEARTBEAT_FILE"
 _PASSING = re.compile(r"  ETA \S|\(\d+:[\d:]+ so far\)$")
 
 
-def passing(line: str) -> bool:
+def is_progress_line(line: str) -> bool:
     """Whether `line` is a progress line, which the next one makes obsolete.
 
     Every worker writes progress lines to its log; a console shows those of one worker.

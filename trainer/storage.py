@@ -22,11 +22,11 @@ class Meaning:
     """What an error number means for a run.
 
     Attributes:
-        passing: the condition is temporary: the same command may succeed later.
+        temporary: whether the same command may succeed later.
         remedy: what the user can do, an imperative without a full stop.
     """
 
-    passing: bool
+    temporary: bool
     remedy: str
 
 
@@ -125,7 +125,7 @@ def is_temporary_read_error(error: OSError) -> bool:
 
     ENOENT is not temporary: a file missing in an existing folder will not come back.
     """
-    return meaning(error).passing and error.errno != errno.ENOENT
+    return meaning(error).temporary and error.errno != errno.ENOENT
 
 
 def probe(
@@ -253,7 +253,7 @@ def as_failure(what: str, error: OSError) -> errors.PeerLost | errors.TrainingFa
     """
     means = meaning(error)
     text = f"{what}: {reason(error)};\n{means.remedy}"
-    return errors.PeerLost(text) if means.passing else errors.TrainingFailed(text)
+    return errors.PeerLost(text) if means.temporary else errors.TrainingFailed(text)
 
 
 def as_refusal(
@@ -268,6 +268,6 @@ def as_refusal(
     text = f"{what}: {reason(error)};\n{means.remedy}"
     return (
         errors.PeerLost(text)
-        if restart and means.passing
+        if restart and means.temporary
         else errors.InvalidInput(text)
     )

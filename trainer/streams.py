@@ -19,7 +19,7 @@ _lock = threading.RLock()
 _aside: list[int] = []  # descriptors of stderr while it is hidden
 
 
-class Lasting:
+class LossTolerantStream:
     """A text stream that discards text instead of raising once it cannot be written.
 
     Attributes:
@@ -58,7 +58,7 @@ class Lasting:
         return getattr(self._stream, name)
 
 
-class Terminal:
+class CurrentStderr:
     """The current stderr, also while file descriptor 2 is redirected."""
 
     def write(self, text: str) -> None:
@@ -80,7 +80,7 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def put_aside() -> Iterator[int]:
+def keep_stderr() -> Iterator[int]:
     """Yields a second descriptor of stderr, for the time while 2 is redirected."""
     _aside.append(os.dup(2))
     try:
@@ -90,14 +90,14 @@ def put_aside() -> Iterator[int]:
             os.close(_aside.pop())
 
 
-def encode(stream: Lasting) -> None:
+def use_utf8(stream: LossTolerantStream) -> None:
     """Sets the encoding of `stream` to UTF-8."""
     with contextlib.suppress(AttributeError, OSError, ValueError):
         stream.reconfigure(encoding="utf-8")
 
 
 @contextlib.contextmanager
-def lasting() -> Iterator[Lasting]:
+def tolerate_lost_streams() -> Iterator[LossTolerantStream]:
     """Replaces sys.stdout and sys.stderr within the context; yields the new stdout."""
     _open_descriptors()
     before = sys.stdout, sys.stderr
@@ -110,10 +110,10 @@ def lasting() -> Iterator[Lasting]:
         sys.stdout, sys.stderr = before
 
 
-def _of(stream: TextIO | None) -> Lasting:
+def _of(stream: TextIO | None) -> LossTolerantStream:
     if stream is not None:
-        return Lasting(stream)
-    found = Lasting(open(os.devnull, "w"))  # noqa: SIM115  open until the process ends
+        return LossTolerantStream(stream)
+    found = LossTolerantStream(open(os.devnull, "w"))  # noqa: SIM115  open until the process ends
     found.lost = os.strerror(errno.EBADF)
     return found
 

@@ -96,17 +96,6 @@ class FlatbufferInfo:
             return 0.0
         return float(found.Scale(0))
 
-    def kernel_scales(self) -> list[tuple[int, int]]:
-        """Channels and scales of the kernel of each convolution and dense layer."""
-        found = []
-        for name, operator in self._operators():
-            if name in ("CONV_2D", "FULLY_CONNECTED"):
-                kernel = self._subgraph.Tensors(operator.Inputs(1))
-                scales = kernel.Quantization()
-                count = scales.ScaleLength() if scales else 0
-                found.append((kernel.Shape(0), count))
-        return found
-
     def min_runtime_version(self) -> str | None:
         """The oldest runtime that the converter recorded; None if it recorded none."""
         for index in range(self._model.MetadataLength()):

@@ -2,14 +2,15 @@
 
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import jinja2
 
 from eval.predictors import engine
+from trainer.config.serialization import flatten
 from trainer.monitoring import pictures
 
-# Controls that HTML must not hold, and halves of characters: names may have them.
+# Control characters and surrogates, which HTML must not contain but names may have.
 _NO_HTML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
@@ -27,7 +28,7 @@ def render(template: str, **values: object) -> bytes:
         percent=format_percent,
         number=format_number,
         span=format_interval,
-        flat=flatten,
+        flat=table_rows,
         words=spaced,
         name=class_name,
         engine=engine.format_engine,
@@ -62,11 +63,12 @@ def class_name(text: str) -> str:
     return pictures.short(text, 60) or "(blank)"
 
 
-def flatten(value: object, prefix: str = "") -> list[tuple[str, str]]:
-    """Flattens nested JSON to (dotted name, text) pairs, for a table."""
-    if isinstance(value, Mapping):
-        parts = [flatten(v, f"{prefix}.{k}" if prefix else k) for k, v in value.items()]
-        return [pair for part in parts for pair in part]
+def table_rows(value: object) -> list[tuple[str, str]]:
+    """Formats nested JSON as (dotted name, text) pairs, the rows of a table."""
+    return [(name, _format_value(item)) for name, item in flatten(value).items()]
+
+
+def _format_value(value: object) -> str:
     if isinstance(value, list | tuple):
-        value = ", ".join(str(item) for item in value)
-    return [(prefix, "–" if value is None else str(value))]
+        return ", ".join(str(item) for item in value)
+    return "–" if value is None else str(value)

@@ -25,7 +25,7 @@ _QUANTITIES = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Job:
+class TrainingJob:
     """One job; `environment` in the order given, resources are for each worker."""
 
     name: str
@@ -91,7 +91,7 @@ def define_restarts(values: flags.FlagValues) -> None:
     )
 
 
-def read_job(values: flags.FlagValues, *, needs_image: bool = True) -> Job:
+def read_job(values: flags.FlagValues, *, needs_image: bool = True) -> TrainingJob:
     """Reads the job that parsed flags ask for.
 
     Raises:
@@ -112,7 +112,7 @@ def read_job(values: flags.FlagValues, *, needs_image: bool = True) -> Job:
         raise UsageError("--image is missing; build one from the Dockerfile here")
     if values.image is not None and not re.fullmatch(r"[^\s\"']+", values.image):
         raise UsageError(f"--image={values.image!r} is not the name of an image")
-    return Job(
+    return TrainingJob(
         name=values.name,
         workers=values.workers,
         image=values.image,

@@ -8,7 +8,7 @@ from absl import flags
 
 from launch.command_line import UsageError
 from launch.platforms import job_spec
-from launch.platforms.job_spec import Job, escape_dollars
+from launch.platforms.job_spec import TrainingJob, escape_dollars
 from launch.platforms.platform import Platform
 from launch.trainer_command import TrainerCommand, for_scheduler
 from trainer.contract import HEARTBEAT_VARIABLE
@@ -23,9 +23,9 @@ _CLAIM_AND_PATH = (r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", r"/[^\s:,]*[^\s:,/]")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pod:
-    """A Job with what only Kubernetes asks for; `volumes` are (claim, path)."""
+    """A TrainingJob with what only Kubernetes asks for; `volumes` are (claim, path)."""
 
-    job: Job
+    job: TrainingJob
     trainer: TrainerCommand
     resources: dict[str, str]
     volumes: list[tuple[str, str]]

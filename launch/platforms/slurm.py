@@ -15,7 +15,7 @@ from absl import flags
 
 from launch.command_line import UsageError
 from launch.platforms import job_spec
-from launch.platforms.job_spec import Job
+from launch.platforms.job_spec import TrainingJob
 from launch.platforms.platform import (
     MAX_HOSTS,
     Environment,
@@ -140,7 +140,7 @@ def build_script(values: flags.FlagValues, trainer_flags: list[str]) -> str:
 
 
 def _build_directives(
-    values: flags.FlagValues, job: Job, trainer: TrainerCommand
+    values: flags.FlagValues, job: TrainingJob, trainer: TrainerCommand
 ) -> list[str]:
     options = {
         "job-name": job.name,
@@ -163,7 +163,7 @@ def _build_directives(
 
 
 def _build_srun(
-    values: flags.FlagValues, job: Job, trainer: TrainerCommand
+    values: flags.FlagValues, job: TrainingJob, trainer: TrainerCommand
 ) -> list[str]:
     """Builds the arguments of srun, one a line.
 

@@ -7,7 +7,7 @@ from absl import flags
 
 from launch.command_line import UsageError
 from launch.platforms import job_spec
-from launch.platforms.job_spec import Job, escape_dollars
+from launch.platforms.job_spec import TrainingJob, escape_dollars
 from launch.platforms.platform import Environment, read_text
 from launch.trainer_command import TrainerCommand, for_scheduler
 from trainer.contract import ClusterSpec, read_cluster
@@ -128,7 +128,7 @@ def _build_scheduling(values: flags.FlagValues) -> dict[str, Any]:
 
 
 def _build_pool(
-    values: flags.FlagValues, job: Job, trainer: TrainerCommand
+    values: flags.FlagValues, job: TrainingJob, trainer: TrainerCommand
 ) -> dict[str, Any]:
     machine: dict[str, Any] = {"machineType": values.machine}
     if job.gpus:

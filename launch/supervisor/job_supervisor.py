@@ -23,7 +23,7 @@ from trainer.contract import (
     HEARTBEAT_VARIABLE,
     TF_CONFIG,
     ClusterSpec,
-    passing,
+    is_progress_line,
 )
 
 USAGE_LINES = 2  # as many as the trainer needs to explain wrong usage
@@ -177,7 +177,7 @@ class Supervisor:
 
     def _show(self, name: str, text: str, *, chief: bool) -> None:
         """Shows a line of a worker; progress of the chief alone, others are as far."""
-        if chief or not passing(text):
+        if chief or not is_progress_line(text):
             self._console.show_worker_line(name, text)
 
     def _explain(

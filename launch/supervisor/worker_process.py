@@ -15,7 +15,7 @@ from typing import IO
 from launch.supervisor.exit_policy import WorkerExit
 from launch.supervisor.heartbeat_file import HeartbeatFile
 from launch.supervisor.log_file import WorkerLog
-from trainer.contract import passing
+from trainer.contract import is_progress_line
 
 LAST_LINES = 20  # shown when a worker is blamed
 
@@ -124,7 +124,7 @@ class WorkerProcess:
         text = line.rstrip(b"\r").rpartition(b"\r")[2].decode(errors="replace")
         if text.strip():
             newest = self.last_lines[-1] if self.last_lines else ""
-            if passing(text) and passing(newest):
+            if is_progress_line(text) and is_progress_line(newest):
                 self.last_lines.pop()
             self.last_lines.append(text)
             self._show(text)

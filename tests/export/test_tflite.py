@@ -10,6 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 from absl import flags
+from ai_edge_litert import schema_py_generated as schema
 
 from eval.formats import tflite_metadata
 from eval.formats.flatbuffer import FlatbufferInfo
@@ -113,15 +114,33 @@ def test_the_oldest_runtime_is_noted(made):
     assert all(int(v.split(".")[1]) <= 15 for v in noted.values())
 
 
+def kernel_scales(content: bytes) -> list[tuple[int, int]]:
+    """Channels and scales of the kernel of each convolution and dense layer."""
+    model, found = schema.Model.GetRootAsModel(content), []
+    graph = model.Subgraphs(0)
+    for index in range(graph.OperatorsLength()):
+        operator = graph.Operators(index)
+        code = model.OperatorCodes(operator.OpcodeIndex())
+        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        if number in (
+            schema.BuiltinOperator.CONV_2D,
+            schema.BuiltinOperator.FULLY_CONNECTED,
+        ):
+            kernel = graph.Tensors(operator.Inputs(1))
+            found.append((kernel.Shape(0), kernel.Quantization().ScaleLength()))
+    assert found
+    return found
+
+
 def test_int8_is_integer_only_and_per_channel(made):
-    graph = FlatbufferInfo(made[Scheme.INT8].path.read_bytes())
-    operators = graph.operators()
+    content = made[Scheme.INT8].path.read_bytes()
+    operators = FlatbufferInfo(content).operators()
     # One QUANTIZE at each end turns uint8 into int8 and back.
     assert operators == made[Scheme.INT8].manifest["operators"]
     assert operators.pop("QUANTIZE") == 2
     edge = {"CONV_2D", "MAX_POOL_2D", "RESHAPE", "FULLY_CONNECTED", "SOFTMAX"}
     assert set(operators) == edge
-    assert all(channels == scales for channels, scales in graph.kernel_scales())
+    assert all(channels == scales for channels, scales in kernel_scales(content))
 
 
 def test_no_normalisation_is_left_to_a_client_of_raw_pixels(made):

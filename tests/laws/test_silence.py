@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import eval_models
 from tests.support.commands import ROOT, TINY, run_trainer
-from trainer.contract import passing
+from trainer.contract import is_progress_line
 
 LIMIT_SECS = 10.0  # five, and as many that a busy machine may take to speak
 pytestmark = pytest.mark.slow
@@ -45,7 +45,7 @@ def test_two_workers_and_the_log_of_the_second(data_dir, tmp_path):
     assert "[worker-0] step" in text and "[worker-1] step" not in text
     log = (tmp_path / "run" / "logs" / "worker-1.log").read_text()
     steps = [line for line in log.splitlines() if line.startswith("step ")]
-    assert len(steps) > 1 and all(map(passing, steps))
+    assert len(steps) > 1 and all(map(is_progress_line, steps))
     assert steps[-1].startswith("step 100/100  ETA 0:00")
 
 

@@ -71,7 +71,7 @@ def test_a_heartbeat(plant, tmp_path, monkeypatch):
     plant(path)
     plant(files.temporary_path(path))
     monkeypatch.setenv(HEARTBEAT_VARIABLE, str(path))
-    heartbeat.Heartbeat(None, 0, 1, 60).beat("train", 7)
+    heartbeat.Heartbeat(None, 0, 1, 60).write("train", 7)
     assert json.loads(path.read_text())["step"] == 7
 
 

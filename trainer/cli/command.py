@@ -138,7 +138,7 @@ def run(
     configure_process()
     argv = sys.argv
     CONSOLE.translate = functools.partial(translate_options, values=values)
-    with streams.lasting() as out, CONSOLE.watched(f"{name} is working"):
+    with streams.tolerate_lost_streams() as out, CONSOLE.watched(f"{name} is working"):
         asked = any(word in ("--help", "-help", "-h") for word in argv[1:])
         try:
             if asked:

@@ -17,6 +17,20 @@ def to_plain(value: Any) -> Any:
     return value.value if isinstance(value, enum.Enum) else value
 
 
+def flatten(value: Any, path: str = "") -> dict[str, Any]:
+    """Flattens nested dictionaries to values by dotted name, such as "optim.momentum".
+
+    >>> flatten({"optim": {"momentum": 0.9}, "seed": 1})
+    {'optim.momentum': 0.9, 'seed': 1}
+    """
+    if not isinstance(value, Mapping):
+        return {path: value}
+    found = {}
+    for name, item in value.items():
+        found |= flatten(item, f"{path}.{name}" if path else name)
+    return found
+
+
 def from_plain(kind: type, fields: Any, path: str = "") -> Any:
     """The dataclass of type `kind` that `to_plain` described.
 

@@ -79,7 +79,7 @@ def _prepare(builder: "tfds.core.DatasetBuilder", *, alone: bool) -> None:
     """Prepares the data set; another process may win the race unless `alone`."""
     import tensorflow_datasets as tfds
 
-    lines = contextlib.nullcontext() if sys.stderr.isatty() else bars.as_lines()
+    lines = contextlib.nullcontext() if sys.stderr.isatty() else bars.show_as_lines()
     folder = pathlib.Path(builder.data_dir)
     if alone:  # left by a process that was killed
         for left in folder.parent.glob("incomplete.*"):

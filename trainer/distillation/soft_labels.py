@@ -250,7 +250,7 @@ def _label_missing_views(
     write: bool,
 ) -> None:
     """Computes the missing views and adds each to the cache as soon as it is done."""
-    monitor.heartbeat.beat("compile")
+    monitor.heartbeat.write("compile")
     labeler, (views, rows, _) = open_labeler(), cache.shape
     monitor.say(
         f"teacher {labeler.path} labels {len(cache.missing)} of {views} views of "
@@ -285,7 +285,7 @@ class _LabelProgress:
         self._done += count
         secs = self._monitor.timer.now() - self._start
         left = secs / self._done * (self._total - self._done)
-        self._monitor.heartbeat.beat("teach")
+        self._monitor.heartbeat.write("teach")
         self._monitor.progress.update(
             f"teacher: view {view + 1}/{self._views}  ETA {duration(left)}  "
             f"{self._done / max(secs, 1e-9):,.0f} images/s",
@@ -295,7 +295,7 @@ class _LabelProgress:
 
 def _wait_for_chief(cache: SoftLabelCache, monitor: Monitor) -> None:
     """Waits until the chief has written all views, and loads them."""
-    monitor.heartbeat.beat("teach")
+    monitor.heartbeat.write("teach")
     cache.load(damaged=lambda _: None)
     while cache.missing:
         time.sleep(POLL_SECS)
@@ -305,7 +305,7 @@ def _wait_for_chief(cache: SoftLabelCache, monitor: Monitor) -> None:
 def _verify_agreement(
     cache: SoftLabelCache, cluster: Cluster, monitor: Monitor
 ) -> None:
-    monitor.heartbeat.beat("restore")
+    monitor.heartbeat.write("restore")
     held = gather(cluster, [digest(cache.sha256)])
     if (held != held[0]).any():
         raise PeerLost(

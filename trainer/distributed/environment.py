@@ -54,15 +54,15 @@ def describe(threads: int) -> dict[str, Any]:
     }
 
 
-def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     """Describes changes that may change the bits of a run, a line each; None: none."""
     lines = []
-    if found := changes(before, now):
+    if found := find_changes(before, now):
         lines.append(
             f"the environment changed ({'; '.join(found)}): rows and masks stay equal, "
             "bits may not"
         )
-    if missing := unknown(before):
+    if missing := find_unrecorded(before):
         lines.append(
             f"this run began before {', '.join(missing)} were recorded: whether they "
             "changed is unknown"
@@ -70,7 +70,7 @@ def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     return "\n".join(lines) or None
 
 
-def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def find_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Lists changed fields that decide bits, as 'cpu.caches: a -> b'.
 
     Fields that `before` does not have are left out.
@@ -82,7 +82,7 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [line.replace(" != ", " -> ") for line in differences(*pair)]
 
 
-def unknown(before: Mapping[str, Any]) -> list[str]:
+def find_unrecorded(before: Mapping[str, Any]) -> list[str]:
     """Lists the fields that decide bits and are missing in an older record."""
     return [name for name in DECIDES_BITS if name not in before]
 

@@ -70,7 +70,7 @@ class Heartbeat:
         """Creates the heartbeat of a process without peers."""
         return cls(None, 0, 1, hang_secs=math.inf)
 
-    def beat(self, phase: str, step: int | None = None) -> None:
+    def write(self, phase: str, step: int | None = None) -> None:
         """Writes a heartbeat.
 
         Phases are start, connect, refused, restore, teach, compile, train, evaluate,
@@ -120,7 +120,7 @@ class Heartbeat:
             self._look(peer)
         start = words = time.monotonic()
         while coming := [n for n in self._peers() if self._facts_of(n) is None]:
-            self.beat("start")
+            self.write("start")
             now, names = time.monotonic(), ", ".join(f"worker {n}" for n in coming)
             if now > start + MEET_HANGS * self._hang_secs:
                 self._compare()
@@ -132,7 +132,7 @@ class Heartbeat:
                 words = now
                 say(f"worker {self._worker} waits for {names}")
             time.sleep(MEET_POLL_SECS)
-        self.beat("connect")
+        self.write("connect")
         self._compare()
         self._facts = None
 
@@ -156,7 +156,7 @@ class Heartbeat:
         }
         if (message := describe_disagreement(given)) is None:
             return
-        self.beat("refused")
+        self.write("refused")
         end = time.monotonic() + REFUSE_SECS
         while time.monotonic() < end and not all(map(self._has_refused, self._peers())):
             time.sleep(MEET_POLL_SECS)
@@ -220,7 +220,7 @@ class Heartbeat:
             limit = COMPILE_SECS if self._phase in UNHURRIED else self._hang_secs
             quiet = time.monotonic() - self._at
             if quiet > limit / 2 and self._chief_is_busy():
-                self.beat(self._phase)
+                self.write(self._phase)
             elif self._phase not in UNWATCHED and quiet > limit:
                 self._give_up(quiet)
 

@@ -47,7 +47,7 @@ class Dropout(keras.layers.Layer):
         kept = tf.cast(drawn >= self.rate, x.dtype) / (1 - self.rate)
         return x * tf.reshape(kept, tf.shape(x))
 
-    def draw(self, stream: rng.RandomStream, examples: int) -> tf.Tensor:
+    def draw_numbers(self, stream: rng.RandomStream, examples: int) -> tf.Tensor:
         """Draws the numbers that decide the mask: float32 [examples, features]."""
         features = math.prod(self.output.shape[1:])
         return stream.uniform(self.name, examples=examples, features=features)

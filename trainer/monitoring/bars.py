@@ -35,7 +35,7 @@ class _Bar(tqdm.tqdm):
 
 
 @contextlib.contextmanager
-def as_lines() -> Iterator[None]:
+def show_as_lines() -> Iterator[None]:
     """Makes TFDS write a progress line every few seconds instead of drawing bars."""
     before = tqdm_utils.tqdm_lib
     tqdm_utils.tqdm_lib = types.SimpleNamespace(tqdm=_Bar)

@@ -39,7 +39,7 @@ class Span:
     torn: bool = False
 
 
-def framed(content: bytes) -> bytes:
+def encode_record(content: bytes) -> bytes:
     """Encodes `content` as a record."""
     length = len(content).to_bytes(8, "little")
     sums = [n.to_bytes(4, "little") for n in checksums([length, content]).tolist()]

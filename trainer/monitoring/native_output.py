@@ -37,7 +37,7 @@ def suppress_native_stderr(what: str = "loading TensorFlow") -> Iterator[None]:
     _check_temporary()
     _check_addresses()
     sys.stderr.flush()
-    with unnamed_file() as hidden, streams.put_aside() as kept:
+    with unnamed_file() as hidden, streams.keep_stderr() as kept:
         os.dup2(hidden.fileno(), 2)
         try:
             with CONSOLE.phase(what):

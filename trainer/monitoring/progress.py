@@ -52,7 +52,7 @@ class Progress:
     def __init__(
         self, now: Callable[[], float] = time.monotonic, out: TextIO | None = None
     ) -> None:
-        self._now, self._out = now, out or streams.Terminal()
+        self._now, self._out = now, out or streams.CurrentStderr()
         self._shown = -EVERY_SECS
         self._wrote = 0.0
         self._open = False  # whether the cursor is on an unfinished live line

@@ -20,6 +20,7 @@ from tensorboard.plugins.image import metadata as images
 from tensorboard.plugins.scalar import summary_v2 as scalars
 
 from trainer import files
+from trainer.config.serialization import flatten
 from trainer.monitoring import event_records
 from trainer.rundir.durable_log import DurableLog
 
@@ -72,7 +73,7 @@ class TensorBoardWriter:
 
     def _add(self, step: int, **what: Any) -> None:
         event = event_pb2.Event(step=step, wall_time=time.time(), **what)
-        self._journal.add(event_records.framed(event.SerializeToString()))
+        self._journal.add(event_records.encode_record(event.SerializeToString()))
 
 
 def truncate_after(
@@ -149,15 +150,9 @@ def _event(span: event_records.Span) -> event_pb2.Event | None:
         return None
 
 
-def flat_settings(
-    config: dict[str, Any], path: str = ""
-) -> dict[str, int | float | str]:
-    """Flattens a nested config to hyperparameters, called "optim.momentum" etc."""
-    settings = {}
-    for name, value in config.items():
-        if isinstance(value, dict):
-            settings |= flat_settings(value, f"{path}{name}.")
-        else:
-            plain = isinstance(value, int | float | str)
-            settings[path + name] = value if plain else str(value)
-    return settings
+def flatten_settings(config: dict[str, Any]) -> dict[str, int | float | str]:
+    """Flattens a nested config to hyperparameters, which are numbers or texts."""
+    return {
+        name: value if isinstance(value, int | float | str) else str(value)
+        for name, value in flatten(config).items()
+    }

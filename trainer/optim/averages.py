@@ -23,10 +23,10 @@ NEGLIGIBLE = 1e-4  # a part of the initial value in an average that does not mat
 WARM_UP = 9  # the decay is at most steps / (steps + 9)
 
 
-def enough(decay: float) -> int:
+def steps_until_negligible(decay: float) -> int:
     """Counts the steps after which the initial value of an average is negligible.
 
-    >>> [enough(decay) for decay in (0.0, 0.6, 0.99, 0.999)]
+    >>> [steps_until_negligible(decay) for decay in (0.0, 0.6, 0.99, 0.999)]
     [1, 19, 917, 9206]
     """
     return math.ceil(math.log(NEGLIGIBLE) / math.log(decay)) if decay else 1
@@ -49,7 +49,7 @@ class Average:
     shipped: keras.Variable
 
     @property
-    def of_weight(self) -> bool:
+    def is_weight(self) -> bool:
         """Whether `carried` is a variable of the optimizer, not of the model."""
         return self.carried.path != self.path
 
@@ -58,7 +58,7 @@ class Average:
         steps = tf.cast(step, now.dtype)
         decay = tf.minimum(tf.cast(self.decay, now.dtype), steps / (steps + WARM_UP))
         young = self.shipped.value * decay + now * (1 - decay)
-        old = step + 1 >= enough(self.decay)
+        old = step + 1 >= steps_until_negligible(self.decay)
         self.shipped.assign(tf.where(old, self.carried.value, young))
 
     def start(self, carried: np.ndarray, steps: int) -> np.ndarray:
@@ -68,20 +68,20 @@ class Average:
         """
         part = self.decay**steps
         initial = 1.0 if self.path.endswith("variance") else 0.0
-        if not steps or part < NEGLIGIBLE or self.of_weight:
+        if not steps or part < NEGLIGIBLE or self.is_weight:
             return carried  # an average of weights starts at those of the first step
         corrected = (carried.astype(np.float64) - part * initial) / (1 - part)
         low = 0.0 if initial else -math.inf
         return np.maximum(corrected, low).astype(carried.dtype)
 
 
-def carried(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+def optimizer_averages(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
     """The optimizer's own averages of the weights; none unless ema_decay is set."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     return inner._model_variables_moving_average if inner.use_ema else []
 
 
-def of_statistics(body: keras.Model) -> list[Average]:
+def average_statistics(body: keras.Model) -> list[Average]:
     """Creates an Average of each moving mean and variance, in the strategy's scope."""
     return [
         _average(variable, layer.momentum, variable)
@@ -90,12 +90,12 @@ def of_statistics(body: keras.Model) -> list[Average]:
     ]
 
 
-def of_weights(
+def average_weights(
     body: keras.Model, optimizer: keras.optimizers.Optimizer
 ) -> list[Average]:
     """Creates an Average of each trained weight if ema_decay is set."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
-    kept = carried(optimizer)
+    kept = optimizer_averages(optimizer)
     return [
         _average(weight, inner.ema_momentum, average)
         for weight, average in zip(body.trainable_variables, kept, strict=bool(kept))

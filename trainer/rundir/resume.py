@@ -98,7 +98,7 @@ def _describe_changes(run: Run, now: dict[str, Any]) -> str | None:
         before = run.environment()
     except InvalidInput as error:
         return f"{error}; whether the machine changed is not known"
-    return environment.changed(before, now)
+    return environment.describe_changes(before, now)
 
 
 def _verify_agreement(

@@ -104,7 +104,7 @@ class HeartbeatCallback:
 
     def __call__(self, state: TrainState, _output: StepOutput) -> None:
         """Writes a heartbeat with the step of `state`."""
-        self.monitor.heartbeat.beat("train", state.step)
+        self.monitor.heartbeat.write("train", state.step)
 
 
 @dataclasses.dataclass
@@ -211,7 +211,7 @@ class ValidationCallback:
         """Evaluates if it is due, writes the metrics and the confusion matrix."""
         if not self.timetable.evaluate(state.step):
             return
-        self.monitor.heartbeat.beat("evaluate", state.step)
+        self.monitor.heartbeat.write("evaluate", state.step)
         with self.monitor.timer.phase("evaluate"):
             self.scores = self.measure(state)
         epoch, views = self.timetable.epoch(state.step), self.evaluator.tta
@@ -265,7 +265,7 @@ def measure_split(
     with monitor.progress.count(passes, what) as tick:
 
         def on_batch(count: int) -> None:
-            monitor.heartbeat.beat("evaluate", state.step)
+            monitor.heartbeat.write("evaluate", state.step)
             tick(count)
 
         return compute_metrics(evaluator.logits(images, on_batch), labels)
@@ -310,7 +310,7 @@ class CheckpointCallback:
         """
         if self.saved_step == state.step:
             return
-        self.monitor.heartbeat.beat("save", state.step)
+        self.monitor.heartbeat.write("save", state.step)
         with self.monitor.timer.phase("save"):
             try:
                 self._write(state)
@@ -337,7 +337,7 @@ class CheckpointCallback:
 
     def _report(self, error: OSError, *, last: bool) -> None:
         message = f"the checkpoint could not be saved in {self.run.checkpoints}"
-        if last or not storage.meaning(error).passing:
+        if last or not storage.meaning(error).temporary:
             raise as_failure(message, error) from error
         self.monitor.say(
             f"{message}: {storage.reason(error)}; the previous one is kept, trying "

@@ -117,13 +117,13 @@ def _check_machine(built: TrainingSession, kept: list[Checkpoint]) -> None:
         made = dict(checkpoint.facts["place"])
         before = made.pop("environment")
         found = differences(made, {k: here[k] for k in here if k != "environment"})
-        found += environment.changes(before, now)
+        found += environment.find_changes(before, now)
         if found:
             raise TrainingFailed(
                 f"step {checkpoint.step} was computed in another environment (then -> "
                 f"now: {'; '.join(found)});\nreplay it in the same environment"
             )
-    if missing := environment.unknown(before):
+    if missing := environment.find_unrecorded(before):
         print(f"not recorded at that time, so not compared: {', '.join(missing)}")
 
 

@@ -193,7 +193,7 @@ class TrainingSession:
 
     def _restore(self, flags_text: str) -> None:
         """Restores the last checkpoint, and writes the first files of a new run."""
-        self.monitor.heartbeat.beat("restore", self.state.step)
+        self.monitor.heartbeat.write("restore", self.state.step)
         say = self.monitor.say
         resumed = resume.restore_latest(
             self.run, self.state, self.cluster, self.metadata, say
@@ -232,7 +232,7 @@ class TrainingSession:
         timer = self.monitor.timer
         run_block = loop.timed_step(self.train_step, self.state, timer, sizer)
         self.request.defer()
-        self.monitor.heartbeat.beat("compile", self.state.step)
+        self.monitor.heartbeat.write("compile", self.state.step)
         loop.train(self.state, run_block, listed, blocks=self.blocks(sizer))
         if validation is None:
             return None
@@ -319,7 +319,7 @@ class TrainingSession:
 
     def _write_first_summaries(self, writer: MultiWriter) -> None:
         """Writes the summaries of step 0: graph, hyperparameters, augmented images."""
-        settings = tensorboard.flat_settings(self.config.to_json())
+        settings = tensorboard.flatten_settings(self.config.to_json())
         writer.write_start(self.train_step.graph, settings)
         rows = next(self.blocks(BlockSizer(1))).rows[0][: pictures.GRID_IMAGES]
         images = self.train_step.augmented(rows).astype(np.uint8)
@@ -337,7 +337,7 @@ class TrainingSession:
     ) -> dict[str, Any] | None:
         """Tests once and writes result.json; returns its content, on the chief."""
         heartbeat, step = self.monitor.heartbeat, self.state.step
-        heartbeat.beat("evaluate", step)
+        heartbeat.write("evaluate", step)
         if lease is None:
             return None
         self.request.allow(f"after step {step}, saved, before the test")
@@ -362,5 +362,5 @@ class TrainingSession:
             "commit": self.metadata.environment["commit"],
         }
         result.write_result(self.run, described, lease, self.monitor)
-        heartbeat.beat("done", step)
+        heartbeat.write("done", step)
         return described

@@ -146,7 +146,7 @@ def _connect(
         heartbeat.wait_for_peers(agreement.facts(config, run_config), monitor.say)
     with suppress_native_stderr(), timer.phase("devices"):
         cluster = strategy.connect(run_config)
-    heartbeat.beat("start")
+    heartbeat.write("start")
     return threads, cluster
 
 

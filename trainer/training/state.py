@@ -75,7 +75,7 @@ class TrainState:
     def variables(self) -> dict[str, keras.Variable]:
         """Collects every variable by its name in a checkpoint."""
         named = {f"model/{v.path}": v for v in self.model.variables}
-        kept = averages.carried(self.optimizer)
+        kept = averages.optimizer_averages(self.optimizer)
         for weight, average in zip(self.model.trainable_variables, kept, strict=False):
             named[f"ema/{weight.path}"] = average
         named |= {f"{SHIPPED}{a.path}": a.shipped for a in self.averages}
@@ -128,7 +128,7 @@ class TrainState:
         """Estimates the shipped averages for older checkpoints, which lack them."""
         started = {}
         for average in self.averages:
-            own = "ema" if average.of_weight else "model"
+            own = "ema" if average.is_weight else "model"
             if (held := arrays.get(f"{own}/{average.path}")) is not None:
                 started[f"{SHIPPED}{average.path}"] = average.start(held, step)
         return started

@@ -84,8 +84,8 @@ class TrainStep:
                 self._forward_backward, jit_compile=True, autograph=False
             )
         with cluster.strategy.scope():
-            self._statistics = averages.of_statistics(self._body)
-            self._weights = averages.of_weights(self._body, optimizer)
+            self._statistics = averages.average_statistics(self._body)
+            self._weights = averages.average_weights(self._body, optimizer)
         self.compile()
 
     def compile(self) -> None:
@@ -209,7 +209,7 @@ class TrainStep:
     ) -> Gradients:
         """Computes gradients, in the first `small_steps` on smaller images."""
         count = images.shape[0]
-        masks = {d.name: d.draw(stream, count) for d in self._dropouts}
+        masks = {d.name: d.draw_numbers(stream, count) for d in self._dropouts}
         if not self._small_steps:
             return self._compute_gradients(images, targets, masks)
         side = self._config.data.progressive_size

@@ -54,7 +54,7 @@ def test_numbers_as_people_read_them():
     assert html.format_interval([0.1, 0.25]) == "10.0 to 25.0\u202f%"
     assert html.format_number(1234.5, 1) == "1,234.5"
     nested = {"a": {"b": [1, 2]}, "c": None}
-    assert html.flatten(nested) == [
+    assert html.table_rows(nested) == [
         ("a.b", "1, 2"),
         ("c", "–"),
     ]

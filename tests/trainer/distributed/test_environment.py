@@ -16,12 +16,12 @@ def here():
 
 
 def changed(here, **to) -> str | None:
-    return environment.changed(here, {**here, **to})
+    return environment.describe_changes(here, {**here, **to})
 
 
 def test_an_equal_environment_is_not_mentioned(here):
-    assert environment.changed(here, here) is None
-    assert environment.changed(json.loads(json.dumps(here)), here) is None
+    assert environment.describe_changes(here, here) is None
+    assert environment.describe_changes(json.loads(json.dumps(here)), here) is None
     assert {*environment.DECIDES_BITS} <= here.keys()
 
 
@@ -51,9 +51,9 @@ def test_names_decide_nothing(here, field):
 
 def test_an_older_record_is_compared_as_far_as_it_goes(here):
     old = {name: here[name] for name in OLD}
-    said = environment.changed(old, here)
+    said = environment.describe_changes(old, here)
     assert said.startswith("this run began before build, cpu, settings, inter_op were")
-    said = environment.changed({**old, "processor": "Z80"}, here)
+    said = environment.describe_changes({**old, "processor": "Z80"}, here)
     assert "processor: 'Z80' -> " in said.splitlines()[0]
 
 

@@ -18,7 +18,7 @@ WAITING = """
 import pathlib, sys, time
 from trainer.distributed.heartbeat import Heartbeat
 beats = Heartbeat(pathlib.Path(sys.argv[1]), 1, 2, hang_secs=1.0)
-beats.beat("train", 5)
+beats.write("train", 5)
 time.sleep(60)
 """
 
@@ -47,9 +47,9 @@ def test_a_worker_waits_for_a_chief_that_is_busy(
 
 def test_a_sign_that_cannot_be_left_ends_nothing(tmp_path):
     beats = Heartbeat(tmp_path / "run" / "workers", 0, 2, hang_secs=1000)
-    beats.beat("train", 1)
+    beats.write("train", 1)
     (tmp_path / "run").rename(tmp_path / "moved")
-    beats.beat("train", 2)
+    beats.write("train", 2)
     assert not (tmp_path / "run").exists()
 
 
@@ -113,6 +113,6 @@ def test_every_sign_is_another_though_the_clock_stands_still(monkeypatch, tmp_pa
     monkeypatch.setattr(contract.time, "time", lambda: 0.0)
     beats, seen = Heartbeat(tmp_path, 0, 2, hang_secs=1000), set()
     for _ in range(10):
-        beats.beat("train", 5)
+        beats.write("train", 5)
         seen.add((tmp_path / "0.json").read_bytes())
     assert len(seen) == 10

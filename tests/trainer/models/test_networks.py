@@ -80,7 +80,7 @@ def test_normalised_pixels_are_exact_in_bfloat16():
 def dropped(rate: float, x, name="drop", **where) -> np.ndarray:
     layer, stream = layers.Dropout(rate, name=name), here(**where)
     layer(keras.Input(x.shape[1:]))  # knows its shape now, as inside a model
-    masks = {name: layer.draw(stream, x.shape[0])}
+    masks = {name: layer.draw_numbers(stream, x.shape[0])}
     with context.forward_context(context.ForwardContext(masks)):
         return layer(x, training=True).numpy()
 

@@ -27,7 +27,9 @@ def test_checksums_are_those_of_tensorboard():
 def test_tensorflow_reads_what_was_framed(tmp_path):
     contents = [bytes([n % 256]) * n for n in LENGTHS]
     path = tmp_path / "a"
-    path.write_bytes(b"".join(event_records.framed(content) for content in contents))
+    path.write_bytes(
+        b"".join(event_records.encode_record(content) for content in contents)
+    )
     read = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
     assert read == contents
     spans = list(event_records.scan(path))

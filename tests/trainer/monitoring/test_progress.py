@@ -47,9 +47,9 @@ def test_lines_of_progress_are_known_to_who_shows_many_workers():
             shown.remind()
             tick(1)
     lines = out.getvalue().splitlines()
-    assert len(lines) == 5 and all(map(contract.passing, lines))
+    assert len(lines) == 5 and all(map(contract.is_progress_line, lines))
     shown.say("resumed after step 7; the ETA was 3 h so far")
-    assert not contract.passing(out.getvalue().splitlines()[-1])
+    assert not contract.is_progress_line(out.getvalue().splitlines()[-1])
 
 
 def test_who_writes_is_not_reminded():
@@ -137,7 +137,7 @@ def test_what_tfds_counts_has_an_eta_where_it_knows_a_total(total, done, line):
     bar = bars._Bar(total=total, desc="Dl Size...", unit=" MiB")
     bar.n = done
     assert bar._line(10.0) == line
-    assert contract.passing(line)
+    assert contract.is_progress_line(line)
 
 
 def test_a_phase_ends_with_an_error():

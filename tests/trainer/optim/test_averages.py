@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tests.support.commands import result, run_command, run_trainer
 from tests.support.compiled_steps import BLOCK, assemble, config, run
-from trainer.optim.averages import NEGLIGIBLE, WARM_UP, Average, enough
+from trainer.optim.averages import NEGLIGIBLE, WARM_UP, Average, steps_until_negligible
 from trainer.rundir import checkpoints
 from trainer.rundir.weights import SHIPPED, eval_weights, raw_weights, weights_sha256
 
@@ -38,7 +38,7 @@ def averages(decay: float, values: np.ndarray, initial: float):
 @pytest.mark.parametrize("decay", [0.0, 0.6, 0.99, 0.999])
 def test_what_is_shipped_holds_nothing_of_what_it_began_with(decay, initial):
     carried, own = averages(decay, np.full(61, 3.0), initial)
-    np.testing.assert_allclose(own[: enough(decay) - 1], 3, rtol=1e-6)
+    np.testing.assert_allclose(own[: steps_until_negligible(decay) - 1], 3, rtol=1e-6)
     if decay > 0.9:
         assert abs(carried[-1] - 3) > 1  # so it has to be mended
 
@@ -58,9 +58,13 @@ def test_it_remembers_the_last_tenth_of_the_steps():
 def test_long_trainings_keep_their_bits(decay):
     values = np.random.default_rng(0).normal(size=120)
     carried, own = averages(decay, values, 1.0)
-    first = enough(decay) - 1
+    first = steps_until_negligible(decay) - 1
     np.testing.assert_array_equal(own[first:], carried[first:])
-    assert decay ** enough(decay) <= NEGLIGIBLE < decay ** (enough(decay) - 1)
+    assert (
+        decay ** steps_until_negligible(decay)
+        <= NEGLIGIBLE
+        < decay ** (steps_until_negligible(decay) - 1)
+    )
     if decay:
         assert (own[:first] != carried[:first]).any()
 

@@ -94,7 +94,7 @@ def test_reports_exports_signs_and_the_link_sweep_their_folders(tmp_path):
         pass
     assert hidden(tmp_path / "export") == []
     killed(tmp_path / "workers" / "0.json")
-    heartbeat.Heartbeat(tmp_path / "workers", 0, 2, 60).beat("start")
+    heartbeat.Heartbeat(tmp_path / "workers", 0, 2, 60).write("start")
     assert os.listdir(tmp_path / "workers") == ["0.json"]
     killed(tmp_path / "runs" / "latest")
     layout.update_latest(begin(tmp_path / "runs" / "a"))
