@@ -85,9 +85,9 @@ def build_config(values: flags.FlagValues) -> Config:
 
 def load_training_split(values: flags.FlagValues) -> Split:
     """Loads the training split of the data set asked for."""
-    from trainer.data import preparation, tfds_source
+    from trainer.data.sources import tfds_preparation, tfds_source
 
-    builder = preparation.prepare(values.dataset, values.data_dir, say=_say)
+    builder = tfds_preparation.prepare(values.dataset, values.data_dir, say=_say)
     return tfds_source.load_split(builder, "train")
 
 

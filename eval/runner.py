@@ -14,7 +14,7 @@ from eval.predictors import input_range_check
 from eval.predictors.predictor import Predictor
 from trainer.config.enums import EvalTta
 from trainer.config.run_config import RunConfig
-from trainer.data import classes, dataset
+from trainer.data import classes, loading
 from trainer.data.split import DataSource, Split
 from trainer.distributed import strategy
 from trainer.errors import InvalidInput
@@ -114,7 +114,7 @@ def open_data(
     if not name:
         raise InvalidInput("`dataset` is empty; name a TFDS data set, e.g. cifar10")
     folder = source.data_dir if data_dir is None else data_dir
-    return dataset.open_source(name, folder, say=say)
+    return loading.open_source(name, folder, say=say)
 
 
 def open_predictor(

@@ -22,8 +22,8 @@ def _define(values: flags.FlagValues) -> flags.FlagValues:
 def main(values: flags.FlagValues) -> None:
     """Prepares the data set and prints its location."""
     with native_output.suppress_native_stderr():
-        from trainer.data import preparation
-    builder = preparation.prepare(
+        from trainer.data.sources import tfds_preparation
+    builder = tfds_preparation.prepare(
         values.dataset, values.data_dir, say=lambda m: print(m, file=sys.stderr)
     )
     counts = {name: split.num_examples for name, split in builder.info.splits.items()}

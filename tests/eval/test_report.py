@@ -16,7 +16,7 @@ from ai_edge_litert import interpreter as litert
 from eval.formats import atomic_folders
 from eval.metrics import calibration, classification
 from tests.support import eval_models
-from trainer.data import tfds_source
+from trainer.data.sources import tfds_source
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -39,8 +39,8 @@ IMPORTS_INSIDE = {
         "export.measure.saved_model_loader",
     },
     "export.microcontroller.interpreter": {"tflite_micro"},  # optional
-    "trainer.data.digits": {"sklearn"},
-    "trainer.data.preparation": {"tensorflow_datasets"},
+    "trainer.data.sources.digits": {"sklearn"},
+    "trainer.data.sources.tfds_preparation": {"tensorflow_datasets"},
     "trainer.monitoring.native_output": {"keras", "tensorflow"},  # while stderr is away
     "trainer.optim.optimizers": {"keras"},
     "trainer.system": {"psutil"},

@@ -10,7 +10,7 @@ from tests.support.commands import TINY, result, run_command
 from tests.support.flag_values import read
 from trainer.cli import command
 from trainer.config import parsing
-from trainer.data import preparation, tfds_source
+from trainer.data.sources import tfds_preparation, tfds_source
 from trainer.errors import InvalidInput
 from trainer.rundir import layout
 
@@ -20,14 +20,14 @@ ODD = ["a[1]", "b *?", "c{x,y}$d", "läufe 走", "~", "-x", "#", "100%"]
 @pytest.mark.parametrize("name", ODD)
 def test_a_prepared_set_is_seen_wherever_it_lies(data_dir, tmp_path, name):
     (tmp_path / name).symlink_to(data_dir)
-    builder = preparation.prepare("digits", str(tmp_path / name), say=pytest.fail)
+    builder = tfds_preparation.prepare("digits", str(tmp_path / name), say=pytest.fail)
     assert len(tfds_source.load_split(builder, "test").labels) == 360
 
 
 def test_a_set_is_prepared_once_below_a_name_that_looks_like_a_pattern(tmp_path):
     said, where = [], str(tmp_path / "a[1]*")
     for _ in range(2):
-        preparation.prepare("digits", where, say=said.append)
+        tfds_preparation.prepare("digits", where, say=said.append)
     assert len(said) == 1
     assert os.listdir(tmp_path) == ["a[1]*"]
 
@@ -36,7 +36,7 @@ def test_no_advice_destroys_what_may_be_good(tmp_path):
     (tmp_path / "digits" / "1.0.0").mkdir(parents=True)
     (tmp_path / "digits" / "1.0.0" / "thesis.txt").touch()
     with pytest.raises(InvalidInput, match="move it away") as raised:
-        preparation.prepare("digits", str(tmp_path), say=print)
+        tfds_preparation.prepare("digits", str(tmp_path), say=print)
     assert "delete" not in str(raised.value)
 
 
@@ -75,7 +75,7 @@ def test_home_is_expanded_in_every_command(tmp_path, monkeypatch):
     assert run_config.runs_root == f"{tmp_path}/b"
     assert run_config.data_dir == f"{tmp_path}/c"
     assert trainer_command.absolute_run_dir("~/a") == f"{tmp_path}/a"
-    preparation.prepare("digits", "~/data", say=print)
+    tfds_preparation.prepare("digits", "~/data", say=print)
     assert os.listdir(tmp_path) == ["data"]
 
 

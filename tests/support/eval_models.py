@@ -17,7 +17,7 @@ from eval.reports import plots
 from tests.support import commands
 from trainer.cli import command as cli_command
 from trainer.config import schema
-from trainer.data import tfds_source
+from trainer.data.sources import tfds_source
 from trainer.data.split import Split
 from trainer.models import builder
 from trainer.optim import optimizers

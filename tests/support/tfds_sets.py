@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow_datasets as tfds
 
-from trainer.data import tfds_source
+from trainer.data.sources import tfds_source
 
 
 def prepare(path, name: str, images, labels, *, shape, feature=None, split="train"):

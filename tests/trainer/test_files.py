@@ -14,7 +14,7 @@ from trainer.config.enums import Resume
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config
 from trainer.contract import HEARTBEAT_VARIABLE
-from trainer.data import preparation
+from trainer.data.sources import tfds_preparation
 from trainer.distributed import heartbeat
 from trainer.errors import InvalidInput
 from trainer.monitoring import tensorboard
@@ -53,7 +53,7 @@ def plant(request, victim):
 def test_the_lock_of_a_preparation(plant, tmp_path):
     path = plant(tmp_path / "data" / ".digits.preparing")
     with pytest.raises(InvalidInput, match=str(path)):
-        preparation.prepare("digits", str(path.parent), say=print)
+        tfds_preparation.prepare("digits", str(path.parent), say=print)
 
 
 def test_a_file_that_appears_whole(plant, tmp_path):

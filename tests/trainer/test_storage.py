@@ -216,7 +216,7 @@ import pathlib, sys
 from absl import flags
 from trainer.cli import command
 def main():
-    from trainer.data import tfds_source
+    from trainer.data.sources import tfds_source
     builder = tfds_source.locate("digits", sys.argv[1])
     pathlib.Path(sys.argv[2]).touch()
     tfds_source.load_split(builder, "test")

@@ -3,6 +3,8 @@
 `python -m trainer.cli.flags > docs/flags.md` writes the table in the docs.
 """
 
+import dataclasses
+
 from absl import flags
 
 from trainer.cli import flag_schema
@@ -10,6 +12,7 @@ from trainer.config import enums
 from trainer.config.options import require
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config
+from trainer.data.split import IMAGE_DIR, IMAGE_LIST
 from trainer.distillation import teacher
 from trainer.distributed import tf_config
 from trainer.models import registry
@@ -45,6 +48,7 @@ def read_configs(values: flags.FlagValues = VALUES) -> tuple[Config, RunConfig]:
     run_config = flag_schema.build(RunConfig, values)
     teacher_sha256 = teacher.find_sha256(run_config, values.teacher_weight)
     config = flag_schema.build(Config, values, teacher_sha256=teacher_sha256)
+    config = _name_image_files(config, run_config, given=values["dataset"].present)
     registry.check_options(config.model)
     last = (run_config.profile_steps or (0, 0))[1]
     require(
@@ -55,6 +59,20 @@ def read_configs(values: flags.FlagValues = VALUES) -> tuple[Config, RunConfig]:
     if run_config.strategy is enums.Strategy.MULTI_WORKER:
         tf_config.read_task()
     return config, run_config
+
+
+def _name_image_files(config: Config, run_config: RunConfig, given: bool) -> Config:
+    """`config` with the kind of source as its data set, where files are named."""
+    kinds = {
+        IMAGE_DIR: run_config.image_dir,
+        IMAGE_LIST: run_config.image_list,
+    }
+    for kind, path in kinds.items():
+        if path is not None:
+            require(not given, f"`{kind}` takes the place of `dataset`; leave one out")
+            data = dataclasses.replace(config.data, dataset=kind)
+            return dataclasses.replace(config, data=data)
+    return config
 
 
 def flag_file(values: flags.FlagValues = VALUES) -> str:

@@ -21,6 +21,14 @@ class Augment(enum.Enum):
     CROP = "crop"  # for what may not be mirrored, such as digits
 
 
+class Resize(enum.Enum):
+    """How an image of another shape is brought to the size of the training images."""
+
+    CROP = "crop"  # the shorter side fits, the middle of the longer one stays
+    LETTERBOX = "letterbox"  # all of it, with grey above and below or beside it
+    SQUASH = "squash"  # stretched
+
+
 class Flip(enum.Enum):
     """Which images of an epoch are mirrored, where augmentation mirrors at all."""
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from trainer.errors import InvalidConfig
 
+MAX_SIDE = 4096  # pixels of a training image
+
 
 def parse_path(name: str, text: str) -> pathlib.Path:
     """The path that an option, or a word called so, names; `~` is the home directory.
@@ -40,6 +42,18 @@ def parse_directory(name: str, text: str) -> str:
 def parse_data_directory(name: str, text: str) -> str:
     """The same, or the address of a bucket, which TFDS reads; runs are files."""
     return text if "://" in text else parse_directory(name, text)
+
+
+def parse_image_size(name: str, text: str) -> tuple[int, int]:
+    """Height and width: one number for both, or HEIGHTxWIDTH."""
+    match = re.fullmatch(r"([0-9]{1,5})(?:x([0-9]{1,5}))?", text)
+    height, width = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        raise InvalidConfig(
+            f"{name}={text} must be a side or HEIGHTxWIDTH of 1 to {MAX_SIDE} pixels, "
+            "e.g. 96 or 96x128"
+        )
+    return height, width
 
 
 def parse_step_range(name: str, text: str) -> tuple[int, int]:

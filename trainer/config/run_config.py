@@ -30,6 +30,26 @@ class RunConfig(Bounded):
         group=DATA,
         parse=parse_data_directory,
     )
+    image_dir: str | None = option(
+        None,
+        "Folder of image files in class folders, CLASS/FILE or SPLIT/CLASS/FILE with "
+        "the splits train, validation (val, valid) and test. Instead of `dataset`.",
+        group=DATA,
+        parse=parse_directory,
+    )
+    image_list: str | None = option(
+        None,
+        "Table of image files: CSV with the columns path, label and perhaps split, or "
+        "JSON Lines with these keys; paths are relative to it. Instead of `dataset`.",
+        group=DATA,
+        parse=parse_directory,
+    )
+    skip_unreadable: bool = option(
+        False,
+        "Leaves out image files that cannot be read, and records each with its reason. "
+        "Default: they are named and nothing is trained.",
+        group=DATA,
+    )
     teacher: str | None = option(
         None,
         "Directory of a finished run that teaches. Its soft labels are computed once "
@@ -119,6 +139,15 @@ class RunConfig(Bounded):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require(
+            self.image_dir is None or self.image_list is None,
+            "`image_dir` and `image_list` both name the images; leave one out",
+        )
+        files = self.image_dir is not None or self.image_list is not None
+        require(
+            files or not self.skip_unreadable,
+            "`skip_unreadable` belongs to `image_dir` or `image_list`; leave it out",
+        )
         mirrored = self.strategy is Strategy.MIRRORED
         require(
             (self.logical_devices or 1) == 1 or mirrored,

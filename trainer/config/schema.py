@@ -15,6 +15,7 @@ from trainer.config.enums import (
     Flip,
     OptimizerName,
     Precision,
+    Resize,
     Schedule,
 )
 from trainer.config.options import (
@@ -28,7 +29,7 @@ from trainer.config.options import (
     option,
     require,
 )
-from trainer.config.parsing import parse_kwargs
+from trainer.config.parsing import parse_image_size, parse_kwargs
 from trainer.config.serialization import from_plain, to_plain
 
 VERSION = 2  # of the Config in config.json
@@ -47,6 +48,28 @@ class DataConfig(Bounded):
         "class, the same for every seed.",
         at_least=0,
         at_most=0.5,
+    )
+    test_fraction: float = option(
+        0.1,
+        "Fraction of each class that is set apart as the test split where the images "
+        "have none, by the hash of their content, the same for every seed.",
+        above=0,
+        at_most=0.5,
+    )
+    image_size: tuple[int, int] | None = option(
+        None,
+        "Height and width of the training images: a side, or HEIGHTxWIDTH. Default: "
+        "the size of the files, where all have one.",
+        parse=parse_image_size,
+    )
+    resize: Resize = option(
+        Resize.CROP, "How image files of another shape are brought to `image_size`."
+    )
+    channels: int | None = option(
+        None,
+        "1 for grey, 3 for colour. Default: 3 as soon as one file has colour.",
+        at_least=1,
+        at_most=3,
     )
     augment: Augment = option(Augment.FLIP_CROP, "Augmentation of the training images.")
     crop_pixels: int = option(
@@ -72,6 +95,7 @@ class DataConfig(Bounded):
             self.dataset.strip() == self.dataset and self.dataset != "",
             f"dataset={self.dataset!r} must name a TFDS data set, e.g. cifar10",
         )
+        require(self.channels != 2, "channels=2 must be 1 for grey or 3 for colour")
         mirrors = self.augment not in (Augment.NONE, Augment.CROP)
         require(
             self.flip is Flip.RANDOM or mirrors,

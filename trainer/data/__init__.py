@@ -4,8 +4,8 @@ import importlib
 from typing import Any
 
 _EXPORTS = {
-    "from_arrays": "trainer.data.arrays_source",
-    "from_tfds": "trainer.data.dataset",
+    "from_arrays": "trainer.data.sources.arrays_source",
+    "from_tfds": "trainer.data.loading",
 }
 
 

@@ -9,7 +9,9 @@ import numpy as np
 
 from trainer.errors import InvalidInput
 
-ARRAYS = "arrays"  # what a config names as the data set of a script's arrays
+# What a config names as the data set where that is no TFDS one.
+ARRAYS = "arrays"  # of a script
+IMAGE_DIR, IMAGE_LIST = "image_dir", "image_list"  # image files, by folder or by table
 
 
 @dataclasses.dataclass(frozen=True)

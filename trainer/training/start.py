@@ -9,7 +9,8 @@ import tensorflow as tf
 from trainer.config.enums import Strategy
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config
-from trainer.data.dataset import Dataset, Splits, load_dataset
+from trainer.data.dataset import Dataset, Splits
+from trainer.data.loading import load_dataset
 from trainer.distillation import teacher
 from trainer.distributed import agreement, environment, strategy
 from trainer.distributed.heartbeat import Heartbeat

@@ -19,7 +19,7 @@ from export.lite import metadata_writer
 from tests.support import eval_models, forged_tflite
 from trainer import errors
 from trainer.cli import command
-from trainer.data import classes, dataset
+from trainer.data import classes, loading
 from trainer.data.split import Split
 from trainer.monitoring.progress import Progress
 
@@ -109,7 +109,7 @@ class Tags(html.parser.HTMLParser):
 
 def report_of(plain, path, data_dir, names):
     path.write_bytes(plain)
-    data = dataset.open_source("digits", str(data_dir))
+    data = loading.open_source("digits", str(data_dir))
     found = data.load("test")
     rows = slice(0, 40)
     split = Split(**{

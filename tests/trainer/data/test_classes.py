@@ -12,7 +12,8 @@ from export.artifact.number_formats import Io, Scheme
 from export.lite.tflite_options import TFLiteOptions
 from export.lite.tflite_writer import write_tflite
 from tests.support import eval_models, export_runs
-from trainer.data import classes, tfds_source
+from trainer.data import classes
+from trainer.data.sources import tfds_source
 from trainer.errors import InvalidInput
 from trainer.rundir import layout
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from tests.support.tfds_sets import pixels, prepare
-from trainer.data import digits, tfds_source
+from trainer.data.sources import digits, tfds_source
 from trainer.errors import InvalidInput
 
 

@@ -15,7 +15,7 @@ from tests.support.resumed_runs import EXACT, assert_equal_runs, interrupt
 from trainer.config.enums import Augment
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import DataConfig
-from trainer.data import dataset
+from trainer.data import loading
 from trainer.data.augmentation import AugmentationIndex, augment
 from trainer.distillation import soft_labels, teacher
 from trainer.distillation.soft_labels import SoftLabelCache
@@ -81,7 +81,7 @@ def test_the_answers_kept_are_those_to_what_augmentation_shows(
     data_dir, taught_by, student
 ):
     ran = layout.open_run(taught_by.removeprefix("--teacher="))
-    held = dataset.load_dataset(
+    held = loading.load_dataset(
         ran.config(), RunConfig(data_dir=str(data_dir)), say=print
     )
     evaluator = Evaluator(

@@ -2,7 +2,7 @@
 
 Importing this module registers our own builder, ``digits``, with TFDS::
 
-    import trainer.data.tfds_source
+    import trainer.data.sources.tfds_source
     tfds.builder("digits").download_and_prepare()
 """
 
@@ -14,8 +14,8 @@ import tensorflow_datasets as tfds
 
 from trainer import storage, system
 from trainer.config import parsing
-from trainer.data import digits as digits  # registers itself with TFDS
-from trainer.data.literal_paths import take_folders_literally
+from trainer.data.sources import digits as digits  # registers itself with TFDS
+from trainer.data.sources.literal_paths import take_folders_literally
 from trainer.data.split import ARRAYS, Split, split_sha256
 from trainer.errors import DataUnavailable, InvalidInput, first_line
 from trainer.monitoring import native_output

@@ -18,7 +18,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 
 from trainer import files
-from trainer.data import tfds_source
+from trainer.data.sources import tfds_source
 from trainer.errors import DataUnavailable, first_line
 from trainer.monitoring import bars
 from trainer.monitoring.progress import CONSOLE
