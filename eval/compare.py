@@ -16,7 +16,7 @@ from absl import flags
 
 from eval import evaluation_flags
 from eval.predictors import sandbox
-from eval.reports import output_folder
+from eval.reports import output_folder, requests
 from eval.reports.requests import ComparisonRequest
 from trainer.cli import command as cli_command
 from trainer.config import parsing
@@ -31,7 +31,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
     """Declares the flags on `values`; tests pass a fresh FlagValues."""
     evaluation_flags.define(values)
     out = {"flag_values": values, "module_name": "Comparison"}
-    flags.DEFINE_string("out_dir", "comparison", "Where the files go.", **out)
+    flags.DEFINE_string("out_dir", requests.COMPARISON, "Where the files go.", **out)
     flags.DEFINE_bool("debug", False, "Shows the traceback of an error.", **out)
     return values
 
@@ -43,20 +43,14 @@ def parse_request(values: flags.FlagValues, words: list[str]) -> ComparisonReque
         InvalidInput: fewer than two words, flags that contradict each other, or a
             folder that cannot be written.
     """
-    if len(words) < 2:
-        raise InvalidInput(
-            f"two or more runs or model files are needed, got {len(words)};"
-            " python -m eval.compare A B"
-        )
-    options = evaluation_flags.parse_options(values)
-    out_dir = parsing.parse_path("out_dir", values.out_dir)
-    output_folder.check_replaceable(out_dir, output_folder.COMPARISON_NAMES)
-    return ComparisonRequest(
+    given = values["out_dir"].present
+    request = ComparisonRequest(
         models=tuple(words),
-        out_dir=out_dir,
-        options=options,
-        replaces_other=not values["out_dir"].present,
+        options=evaluation_flags.parse_options(values),
+        given_dir=parsing.parse_path("out_dir", values.out_dir) if given else None,
     )
+    request.check_folder()
+    return request
 
 
 def main(values: flags.FlagValues, words: list[str]) -> None:

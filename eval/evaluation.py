@@ -1,13 +1,14 @@
-"""Evaluation from a script or notebook: the report of a run or a model file."""
+"""Evaluation from a script or notebook: reports and comparisons of models."""
 
 import dataclasses
 import os
 import pathlib
 import types
+from collections.abc import Sequence
 
 from eval.evaluation_options import EvaluationOptions
-from eval.reports import report_builder
-from eval.reports.requests import ReportRequest
+from eval.reports import comparison, report_builder
+from eval.reports.requests import ComparisonRequest, ReportRequest
 from trainer.config import parsing
 from trainer.data.split import DataSource
 from trainer.rundir import layout
@@ -23,6 +24,17 @@ class EvaluationReport(types.SimpleNamespace):
 
     def __repr__(self) -> str:
         return f"{report_builder.summary(vars(self))}\n{self.path}"
+
+
+class ModelComparison(types.SimpleNamespace):
+    """The keys of comparison.json as attributes, see docs/report_schema.md.
+
+    Attributes:
+        path: the folder with comparison.html and comparison.json.
+    """
+
+    def __repr__(self) -> str:
+        return "\n".join([*comparison.summary_lines(vars(self)), str(self.path)])
 
 
 def evaluate(
@@ -64,6 +76,35 @@ def evaluate(
     request.check_folder()
     report = report_builder.write_report(request)
     return EvaluationReport(path=request.out_dir, **report)
+
+
+def compare(
+    models: Sequence[str | os.PathLike[str]],
+    data: DataSource | None = None,
+    *,
+    out_dir: str | os.PathLike[str] | None = None,
+    options: EvaluationOptions | None = None,
+) -> ModelComparison:
+    """Compares models with the first of them on one test split, as eval.compare does.
+
+    Args:
+        models: run directories or model files, see `evaluate`.
+        data: as in `evaluate`; None: the TFDS data set of the first model.
+        out_dir: None: comparison/.
+        options: as in `evaluate`.
+
+    Raises:
+        InvalidInput: a model, the data or the folder cannot be used.
+        TrainingFailed: a model cannot be run, or its outputs are no numbers.
+    """
+    request = ComparisonRequest(
+        models=tuple(os.fspath(model) for model in models),
+        options=dataclasses.replace(options or EvaluationOptions(), data=data),
+        given_dir=_parse_folder(out_dir),
+    )
+    request.check_folder()
+    found = comparison.write_comparison(request)
+    return ModelComparison(path=request.out_dir, **found)
 
 
 def _parse_folder(out_dir: str | os.PathLike[str] | None) -> pathlib.Path | None:

@@ -1,8 +1,8 @@
-"""Exports from a script or notebook, verified as those of the commands are."""
+"""Exports from a script or notebook, verified and measured as the commands do."""
 
 import enum
 import os
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from eval import runner
 from export.artifact import artifact
@@ -11,6 +11,8 @@ from export.artifact.export_options import ExportRequest, VerificationOptions
 from export.artifact.number_formats import Io, Scheme, resolve_formats
 from export.lite import tflite_writer
 from export.lite.tflite_options import TFLiteOptions
+from export.measure import benchmark as bench
+from export.microcontroller import micro_formats, micro_writer
 from export.serving import saved_model_writer
 from trainer.data.split import DataSource
 from trainer.errors import InvalidConfig
@@ -68,6 +70,50 @@ def export_saved_model(
     """
     request = _prepare(run_dir, data, verification, folders=True)
     return saved_model_writer.export_saved_model(request)
+
+
+def export_micro(
+    run_dir: str | os.PathLike[str],
+    data: DataSource | None = None,
+    *,
+    scheme: str | Scheme = Scheme.INT8,
+    verification: VerificationOptions | None = None,
+) -> Artifact:
+    """Writes a finished run as C source for microcontrollers; needs tflite-micro.
+
+    Args:
+        run_dir: the run; the source goes to export/micro_<scheme>/.
+        data: as in `export_tflite`.
+        scheme: "int8", "int16x8" or "float32".
+        verification: as in `export_tflite`.
+
+    Raises:
+        InvalidInput: the package is missing, or see `export_tflite`.
+        TrainingFailed: see `export_tflite`.
+    """
+    chosen = _parse_member(Scheme, "scheme", scheme)
+    micro_formats.check_scheme(chosen)
+    micro_formats.check_installed()
+    request = _prepare(run_dir, data, verification, folders=True)
+    return micro_writer.export_micro(request, chosen)
+
+
+def benchmark(
+    run_dir: str | os.PathLike[str],
+    data: DataSource | None = None,
+    *,
+    verification: VerificationOptions | None = None,
+) -> list[dict[str, Any]]:
+    """Measures every format of a finished run side by side; writes export/bench.json.
+
+    A format that is not there yet is exported first. The arguments and the errors are
+    those of `export_tflite`.
+
+    Returns:
+        The rows of bench.json, see docs/export.md; one that failed has "failed".
+    """
+    rows, _ = bench.write_bench(_prepare(run_dir, data, verification))
+    return rows
 
 
 def _prepare(

@@ -8,16 +8,14 @@ The arena is the smallest with which TensorFlow Lite Micro and its reference ker
 start, and the test split is run in it; what CMSIS-NN's kernels need is computed.
 """
 
-import importlib.util
 from typing import NoReturn
 
 from absl import flags
 
 from export import export_flags
 from export.artifact.number_formats import Scheme
-from export.microcontroller.micro_formats import MICRO_IO, PACKAGE
+from export.microcontroller import micro_formats
 from trainer.cli import command
-from trainer.errors import InvalidInput
 from trainer.monitoring import native_output
 
 
@@ -26,7 +24,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
     flags.DEFINE_enum(
         "scheme",
         Scheme.INT8.value,
-        [scheme.value for scheme in MICRO_IO],
+        [scheme.value for scheme in micro_formats.MICRO_IO],
         "Of weights and arithmetic.",
         flag_values=values,
         module_name="Number format",
@@ -34,19 +32,10 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
     return export_flags.define_with_kernels(values)
 
 
-def is_installed() -> bool:
-    """Whether the package of the interpreter is installed."""
-    return importlib.util.find_spec("tflite_micro") is not None
-
-
 def main(values: flags.FlagValues) -> None:
     """Exports the C source and prints where it is."""
     export_flags.parse_verification(values)
-    if not is_installed():
-        raise InvalidInput(
-            f"export.micro proves its output with the package {PACKAGE}, which is not "
-            f"installed;\npip install {PACKAGE}"
-        )
+    micro_formats.check_installed()
     request = export_flags.parse_request(values, folders=True)
     with native_output.suppress_native_stderr():
         from export.microcontroller import micro_writer

@@ -105,7 +105,7 @@ def _check_same(
         request.out_dir,
         load_identity(request.out_dir),
         new,
-        may_replace=request.replaces_other,
+        may_replace=request.given_dir is None,
     )
     if replaced:
         say(replaced)

@@ -11,6 +11,7 @@ from trainer.errors import InvalidInput
 from trainer.rundir.layout import Run
 
 LARGEST_STEP = 10**12
+COMPARISON = "comparison"  # the default folder of a comparison
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,11 +90,33 @@ class ComparisonRequest:
 
     Attributes:
         models: run directories or model files; all are compared with the first.
-        out_dir: the folder; it may hold an older comparison.
-        replaces_other: whether a comparison of other models in `out_dir` gives way.
+        given_dir: the folder to write; it may hold an older comparison of the same.
+            None: comparison/, where a comparison of other models gives way.
+
+    Raises:
+        InvalidInput: there are fewer than two models.
     """
 
     models: tuple[str, ...]
-    out_dir: pathlib.Path
     options: EvaluationOptions = EvaluationOptions()
-    replaces_other: bool = False
+    given_dir: pathlib.Path | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.models) < 2:
+            raise InvalidInput(
+                "two or more runs or model files are needed to compare, got "
+                f"{len(self.models)}"
+            )
+
+    @property
+    def out_dir(self) -> pathlib.Path:
+        """The folder of the comparison."""
+        return self.given_dir or pathlib.Path(COMPARISON)
+
+    def check_folder(self) -> None:
+        """Checks that the comparison can be written.
+
+        Raises:
+            InvalidInput: it cannot, or would replace files of another kind.
+        """
+        output_folder.check_replaceable(self.out_dir, output_folder.COMPARISON_NAMES)

@@ -48,6 +48,20 @@ def test_options_and_corrupted_images_are_those_of_the_command(tmp_path):
     assert found.robustness["images"] == 2
 
 
+def test_a_comparison_is_that_of_the_command(monkeypatch, capfd, tmp_path):
+    runs = [str(export_runs.copied(tmp_path / name)) for name in "ab"]
+    out = tmp_path / "theirs"
+    words = [*runs, f"--out_dir={out}"]
+    assert eval_models.command(monkeypatch, capfd, "compare", *words).code == 0
+    digits = trainer.data.from_tfds("digits", str(export_runs.data()))
+    ours = trainer.compare(runs, digits, out_dir=tmp_path / "ours")
+    known = json.loads((out / "comparison.json").read_text())
+    assert {**vars(ours), "created": 0} == {**known, "created": 0, "path": ours.path}
+    assert "McNemar" in repr(ours)
+    with pytest.raises(InvalidInput, match="two or more .* got 1"):
+        trainer.compare(runs[:1])
+
+
 def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path):
     run = export_runs.copied(tmp_path)
     pair = (np.zeros((4, 32, 32, 3), np.uint8), np.arange(4))

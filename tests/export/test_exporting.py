@@ -6,6 +6,8 @@ import trainer
 from export import saved_model, tflite
 from export.artifact import artifact
 from export.artifact.export_options import VerificationOptions
+from export.measure import benchmark
+from export.microcontroller import micro_formats
 from tests.support import export_runs
 from trainer.errors import InvalidInput
 
@@ -43,6 +45,25 @@ def test_a_saved_model_has_the_manifest_of_the_command(run, digits):
     assert (run / "export" / "saved_model" / "1") == ours.path
     same = ("test", "weights_sha256", "data_sha256", "test_sha256", "temperature")
     assert all(ours.manifest[key] == theirs.manifest[key] for key in same)
+
+
+def test_every_format_is_measured_as_the_command_does(run, digits, monkeypatch):
+    monkeypatch.setattr(benchmark, "FORMATS", ("checkpoint", "float32"))
+    rows = trainer.benchmark(run, digits, verification=LIMITS)
+    assert [row["format"] for row in rows] == ["checkpoint", "float32"]
+    assert all(row["one_thread"]["p50_ms"] > 0 for row in rows)
+    assert (run / "export" / "bench.json").is_file()
+
+
+def test_c_source_is_written_or_says_what_it_needs(run, digits):
+    with pytest.raises(InvalidInput, match="scheme=float16 has no kernels"):
+        trainer.export_micro(run, digits, scheme="float16")
+    if micro_formats.is_installed():
+        made = trainer.export_micro(run, digits, verification=LIMITS)
+        assert (made.path / "model.c").is_file()
+    else:
+        with pytest.raises(InvalidInput, match="pip install tflite-micro"):
+            trainer.export_micro(run, digits)
 
 
 REFUSED = {

@@ -14,13 +14,18 @@ from ai_edge_litert import interpreter as litert
 from eval.formats.embedded import one_line
 from eval.formats.flatbuffer import FlatbufferInfo, Layer
 from eval.predictors import input_normalization
-from export import micro
 from export.artifact import artifact
 from export.artifact.number_formats import Io, Scheme
 from export.lite import converter, metadata_writer, tflite_writer
 from export.lite.calibration_images import CalibrationImages
 from export.lite.tflite_options import TFLiteOptions
-from export.microcontroller import c_source, cmsis_nn, interpreter, micro_writer
+from export.microcontroller import (
+    c_source,
+    cmsis_nn,
+    interpreter,
+    micro_formats,
+    micro_writer,
+)
 from export.microcontroller.c_source import ModelConstants
 from export.microcontroller.micro_formats import MICRO_IO
 from export.serving.serving_module import ServingModule
@@ -120,7 +125,7 @@ def test_names_of_classes_are_whole_in_c_whatever_is_in_them():
 
 
 def test_without_its_package_it_says_which(monkeypatch):
-    if micro.is_installed():
+    if micro_formats.is_installed():
         pytest.skip("tflite-micro is installed")
     done = commands.run_command("export.micro")
     assert done.returncode == 2 and "pip install tflite-micro" in done.stderr
