@@ -1,5 +1,6 @@
 """A path is what it says: patterns, blanks, letters of any kind and ~, everywhere."""
 
+import functools
 import os
 
 import pytest
@@ -102,19 +103,20 @@ def test_a_control_character_is_refused_by_every_command(words, char):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_run_below_such_a_name_is_trained_judged_and_exported(tmp_path):
+    start_anew = functools.partial(run_command, fresh=True, check=True)
     odd = tmp_path / "a[1] *?~ü{x}$"
     run_dir, model = odd / "runs" / "r[2]", odd / "runs" / "r[2]" / "export"
     train = [*TINY, f"--data_dir={odd / 'data'}", f"--run_dir={run_dir}"]
-    run_command("trainer.main", *train, check=True)
+    start_anew("trainer.main", *train)
     assert result(run_dir)["finished"]
     where = f"--run_dir={run_dir}"
-    run_command("trainer.recheck", where, check=True)
-    run_command("eval.report", where, f"--out_dir={odd / 'r[3]'}", check=True)
+    start_anew("trainer.recheck", where)
+    start_anew("eval.report", where, f"--out_dir={odd / 'r[3]'}")
     assert (odd / "r[3]" / "report.html").is_file()
-    run_command("export.tflite", f"--run_dir={odd / 'runs' / 'latest'}", check=True)
-    run_command("export.saved_model", where, check=True)
+    start_anew("export.tflite", f"--run_dir={odd / 'runs' / 'latest'}")
+    start_anew("export.saved_model", where)
     files = [model / "model_float32.tflite", model / "saved_model" / "1"]
     words = [str(run_dir), *map(str, files), f"--out_dir={odd / 'c[4]'}"]
-    run_command("eval.compare", *words, check=True)
+    start_anew("eval.compare", *words)
     assert (odd / "c[4]" / "comparison.html").is_file()
     assert sorted(os.listdir(tmp_path)) == [odd.name]

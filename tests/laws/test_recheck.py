@@ -27,7 +27,7 @@ def run(data_dir, tmp_path_factory):
 
 
 def recheck(path, *words: str):
-    return run_command("trainer.recheck", f"--run_dir={path}", *words)
+    return run_command("trainer.recheck", f"--run_dir={path}", *words, fresh=True)
 
 
 def rewritten(path, step: int, **change) -> None:

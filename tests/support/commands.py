@@ -4,10 +4,12 @@ import re
 import subprocess
 import sys
 
+from tests.support import forked_commands
+from tests.support.forked_commands import ROOT
+
 PROGRESS = re.compile(
     r"^.*(\(\d+:[\d:]+ so far\)| of [\d,]+ \w+  ETA .*)$\n", re.MULTILINE
 )
-ROOT = pathlib.Path(__file__).parents[2]
 # Seconds-long: a narrow network, small batches, few steps.
 TINY = [
     "--dataset=digits",
@@ -22,20 +24,25 @@ TINY = [
 
 
 def run_command(
-    module: str, *words: str, check: bool = False, **kwargs
+    module: str, *words: str, check: bool = False, fresh: bool = False, **kwargs
 ) -> subprocess.CompletedProcess:
     """Runs `python -m module words` and returns what it printed.
 
-    How far long phases were, which depends on the machine, is left out of its stderr.
+    By an interpreter that begins anew if `fresh` or with `kwargs` of subprocess.run,
+    else in a fork, see forked_commands. How far long phases were, which depends on the
+    machine, is left out of its stderr.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", module, *words],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        **kwargs,
-    )
+    if not fresh and not kwargs:
+        done = forked_commands.run(module, *words, timeout=240)
+    else:
+        done = subprocess.run(
+            [sys.executable, "-m", module, *words],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            **kwargs,
+        )
     done.stderr = PROGRESS.sub("", done.stderr)
     if check:
         assert done.returncode == 0, done.stderr

@@ -202,7 +202,7 @@ def test_prepare_says_where_the_data_is(data_dir):
 
 
 def test_no_chatter_of_tensorflow_reaches_the_terminal(data_dir, tmp_path):
-    done = run_trainer(data_dir, tmp_path / "run", check=True)
+    done = run_trainer(data_dir, tmp_path / "run", fresh=True, check=True)
     for word in ("oneDNN", "cuda", "Instructions for updating", "WARNING", "E0000"):
         assert word not in done.stderr + done.stdout
     assert "ETA" in done.stderr

@@ -91,11 +91,11 @@ def test_a_resume_and_a_recheck_name_another_instruction_set(
 ):
     path, words = tmp_path / "run", ["--train_steps=2", "--warmup_epochs=0"]
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    run_trainer(data_dir, path, *words, check=True)
+    run_trainer(data_dir, path, *words, fresh=True, check=True)
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
-    done = run_command("trainer.recheck", f"--run_dir={path}")
+    done = run_command("trainer.recheck", f"--run_dir={path}", fresh=True)
     assert done.returncode == 1
     assert "settings.ONEDNN_MAX_CPU_ISA: 'AVX2' -> None" in done.stderr
     (path / "result.json").unlink()
-    done = run_trainer(data_dir, path, *words, check=True)
+    done = run_trainer(data_dir, path, *words, fresh=True, check=True)
     assert "the environment changed (settings.ONEDNN_MAX_CPU_ISA" in done.stderr

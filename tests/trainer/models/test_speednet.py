@@ -200,7 +200,7 @@ def test_replicas_do_not_change_what_the_tricks_do(data_dir, tmp_path):
     whole = [word for word in TRICKS if "progressive" not in word]
     words = [*whole, "--precision=float64", "--train_steps=8", "--sync_batch_norm"]
     two = ["--strategy=mirrored", "--logical_devices=2"]
-    bent = run_trainer(data_dir, tmp_path / "one", *words, check=True)
+    bent = run_trainer(data_dir, tmp_path / "one", *words, fresh=True, check=True)
     assert "weights" in bent.stdout
     run_trainer(data_dir, tmp_path / "two", *words, *two, check=True)
     one, other = result(tmp_path / "one"), result(tmp_path / "two")

@@ -165,7 +165,7 @@ def test_a_finished_run_names_what_its_number_was_had_with(data_dir, trained):
 
 def test_it_changes_no_weight(data_dir, trained, tmp_path):
     words = ["--train_steps=8", "--warmup_epochs=0"]
-    run_trainer(data_dir, tmp_path / "plain", *words, check=True)
+    run_trainer(data_dir, tmp_path / "plain", *words, fresh=True, check=True)
     plain, averaged = result(tmp_path / "plain"), result(trained[0])
     assert plain["weights_sha256"] == averaged["weights_sha256"]
     assert plain["eval_tta"] == "none"

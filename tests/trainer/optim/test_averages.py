@@ -155,5 +155,5 @@ def test_an_older_run_is_confirmed_by_what_it_shipped(data_dir, tmp_path):
     assert facts["weights_sha256"] != kept.facts["weights_sha256"]
     del facts["files"], facts["manifest_sha256"]
     checkpoints.save(path / "checkpoints", old, facts)
-    done = run_command("trainer.recheck", f"--run_dir={path}")
+    done = run_command("trainer.recheck", f"--run_dir={path}", fresh=True)
     assert done.returncode == 0, done.stderr
