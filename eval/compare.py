@@ -1,4 +1,4 @@
-"""Two or more runs or model files side by side on one test split, with significance.
+"""Compares runs or model files on one test split, with tests of significance.
 
 Synopsis::
 
@@ -54,7 +54,7 @@ def parse_request(values: flags.FlagValues, words: list[str]) -> ComparisonReque
 
 
 def main(values: flags.FlagValues, words: list[str]) -> None:
-    """Compares what `words` name with the first of them, and writes the comparison."""
+    """Compares the models in `words` with the first of them; writes the comparison."""
     request = parse_request(values, words)
     with native_output.suppress_native_stderr():
         from eval.reports import comparison
@@ -66,7 +66,7 @@ def main(values: flags.FlagValues, words: list[str]) -> None:
 
 
 def _model_files(argv: list[str]) -> list[str]:
-    """Returns the words that name no run; none if `argv` is wrong usage."""
+    """Returns the arguments that are not runs; none if `argv` is wrong usage."""
     with contextlib.suppress(InvalidInput):
         words = cli_command.parse(define(flags.FlagValues()), argv, WORDS)
         return [w for w in words if not Run(pathlib.Path(w).expanduser()).exists]
@@ -74,7 +74,7 @@ def _model_files(argv: list[str]) -> list[str]:
 
 
 def command() -> NoReturn:
-    """Runs the command with the words of the command line."""
+    """Runs the command with the arguments of the command line."""
     values = define(flags.FlagValues())
     cli_command.run(
         "eval.compare",

@@ -1,4 +1,4 @@
-"""Options of an evaluation: reading of files, data set, test-time augmentation."""
+"""Options of an evaluation: model files, data set, test-time augmentation."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ class EvaluationOptions:
     """How models are opened and which images they are evaluated on.
 
     Attributes:
-        file: how model files are read; runs need none of it.
+        file: how model files are read; not used for runs.
         dataset: a TFDS data set; None: the model's own, otherwise cifar10.
         data_dir: the folder of that data set; None: where the model found its own.
         eval_tta: views of an image that predictions are averaged over.

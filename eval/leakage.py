@@ -1,20 +1,21 @@
-"""Leakage: training images that are test images as well."""
+"""Leakage: finds training images that are also test images."""
 
 import numpy as np
 
 from trainer.data.split import Split
 
-# Share of the training images. Pictures of the same thing happen to be equal in large
-# sets, a handful in ten thousands; more are a split that was not held out.
+# Fraction of the training images. In large sets a few images in ten thousand are equal
+# by chance; more mean that the test split was not held out.
 LIMIT = 0.01
-_ALIKE = 8  # mean difference of pixels; JPEG at quality 75 is at 3 to 6
+_ALIKE = 8  # mean difference of pixels; JPEG at quality 75 changes them by 3 to 6
 
 
 def find_test_images(train: Split, test: Split) -> np.ndarray:
     """Whether each image of `train` is one of `test`: bool [N].
 
-    An image is if every pixel is the same, or if it has the same id and looks the same:
-    two codecs' pixels of one picture differ. Ids alone may start again in each split.
+    Two images count as one if all pixels are equal, or if they have the same id and
+    similar pixels, as two codecs decode differently. Equal ids alone prove nothing:
+    they may start again in each split.
     """
     if train.images.shape[1:] != test.images.shape[1:]:
         return np.zeros(len(train.images), bool)

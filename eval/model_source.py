@@ -1,4 +1,4 @@
-"""ModelSource: a run or a model file, and what is known of it before it is opened."""
+"""ModelSource: a run or a model file, with its description."""
 
 import contextlib
 import dataclasses
@@ -30,15 +30,15 @@ class ModelSource:
     """A run's checkpoint or a model file.
 
     Attributes:
-        facts: name, kind, path, sha256 and step, as report.json shows them.
-        dataset, data_dir: what it was trained on; None where that is unknown.
-        trained_on: SHA-256 of those splits by name, {} if unknown.
-        classes: their names in the order of its outputs, None if unknown.
-        image_shape: (H, W, C) that it was trained on, None if unknown.
-        run: the run of a checkpoint, else None.
-        final: whether it is the end of a finished run.
+        facts: name, kind, path, sha256 and step, as in report.json.
+        dataset, data_dir: the training data; None if unknown.
+        trained_on: SHA-256 of its splits by name, {} if unknown.
+        classes: class names in the order of the outputs, None if unknown.
+        image_shape: (H, W, C) of the training images, None if unknown.
+        run: the run of a checkpoint, otherwise None.
+        final: whether it is the last checkpoint of a finished run.
         manifest: the description of a file, inside and beside it, {} if none.
-        open: makes the Predictor for images of a shape and a number of classes.
+        open: opens the Predictor for an image shape and a number of classes.
     """
 
     facts: dict[str, Any]
@@ -54,15 +54,16 @@ class ModelSource:
 
     @property
     def name(self) -> str:
-        """Its name in reports and messages."""
+        """The name in reports and messages."""
         return self.facts["name"]
 
 
 def from_run(run: Run, step: int | None = None) -> ModelSource:
-    """A run's checkpoint at `step`, or the last of a finished run.
+    """Describes the checkpoint of a run at `step`, or the last of a finished run.
 
     Raises:
-        InvalidInput: unfinished and no step, or no such or a damaged checkpoint.
+        InvalidInput: `step` is None and the run is unfinished, or the checkpoint is
+            missing or damaged.
     """
     last, shipped_sha256 = _final_step(run)
     if step is None and last is None:
@@ -112,7 +113,7 @@ def _open_checkpoint(
 
 
 def _final_step(run: Run) -> tuple[int | None, str]:
-    """Last step and weights_sha256 of a finished run; (None, "") of another."""
+    """Reads last step and weights_sha256 of a run; (None, "") if unfinished."""
     result = run.result()
     if result is None:
         return None, ""
@@ -152,11 +153,11 @@ def _steps(run: Run) -> str:
 
 
 def _training_data(run: Run, recorded: dict[str, Any]) -> dict[str, Any]:
-    """The training data as config.json describes it."""
+    """Reads the description of the training data in config.json."""
     data = recorded.get("data", {})
     if not isinstance(data, dict):
         where = run.path / "config.json"
-        raise InvalidInput(f"{where} is damaged: its data is no object")
+        raise InvalidInput(f"{where} is damaged: its data is not an object")
     return {
         "trained_on": _hashes(data.get("sha256")),
         "classes": _tuple(data.get("labels")),
@@ -181,13 +182,13 @@ def _hashes(value: object) -> dict[str, str]:
 def from_file(
     path: pathlib.Path, options: FileOptions = DEFAULT_OPTIONS
 ) -> ModelSource:
-    """A `.tflite` file or SavedModel directory, also one not made here.
+    """Describes a `.tflite` file or SavedModel directory, also one of other tools.
 
-    What it says of itself inside counts as what its manifest says.
+    The description inside the file counts like its manifest.
 
     Raises:
-        InvalidInput: there is none, it is damaged or no image classifier, or what is
-            said of it contradicts itself.
+        InvalidInput: the file is missing, damaged or not an image classifier, or its
+            descriptions contradict each other.
     """
     manifest = embedded.load_description(
         path, _load_manifest(path), warn=(ignored := []).append
@@ -210,7 +211,7 @@ def from_file(
         data_dir=recorded.get("run", {}).get("data_dir"),
         trained_on=_hashes(manifest.get("data_sha256")),
         classes=labels,
-        image_shape=None,  # the file itself says what it takes
+        image_shape=None,  # the file itself defines its input
         run=None,
         final=False,
         manifest=manifest,
@@ -223,15 +224,15 @@ def _check_class_count(
 ) -> None:
     if labels and width not in (None, len(labels)):
         raise InvalidInput(
-            f"{path} gives {width} classes, and {len(labels)} are named inside it or"
-            " by its manifest; one of them is of another file"
+            f"{path} gives {width} classes, but {len(labels)} are named inside it or"
+            " by its manifest; one of them belongs to another file"
         )
 
 
 def _load_run_above(path: pathlib.Path) -> dict[str, Any]:
-    """Loads config.json of the run that `path` lies in; {} where it lies in none.
+    """Loads config.json of the run that contains `path`; {} if there is none.
 
-    Other programs have files of that name, too.
+    Files of that name from other programs are ignored.
     """
     for parent in path.absolute().parents:
         if Run(parent).exists:
@@ -244,7 +245,7 @@ def _load_run_above(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _load_manifest(path: pathlib.Path) -> dict[str, Any]:
-    """Loads the manifest beside the file; {} if there is none of ours.
+    """Loads our manifest beside the file; {} if there is none.
 
     Raises:
         InvalidInput: it belongs to another file.
@@ -257,7 +258,7 @@ def _load_manifest(path: pathlib.Path) -> dict[str, Any]:
     if not embedded.is_manifest(found):
         return {}
     if not found.get("files") and "sha256" not in found:
-        return found  # it makes no claim to a file's bytes
+        return found  # it has no hash to compare
     try:
         parts = manifests.file_hashes(path, found)
     except ValueError as error:
@@ -273,13 +274,13 @@ def _foreign_manifest(
     manifest_path: pathlib.Path, file: pathlib.Path, why: str = ""
 ) -> InvalidInput:
     return InvalidInput(
-        f"{manifest_path} is of another file than {file}{why}; put its own beside it,"
-        " or move it away to have the file evaluated as a foreign one"
+        f"{manifest_path} belongs to another file than {file}{why}; restore its own"
+        " manifest, or move this one away to evaluate the file without it"
     )
 
 
 def _sha256(path: pathlib.Path) -> str:
-    """SHA-256 of a file, or of names and contents of all files of a directory."""
+    """Computes the SHA-256 of a file, or of all names and files of a directory."""
     if path.is_file():
         return manifests.file_sha256(path)
     digest = hashlib.sha256()
@@ -290,9 +291,9 @@ def _sha256(path: pathlib.Path) -> str:
 
 
 def rename_apart(sources: Sequence[ModelSource]) -> list[ModelSource]:
-    """Gives `sources` distinct names: as much of their paths as that takes.
+    """Gives `sources` distinct names by adding parts of their paths.
 
-    The same path given twice is numbered.
+    Names of the same path get numbers.
     """
     paths = [
         one.run.path if one.run else pathlib.Path(one.facts["path"]).absolute()
@@ -313,10 +314,10 @@ def rename_apart(sources: Sequence[ModelSource]) -> list[ModelSource]:
 
 
 def from_path(name: str, options: FileOptions = DEFAULT_OPTIONS) -> ModelSource:
-    """The last checkpoint of the run directory `name`, or the model file `name`.
+    """Describes the last checkpoint of the run `name`, or the model file `name`.
 
     Raises:
-        InvalidInput: as `from_run` and `from_file` do.
+        InvalidInput: see `from_run` and `from_file`.
     """
     path = parsing.parse_path("model", name)
     if Run(path).exists:

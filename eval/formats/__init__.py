@@ -1,1 +1,1 @@
-"""Formats of model files: manifests, metadata, graphs; folders written atomically."""
+"""Formats of model files: manifests, metadata and graphs; atomic folders."""

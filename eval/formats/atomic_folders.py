@@ -1,8 +1,8 @@
-"""Folders that are written atomically: complete or not at all.
+"""Writes folders atomically: complete or not at all.
 
-A folder is made in a hidden folder beside it and renamed when it is complete: a process
-that is killed leaves the old folder or the new one, never a mixture. What killed
-processes left is removed by the next one that writes there.
+A folder is created inside a hidden folder and renamed when it is complete: a process
+that is killed leaves the old folder or the new one, never a mixture. The next process
+that writes there removes hidden folders of killed processes.
 """
 
 import contextlib
@@ -37,14 +37,14 @@ _NO_RENAME = (
 
 @contextlib.contextmanager
 def staging_folder(folder: pathlib.Path, what: str) -> Iterator[pathlib.Path]:
-    """A hidden folder inside `folder`, removed at the end, also after a signal.
+    """Creates a hidden folder inside `folder`; removes it at the end and after signals.
 
-    `what` names, in messages, the thing that is written.
+    `what` is the subject of messages, such as "the report".
 
     Raises:
-        InvalidInput: `folder` cannot be made or written.
-        TrainingFailed: the storage does not take it, and never will; nothing is left.
-        Interrupted: SIGTERM or SIGHUP came (143, 129).
+        InvalidInput: `folder` cannot be created or written.
+        TrainingFailed: the storage cannot hold the files; nothing is left.
+        Interrupted: SIGTERM or SIGHUP was received (143, 129).
         PeerLost: the disk is full or gone.
     """
     made = not folder.exists()
@@ -69,10 +69,10 @@ def staging_folder(folder: pathlib.Path, what: str) -> Iterator[pathlib.Path]:
 
 
 def _create_hidden(folder: pathlib.Path) -> tuple[pathlib.Path, int]:
-    """Makes a locked folder in `folder`; removes those of killed processes."""
+    """Creates a locked folder in `folder`; removes those of killed processes."""
     files.remove_leftovers(folder)
     for left in folder.glob(f"{HIDDEN}*/{LOCK}"):
-        with contextlib.suppress(OSError):  # somebody writes there
+        with contextlib.suppress(OSError):  # another process is writing there
             os.close(_lock_file(left, new=False))
             shutil.rmtree(left.parent, ignore_errors=True)
     hidden = pathlib.Path(tempfile.mkdtemp(prefix=HIDDEN, dir=folder))
@@ -82,15 +82,15 @@ def _create_hidden(folder: pathlib.Path) -> tuple[pathlib.Path, int]:
 def _lock_file(path: pathlib.Path, *, new: bool) -> int:
     """Opens and locks `path`; the lock ends with the process.
 
-    Where the file system has no locks, a `new` file is opened without one.
+    If the file system has no locks, a `new` file is opened without one.
 
     Raises:
-        OSError: another process holds the lock, or that is unknown.
+        OSError: another process holds the lock, or this cannot be known.
     """
     lock = files.open_regular(path, os.O_RDWR | os.O_CREAT)
     try:
         if not files.lock(lock, wait=False) and not new:
-            raise OSError(errno.ENOLCK, "who writes there cannot be seen", str(path))
+            raise OSError(errno.ENOLCK, "the file system has no locks", str(path))
     except OSError:
         os.close(lock)
         raise
@@ -117,12 +117,14 @@ def _stop_on_signals() -> Iterator[None]:
 
 
 def replace(made: pathlib.Path, final: pathlib.Path, seal: str | None = None) -> None:
-    """Renames the folder `made` to `final`; an older `final` takes the name of `made`.
+    """Renames the folder `made` to `final`; an older `final` gets the name of `made`.
 
-    This is one step where the file system can exchange names; otherwise `final` is
-    missing for a moment. Where folders cannot be renamed at all (mounted buckets), the
-    files are moved one by one: `seal`, the file that marks a complete folder, is
-    removed first and moved last.
+    This is atomic if the file system can exchange names; otherwise `final` is missing
+    for a moment. If folders cannot be renamed at all (mounted buckets), the files are
+    moved one by one: `seal`, the file that marks a complete folder, is removed first
+    and
+        moved
+    last.
 
     Raises:
         OSError: it cannot be renamed.
@@ -153,7 +155,7 @@ def _rename(made: pathlib.Path, final: pathlib.Path) -> None:
 
 
 def _move(made: pathlib.Path, final: pathlib.Path, seal: str) -> None:
-    """Moves every file, `seal` last; no other file stays in `final`."""
+    """Moves every file, `seal` last; removes all other files from `final`."""
     (final / seal).unlink(missing_ok=True)
     new = [p.relative_to(made) for p in made.rglob("*") if p.is_file()]
     for old in [p for p in final.rglob("*") if p.is_file()]:
@@ -175,9 +177,9 @@ def _exchange(one: pathlib.Path, other: pathlib.Path) -> None:
 
 
 def check_replaceable(folder: pathlib.Path, names: Collection[str], what: str) -> None:
-    """Checks that `folder` holds nothing but files called `names`.
+    """Checks that `folder` contains only files called `names`.
 
-    `what` is to be written there, and would replace the folder as a whole.
+    `what`, such as "the report", will be written there and replace the whole folder.
 
     Raises:
         InvalidInput: it holds other files, is a file, or something is mounted there.
@@ -208,10 +210,10 @@ def check_same_content(
     *,
     may_replace: bool,
 ) -> str | None:
-    """Checks that the content of `folder`, made from `old`, may be replaced.
+    """Checks that the content of `folder`, described by `old`, may be replaced.
 
-    `old` and `new` say what was evaluated and how. Returns a line to print if another
-    evaluation is replaced, None otherwise.
+    `old` and `new` describe what was evaluated and how. Returns a message if another
+    evaluation is replaced, otherwise None.
 
     Raises:
         InvalidInput: they differ, and one may not replace the other.
@@ -221,7 +223,7 @@ def check_same_content(
     differ = [f"{k} {old[k]}, now {new[k]}" for k in new if old[k] != new[k]]
     if not may_replace:
         raise InvalidInput(
-            f"{folder} holds another one ({'; '.join(differ)});\nname another folder"
-            " with `out_dir`, or remove this one"
+            f"{folder} holds another evaluation ({'; '.join(differ)});\nname another"
+            " folder with `out_dir`, or remove this one"
         )
     return f"replaces what is in {folder} ({'; '.join(differ)})"

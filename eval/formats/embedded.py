@@ -1,8 +1,8 @@
-"""Descriptions of an exported file: the ones inside it and the manifest beside it.
+"""Reads the descriptions of an exported file: those inside and its manifest.
 
 A `.tflite` may have a zip archive at its end (labels, and our provenance.json) and
-names of files in its metadata; a manifest may stand beside it. A contradiction is an
-error: nobody can tell which of them is right.
+names of files in its metadata; a manifest may be stored beside it. A contradiction
+between them is an error, as it is unknown which of them is right.
 """
 
 import lzma
@@ -31,8 +31,8 @@ _DAMAGE = (
     OverflowError,
     ValueError,
 )
-_SHOWN = 3  # names of files that are not read
-_LARGEST = 2**22  # bytes of such a file; one class's name has some ten
+_SHOWN = 3  # ignored files that a message names
+_LARGEST = 2**22  # bytes of a file that is read; the name of a class has about ten
 # Fields of a manifest that are used, and their types.
 FIELDS = {
     "config": dict,
@@ -42,7 +42,7 @@ FIELDS = {
     "image_shape": list,
     "io": dict,
 }
-# What two descriptions of one file must agree on.
+# Fields that must be equal in all descriptions of a file.
 _SHARED = ("labels", "image_shape", "data", "config", "weights_sha256", "temperature")
 
 
@@ -59,12 +59,12 @@ def load_description(
     *,
     warn: Callable[[str], object] = lambda line: None,
 ) -> dict[str, Any]:
-    """Merges the manifest of `path`, which stands `beside` it, and what is inside it.
+    """Merges the manifest `beside` the file with the descriptions inside it.
 
-    `warn` is called with one line about parts inside that are not read.
+    `warn` is called with one line about parts inside that are ignored.
 
     Raises:
-        InvalidInput: two of them contradict each other.
+        InvalidInput: two descriptions contradict each other.
     """
     inside, names = _load_inside(path, warn)
     for field in _SHARED:
@@ -81,7 +81,8 @@ def load_description(
     if names and noted and names != noted:
         raise InvalidInput(
             f"{path} has labels inside, {_short(names)}, that its manifest"
-            f" contradicts: {_short(found['labels'])};\none of them is of another file"
+            f" contradicts: {_short(found['labels'])};\none of them belongs to another"
+            " file"
         )
     return found if noted or not names else found | {"labels": names}
 
@@ -89,8 +90,8 @@ def load_description(
 def one_line(label: str) -> str:
     """Escapes every character of `label` that ends a line or a C string.
 
-    Python alone splits lines at eleven characters, U+2028 among them; a NUL ends a C
-    string. The manifest has every label as it is.
+    Python splits lines at eleven characters, U+2028 among them; a NUL ends a C string.
+    The manifest has the unchanged labels.
     """
     ends = "\0\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029"
     coded = (ascii(char)[1:-1] if char in ends else char for char in label)
@@ -113,9 +114,9 @@ def _load_inside(
                 for part in (name, PROVENANCE)
                 if sizes.get(part, _LARGEST + 1) <= _LARGEST
             }
-    except _DAMAGE as error:  # damaged or encrypted, if it is one
+    except _DAMAGE as error:  # no archive, or a damaged or encrypted one
         if _is_archive(path):
-            what = f"of the archive inside {path} nothing is read"
+            what = f"the archive inside {path} is ignored"
             warn(single_line(f"{what}: {first_line(error)}"))
         return {}, []
     if left := [part for part in sizes if part not in parts]:
@@ -151,7 +152,7 @@ def _parse_provenance(content: bytes | None) -> dict[str, Any]:
 
 
 def _parse_labels(content: bytes | None) -> list[str]:
-    """Parses lines as names of classes; [] if there are fewer than two or no UTF-8."""
+    """Parses lines as class names; [] if there are fewer than two or not UTF-8."""
     try:
         lines = [line.strip() for line in (content or b"").decode().splitlines()]
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Operators, quantisation and work of a .tflite, from its flatbuffer.
+"""Reads operators, quantisation and cost of a `.tflite` from its flatbuffer.
 
 https://github.com/tensorflow/tensorflow/blob/master/tensorflow/compiler/mlir/lite/schema/schema.fbs
 """
@@ -17,7 +17,7 @@ _NAMES = {
 }
 
 
-# Operators that change only the type or shape of numbers.
+# Operators that change only the type or shape of a tensor.
 _CARRIERS = ("DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE", "CAST", "EXPAND_DIMS")
 
 
@@ -26,7 +26,8 @@ class Layer:
     """One operator of a model.
 
     Attributes:
-        kernel: shape of its second input, () without.
+        name: TFLite's name of the operator.
+        kernel: shape of its second input, () if there is none.
         outputs: shape of its first output.
     """
 
@@ -36,7 +37,7 @@ class Layer:
 
 
 class FlatbufferInfo:
-    """The one subgraph of a converted classifier."""
+    """The subgraph of a converted classifier, which has only one."""
 
     def __init__(self, content: bytes) -> None:
         self._model = schema.Model.GetRootAs(content, 0)
@@ -47,7 +48,7 @@ class FlatbufferInfo:
         return dict(collections.Counter(name for name, _ in self._operators()))
 
     def multiply_accumulates(self) -> int:
-        """Multiply-accumulates of convolutions and dense layers for one image."""
+        """Counts multiply-accumulates of convolutions and dense layers per image."""
         total = 0
         for name, operator in self._operators():
             if name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
@@ -60,7 +61,7 @@ class FlatbufferInfo:
         return total
 
     def input_quantization(self) -> tuple[float, int]:
-        """Scale and zero point of pixels, also behind a QUANTIZE; (0, 0) if float."""
+        """Scale and zero point of the input, after a first QUANTIZE; or (0, 0)."""
         index = self._subgraph.Inputs(0)
         if self._subgraph.Tensors(index).Type() == schema.TensorType.FLOAT32:
             name, first = next(self._operators())
@@ -71,9 +72,9 @@ class FlatbufferInfo:
         return float(found.Scale(0)), int(found.ZeroPoint(0))
 
     def output_operator(self) -> tuple[str, float]:
-        """The operator whose numbers are the output, and their quantisation step.
+        """Finds the operator that computes the output, and its quantisation step.
 
-        Behind a DEQUANTIZE the numbers have its input's step; "" and 0 for none.
+        The step of a DEQUANTIZE is that of its input. Returns "" and 0 if unknown.
         """
         made = {
             operator.Outputs(place): (name, operator)
@@ -97,7 +98,7 @@ class FlatbufferInfo:
         return float(found.Scale(0))
 
     def min_runtime_version(self) -> str | None:
-        """The oldest runtime that the converter recorded; None if it recorded none."""
+        """Reads the oldest runtime that the converter recorded; None if none."""
         for index in range(self._model.MetadataLength()):
             entry = self._model.Metadata(index)
             if entry.Name() == b"min_runtime_version":
@@ -106,7 +107,7 @@ class FlatbufferInfo:
         return None
 
     def layers(self) -> Iterator[Layer]:
-        """Every operator, in order."""
+        """Yields every operator, in order."""
         for name, operator in self._operators():
             two = operator.InputsLength() > 1 and operator.Inputs(1) >= 0
             kernel = self._shape(operator.Inputs(1)) if two else []

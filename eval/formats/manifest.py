@@ -9,17 +9,19 @@ FILE = "manifest.json"  # of a folder
 
 
 def manifest_path(path: pathlib.Path) -> pathlib.Path:
-    """The path of the manifest of the file or folder `path`."""
+    """Names the manifest of the file or folder `path`."""
     return path / FILE if path.is_dir() else path.with_name(path.name + ".json")
 
 
 def file_hashes(
     path: pathlib.Path, manifest: Mapping[str, Any]
 ) -> dict[pathlib.Path, Any]:
-    """The entry of `manifest` for each file of `path`; a file is its own entry.
+    """Finds the entry of `manifest` for each file of `path`.
+
+    If `path` is a file, the manifest itself is its entry.
 
     Raises:
-        ValueError: it names a file elsewhere, or not every file of `path`.
+        ValueError: the manifest names a file outside `path`, or not every file in it.
     """
     noted = manifest.get("files") or {"": manifest}
     for name in noted:
@@ -28,11 +30,11 @@ def file_hashes(
     if path.is_dir():
         there = {str(p.relative_to(path)) for p in path.rglob("*") if p.is_file()}
         if extra := sorted(there - noted.keys() - {FILE}):
-            raise ValueError(f"{extra[0]!r:.99} is there, too")
+            raise ValueError(f"it does not name {extra[0]!r:.99}")
     return {path / name: part for name, part in noted.items()}
 
 
 def file_sha256(path: pathlib.Path) -> str:
-    """SHA-256 of the bytes of a file."""
+    """Computes the SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""The graph of a SavedModel's signature: which operator computes an output."""
+"""Finds the operator that computes an output in the graph of a SavedModel."""
 
 from tensorflow.core.framework.function_pb2 import FunctionDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
@@ -9,7 +9,7 @@ _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 
 
 def last_operator(function: ConcreteFunction, key: str) -> str:
-    """TensorFlow's name of the operator that computes output `key`; "" if unclear."""
+    """Finds TensorFlow's name of the operator behind output `key`; "" if unclear."""
     tensor = function.outputs[sorted(function.structured_outputs).index(key)]
     graph = function.graph.as_graph_def()
     library = {fdef.signature.name: fdef for fdef in graph.library.function}

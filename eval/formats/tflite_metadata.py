@@ -1,4 +1,4 @@
-"""The part of TensorFlow Lite Metadata that says what an input tensor expects.
+"""Reads input normalisation and labels from TensorFlow Lite Metadata.
 
 https://ai.google.dev/edge/litert/models/metadata: a flatbuffer in a buffer of the model
 named TFLITE_METADATA. Only the fields on the way to the NormalizationOptions of the

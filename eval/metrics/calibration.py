@@ -1,7 +1,7 @@
-"""Temperature scaling (Guo et al. 2017): one number that calibrates confidence.
+"""Temperature scaling (Guo et al. 2017): calibrates confidence with one number.
 
-Dividing logits by T changes probabilities to softmax(log p / T): the order of the
-classes, and so the accuracy, stays; confidence comes to match accuracy.
+Dividing logits by T changes probabilities to softmax(log p / T). The order of the
+classes and the accuracy do not change, and confidence matches accuracy better.
 """
 
 import dataclasses
@@ -24,10 +24,10 @@ from trainer.data.split import Split
 from trainer.errors import InvalidInput
 from trainer.rundir.layout import Run
 
-BOUNDS = (0.05, 20.0)  # an optimum at one is none: the NLL falls all the way to it
-# Rows of either kind, right and wrong, that a fit needs. Answers as honest as can be,
-# drawn anew and fitted: with 10 wrong ones T is off by 15 to 20 %, which costs new rows
-# 0.005 nats; with fewer than 5 of 30 it costs up to 0.38.
+BOUNDS = (0.05, 20.0)  # a fit at a bound is rejected: there is no minimum inside
+# Least number of right and of wrong rows for a fit. In simulations with calibrated
+# predictions, 10 wrong rows gave T within 15 to 20 %, which costs 0.005 nats on new
+# rows; fewer than 5 wrong rows of 30 cost up to 0.38 nats.
 MIN_ROWS = 10
 
 
@@ -38,8 +38,8 @@ def apply_temperature(
 ) -> np.ndarray:
     """Applies a temperature to `probabilities` [N, C]: float64, rows sum to 1.
 
-    At temperature 1 they come back untouched; values below `min_probability` count as
-    that.
+    At temperature 1 they are returned unchanged; values below `min_probability` are
+    raised to it.
     """
     if temperature == 1:
         return probabilities
@@ -50,7 +50,7 @@ def apply_temperature(
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Fits the temperature within BOUNDS with the least NLL on these rows.
 
-    The NLL is convex in 1 / T, so the minimum is the only one.
+    The NLL is convex in 1 / T, so there is one minimum.
     """
     classification.validate(probabilities, labels)
     logs = np.log(np.maximum(probabilities, classification.SMALLEST))
@@ -69,7 +69,7 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
 def reason_to_reject(
     probabilities: np.ndarray, labels: np.ndarray, value: float
 ) -> str | None:
-    """Why the `value` fitted on these rows cannot be trusted; None if it can."""
+    """Explains why the fitted `value` cannot be trusted; None if it can."""
     low, high = BOUNDS
     right = int(classification.correct(probabilities, labels).sum())
     wrong = len(labels) - right
@@ -77,7 +77,7 @@ def reason_to_reject(
     if min(right, wrong) < MIN_ROWS:
         return (
             f"{min(right, wrong)} of {len(labels):,} validation rows are {few}; fewer "
-            f"than {MIN_ROWS} do not tell a temperature"
+            f"than {MIN_ROWS} do not determine a temperature"
         )
     if not 1.01 * low < value < high / 1.01:
         return (
@@ -88,10 +88,10 @@ def reason_to_reject(
 
 
 FILE = "calibration.json"
-VERSION = 2  # 1 took a temperature from any rows, also from all right ones
+VERSION = 2  # version 1 fitted a temperature even if all rows were right
 
 
-NO_ROWS = "Uncalibrated: the run held no validation rows out."
+NO_ROWS = "Uncalibrated: the run has no validation rows."
 
 
 class State(enum.Enum):
@@ -104,7 +104,7 @@ class State(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """The temperature to apply to a model's probabilities, None for none, and why."""
+    """The temperature to apply to probabilities, or None, and the reason."""
 
     state: State
     temperature: float | None
@@ -112,16 +112,16 @@ class Calibration:
 
 
 def uncalibrated(why: str) -> Calibration:
-    """The Calibration without a temperature; `why` is one sentence."""
+    """Creates a Calibration without a temperature; `why` is one sentence."""
     return Calibration(State.UNCALIBRATED, None, why)
 
 
 def from_manifest(manifest: dict) -> Calibration:
-    """The calibration in the manifest of an exported file; {} if it has none."""
+    """Reads the calibration from the manifest of an exported file; {}: no manifest."""
     value = manifest.get("temperature")
     if isinstance(value, int | float):
         return Calibration(
-            State.INSIDE, None, f"The file divides its logits by {value:.4g} itself."
+            State.INSIDE, None, f"The file itself divides its logits by {value:.4g}."
         )
     return uncalibrated("Uncalibrated: the probabilities are taken as they are.")
 
@@ -134,16 +134,16 @@ def from_run(
     test: Split,
     held_out: np.ndarray | None = None,
 ) -> Calibration:
-    """The calibration of a finished run's weights; writes calibration.json if missing.
+    """Loads or fits the calibration of a finished run; writes calibration.json.
 
     Args:
-        predict: probabilities [N, C] of images uint8 [N, H, W, C].
-        train: loads the training split; called only if there is something to fit.
-        test: the test split; none of its images is fitted on.
-        held_out: rows of the training split that validate; None: by the run's config.
+        predict: computes probabilities [N, C] of images uint8 [N, H, W, C].
+        train: loads the training split; called only to fit.
+        test: the test split; its images are never used for the fit.
+        held_out: validation rows of the training split; None: by the run's config.
 
     Raises:
-        InvalidInput: calibration.json is damaged or of other weights.
+        InvalidInput: calibration.json is damaged or belongs to other weights.
     """
     if (saved := load_saved(run, weights_sha256)) is not None:
         return saved
@@ -167,16 +167,16 @@ def from_run(
 
 
 def _trained_on(run: Run) -> str | None:
-    """The hash of the training split that result.json names."""
+    """Reads the hash of the training split from result.json."""
     found = (run.result() or {}).get("data_sha256")
     return found.get("train") if isinstance(found, dict) else None
 
 
 def load_saved(run: Run, weights_sha256: str) -> Calibration | None:
-    """What calibration.json says of these weights; None where it is not written yet.
+    """Loads the calibration of these weights; None if it is not written yet.
 
     Raises:
-        InvalidInput: it is damaged or of other weights.
+        InvalidInput: calibration.json is damaged or belongs to other weights.
     """
     if not (run.path / FILE).exists() or (saved := _load(run)).get("version") == 1:
         return None
@@ -186,8 +186,8 @@ def load_saved(run: Run, weights_sha256: str) -> Calibration | None:
 def _save(run: Run, saved: dict[str, Any]) -> None:
     try:
         run.write(FILE, saved)
-    except OSError as error:  # somebody else's run: it is fitted again next time
-        print(f"{run.path / FILE} is not kept: {error.strerror}", file=sys.stderr)
+    except OSError as error:  # a run of another user: it is fitted again next time
+        print(f"{run.path / FILE} is not saved: {error.strerror}", file=sys.stderr)
 
 
 def _fit(
@@ -195,7 +195,7 @@ def _fit(
 ) -> dict[str, Any]:
     """Fits the temperature on `rows` of the training split.
 
-    Where the rows do not determine one it is None, and "why" says so.
+    If the rows do not determine one it is None, and "why" gives the reason.
     """
     value = fit_temperature(probabilities, labels)
     doubt = reason_to_reject(probabilities, labels, value)
@@ -223,7 +223,7 @@ def _load(run: Run) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise _unusable(path, error) from error
     if not isinstance(saved, dict):
-        raise _unusable(path, "it holds no object")
+        raise _unusable(path, "it is not a JSON object")
     return saved
 
 
@@ -234,7 +234,7 @@ def _unusable(path: pathlib.Path, reason: object) -> InvalidInput:
 
 
 def _from_saved(run: Run, saved: dict[str, Any], weights_sha256: str) -> Calibration:
-    """The calibration of these weights in the content of calibration.json."""
+    """Checks and converts the content of calibration.json."""
     path = run.path / FILE
     shape = {"temperature": float | None, "weights_sha256": str}
     if wrong := misfit(saved, shape | {"why": str, "rows": int}):
@@ -243,7 +243,7 @@ def _from_saved(run: Run, saved: dict[str, Any], weights_sha256: str) -> Calibra
     why, rows = saved["why"], saved["rows"]
     if own != weights_sha256:
         raise InvalidInput(
-            f"{path} is of weights {own[:12]}, these are {weights_sha256[:12]};"
+            f"{path} belongs to weights {own[:12]}, these are {weights_sha256[:12]};"
             " move it away to have it fitted again"
         )
     if value is None:

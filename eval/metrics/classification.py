@@ -1,8 +1,8 @@
-"""Scores of a table of class probabilities, in NumPy and scikit-learn only.
+"""Computes scores of class probabilities with NumPy and scikit-learn only.
 
-Everywhere `probabilities` is float [N, C] with values in 0..1, and `labels` is int
-[N] with values in 0..C-1. Ties go to the lower class id. No score depends on the order
-of the rows. The paper of each definition stands at its function.
+`probabilities` is always float [N, C] with values in 0..1, and `labels` is int [N] with
+values in 0..C-1. Ties go to the lower class id. No score depends on the order of the
+rows. The docstring of each function names the paper of its definition.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,8 @@ import numpy as np
 
 from trainer.models.intervals import wilson_interval
 
-# A float64 softmax of float32 logits never rounds to 0 above this; what a file gives
-# as exactly 0 is clipped here unless the file's own number format has a larger step.
+# Probabilities are clipped to this value, which a float64 softmax of float32 logits
+# does not round to 0, unless the number format of a file has a larger step.
 SMALLEST = float(np.finfo(np.float32).tiny)
 COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 
@@ -26,8 +26,8 @@ def validate(probabilities: np.ndarray, labels: np.ndarray) -> None:
     rows, classes = probabilities.shape
     if labels.shape != (rows,) or rows == 0:
         raise ValueError(
-            f"{rows} rows of probabilities and {labels.size} labels; there must be as"
-            " many of each, and at least one"
+            f"{rows} rows of probabilities and {labels.size} labels; the numbers must"
+            " be equal, and at least 1"
         )
     sound = ((probabilities >= 0) & (probabilities <= 1)).all(axis=1)  # False for NaN
     if not sound.all():
@@ -43,28 +43,28 @@ def validate(probabilities: np.ndarray, labels: np.ndarray) -> None:
 
 
 def predictions(probabilities: np.ndarray) -> np.ndarray:
-    """The predicted class of each row, the lowest id among equals: int64 [N]."""
+    """Predicts the class of each row; ties go to the lowest id: int64 [N]."""
     return np.argmax(probabilities, axis=1)
 
 
 def ties(probabilities: np.ndarray) -> int:
-    """Number of rows with more than one class in first place."""
+    """Counts the rows in which several classes have the largest probability."""
     top = probabilities.max(axis=1, keepdims=True)
     return int(((probabilities == top).sum(axis=1) > 1).sum())
 
 
 def correct(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Whether each row is right: bool [N]."""
+    """Whether each row is predicted correctly: bool [N]."""
     return predictions(probabilities) == labels
 
 
 def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """The share of rows whose predicted class is the label."""
+    """Fraction of rows whose predicted class is the label."""
     return float(correct(probabilities, labels).mean())
 
 
 def top_k(probabilities: np.ndarray, labels: np.ndarray, k: int) -> float:
-    """The share of rows whose label is among the k likeliest classes."""
+    """Fraction of rows whose label is among the k most likely classes."""
     own = probabilities[np.arange(len(labels)), labels][:, None]
     lower = np.arange(probabilities.shape[1]) < labels[:, None]
     ahead = (probabilities > own) | ((probabilities == own) & lower)
@@ -77,8 +77,8 @@ def nll(
     """Mean negative log-likelihood of the label in nats (Good 1952, log score).
 
     Args:
-        min_probability: a label's probability below this counts as this. For a
-            quantised output it is half a step, the largest value that reads as 0.
+        min_probability: lower probabilities of a label are raised to this value. For a
+            quantised output it is half a step, the largest value that is stored as 0.
     """
     own = probabilities[np.arange(len(labels)), labels]
     return float(-np.log(np.maximum(own, min_probability)).mean())
@@ -132,7 +132,7 @@ def ece(table: Sequence[Mapping[str, float]]) -> float:
 
 
 def confusion(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Counts, labels down and predictions across: int64 [C, C]."""
+    """Confusion matrix of counts, label by prediction: int64 [C, C]."""
     shape = 2 * probabilities.shape[1:]
     cells = np.ravel_multi_index((labels, predictions(probabilities)), shape)
     return np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
@@ -141,9 +141,9 @@ def confusion(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def per_class(matrix: np.ndarray) -> list[dict[str, Any]]:
     """Precision, recall and F1 of each class of a confusion matrix, with intervals.
 
-    A ratio without a case is 0, as in scikit-learn. Intervals are Wilson's 95 %
-    (Wilson 1927). F1 = 2J / (1 + J) rises with J = hits / (hits + misses + false
-    alarms), a proportion, so J's interval is carried over.
+    A ratio of 0 / 0 is 0, as in scikit-learn. Intervals are Wilson's 95 % (Wilson
+    1927). F1 = 2J / (1 + J) increases with J = hits / (hits + misses + false alarms), a
+    proportion, so the ends of J's interval are converted.
     """
     rows = []
     for index, hits in enumerate(np.diag(matrix).tolist()):
@@ -165,7 +165,7 @@ def per_class(matrix: np.ndarray) -> list[dict[str, Any]]:
 
 
 def interval(hits: int, total: int) -> list[float]:
-    """Wilson's 95 % interval of hits / total; 0..1 where there is no case."""
+    """Wilson's 95 % interval of hits / total; 0..1 if `total` is 0."""
     return list(wilson_interval(hits, total)) if total else [0.0, 1.0]
 
 
@@ -189,9 +189,9 @@ def class_means(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]
 def roc_auc(probabilities: np.ndarray, labels: np.ndarray) -> list[float | None]:
     """Area under each class's one-versus-rest ROC curve (Fawcett 2006).
 
-    None where every row or no row is of the class: the curve is not defined.
+    The area is None if all rows or no rows have the class: the curve is not defined.
     """
-    from sklearn import metrics  # two seconds, which exports need not wait for
+    from sklearn import metrics  # takes two seconds, which exports do not need
 
     areas = []
     for index in range(probabilities.shape[1]):
@@ -203,7 +203,7 @@ def roc_auc(probabilities: np.ndarray, labels: np.ndarray) -> list[float | None]
 
 
 def most_confused(matrix: np.ndarray, limit: int = 10) -> list[dict[str, int]]:
-    """The commonest (label, prediction) mistakes, most frequent first."""
+    """Lists the most frequent (label, prediction) mistakes, most frequent first."""
     wrong = matrix - np.diag(np.diag(matrix))
     order = np.argsort(-wrong, axis=None, kind="stable")[:limit]
     pairs = np.stack(np.unravel_index(order, wrong.shape), axis=1).tolist()
@@ -217,8 +217,8 @@ def most_confused(matrix: np.ndarray, limit: int = 10) -> list[dict[str, int]]:
 def risks(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Error rate of the n most confident rows, for n = 1..N: float64 [N].
 
-    Selective prediction by the largest probability (Geifman & El-Yaniv 2017). Rows of
-    equal confidence share their mean error, so no order among them is chosen.
+    This is selective prediction by the largest probability (Geifman & El-Yaniv 2017).
+    Rows of equal confidence have their mean error, so that their order does not matter.
     """
     _, group = np.unique(-probabilities.max(axis=1), return_inverse=True)
     wrong = ~correct(probabilities, labels)
@@ -227,7 +227,7 @@ def risks(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def selective_scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Accuracy on the most confident shares of the rows, and the mean risk (AURC)."""
+    """Computes the accuracy on the most confident rows, and the mean risk (AURC)."""
     risk = risks(probabilities, labels)
     kept = [int(np.ceil(share * len(risk))) for share in COVERAGES]
     return {
@@ -242,7 +242,7 @@ def selective_scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str,
 def calibration_scores(
     probabilities: np.ndarray, labels: np.ndarray, min_probability: float = SMALLEST
 ) -> dict[str, Any]:
-    """The scores that a temperature changes: NLL, Brier, ECE and its bins."""
+    """Computes the scores that a temperature changes: NLL, Brier, ECE and its bins."""
     width = reliability(probabilities, labels)
     mass = reliability(probabilities, labels, equal_mass=True)
     return {
@@ -261,7 +261,7 @@ def compute_scores(
     names: list[str],
     min_probability: float = SMALLEST,
 ) -> dict[str, Any]:
-    """All scores of `probabilities` [N, C]; docs/report_schema.md has the fields.
+    """Computes all scores; docs/report_schema.md describes the fields.
 
     Raises:
         ValueError: a row is not finite or out of range, or a label is unknown.

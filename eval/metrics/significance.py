@@ -1,4 +1,4 @@
-"""Whether two models differ, judged on the same rows."""
+"""Tests whether two models differ, on the same rows."""
 
 from collections.abc import Callable
 
@@ -11,28 +11,28 @@ _BLOCK = 100  # resamples drawn together: 8 MB at 10,000 rows
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
-    """McNemar's exact test on two bool [N] of right predictions (McNemar 1947).
+    """McNemar's exact test of two bool [N] of correct predictions (McNemar 1947).
 
-    The p-value is binomial: how often a fair coin, thrown once for each row that only
-    one model has right, is at least as one-sided. 1 where there is no such row.
+    The p-value is that of a two-sided binomial test with p = 0.5 on the rows that
+    exactly one model predicts correctly; 1 if there is no such row.
     """
     only_first = int((first & ~second).sum())
     only_second = int((second & ~first).sum())
     total = only_first + only_second
     p = 1.0
     if total:
-        from scipy import stats  # a second, which most exports need not wait for
+        from scipy import stats  # takes a second, which most exports do not need
 
         p = float(stats.binomtest(only_first, total).pvalue)
     return {"only_first": only_first, "only_second": only_second, "p_value": p}
 
 
 def paired_difference(first: np.ndarray, second: np.ndarray) -> list[float]:
-    """95 % interval of mean(first) - mean(second), bool [N] of the same rows each.
+    """95 % interval of mean(first) - mean(second), bool [N] of the same rows.
 
     Newcombe 1998, "Improved confidence intervals for the difference between binomial
-    proportions based on paired data", method 10: Wilson's intervals of both, put
-    together by their correlation. It holds for few rows, where a bootstrap does not.
+    proportions based on paired data", method 10, combines Wilson's intervals of both
+    with their correlation. It is valid for few rows, where a bootstrap is not.
     """
     n = len(first)
     both, neither = int((first & second).sum()), int((~first & ~second).sum())
@@ -55,7 +55,7 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> list[float]:
 def paired_bootstrap(
     first: np.ndarray, second: np.ndarray, *, seed: int = 0
 ) -> dict[str, float | list[float]]:
-    """Mean of `second` - `first`, float [N] each, and its 95 % percentile interval.
+    """Mean of `second` - `first`, float [N], and its 95 % percentile interval.
 
     Rows are drawn with replacement, both models' values together (Efron & Tibshirani
     1993, ch. 13), RESAMPLES times.

@@ -1,4 +1,4 @@
-"""Engines: the runtime that computes a model, as reports and manifests name it."""
+"""Engines: describes the runtime that computes a model."""
 
 import enum
 import importlib.metadata
@@ -11,9 +11,9 @@ from trainer import system
 class Kernels(enum.Enum):
     """Kernels that LiteRT runs a `.tflite` with; they round differently."""
 
-    XNNPACK = "xnnpack"  # its default delegate, where that takes the operators
-    BUILTIN = "builtin"  # optimised, without a delegate
-    REFERENCE = "reference"  # as TensorFlow Lite Micro computes
+    XNNPACK = "xnnpack"  # the default delegate, for all operators that it supports
+    BUILTIN = "builtin"  # optimised kernels without a delegate
+    REFERENCE = "reference"  # those of TensorFlow Lite Micro
 
 
 def describe_tensorflow() -> dict[str, Any]:
@@ -38,7 +38,7 @@ def describe_litert(kernels: Kernels, operators: Sequence[str]) -> dict[str, Any
         "kernels": kernels.value,
         "delegate": "XNNPACK" if "DELEGATE" in operators else None,
         "device": "CPU",
-        "threads": 1,  # an interpreter; images are shared out among as many as cores
+        "threads": 1,  # per interpreter; there is one interpreter for each core
     }
 
 
@@ -55,5 +55,5 @@ def format_engine(engine: dict[str, Any]) -> str:
 
 
 def cores() -> int:
-    """Number of cores that this process may use, or its container's quota if less."""
+    """Number of cores of this process, or the quota of its container if lower."""
     return system.threads()

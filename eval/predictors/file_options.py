@@ -1,4 +1,4 @@
-"""How a model file is read: its outputs, its input and the kernels it runs with."""
+"""Options of reading a model file: outputs, input and kernels."""
 
 import dataclasses
 
@@ -9,10 +9,10 @@ from eval.predictors.outputs import Output
 
 @dataclasses.dataclass(frozen=True)
 class FileOptions:
-    """What the caller knows of a model file; None and AUTO: what the file says.
+    """What the caller knows about a model file; None and AUTO: as the file says.
 
     Attributes:
-        output: what its numbers mean.
+        output: meaning of the outputs.
         input_range: the real numbers that pixels 0 and 255 stand for.
         input_scaling: how an 8-bit input takes pixels.
         kernels: LiteRT's kernels for a `.tflite`; None: XNNPACK's.

@@ -1,4 +1,4 @@
-"""Conversion of uint8 images to the input of a model file."""
+"""Converts uint8 images to the input of a model file."""
 
 import dataclasses
 import enum
@@ -25,7 +25,7 @@ class InputScaling(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class InputNormalization:
-    """The input is (pixel - mean) / std; a list has one value a channel."""
+    """Normalisation (pixel - mean) / std; a list has one value per channel."""
 
     mean: float | list[float] = 0.0
     std: float | list[float] = 1.0
@@ -39,7 +39,7 @@ class InputNormalization:
         return f"(pixel - {mean}) / {std}"
 
     def is_close(self, other: "InputNormalization") -> bool:
-        """Whether both give the same numbers up to rounding."""
+        """Whether both give the same numbers except for rounding."""
         pairs = ((self.mean, other.mean), (self.std, other.std))
         return all(np.allclose(one, two, rtol=1e-4, atol=1e-4) for one, two in pairs)
 
@@ -64,9 +64,9 @@ def encode(
 ) -> np.ndarray:
     """Encodes `images` uint8 [N, H, W, C] as a tensor of `dtype`.
 
-    An 8-bit tensor takes the pixel itself (int8: minus 128), as image classifiers are
-    converted, unless `pixels` asks for something else. Any other integer tensor takes
-    the real value in its own scale and zero point; floats take the real value.
+    An 8-bit tensor contains the pixel itself (int8: minus 128), as converted image
+    classifiers expect, unless `pixels` is given. Any other integer tensor contains the
+    real value in its scale and zero point; a float tensor contains the real value.
     """
     dtype, (scale, zero_point) = np.dtype(dtype), quantization
     if dtype.kind == "f":
@@ -89,12 +89,11 @@ def choose_8bit_reading(
     scaling: InputScaling | None,
     who: str,
 ) -> tuple[InputNormalization | None, list[str]]:
-    """Chooses how pixels become an 8-bit input, and a line if that matters.
+    """Chooses the conversion of pixels to an 8-bit input; adds a note if it matters.
 
-    None is the pixel itself.
-
-    Where the scale and zero point of the file are not those of the pixel itself, its
-    `metadata`, or else the range that they cover, tells the real numbers meant.
+    None means the pixel itself. If the scale and zero point of the file are not those
+    of the pixel itself, its `metadata`, or else the range that they cover, determines
+    the real numbers.
 
     Raises:
         InvalidInput: metadata and scale contradict each other and `scaling` is None.
@@ -111,15 +110,15 @@ def choose_8bit_reading(
     if len(np.unique(taken)) < 64 and scaling is None:
         raise InvalidInput(
             f"{who}: its metadata says that its input is {real}, but {named} of its"
-            " 8-bit input leave little of that;\ninput_scaling=pixels gives it the"
+            " 8-bit input cover little of that;\ninput_scaling=pixels gives it the"
             " pixel itself, `input_range` other numbers"
         )
     as_file = scaling is not InputScaling.PIXELS
     how = f"{real} in that scale" if as_file else "the pixel itself"
     other = (InputScaling.PIXELS if as_file else InputScaling.FILE).value
     line = (
-        f"{who}: an input of {named} is up to {off} steps off the pixel itself; it is"
-        f" given {how} (input_scaling={other} is the other reading)"
+        f"{who}: an input of {named} differs by up to {off} steps from the pixel"
+        f" itself; it is given {how} (for the other, set input_scaling={other})"
     )
     return (real if as_file else None), [line]
 
@@ -130,9 +129,9 @@ def alternatives(
     current: InputNormalization | None,
     metadata: InputNormalization | None,
 ) -> dict[str, InputNormalization | None]:
-    """Readings of an input that differ from the `current` one, by the option for them.
+    """Lists conversions other than the `current` one, by the option that selects them.
 
-    `metadata` is what the file's metadata says, which counts for an 8-bit input.
+    `metadata` is the normalisation in the file's metadata, used for an 8-bit input.
     """
     if np.dtype(dtype).itemsize > 1:
         named = {
@@ -153,14 +152,14 @@ def alternatives(
             if np.abs(encode(_RAMP, dtype, quantization, pixels) - own).max()
             > 0.01 * np.ptp(own)
         }
-    except ValueError:  # its metadata is for images of other channels
+    except ValueError:  # its metadata has another number of channels
         return {}
 
 
 def _covered(
     dtype: np.dtype, quantization: tuple[float, int]
 ) -> InputNormalization | None:
-    """The InputRange nearest to the range of an 8-bit tensor, if one is near."""
+    """Finds the InputRange that an 8-bit tensor nearly covers; None if none fits."""
     limits, (scale, zero_point) = np.iinfo(dtype), quantization
     ends = [scale * (end - zero_point) for end in (limits.min, limits.max)]
 
@@ -175,6 +174,6 @@ def _covered(
 def dequantize(raw: np.ndarray, quantization: tuple[float, int]) -> np.ndarray:
     """Dequantises a tensor to float64; one that is not quantised keeps its values."""
     scale, zero_point = quantization
-    if scale == 0:  # how TFLite marks it
+    if scale == 0:  # not quantised
         return raw.astype(np.float64)
     return scale * (raw.astype(np.float64) - zero_point)

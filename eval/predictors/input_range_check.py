@@ -1,6 +1,6 @@
-"""Check whether a file is more accurate with another reading of its input.
+"""Checks whether a file is more accurate with another conversion of its input.
 
-It changes nothing: it gives a line, and the reader decides.
+It changes nothing: it returns a message, and the user decides.
 """
 
 import numpy as np
@@ -11,11 +11,11 @@ from trainer.data.split import Split
 from trainer.monitoring.progress import CONSOLE
 
 IMAGES = 200
-_LIMIT = 0.001  # of McNemar's p-value: such a line must not come by chance
+_LIMIT = 0.001  # of McNemar's p-value, so that chance does not cause a message
 
 
 def suggest_reading(predictor: Predictor, split: Split) -> list[str]:
-    """Suggests another reading of the input if it gets clearly more images right."""
+    """Suggests another conversion of the input if it is clearly more accurate."""
     others = predictor.alternative_readings()
     if not others:
         return []
@@ -30,7 +30,7 @@ def suggest_reading(predictor: Predictor, split: Split) -> list[str]:
                 for flag, one in predictors.items()
             }
     except ValueError:
-        return []  # the evaluation itself says what is wrong with its outputs
+        return []  # the evaluation itself reports what is wrong with the outputs
     own = right.pop("")
     best = max(right, key=lambda flag: right[flag].sum())
     better = right[best].sum() > own.sum()

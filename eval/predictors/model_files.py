@@ -1,4 +1,4 @@
-"""Opens `.tflite` files and SavedModel directories, also those not made here."""
+"""Opens `.tflite` files and SavedModel directories, also those of other tools."""
 
 import enum
 import pathlib
@@ -21,17 +21,17 @@ def open_file(
     options: FileOptions = DEFAULT_OPTIONS,
     manifest: Mapping[str, Any] | None = None,
 ) -> Predictor:
-    """The Predictor of a `.tflite` file or a SavedModel directory.
+    """Opens a `.tflite` file or a SavedModel directory as a Predictor.
 
-    Every model file is opened here and nowhere else.
+    Every model file is opened by this function.
 
     Args:
-        options: how outputs and pixels are read; what they leave open, the file's last
-            operator and `manifest` decide.
+        options: how outputs and pixels are read; the last operator of the file and
+            `manifest` decide what the options leave open.
         manifest: the description of the file, inside it or beside it.
 
     Raises:
-        InvalidInput: there is none, or it is damaged or no image classifier.
+        InvalidInput: the file is missing, damaged or not an image classifier.
     """
     manifest, span = manifest or {}, options.input_range
     given = InputNormalization.from_range(span) if span else None
@@ -50,7 +50,7 @@ def open_file(
     else:
         found = "is something else" if path.exists() else "does not exist"
         raise InvalidInput(
-            f"{path} {found}; what is evaluated is a run, a .tflite file or a"
+            f"{path} {found}; name a run, a .tflite file or a"
             " SavedModel directory (one with saved_model.pb)"
         )
     return _with_output(Predictor(str(path), model, options.output), model, manifest)
@@ -66,7 +66,7 @@ def _check_unset(path: pathlib.Path, option: str, value: enum.Enum | None) -> No
 def _with_output(
     predictor: Predictor, model: SavedModel | TfliteModel, manifest: Mapping[str, Any]
 ) -> Predictor:
-    """Sets the predictor's output by the file or its manifest if it was not given."""
+    """Sets the meaning of the outputs from the file or its manifest unless given."""
     says = model.says
     if says is None and "weights_sha256" in manifest:  # as in all of our exports
         says = Output.PROBABILITIES
@@ -81,6 +81,6 @@ def _with_output(
 
 
 def _manifest_normalization(manifest: Mapping[str, Any]) -> InputNormalization | None:
-    """The normalisation of a float or int16 input by a manifest of ours."""
+    """Reads the normalisation of a float or int16 input from our manifest."""
     real = manifest.get("io", {}).get("input_is") == NORMALIZED
     return InputNormalization(float(PIXEL_MEAN), float(PIXEL_STD)) if real else None

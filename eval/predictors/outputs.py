@@ -1,4 +1,4 @@
-"""Conversion of a model's outputs to probabilities."""
+"""Converts the outputs of a model to probabilities."""
 
 import enum
 
@@ -10,13 +10,13 @@ from eval.metrics import classification
 class Output(enum.Enum):
     """Meaning of a model's outputs."""
 
-    AUTO = "auto"  # probabilities if every row could be some, else logits
+    AUTO = "auto"  # probabilities if every row can be probabilities, else logits
     LOGITS = "logits"
     PROBABILITIES = "probabilities"
-    SIGMOIDS = "sigmoids"  # of each class by itself; a row adds up to anything
+    SIGMOIDS = "sigmoids"  # one for each class; the sum of a row is arbitrary
 
 
-# Meaning of the outputs by the last operator, in TFLite's name and TensorFlow's.
+# Meaning of the outputs by the last operator, in TFLite and in TensorFlow.
 OUTPUT_OF_OPERATOR = {
     "SOFTMAX": Output.PROBABILITIES,
     "Softmax": Output.PROBABILITIES,
@@ -30,8 +30,9 @@ OUTPUT_OF_OPERATOR = {
 def infer_output(raw: np.ndarray, step: float) -> Output:
     """Infers LOGITS or PROBABILITIES from every row of outputs [N, C].
 
-    Probabilities: all values within 0..1, and each row's sum within 0.001 of 1, or
-    within what rounding each of C values to a quantised `step` can add up to.
+    Outputs are probabilities if all values are within 0..1 and the sum of each row is
+    within 0.001 of 1, or within the rounding error of C values with quantisation
+    `step`.
     """
     slack = max(1e-3, raw.shape[1] * step / 2)
     in_range = raw.min() >= 0 and raw.max() <= 1 + step
@@ -42,13 +43,12 @@ def infer_output(raw: np.ndarray, step: float) -> Output:
 def to_probabilities(raw: np.ndarray, output: Output, step: float) -> np.ndarray:
     """Converts outputs [N, C] to float64 probabilities.
 
-    Probabilities are not normalised again.
-
-    `output` says which they are: LOGITS, PROBABILITIES or SIGMOIDS. The latter are
-    divided by their sum, as an image has one class; a row of zeros favours none.
+    PROBABILITIES are not normalised again. SIGMOIDS are divided by their sum, as an
+    image has one class; a row of zeros becomes uniform.
 
     Raises:
-        ValueError: a value is not finite, or not a probability where one was promised.
+        ValueError: a value is not finite, or is not a probability although it should
+            be.
     """
     finite = np.isfinite(raw).all(axis=1)
     if not finite.all():
@@ -58,7 +58,7 @@ def to_probabilities(raw: np.ndarray, output: Output, step: float) -> np.ndarray
             " numbers"
         )
     if output is Output.LOGITS:
-        from scipy import special  # half a second that --help need not wait for
+        from scipy import special  # takes half a second, which --help does not need
 
         return special.softmax(raw.astype(np.float64), axis=1)
     if raw.min() < 0 or raw.max() > 1 + max(step, 1e-6):
@@ -75,6 +75,6 @@ def to_probabilities(raw: np.ndarray, output: Output, step: float) -> np.ndarray
 
 
 def min_probability(output: Output, step: float) -> float:
-    """The probability below which one reads as 0: half a step of a quantised output."""
+    """Least probability that is not stored as 0: half a step of a quantised output."""
     quantised = output is not Output.LOGITS and step > 0
     return step / 2 if quantised else classification.SMALLEST

@@ -1,4 +1,4 @@
-"""Predictor: uint8 images to probabilities, for a checkpoint, SavedModel or .tflite."""
+"""Predictor: computes probabilities of uint8 images with any kind of model."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -15,11 +15,11 @@ from trainer.monitoring.progress import CONSOLE, OnBatch
 
 
 def ignore_progress(count: int) -> None:
-    """Does nothing with the number of images just done."""
+    """Ignores the number of images just done."""
 
 
 class Model(Protocol):
-    """A model's raw outputs; `shape` and `classes` hold None where they are open."""
+    """A model with raw outputs; `shape` and `classes` are None where not fixed."""
 
     shape: tuple[int | None, ...]
     classes: int | None
@@ -27,7 +27,7 @@ class Model(Protocol):
     engine: Mapping[str, Any]
 
     def __call__(self, images: np.ndarray, tick: OnBatch) -> np.ndarray:
-        """Outputs for `images` uint8 [N, H, W, C]: [N, classes]."""
+        """Computes the outputs of `images` uint8 [N, H, W, C]: [N, classes]."""
         ...
 
 
@@ -35,15 +35,15 @@ class Predictor:
     """A model and the meaning of its outputs.
 
     Attributes:
-        name: how it is called in a report.
+        name: its name in a report.
         model: computes the outputs.
-        output: meaning of its outputs; AUTO until the first call has seen them.
-        given: whether the caller's word or the file, not the rule of looking at every
-            output, decided that.
+        output: meaning of its outputs; AUTO until the first call.
+        given: whether the caller or the file determined `output`, and not the values of
+            the outputs.
         tta: the views of an image that predictions are averaged over.
-        class_order: the model's class for each class of the data set, int [N]; None
-            where they are the same.
-        notes: lines that a reader of the predictions must know.
+        class_order: the model's class for each class of the data set, int [N]; None if
+            they are the same.
+        notes: messages that a reader of the predictions needs.
     """
 
     def __init__(
@@ -60,23 +60,23 @@ class Predictor:
         self.class_order = class_order
         self.given = output is not Output.AUTO
         self.model = model
-        self.notes = [*getattr(model, "notes", ())]  # a file has some
+        self.notes = [*getattr(model, "notes", ())]  # only model files have notes
 
     @property
     def min_probability(self) -> float:
-        """The probability below which one reads as 0."""
+        """Least probability that is not stored as 0."""
         return outputs.min_probability(self.output, self.model.step)
 
     def with_tta(self, tta: EvalTta) -> "Predictor":
-        """The same model; predictions are means over the views of `tta`."""
+        """Copies the predictor; predictions are means over the views of `tta`."""
         return self._replaced(tta=tta)
 
     def with_class_order(self, class_order: np.ndarray | None) -> "Predictor":
-        """The same model; predictions are in the order of the data set's classes."""
+        """Copies the predictor; predictions are in the data set's order of classes."""
         return self._replaced(class_order=class_order)
 
     def alternative_readings(self) -> dict[str, "Predictor"]:
-        """The same file with its input read otherwise, by option; {} for a run."""
+        """Copies the predictor with other conversions of the input, by option."""
         other = getattr(self.model, "alternative_readings", dict)()
         return {flag: self._replaced(model=model) for flag, model in other.items()}
 
@@ -86,7 +86,7 @@ class Predictor:
         return other
 
     def check_fits(self, shape: tuple[int, ...], classes: int) -> None:
-        """Checks that it classifies images of `shape` into `classes`.
+        """Checks that the model classifies images of `shape` into `classes`.
 
         Raises:
             InvalidInput: it takes other images, or knows another number of classes."""
@@ -107,14 +107,14 @@ class Predictor:
     def __call__(
         self, images: np.ndarray, tick: OnBatch = ignore_progress
     ) -> np.ndarray:
-        """Probabilities for `images` uint8 [N, H, W, C]: float64 [N, classes].
+        """Computes probabilities of `images` uint8 [N, H, W, C]: float64 [N, classes].
 
-        `tick` hears of each image once for each view. Views are averaged as logits, or
-        as log-probabilities where the model gives no logits; a softmax of either is
-        the same, as they differ by a number per image and view.
+        `tick` counts each image once for each view. Views are averaged as logits, or as
+        log-probabilities if the model gives no logits; the softmax of both is the same,
+        as they differ by a constant per image and view.
 
         Raises:
-            ValueError: an output is not finite or not what it should be.
+            ValueError: an output is not finite or not a probability.
         """
         if self.tta is EvalTta.NONE:
             return self._probabilities(self._raw(images, tick))
@@ -129,7 +129,7 @@ class Predictor:
         return outputs.to_probabilities(averaged, Output.LOGITS, step=0)
 
     def with_progress(self, what: str) -> Callable[[np.ndarray], np.ndarray]:
-        """The same predictions, with a progress bar called `what`."""
+        """Returns a function that predicts with a progress line called `what`."""
 
         def predict(images: np.ndarray) -> np.ndarray:
             views = evaluator.count_views(self.tta)
@@ -146,7 +146,7 @@ class Predictor:
             return raw
         if raw.shape[1] != len(self.class_order):
             raise ValueError(
-                f"it gives {raw.shape[1]} classes where {len(self.class_order)} are"
+                f"it gives {raw.shape[1]} classes, but {len(self.class_order)} are"
                 " named"
             )
         return raw[:, self.class_order]

@@ -1,4 +1,4 @@
-"""A run's checkpoint as a model: float32 on one device, whatever trained it."""
+"""Model of a run's checkpoint: float32 on one device, whatever trained it."""
 
 from collections.abc import Mapping
 
@@ -12,14 +12,14 @@ from trainer.monitoring.progress import OnBatch
 
 
 class CheckpointModel:
-    """Logits of the weights that are evaluated and shipped.
+    """Computes logits with the weights that are evaluated and shipped.
 
     Attributes:
         shape: (H, W, C) of an image.
-        classes: how many.
+        classes: number of classes.
         network: the Keras model, uint8 pixels to logits.
-        step: 0, its outputs are floats.
-        engine: what computes them.
+        step: 0, as the outputs are floats.
+        engine: description of the runtime.
     """
 
     step = 0.0
@@ -34,7 +34,8 @@ class CheckpointModel:
         """Builds the network for images of `shape`; `weights` are by path.
 
         Raises:
-            InvalidInput: they are not of this network for such images and classes.
+            InvalidInput: the weights do not fit this network with such images and
+                classes.
         """
         self.shape, self.classes = shape, classes
         self.engine = engine.describe_tensorflow()
@@ -52,5 +53,5 @@ class CheckpointModel:
             ) from error
 
     def __call__(self, images: np.ndarray, tick: OnBatch) -> np.ndarray:
-        """Logits of `images` uint8 [N, H, W, C]: float32 [N, classes]."""
+        """Computes the logits of `images` uint8 [N, H, W, C]: float32 [N, classes]."""
         return self._evaluator.logits(images, tick)

@@ -1,9 +1,10 @@
-"""Sandbox for model files: a damaged one cannot end a command without a message.
+"""Sandbox for model files: a damaged file cannot end a command without a message.
 
-LiteRT trusts a file's tensors and indices, and an edited one can end the process or
-take gigabytes. So a `.tflite` is first loaded and run on three images in a process of
-its own, with a limit of memory and time: 0.3 s for a file of 100 KB. A SavedModel is a
-program; the whole command runs in a second process, and the first says how it ended.
+LiteRT does not check tensors and indices of a file, and a damaged one can end the
+process or take gigabytes of memory. So a `.tflite` is first loaded and run on three
+images in a separate process with limits of memory and time, which takes 0.3 s for a
+file of 100 KB. A SavedModel is a program: the whole command runs in a second process,
+and the first one reports how it ended.
 """
 
 import contextlib
@@ -25,17 +26,19 @@ import numpy as np
 from trainer.contract import EXIT_WRONG_USAGE
 from trainer.errors import InvalidInput, first_line
 
-MEMORY_BYTES = 1 << 30  # and FACTOR times the file, beyond the runtime's own
+MEMORY_BYTES = (
+    1 << 30
+)  # limit, plus FACTOR times the file, plus the runtime's own memory
 FACTOR = 8
 SECS = 60
-PATIENCE_SECS = 4  # of silence
+PATIENCE_SECS = 4  # before a message
 _ROOT = pathlib.Path(__file__).parents[2]
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-_TRUSTED: set[str] = set()  # SHA-256 of contents that passed, or were made here
+_TRUSTED: set[str] = set()  # SHA-256 of files that passed or that this process wrote
 
 
 def mark_trusted(content: bytes) -> None:
-    """Marks a file that this process made itself as safe to open."""
+    """Marks a file that this process wrote itself as safe to open."""
     _TRUSTED.add(hashlib.sha256(content).hexdigest())
 
 
@@ -44,7 +47,7 @@ def check_file(
 ) -> None:
     """Loads `content`, a `.tflite` file, in another process and runs three images.
 
-    `resolver` is LiteRT's number of the kernels that will run it.
+    `resolver` is LiteRT's number of the kernels to run it with.
 
     Raises:
         InvalidInput: that process was killed, took too much memory or too long, or the
@@ -62,7 +65,7 @@ def check_file(
 def _reason_to_reject(
     path: pathlib.Path, content: bytes, resolver: int, limit: int
 ) -> str | None:
-    """Tries the model in another process; returns why it cannot be used, or None."""
+    """Runs the model in another process; returns why it cannot be used, or None."""
     child = subprocess.Popen(
         [sys.executable, "-m", "eval.predictors.sandbox", str(limit), str(resolver)],
         cwd=_ROOT,
@@ -77,7 +80,7 @@ def _reason_to_reject(
         except subprocess.TimeoutExpired:
             child.kill()
             return f"is damaged or too slow: it took more than {SECS} s for 3 images"
-    limits = f"(of memory it may take {limit:,} bytes)"
+    limits = f"(limit of memory: {limit:,} bytes)"
     if b"bad_alloc" in messages or child.returncode == _EXIT_OUT_OF_MEMORY:
         return f"is damaged or too large: it took more than {limit:,} bytes of memory"
     if child.returncode < 0:
@@ -113,7 +116,7 @@ _EXIT_OUT_OF_MEMORY = 77  # exit code of the child
 
 
 def _child(limit: int, resolver: int) -> NoReturn:
-    """Tries the model in stdin; writes why it cannot be run, as JSON, to stdout."""
+    """Runs the model from stdin; writes the reason of a failure as JSON to stdout."""
     from ai_edge_litert import interpreter as litert
 
     content = sys.stdin.buffer.read()
@@ -127,10 +130,10 @@ def _child(limit: int, resolver: int) -> NoReturn:
         reason = None
     except MemoryError:
         os._exit(_EXIT_OUT_OF_MEMORY)
-    except Exception as error:  # noqa: BLE001  whatever such a file makes it raise
+    except Exception as error:  # noqa: BLE001  a damaged file may raise anything
         reason = first_line(error)
     os.write(1, json.dumps(reason).encode())
-    os._exit(0)  # no destructor of the file's may speak last
+    os._exit(0)  # run no destructors of the model
 
 
 def _run_three_images(litert: types.ModuleType, content: bytes, resolver: int) -> None:
@@ -143,7 +146,7 @@ def _run_three_images(litert: types.ModuleType, content: bytes, resolver: int) -
     ins, outs = own.get_input_details(), own.get_output_details()
     own._get_ops_details()
     if any(np.dtype(detail["dtype"]).kind not in "biuf" for detail in ins):
-        return  # takes no pixels: whoever opens it will say so
+        return  # the input is not numeric: opening the file reports that
     for pixels in (0, 255, np.random.default_rng(0)):
         for detail in ins:
             shape = tuple(detail["shape"])
@@ -156,7 +159,7 @@ def _run_three_images(litert: types.ModuleType, content: bytes, resolver: int) -
             own.get_tensor(detail["index"])
 
 
-# What ends a process that does what a damaged or evil file makes it do.
+# Signals that end a process which runs a damaged or malicious file.
 _CRASHES = {"SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE", "SIGKILL", "SIGSYS"}
 _FORWARDED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}
 
@@ -166,10 +169,9 @@ def run_supervised(
 ) -> NoReturn:
     """Runs `work`, in a second process if it opens the model files `names`.
 
-    This process ends as that one did: with its exit code, or by a signal that was sent
-    to it. If that one crashed, a line names the files, and the exit code is 2.
-
-    Call it before threads are started: a fork would lose them.
+    This process ends as the second one did: with its exit code, or by a signal that was
+    sent to it. If the second one crashed, a message names the files, and the exit code
+    is 2. Call it before threads are started: a fork would lose them.
     """
     if not names:
         work()
@@ -197,7 +199,7 @@ def run_supervised(
 
 
 def _end_with_parent(parent: int) -> None:
-    """Ends this process when its parent is killed; only Linux can do that."""
+    """Makes this process end when its parent is killed; only Linux supports that."""
     set_parent_death_signal = 1
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
@@ -213,7 +215,7 @@ def _wait(child: int, watched: set[signal.Signals]) -> int:
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
                 return status
-        elif heard.si_code <= 0:  # of a process; a terminal's reaches both
+        elif heard.si_code <= 0:  # sent by a process; a terminal signals both processes
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, heard.si_signo)
 

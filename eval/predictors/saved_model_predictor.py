@@ -1,4 +1,4 @@
-"""Predictions of any SavedModel directory with a signature that takes images."""
+"""Model of any SavedModel directory with a signature that takes images."""
 
 import copy
 import math
@@ -17,18 +17,18 @@ from trainer import files
 from trainer.errors import InvalidInput, TrainingFailed, first_line
 from trainer.monitoring.progress import OnBatch
 
-_BATCH = 256  # of 32x32 pixels, and of as many pixels in all where they are larger
+_BATCH = 256  # images of 32x32 pixels; fewer if they are larger
 
 
 class SavedModel:
-    """Raw outputs of a SavedModel's image signature.
+    """Computes raw outputs with the image signature of a SavedModel.
 
     Attributes:
         shape: (H, W, C) of an image; None where the signature leaves it open.
         classes: width of the output; None where the signature leaves it open.
-        step: 0, its outputs are floats.
-        says: meaning of the outputs by its last operator, None if that is unclear.
-        engine: what computes them.
+        step: 0, as the outputs are floats.
+        says: meaning of the outputs by the last operator, None if unclear.
+        engine: description of the runtime.
     """
 
     step, notes = 0.0, ()
@@ -36,7 +36,7 @@ class SavedModel:
     def __init__(
         self, path: pathlib.Path, given: InputNormalization | None = None
     ) -> None:
-        """Loads `path`; `given` says which real numbers a float input expects.
+        """Loads `path`; `given` is the normalisation that a float input expects.
 
         Raises:
             InvalidInput: it cannot be loaded or has no signature for images.
@@ -44,11 +44,11 @@ class SavedModel:
         try:
             with files.literal_path(path) as place:
                 self._loaded = tf.saved_model.load(place)
-        except Exception as error:  # whatever a damaged or foreign file makes it raise
+        except Exception as error:  # a damaged or foreign file may raise anything
             raise InvalidInput(
-                f"{path} is no SavedModel that TensorFlow can load:"
+                f"{path} is not a SavedModel that TensorFlow can load:"
                 f" {_explain(error)};\nsave it again, with its variables and without"
-                " operators or classes of its own"
+                " custom operators or classes"
             ) from error
         self._path = path
         name, self._call = _image_signature(self._loaded.signatures, path)
@@ -62,7 +62,7 @@ class SavedModel:
         self.engine = engine.describe_tensorflow()
 
     def alternative_readings(self) -> dict[str, "SavedModel"]:
-        """The same model with its input read otherwise, by the option for it."""
+        """Copies the model with other conversions of its input, by option."""
         if np.dtype(self._dtype).kind != "f":
             return {}  # its integers are pixels
         others = input_normalization.alternatives(
@@ -74,7 +74,7 @@ class SavedModel:
         return made
 
     def __call__(self, images: np.ndarray, tick: OnBatch) -> np.ndarray:
-        """Outputs for `images` uint8 [N, H, W, C]: float64 [N, classes]."""
+        """Computes the outputs of `images` uint8 [N, H, W, C]: float64 [N, classes]."""
         rows = []
         size = max(1, min(_BATCH, _BATCH * 32 * 32 // math.prod(images.shape[1:3])))
         for block, used in blocks(images, self._fixed or size):
@@ -83,7 +83,7 @@ class SavedModel:
             )
             try:
                 results = self._call(**{self._key: tf.constant(taken)})
-            except Exception as error:  # whatever a foreign graph makes it raise
+            except Exception as error:  # a foreign graph may raise anything
                 raise TrainingFailed(
                     f"{self._path}: TensorFlow cannot run it on images"
                     f" {images.shape[1:]}: {_explain(error)}"
@@ -94,7 +94,7 @@ class SavedModel:
 
 
 def _explain(error: Exception) -> str:
-    """Explains an error in words instead of Python's names."""
+    """Describes an error without names of Python."""
     spoken = isinstance(error, OSError | ValueError | tf.errors.OpError)
     return first_line(error) if spoken else "it is damaged or of another version"
 
@@ -119,7 +119,7 @@ def blocks(images: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
 def _image_signature(
     signatures: Mapping[str, ConcreteFunction], path: pathlib.Path
 ) -> tuple[str, ConcreteFunction]:
-    """The signature that takes one batch of images; serving_default comes first."""
+    """Finds the signature that takes one batch of images, serving_default first."""
     for name in sorted(signatures, key=lambda name: (name != "serving_default", name)):
         inputs = list(signatures[name].structured_input_signature[1].values())
         numbers = [i.dtype.is_floating or i.dtype.is_integer for i in inputs]
@@ -133,7 +133,7 @@ def _image_signature(
 
 
 def _output_key(specs: Mapping[str, tf.TensorSpec], where: str) -> str:
-    """The key of the one output [N, C] of numbers, by name where there are several."""
+    """Finds the key of the float output [N, C]; by name if there are several."""
     tables = [
         key
         for key, spec in specs.items()

@@ -1,4 +1,4 @@
-"""Predictions of any `.tflite` image classifier by LiteRT, on every core."""
+"""Model of any `.tflite` image classifier, run by LiteRT on every core."""
 
 import concurrent.futures
 import copy
@@ -27,15 +27,15 @@ RESOLVERS = {
 
 
 class TfliteModel:
-    """Raw outputs of a `.tflite` file; its own quantisation is undone.
+    """Computes raw outputs of a `.tflite` file, dequantised.
 
     Attributes:
         shape: (H, W, C) of an image; None where the file leaves a side open.
         classes: width of the output; None where the file leaves it open.
         step: smallest difference between two outputs; 0 for a float output.
-        says: meaning of the outputs by its last operator, None if that is unclear.
-        engine: what computes them.
-        notes: lines that a reader of the outputs must know.
+        says: meaning of the outputs by the last operator, None if unclear.
+        engine: description of the runtime.
+        notes: messages that a reader of the outputs needs.
     """
 
     def __init__(
@@ -49,8 +49,8 @@ class TfliteModel:
         """Opens `path`.
 
         Args:
-            given: overrides what its metadata, or `noted` of its manifest, says of its
-                input.
+            given: normalisation of the input; None: that of the metadata, or `noted`.
+            noted: normalisation of the input by the manifest.
             scaling: how an 8-bit input takes pixels; None: as the file says.
 
         Raises:
@@ -96,7 +96,7 @@ class TfliteModel:
         noted: InputNormalization | None,
         scaling: InputScaling | None,
     ) -> tuple[InputNormalization | None, list[str]]:
-        """Chooses how pixels become the input, and lines that a reader must know."""
+        """Chooses the conversion of pixels to the input, and notes for the reader."""
         found = tflite_metadata.parse_normalization(self._content)
         dtype = np.dtype(self._input["dtype"])
         if dtype.itemsize > 1:
@@ -118,7 +118,7 @@ class TfliteModel:
         )
 
     def alternative_readings(self) -> dict[str, "TfliteModel"]:
-        """The same file with its input read otherwise, by the option for it."""
+        """Copies the model with other conversions of its input, by option."""
         detail, found = self._input, tflite_metadata.parse_normalization(self._content)
         others = input_normalization.alternatives(
             detail["dtype"], detail["quantization"], self._pixels, found
@@ -129,7 +129,7 @@ class TfliteModel:
         return made
 
     def _interpreter(self, shape: tuple[int, ...] | None = None) -> litert.Interpreter:
-        """Makes an interpreter; `shape` is that of an image where the file has none."""
+        """Creates an interpreter; `shape` is that of images if the file has none."""
         try:
             made = litert.Interpreter(
                 model_content=self._content,
@@ -140,7 +140,7 @@ class TfliteModel:
                 batch = [self._batch] if len(self._input["shape"]) == 4 else []
                 made.resize_tensor_input(self._input["index"], [*batch, *shape])
             made.allocate_tensors()
-        except Exception as error:  # whatever a damaged or foreign file makes it raise
+        except Exception as error:  # a damaged or foreign file may raise anything
             wanted = "" if shape is None else f" on images {shape}"
             spoken = isinstance(error, ValueError | RuntimeError)
             line = first_line(error) if spoken else "it cannot be read"
@@ -152,7 +152,7 @@ class TfliteModel:
         return made
 
     def __call__(self, images: np.ndarray, tick: OnBatch) -> np.ndarray:
-        """Outputs for `images` uint8 [N, H, W, C]: float64 [N, classes]."""
+        """Computes the outputs of `images` uint8 [N, H, W, C]: float64 [N, classes]."""
         size = max(_SLICE // self._batch, 1) * self._batch
         starts = range(0, len(images), size)
         workers = min(engine.cores(), len(starts))
@@ -215,16 +215,16 @@ def _only(details: list[dict], path: pathlib.Path, what: str) -> dict:
 
 
 def _signature(detail: dict) -> list[int | None]:
-    """The shape of a tensor, None for a side that is left open."""
+    """Reads the shape of a tensor; None for a side that is not fixed."""
     sides = detail["shape_signature"].tolist() or detail["shape"].tolist()
     return [None if side < 0 else side for side in sides]
 
 
 def _last_operator(content: bytes, output: dict) -> tuple[str, float]:
-    """The last operator, and the quantisation step of its numbers."""
+    """Finds the last operator and its quantisation step."""
     step = float(output["quantization"][0])
     try:
         last, behind = FlatbufferInfo(content).output_operator()
     except (IndexError, ValueError, TypeError, struct.error, AttributeError):
-        return "", step  # LiteRT reads it otherwise than Python does
+        return "", step  # Python cannot parse the file, but LiteRT can
     return last, step or behind

@@ -25,13 +25,13 @@ from trainer.monitoring import native_output
 from trainer.monitoring.progress import CONSOLE
 
 VERSION = 1
-EXAMPLES = 16  # disagreements shown of each pair
+EXAMPLES = 16  # disagreements shown for each pair
 _NAMES = ("accuracy", "accuracy_interval", "nll", "brier", "ece", "ties")
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelResult:
-    """One model's probabilities, at its temperature if it has one."""
+    """Probabilities of one model, after its temperature if it has one."""
 
     source: ModelSource
     split: Split
@@ -203,7 +203,7 @@ def _pair(first: ModelResult, second: ModelResult) -> dict[str, Any]:
 def _examples(
     first: ModelResult, second: ModelResult, one: np.ndarray, two: np.ndarray
 ) -> list[dict[str, Any]]:
-    """Images on which two models disagree, those where both are surest first."""
+    """Lists images on which two models disagree, the most confident first."""
     rows = np.flatnonzero(one != two)
     sure = np.minimum(first.probabilities.max(axis=1), second.probabilities.max(axis=1))
     rows = rows[np.argsort(-sure[rows], kind="stable")][:EXAMPLES]
@@ -221,7 +221,7 @@ def _examples(
 
 
 def _config_differences(first: ModelResult, second: ModelResult) -> list[str] | None:
-    """Fields in which the configs of two runs differ; None unless both are runs."""
+    """Lists the fields in which the configs of two runs differ; None for files."""
     runs = [entry.source.run for entry in (first, second)]
     if None in runs:
         return None
@@ -238,7 +238,7 @@ def render_files(found: dict[str, Any], split: Split) -> dict[str, bytes]:
 
 
 def load_identity(folder: pathlib.Path) -> dict[str, Any]:
-    """Loads which models the comparison in `folder` is of; {} if there is none."""
+    """Loads the paths of the models in the comparison in `folder`; {} if none."""
     try:
         models = files.read_json(folder / COMPARISON_DATA)["models"]
         paths = [model["path"] for model in models]

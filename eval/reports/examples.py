@@ -1,4 +1,4 @@
-"""Choice of the test images that a report shows."""
+"""Selects the test images that a report shows."""
 
 import base64
 import io
@@ -14,13 +14,13 @@ SIDE = 192  # pixels of an image on a page, twice as many as it has on a plain s
 
 
 def mistakes(probabilities: np.ndarray, labels: np.ndarray, limit: int) -> np.ndarray:
-    """Rows of wrong predictions, the surest first: int64, at most `limit`."""
+    """Selects wrong predictions, most confident first: int64 rows, at most `limit`."""
     wrong = ~classification.correct(probabilities, labels)
     return _largest(probabilities.max(axis=1), wrong, limit)
 
 
 def least_certain(probabilities: np.ndarray, limit: int) -> np.ndarray:
-    """Rows with the smallest largest probability: int64, at most `limit`."""
+    """Selects the least confident predictions: int64 rows, at most `limit`."""
     every = np.ones(len(probabilities), bool)
     return _largest(-probabilities.max(axis=1), every, limit)
 
@@ -28,11 +28,11 @@ def least_certain(probabilities: np.ndarray, limit: int) -> np.ndarray:
 def label_errors(
     probabilities: np.ndarray, labels: np.ndarray, limit: int
 ) -> np.ndarray:
-    """Rows whose label is likely wrong, the likeliest first: int64, at most `limit`.
+    """Selects likely wrong labels, most likely first: int64 rows, at most `limit`.
 
-    Confident learning (Northcutt, Jiang & Chuang 2021): another class than the label
-    reaches the mean probability that it has on images of its own; they are ranked by
-    how much likelier it is than the label.
+    This is confident learning (Northcutt, Jiang & Chuang 2021): a class other than the
+    label reaches the mean probability that it has on its own images. Rows are sorted by
+    the difference between the probabilities of that class and of the label.
     """
     classes = probabilities.shape[1]
     rows = np.arange(len(labels))
@@ -71,9 +71,10 @@ def describe_rows(
 
 
 def data_uri(image: np.ndarray) -> str:
-    """Encodes `image` uint8 [H, W, C] as a data URI; unless 3 channels, the first.
+    """Encodes `image` uint8 [H, W, C] as a data URI.
 
-    One that is larger than it is shown becomes a JPEG of some ten kilobytes.
+    If C is not 3, only the first channel is shown. A large image becomes a JPEG of
+    about ten kilobytes.
     """
     shown = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
     kind, buffer = "png" if max(shown.size) <= SIDE // 2 else "jpeg", io.BytesIO()

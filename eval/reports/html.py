@@ -1,4 +1,4 @@
-"""HTML pages of one file each, which load nothing from a network."""
+"""Renders HTML pages as single files that load nothing from a network."""
 
 import pathlib
 import re
@@ -48,7 +48,7 @@ def format_number(value: float | None, digits: int = 4) -> str:
 
 
 def format_interval(ends: Sequence[float], digits: int = 1) -> str:
-    """Formats an interval of shares as '86.6 to 87.9 %'."""
+    """Formats an interval of fractions as '86.6 to 87.9 %'."""
     low, high = (f"{100 * end:.{digits}f}" for end in ends)
     return f"{low} to {high}\u202f%"
 

@@ -1,4 +1,4 @@
-"""The folder of a report or a comparison: its file names, and whether it is free."""
+"""The output folder of a report or a comparison: file names and checks."""
 
 import pathlib
 from collections.abc import Collection
@@ -18,11 +18,11 @@ def check_replaceable(path: pathlib.Path, names: Collection[str] = ()) -> None:
     """Checks that a folder of files called `names` can be written at `path`.
 
     Raises:
-        InvalidInput: it cannot be, or it would replace files of other names.
+        InvalidInput: it cannot be written, or it would replace other files.
     """
     path = path.resolve()
     try:
-        # Root may write where it cannot.
+        # For root, permissions do not tell whether writing works: try it.
         storage.probe(path.parent, folders=False, appends=False)
     except OSError as error:
         what = f"the report cannot be written to {path} (see `out_dir`)"

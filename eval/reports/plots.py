@@ -1,7 +1,8 @@
-"""Figures of a report: matplotlib and seaborn, legible on light and dark pages.
+"""Draws the figures of a report, legible on light and dark pages.
 
-Two colours of equal lightness that colour-blind readers tell apart (after Okabe & Ito
-2008); everything else is drawn in INK, which `svg` turns into the page's text colour.
+They use two colours of equal lightness that colour-blind readers can distinguish (after
+Okabe & Ito 2008). Everything else is drawn in INK, which `svg` replaces by the text
+colour of the page.
 """
 
 import io
@@ -18,9 +19,9 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from trainer.monitoring import pictures
 
 BLUE, ORANGE, GREY = "#2b8ac6", "#e0791a", "#8a8a8a"
-INK = "#010203"  # never used otherwise, so that it can be replaced
-POINTS = 400  # of a curve that are drawn
-_WIDTH_INCHES = 4.8  # 460 px: letters stay readable on a telephone
+INK = "#010203"  # used for nothing else, so that it can be replaced
+POINTS = 400  # points drawn of a curve, at most
+_WIDTH_INCHES = 4.8  # 460 px: text stays readable on a phone
 STYLE = {
     "font.size": 9,
     "svg.fonttype": "none",
@@ -44,7 +45,7 @@ def _axes(height: float, rows: int = 1, **options: object) -> tuple[Figure, Any]
 
 
 def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Figure:
-    """Share of each label's images that went to each class; counts in the cells."""
+    """Draws the confusion matrix: shares by label, with counts in the cells."""
     counts = np.asarray(matrix)
     figure, axes = _axes(4.2)
     labels = pictures.lettering(names).labels
@@ -53,9 +54,9 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> Figure:
 
 
 def reliability(tables: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
-    """Accuracy against confidence, and below how often each confidence occurs.
+    """Draws accuracy over confidence, and a histogram of confidence.
 
-    `tables` maps a legend entry to a `scores.reliability` table, at most two.
+    `tables` maps at most two legend entries to `classification.reliability` tables.
     """
     figure, (top, bottom) = _axes(
         4.2, rows=2, sharex=True, gridspec_kw={"height_ratios": [3, 1]}
@@ -80,7 +81,7 @@ def reliability(tables: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
 
 
 def per_class(rows: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> Figure:
-    """Recall and precision of each class, called as in `labels`, with intervals."""
+    """Draws recall and precision of each class with intervals."""
     figure, axes = _axes(max(1.2 + 0.32 * len(rows), 2.5))
     places = np.arange(len(rows))
     for name, colour, marker, shift in (
@@ -109,7 +110,7 @@ def per_class(rows: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> Figur
 
 
 def risk_coverage(risks: np.ndarray) -> Figure:
-    """Error rate of the most confident share of the images, for every share."""
+    """Draws the error rate on the most confident images, over their share."""
     figure, axes = _axes(2.8)
     coverage = np.arange(1, len(risks) + 1) / len(risks)
     shown = np.unique(np.linspace(0, len(risks) - 1, POINTS).astype(int))
@@ -121,10 +122,10 @@ def risk_coverage(risks: np.ndarray) -> Figure:
 
 
 def curves(series: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
-    """Training curves. `series` maps a panel (such as loss) to curves by name.
+    """Draws training curves; `series` maps a panel (such as loss) to curves by name.
 
-    Each curve is a pair of equally long lists, (steps, values); of each
-    POINTS are drawn.
+    Each curve is a pair of equally long lists, (steps, values), of which at most POINTS
+    are drawn.
     """
     figure, panels = _axes(0.6 + 1.9 * len(series), rows=len(series), squeeze=False)
     for (title, lines), axes in zip(series.items(), panels[:, 0], strict=True):
@@ -143,8 +144,8 @@ def curves(series: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
 
 
 def robustness(types: Mapping[str, Sequence[float]], clean: float) -> Figure:
-    """Accuracy of each corruption (rows) at each severity (columns)."""
-    import seaborn  # two seconds, which reports without corruptions need not wait for
+    """Draws the accuracy of each corruption (rows) at each severity (columns)."""
+    import seaborn  # takes two seconds; only reports with corruptions need it
 
     figure, axes = _axes(1.2 + 0.28 * len(types))
     seaborn.heatmap(
@@ -165,7 +166,7 @@ def robustness(types: Mapping[str, Sequence[float]], clean: float) -> Figure:
 
 
 def fix_layout(figure: Figure) -> None:
-    """Computes the layout of `figure` once: saving it twice would do it four times."""
+    """Computes the layout of `figure` once, as saving it would do each time."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
 
@@ -178,18 +179,18 @@ def svg(figure: Figure, label: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(rf"(fill|stroke): {INK}", r"\1: currentColor", text)
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    # Its rule for "*" would reach the whole page once the picture is inline.
+    # The rule for "*" in it would apply to the whole page.
     text = re.sub(r"<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
     return text.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
 
 
 def png(figure: Figure) -> bytes:
-    """Renders `figure` as a PNG on white, 200 dots an inch."""
+    """Renders `figure` as a PNG on white at 200 dpi."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=200, facecolor="white")
     return buffer.getvalue()
 
 
 def drawing_style(names: Sequence[str] = ()) -> AbstractContextManager[None]:
-    """The context in which figures of classes `names` are drawn and saved."""
+    """Context for drawing and saving figures with class `names`."""
     return pictures.drawing(pictures.lettering(names).families, **STYLE)

@@ -42,7 +42,7 @@ def write_report(
 
 
 def summary(report: dict[str, Any]) -> str:
-    """One line with the scores of a report, for a terminal."""
+    """Formats the scores of a report as one line for a terminal."""
     scores = report["scores"]
     best = report["calibrated"] or scores
     low, high = scores["accuracy_interval"]

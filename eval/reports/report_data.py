@@ -1,4 +1,4 @@
-"""Content of report.json as plain values; docs/report_schema.md has its schema."""
+"""Builds the content of report.json; docs/report_schema.md describes it."""
 
 import datetime
 import importlib.metadata
@@ -26,8 +26,8 @@ _PACKAGES = ("ai-edge-litert", "scikit-learn", "scipy", "pillow")
 _CURVES = ("loss", "accuracy", "learning_rate")
 _NO_POINT = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 _TESTED = ("accuracy", "accuracy_interval", "nll", "ece", "agreement")
-_TESTED_ON = ("images", "sampled", "split_images")  # of which images that is
-GALLERY_IMAGES = 16  # of each kind
+_TESTED_ON = ("images", "sampled", "split_images")  # number of tested images
+GALLERY_IMAGES = 16  # images of each kind
 
 
 def build_report(
@@ -35,7 +35,7 @@ def build_report(
     corruption_rows: np.ndarray | None,
     environment: dict[str, Any],
 ) -> dict[str, Any]:
-    """Builds the report; `corruption_rows` is int [n], None: no corruptions."""
+    """Builds the report; `corruption_rows` are int [n], None: no corruptions."""
     split, given = evaluation.split, evaluation.probabilities
     calibrated = None
     if evaluation.calibration.temperature is not None:
@@ -74,7 +74,7 @@ def build_report(
 def identity(
     facts: Mapping[str, Any], predictor: Predictor, dataset: str
 ) -> dict[str, Any]:
-    """The identity of a report: what was evaluated, how and on what."""
+    """Describes which model was evaluated, how and on which data."""
     return {
         "model": facts["path"],
         "eval_tta": predictor.tta.value,
@@ -86,7 +86,7 @@ def identity(
 def load_identity(folder: pathlib.Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Loads the identity of the report in `folder`; {} where there is none.
 
-    A model of the same bytes as that of `facts` is the same, wherever it lies.
+    A model with the same bytes as that of `facts` is the same, also at another path.
     """
     try:
         found = files.read_json(folder / REPORT_DATA)
@@ -189,7 +189,7 @@ def list_exports(run: Run | None) -> list[dict[str, Any]]:
 
 
 def has_test_results(tested: object) -> bool:
-    """Whether `tested` has every number that is shown of an export, all finite."""
+    """Whether `tested` has all numbers that a report shows, and all are finite."""
     if not isinstance(tested, dict):
         return False
     interval = tested.get("accuracy_interval")
@@ -221,7 +221,7 @@ def training_curves(run: Run | None) -> dict[str, dict[str, tuple[list, list]]]:
                     k: float(v) for k in _CURVES if (v := entry.get(k)) is not None
                 }
             except _NO_POINT:
-                continue  # being written, or damaged: the rest is still to be seen
+                continue  # the line is damaged or being written
             for name, value in points.items():
                 panel = panels.setdefault(name, {})
                 steps, values = panel.setdefault(curve, ([], []))

@@ -1,4 +1,4 @@
-"""Files of a report: the page, its figures, report.json and predictions.npz."""
+"""Renders and writes the files of a report: page, figures, data, predictions."""
 
 import functools
 import pathlib
@@ -21,7 +21,7 @@ from trainer.config.serialization import misfit
 from trainer.models import evaluator
 from trainer.monitoring import pictures
 
-MAX_CLASSES = 50  # classes with a row and bars of their own
+MAX_CLASSES = 50  # classes with their own row and bars
 MISSING = Markup("<p>This picture could not be drawn.</p>")
 
 
@@ -32,7 +32,7 @@ def render_files(
 ) -> dict[str, bytes]:
     """Renders every file of a report by its name in the folder; report.json is last.
 
-    A figure that cannot be drawn is left out, and `say` is called with a line.
+    A figure that cannot be drawn is left out, and `say` receives a message.
     """
     names = report["data"]["classes"]
     content, shown = {}, {}
@@ -62,7 +62,7 @@ def render_files(
 
 
 def _draw(draw: Callable[[], Figure], text: str) -> tuple[Markup, bytes]:
-    """Draws a figure, described by `text`, as inline SVG and as PNG."""
+    """Draws a figure as inline SVG with the description `text`, and as PNG."""
     figure = draw()
     plots.fix_layout(figure)
     png = plots.png(figure)
@@ -70,7 +70,7 @@ def _draw(draw: Callable[[], Figure], text: str) -> tuple[Markup, bytes]:
 
 
 def _shown_classes(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of `per_class` with their "id", at most MAX_CLASSES: those of least F1."""
+    """Selects at most MAX_CLASSES rows, those with the lowest F1, and adds "id"."""
     numbered = [row | {"id": number} for number, row in enumerate(rows)]
     if len(rows) <= MAX_CLASSES:
         return numbered
@@ -79,12 +79,12 @@ def _shown_classes(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def write_folder(folder: pathlib.Path, content: Mapping[str, bytes]) -> None:
-    """Writes the files of `content`, in this order; an older `folder` is replaced.
+    """Writes the files of `content`, in this order; replaces an older `folder`.
 
     Raises:
-        TrainingFailed: it cannot be written, and never will.
+        TrainingFailed: the storage cannot hold the files.
         PeerLost: the disk is full or gone.
-        Interrupted: SIGTERM or SIGHUP came.
+        Interrupted: SIGTERM or SIGHUP was received.
     """
     folder = folder.resolve()
     with atomic_folders.staging_folder(folder.parent, "the report") as hidden:
@@ -93,13 +93,13 @@ def write_folder(folder: pathlib.Path, content: Mapping[str, bytes]) -> None:
             path = made / name
             path.parent.mkdir(parents=True, exist_ok=True)
             files.write_bytes(path, data)
-        atomic_folders.replace(made, folder, seal=name)  # the last of them
+        atomic_folders.replace(made, folder, seal=name)  # the last file
 
 
 def _figures(
     report: Mapping[str, Any], evaluation: Evaluation
 ) -> dict[str, tuple[Callable[[], Figure], str]]:
-    """The function that draws each figure, and the text for who cannot see it."""
+    """Collects the function that draws each figure, and its description."""
     found, names = report["scores"], report["data"]["classes"]
     tables = {_probability_kind(report): found["reliability"]}
     if report["calibrated"]:
@@ -148,13 +148,13 @@ def _image_uris(report: Mapping[str, Any], evaluation: Evaluation) -> dict[int, 
 
 
 def _notes(report: Mapping[str, Any]) -> list[str]:
-    """Lines that a reader must know before the numbers."""
+    """Collects notes that a reader needs before the numbers."""
     tta, notes = EvalTta(report["eval_tta"]), []
     if tta is not EvalTta.NONE:
         notes.append(
             f"Every score here is{tta.words}: a mean over {evaluator.count_views(tta)} "
-            "views of each image. No exported file does that by itself; what ships has "
-            "the scores of a report without it."
+            "views of each image. Exported files do not do that by themselves; their "
+            "scores are those of a report without it."
         )
     notes += [f"{line}." for line in report["remarks"]]
     notes += _training_note(report, tta)
@@ -164,7 +164,7 @@ def _notes(report: Mapping[str, Any]) -> list[str]:
 
 
 def _training_note(report: Mapping[str, Any], tta: EvalTta) -> list[str]:
-    """The test accuracy that the training recorded, if it is another."""
+    """Notes the test accuracy that the training recorded, if it differs."""
     result = (report["run"] or {}).get("result") or {}
     same_step = result.get("steps") == report["model"]["step"]
     if not (same_step and report["data"]["same_as_trained"]):
@@ -173,9 +173,9 @@ def _training_note(report: Mapping[str, Any], tta: EvalTta) -> list[str]:
     if misfit(result, {"test_accuracy": float}) or (
         result.get("eval_tta", EvalTta.NONE.value) not in kinds
     ):
-        return []  # a damaged result says nothing
+        return []  # the result is damaged
     noted = EvalTta(result.get("eval_tta", EvalTta.NONE.value))
-    known = f"The training itself noted {result['test_accuracy']:.2%}{noted.words}"
+    known = f"The training recorded {result['test_accuracy']:.2%}{noted.words}"
     if noted is not tta:
         plain = "" if noted.words else " without test-time augmentation"
         return [f"{known}{plain} on these images."]

@@ -1,4 +1,4 @@
-"""What a report or a comparison is made of, and where it goes."""
+"""Requests for a report or a comparison: models, images and output folder."""
 
 import dataclasses
 import pathlib
@@ -21,8 +21,9 @@ class ReportRequest:
     Attributes:
         run, model: a run, or else a model file; the other is None.
         checkpoint: step of the run's checkpoint; None: the last of a finished run.
-        given_dir: the folder to write; it may hold an older report of the same. None:
-            the default one, where the report of another model gives way.
+        given_dir: the folder to write; it may contain an older report of the same
+            model. None: the default folder, where a report of another model is
+            replaced.
         corruptions: whether corrupted images are evaluated, too.
         corruption_sample: how many images are corrupted; None: all.
 
@@ -42,7 +43,7 @@ class ReportRequest:
         step, sample = self.checkpoint, self.corruption_sample
         if self.run is None and step is not None:
             raise InvalidInput(
-                f"checkpoint={step} is of a run, and {self.model} is a model file"
+                f"checkpoint={step} belongs to a run, but {self.model} is a model file"
             )
         if self.run is not None and self.options.file != DEFAULT_OPTIONS:
             raise InvalidInput(

@@ -1,4 +1,4 @@
-"""Scores on corrupted copies of the test images (Hendrycks & Dietterich 2019)."""
+"""Scores a model on corrupted test images (Hendrycks & Dietterich 2019)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ SEED = 0
 
 
 def sample_rows(count: int, limit: int | None) -> np.ndarray:
-    """Draws `limit` of `count` rows, ascending and the same each time; None: all."""
+    """Draws `limit` of `count` rows, always the same, ascending; None: all."""
     if limit is None or limit >= count:
         return np.arange(count)
     chosen = np.random.default_rng(SEED).choice(count, limit, replace=False)
@@ -30,9 +30,9 @@ def measure(
     """Measures accuracy, NLL and ECE under every corruption, and their means.
 
     Args:
-        predict: probabilities of images; it reports each number of images done.
-        images: uint8 [N, H, W, C], every one under all corruptions and severities.
-        views: how often `predict` reports each image.
+        predict: computes probabilities of images, and reports progress.
+        images: uint8 [N, H, W, C]; each gets all corruptions and severities.
+        views: number of times that `predict` counts each image.
     """
     cases = [
         (name, level) for name in corruptions.TYPES for level in corruptions.SEVERITIES

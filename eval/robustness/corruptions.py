@@ -1,11 +1,12 @@
 """The fifteen corruptions of Hendrycks & Dietterich 2019 at five severities.
 
 "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations", with
-the strengths its authors chose for 32 x 32 images (CIFAR-10-C); lengths in pixels grow
-with the image's height. Batches of uint8 [N, H, W, C] go in and come out; every random
-number follows from (seed, corruption, severity, position), so two models see the same
-images. Written anew on scipy.ndimage and Pillow, so scores are near, not equal, to
-those on the published files; frost is drawn from noise, for want of photographs.
+the strengths that its authors chose for 32 x 32 images (CIFAR-10-C); lengths in pixels
+grow with the height of the image. Inputs and outputs are batches of uint8 [N, H, W, C].
+Every random number depends on (seed, corruption, severity, position), so that two
+models see the same images. The code is a new implementation with scipy.ndimage and
+Pillow, so scores are close to those on the published files but not equal; frost is
+drawn from noise, as its photographs are not included.
 """
 
 import zlib

@@ -206,7 +206,7 @@ def test_a_saved_model_without_images(refused, tmp_path, data_dir):
     tf.saved_model.save(module, str(path), text.get_concrete_function())
     assert "no signature" in refused(f"--model={path}", f"--data_dir={data_dir}")
     (path / "saved_model.pb").write_bytes(b"\xff" * 99)
-    assert "no SavedModel" in refused(f"--model={path}", f"--data_dir={data_dir}")
+    assert "not a SavedModel" in refused(f"--model={path}", f"--data_dir={data_dir}")
 
 
 def variables(folder: pathlib.Path, ending: str) -> pathlib.Path:
@@ -245,7 +245,7 @@ def test_a_saved_model_that_cannot_be_loaded(what, refused, tmp_path):
     tf.saved_model.save(module, str(path), {"serving_default": concrete})
     HARM[what](path)
     said = refused(f"--model={path}", "--dataset=digits")
-    assert f"{path} is no SavedModel that TensorFlow can load: " in said
+    assert f"{path} is not a SavedModel that TensorFlow can load: " in said
     assert "save it again" in said
     names = [k for k, v in vars(builtins).items() if isinstance(v, type)]
     assert not [name for name in names if name.endswith("Error") and name in said]
@@ -282,4 +282,4 @@ def test_a_manifest_of_another_file(refused, tmp_path, data_dir):
     path = eval_models.tflite(tmp_path / "net.tflite")
     (tmp_path / "net.tflite.json").write_text(json.dumps({"sha256": "ab" * 32}))
     words = (f"--model={path}", "--dataset=digits", f"--data_dir={data_dir}")
-    assert "is of another file than" in refused(*words)
+    assert "belongs to another file than" in refused(*words)

@@ -102,5 +102,5 @@ def test_two_comparisons_never_share_a_folder_silently(command, runs):
     assert command(one, two)[0].code == 0
     assert command(one, two)[0].code == 0  # the same again
     ended, found = command(two, one)
-    assert ended.code == 2 and "holds another one (models" in ended.err[0]
+    assert ended.code == 2 and "holds another evaluation (models" in ended.err[0]
     assert found["models"][0]["name"] == runs[0].path.name

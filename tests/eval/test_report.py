@@ -55,7 +55,7 @@ def test_the_report_of_a_run_is_whole(command, run, test_split):
     again = classification.accuracy(packed["probabilities"], packed["labels"])
     assert again == report["scores"]["accuracy"]
     assert f"{report['scores']['accuracy']:.2%}" in ended.out
-    for word in ("test split decided nothing", "The training itself noted 50.00%"):
+    for word in ("test split decided nothing", "The training recorded 50.00%"):
         assert word in page
     kinds = {p.stem for p in (run / "report" / "figures").glob("*.png")}
     assert kinds >= {"confusion", "reliability", "per_class", "risk_coverage", "curves"}
@@ -133,7 +133,7 @@ def test_without_validation_rows_everything_says_uncalibrated(
     report, _, page = read(run)
     assert report["calibration"]["state"] == "uncalibrated"
     assert report["calibrated"] is None
-    assert "Uncalibrated: the run held no validation rows out." in page
+    assert "Uncalibrated: the run has no validation rows." in page
     assert not (run / calibration.FILE).exists()
 
 
@@ -306,7 +306,7 @@ def test_two_reports_never_share_a_folder_silently(command, run, tmp_path):
     before = eval_models.tree(out)
     refused = command(*words, "--eval_tta=flip")
     assert (refused.code, eval_models.tree(out)) == (2, before)
-    assert f"{out} holds another one (eval_tta none, now flip)" in refused.err[0]
+    assert f"{out} holds another evaluation (eval_tta none, now flip)" in refused.err[0]
     copy = shutil.copytree(run, tmp_path / "moved")
     assert command(f"--run_dir={copy}", f"--out_dir={out}").code == 0  # the same bytes
     other = eval_models.tflite(tmp_path / "foreign.tflite")

@@ -84,7 +84,7 @@ def test_a_foreign_checkpoint_is_skipped_as_the_trainer_does(run, tmp_path):
     (path / "environment.json").unlink()
     done = recheck(path)
     assert done.returncode == 0, done.stderr
-    assert "step-00000018: it is of another run: config differs" in done.stdout
+    assert "step-00000018: it belongs to another run: config differs" in done.stdout
     assert "steps 13 to 24" in done.stdout
 
 

@@ -92,7 +92,7 @@ def test_an_archive_that_cannot_be_read_is_told_in_a_line(hostile, tmp_path):
     content[content.rindex(b"PK\x01\x02") + 8] |= 1  # as if it were encrypted
     path.write_bytes(content)
     (line,) = model_source.from_file(path).open((), 0).notes
-    assert "nothing is read: File 'labels.txt' is encrypted" in line
+    assert "is ignored: File 'labels.txt' is encrypted" in line
 
 
 class Tags(html.parser.HTMLParser):

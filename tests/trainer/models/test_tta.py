@@ -199,8 +199,8 @@ def test_trainer_and_report_agree_and_the_report_says_it(report, trained, tmp_pa
     assert found["scores"]["nll"] == pytest.approx(noted["test_loss"], rel=1e-6)
     assert words in said
     assert f"images are right {words}" in page
-    assert "what ships has the scores of a report without it" in page
-    assert "The training itself noted" not in page
+    assert "scores are those of a report without it" in page
+    assert "The training recorded" not in page
     assert found["calibration"]["state"] == "uncalibrated"
     assert not (tmp_path / "run" / "calibration.json").exists()
 
@@ -210,7 +210,7 @@ def test_a_plain_report_stays_plain_and_names_what_the_run_had(report, trained):
     assert found["calibration"]["state"] == "calibrated"
     assert "test-time augmentation" not in said
     noted = f"{result(trained[0])['test_accuracy']:.2%} with flip_shift test-time"
-    assert f"The training itself noted {noted} augmentation on these images." in page
+    assert f"The training recorded {noted} augmentation on these images." in page
 
 
 def test_a_run_from_before_there_was_any_had_none(report, trained, tmp_path):
@@ -220,7 +220,7 @@ def test_a_run_from_before_there_was_any_had_none(report, trained, tmp_path):
     (tmp_path / "run" / "result.json").write_text(json.dumps(old))
     _, page, _ = report("flip")
     noted = f"{old['test_accuracy']:.2%} without test-time augmentation"
-    assert f"The training itself noted {noted} on these images." in page
+    assert f"The training recorded {noted} on these images." in page
 
 
 def test_training_curves_are_named_by_it(trained):
