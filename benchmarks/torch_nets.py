@@ -19,7 +19,7 @@ class Norm(nn.BatchNorm2d):
 
 
 def cnn() -> nn.Module:
-    """trainer/models/cnn.py: 550,570 parameters for 32x32x3 and 10 classes."""
+    """trainer/models/networks/cnn.py: 550,570 parameters for 32x32x3 and 10 classes."""
     parts, channels = [], 3
     for width in (32, 64, 128):
         for _ in range(2):
@@ -55,7 +55,7 @@ class Residual(nn.Module):
 
 
 def resnet8() -> nn.Module:
-    """trainer/models/resnet.py: 78,666 parameters with the moving statistics."""
+    """trainer/models/networks/resnet.py: 78,666 parameters with moving statistics."""
     return nn.Sequential(
         nn.Conv2d(3, 16, 3, padding=1),
         Norm(16),

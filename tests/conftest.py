@@ -23,7 +23,7 @@ LONGEST = [
     "laws/test_resume.py",
     "launch/test_local_job.py",
     "launch/test_trainer_command.py",
-    "trainer/models/test_speednet.py",
+    "trainer/models/networks/test_speednet.py",
     "trainer/training/test_step.py",
     "trainer/cli/test_commands.py",
     "export/test_tflite.py",

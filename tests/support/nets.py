@@ -1,7 +1,8 @@
-"""A network for laws of the step that any network with batch norm obeys."""
+"""A network for laws of the step, and small networks of the registry."""
 
-from trainer.models import resnet
+from trainer.models import registry
 from trainer.models.layers import scaled
+from trainer.models.networks import resnet
 
 
 def block(x, num_classes, *, width=1.0, dropout=0.0, sync_batch_norm=False):
@@ -13,3 +14,9 @@ def block(x, num_classes, *, width=1.0, dropout=0.0, sync_batch_norm=False):
     x = norm(resnet._conv(x, channels, "a", strides=2), "a")
     x = resnet.keras.layers.Add(name="add")([shortcut, x])
     return resnet._classify(x, num_classes, dropout)
+
+
+def options_of_width(name, width=0.25):
+    """The option `width` of a network of the registry; none where it has no width."""
+    known = registry.read_signature(name).parameters
+    return {"width": width} if "width" in known else {}

@@ -33,7 +33,7 @@ def describe(
     """Builds the network of `function` and returns its JSON.
 
     Args:
-        function: (x, num_classes, **kwargs) -> logits, as in `trainer.models.cnn`.
+        function: (x, num_classes, **kwargs) -> logits, as in `trainer.models.networks`.
         kwargs: options of the network.
         image_shape: height, width, channels.
         num_classes: the width of the logits.

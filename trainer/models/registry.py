@@ -23,10 +23,10 @@ from trainer.config.schema import ModelConfig
 from trainer.config.serialization import fits
 
 MODELS = {
-    "cnn": "trainer.models.cnn:cnn",
-    "resnet8": "trainer.models.resnet:resnet8",
-    "resnet20": "trainer.models.resnet:resnet20",
-    "speednet": "trainer.models.speednet:speednet",
+    "cnn": "trainer.models.networks.cnn:cnn",
+    "resnet8": "trainer.models.networks.resnet:resnet8",
+    "resnet20": "trainer.models.networks.resnet:resnet20",
+    "speednet": "trainer.models.networks.speednet:speednet",
 }
 ANY_SIZE = ("speednet",)  # networks whose body takes images of any height and width
 SYNC = "sync_batch_norm"  # the option that ModelConfig.sync_batch_norm sets

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.nets import options_of_width
 from trainer.config.schema import Config, ModelConfig
 from trainer.models import builder, registry
 from trainer.models import evaluator as models_evaluator
@@ -92,7 +93,7 @@ def test_the_tail_is_padded_and_counts():
 
 def body(name="cnn", width=1.0, side=32, channels=3):
     shape = (side, side, channels)
-    config = ModelConfig(name=name, kwargs={"width": width})
+    config = ModelConfig(name=name, kwargs=options_of_width(name, width))
     return builder.build_model(config, image_shape=shape, num_classes=10).get_layer(
         "body"
     )

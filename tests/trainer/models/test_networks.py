@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.support.nets import options_of_width
 from trainer import rng
 from trainer.config.schema import ModelConfig
 from trainer.models import builder, context, layers, registry
@@ -48,7 +49,7 @@ def test_resnet8_folded_has_the_parameters_of_mlperf_tiny():
 @pytest.mark.parametrize("name", registry.MODELS)
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16", "float64"])
 def test_logits_are_wide_in_every_precision(name, precision):
-    model = build(name, precision=precision, width=0.25)
+    model = build(name, precision=precision, **options_of_width(name))
     logits = model(np.zeros((2, 32, 32, 3), np.uint8))
     assert logits.dtype == (tf.float64 if precision == "float64" else tf.float32)
 
@@ -56,7 +57,7 @@ def test_logits_are_wide_in_every_precision(name, precision):
 @pytest.mark.parametrize("name", registry.MODELS)
 @pytest.mark.parametrize("shape", [(28, 28, 1), (64, 48, 3)])
 def test_any_image_shape_and_number_of_classes(name, shape):
-    model = build(name, shape=shape, classes=7, width=0.25)
+    model = build(name, shape=shape, classes=7, **options_of_width(name))
     assert model(np.zeros((3, *shape), np.uint8)).shape == (3, 7)
 
 

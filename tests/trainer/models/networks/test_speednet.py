@@ -22,7 +22,7 @@ from trainer.config.schema import Config, DataConfig, ModelConfig, OptimConfig
 from trainer.data.augmentation import AlternatingFlip, area_resize
 from trainer.models import builder
 from trainer.models.layers import VARIANCE_FLOOR, Dirac, filters
-from trainer.models.speednet import GELU_SLOPE
+from trainer.models.networks.speednet import GELU_SLOPE
 from trainer.optim import optimizers
 from trainer.training import network, timetable
 

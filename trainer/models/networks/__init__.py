@@ -1,0 +1,1 @@
+"""Networks: functions (x, num_classes, *, option=default) -> logits."""
