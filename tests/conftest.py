@@ -53,6 +53,12 @@ def pytest_collection_finish(session):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def user_cache(tmp_path_factory):
+    """A cache folder of its own: no test writes into the home of its user."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
 def logical_devices():
     """Splits this process's CPU before anything else touches TensorFlow's devices."""
     import tensorflow as tf

@@ -139,7 +139,7 @@ def _odd(path: pathlib.Path) -> OSError:
     return OSError(errno.ELOOP, text, str(path))
 
 
-def read_bytes(path: pathlib.Path, limit: int) -> bytes:
+def read_bytes(path: str | os.PathLike[str], limit: int) -> bytes:
     """Reads a regular file of at most `limit` bytes; links are followed.
 
     Raises:

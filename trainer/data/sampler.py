@@ -1,6 +1,7 @@
 """Sampler: which dataset rows form the batch of a step, a pure function of the step."""
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -32,6 +33,32 @@ def validation_split(
     out = np.zeros(len(labels), bool)
     out[np.concatenate(held)] = True
     return np.flatnonzero(~out).astype(np.int32), np.flatnonzero(out).astype(np.int32)
+
+
+def test_rows(
+    hashes: Sequence[bytes], labels: np.ndarray, fraction: float
+) -> np.ndarray:
+    """Whether each row is set apart as a test image: bool [N].
+
+    Of every class `fraction` of its rows is, rounded, by the order of their hashes: the
+    choice depends on their contents alone. Rows of one hash stay on one side.
+
+    Args:
+        hashes: SHA-256 of each row's picture.
+        labels: int [N].
+        fraction: of each class.
+    """
+    unique, first, group = np.unique(
+        np.array(hashes), return_index=True, return_inverse=True
+    )
+    sizes = np.bincount(group)
+    apart = np.zeros(len(unique), bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels[first] == label)  # in the order of their hashes
+        before = np.cumsum(sizes[members]) - sizes[members]
+        wanted = round(fraction * sizes[members].sum())
+        apart[members[before < wanted]] = True
+    return apart[group]
 
 
 class Sampler:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from trainer.data import sampler
 from trainer.data.dataset import Splits
 from trainer.data.split import ARRAYS, Split, split_sha256
 from trainer.errors import InvalidInput
@@ -90,25 +91,12 @@ def _class_names(
 
 
 def _set_test_apart(images: np.ndarray, labels: np.ndarray) -> dict[str, Pair]:
-    apart = _test_rows(images, labels)
+    hashes = [hashlib.sha256(image).digest() for image in images]
+    apart = sampler.test_rows(hashes, labels, TEST_FRACTION)
     return {
         "train": (images[~apart], labels[~apart]),
         "test": (images[apart], labels[apart]),
     }
-
-
-def _test_rows(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Whether each row is set apart as a test image: bool [N]."""
-    hashes = np.array([hashlib.sha256(image).digest() for image in images])
-    unique, first, group = np.unique(hashes, return_index=True, return_inverse=True)
-    sizes = np.bincount(group)
-    apart = np.zeros(len(unique), bool)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels[first] == label)  # in the order of their hashes
-        before = np.cumsum(sizes[members]) - sizes[members]
-        wanted = round(TEST_FRACTION * sizes[members].sum())
-        apart[members[before < wanted]] = True
-    return apart[group]
 
 
 def _split(

@@ -6,7 +6,6 @@ Synopsis::
 """
 
 import contextlib
-import os
 import pathlib
 import queue
 import shutil
@@ -15,10 +14,10 @@ import threading
 import typing
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from trainer import files
 from trainer.data.sources import tfds_source
+from trainer.data.store.lock import preparation_lock
 from trainer.errors import DataUnavailable, first_line
 from trainer.monitoring import bars
 from trainer.monitoring.progress import CONSOLE
@@ -55,7 +54,8 @@ def prepare(
             f"and data_dir={builder._data_dir_root}"
         )
     _check_reachable(builder)
-    with _preparation_lock(builder, say) as alone:
+    root = pathlib.Path(builder._data_dir_root)
+    with preparation_lock(root, builder.name, f"dataset={name}", say) as alone:
         builder = tfds_source.locate(name, data_dir)
         if not builder.is_prepared():
             _check_absent(builder)
@@ -95,34 +95,6 @@ def _prepare(builder: "tfds.core.DatasetBuilder", *, alone: bool) -> None:
             f"dataset={builder.name} could not be prepared in {folder}: "
             f"{first_line(error)}"
         ) from error
-
-
-@contextlib.contextmanager
-def _preparation_lock(
-    builder: "tfds.core.DatasetBuilder", say: Callable[[str], None]
-) -> Iterator[bool]:
-    """Lets one process at a time prepare; a process that dies frees its lock.
-
-    Yields False where the file system has no locks, and others may prepare as well.
-    """
-    root = pathlib.Path(builder._data_dir_root)
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        path = root / f".{builder.name}.preparing"
-        lock = files.open_regular(path, os.O_RDWR | os.O_CREAT)
-    except OSError as error:
-        raise DataUnavailable(
-            f"dataset={builder.name} is not prepared and data_dir={root} cannot be "
-            f"written: {error.filename}: {error.strerror};\nname another `data_dir`"
-        ) from error
-    with open(lock, "rb"):
-        try:
-            alone = files.lock(lock, wait=False)
-        except BlockingIOError:
-            say(f"waiting for another process that prepares {builder.name} in {root}")
-            with CONSOLE.phase(f"waiting for who prepares {builder.name}"):
-                alone = files.lock(lock, wait=True)
-        yield alone
 
 
 def _check_reachable(builder: "tfds.core.DatasetBuilder") -> None:
