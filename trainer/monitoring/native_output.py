@@ -8,6 +8,7 @@ failure.
 import contextlib
 import functools
 import gc
+import logging
 import os
 import sys
 import tempfile
@@ -37,7 +38,7 @@ def suppress_native_stderr(what: str = "loading TensorFlow") -> Iterator[None]:
     _check_temporary()
     _check_addresses()
     sys.stderr.flush()
-    with unnamed_file() as hidden, streams.keep_stderr() as kept:
+    with unnamed_file() as hidden, streams.keep_stderr() as kept, _hide_log():
         os.dup2(hidden.fileno(), 2)
         try:
             with CONSOLE.phase(what):
@@ -55,6 +56,23 @@ def suppress_native_stderr(what: str = "loading TensorFlow") -> Iterator[None]:
         finally:
             sys.stderr.flush()
             os.dup2(kept, 2)
+
+
+@contextlib.contextmanager
+def _hide_log() -> Iterator[None]:
+    """Hides what TensorFlow logs below errors; in a notebook it logs to stdout."""
+
+    def is_error(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR
+
+    loggers = [logging.getLogger(name) for name in ("tensorflow", "absl")]
+    for logger in loggers:
+        logger.addFilter(is_error)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(is_error)
 
 
 @functools.cache
