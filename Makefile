@@ -7,7 +7,7 @@ DATA := data
 RUN := runs/demo
 PYTEST_FLAGS ?=
 
-.PHONY: demo test test-slow test-faults lint format clean
+.PHONY: demo test test-slow test-faults test-clients lint format clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/python -m trainer.main --flagfile=configs/digits.flags --data_dir=$(DATA) --run_dir=$(RUN)
@@ -27,6 +27,16 @@ test-slow: $(VENV)/dev.stamp
 
 test-faults: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m faults -s
+
+# Exported files in clients of other makers, which have an environment of their own.
+CLIENTS := .venv-clients
+test-clients: $(VENV)/dev.stamp $(CLIENTS)/stamp
+	$(BIN)/python -m pytest -m slow -rs tests/export/test_clients.py
+
+$(CLIENTS)/stamp: $(BIN)/python
+	$(BIN)/python -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check mediapipe==1.2.3 openvino==2026.4.1
+	@touch $@
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
@@ -52,4 +62,4 @@ $(VENV)/dev.stamp: requirements-dev.txt $(VENV)/run.stamp
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(CLIENTS) .pytest_cache .ruff_cache
