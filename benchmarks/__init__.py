@@ -1,1 +1,1 @@
-"""What the numbers in docs/ are made with; not part of the toolkit."""
+"""Benchmarks that measure the numbers in docs/; not part of the toolkit."""

@@ -1,4 +1,4 @@
-"""Images per second of the whole trainer and of Keras' `fit`, interleaved.
+"""Compares images per second of the whole trainer and of Keras' `fit`, interleaved.
 
     python -m benchmarks.against_keras_fit --data_dir=... --model=cnn --rounds=3
 

@@ -1,12 +1,12 @@
-"""Images per second of our bare training step and of PyTorch's on a CPU, interleaved.
+"""Compares images per second of our bare training step and PyTorch's on a CPU.
 
     python -m benchmarks.against_pytorch --model=cnn,resnet8 --rounds=5
 
-The same networks layer for layer, the same batch, forward, backward and an SGD step
-with Nesterov momentum. Each framework is a process of its own with all threads, and is
-asked in turn. PyTorch has channels_last and the better of float32 and bfloat16. Only on
-an idle machine: PyTorch's threads wait for each other at every layer, so that beside
-other work two of them are slower than one.
+Both sides have the same layers and batch, and run forward, backward and an SGD step
+with Nesterov momentum. Each framework runs in a separate process with all threads, and
+they are measured in turn. PyTorch uses channels_last and the better of float32 and
+bfloat16. Run it on an idle machine only: PyTorch's threads wait for each other at every
+layer, so that beside other work two of them are slower than one.
 """
 
 import importlib.metadata
@@ -43,7 +43,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
 
 
 def check_torch() -> None:
-    """Raises InvalidInput where PyTorch is missing: it is no requirement of ours."""
+    """Raises InvalidInput if PyTorch is missing; the toolkit does not require it."""
     if importlib.util.find_spec("torch") is None:
         raise InvalidInput(
             "this compares with PyTorch, which is not installed;\n"
@@ -54,7 +54,7 @@ def check_torch() -> None:
 def compare(
     name: str, ours: subprocess_peer.Side, theirs: subprocess_peer.Side, threads: int
 ) -> list[dict]:
-    """A row for each network that our `name` is compared with."""
+    """Measures a row for each network that our `name` is compared with."""
     common = {"batch": VALUES.batch, "threads": threads}
     asked = {}
     for activation, twins in TWINS[name].items():
@@ -80,7 +80,7 @@ def compare(
 def row(
     name: str, activation: str, twin: str, measured: dict[str, list[float]]
 ) -> dict:
-    """The medians, and ours in bfloat16 by the better of PyTorch's."""
+    """Computes the medians, and the ratio of our bfloat16 to PyTorch's best."""
     middle = interleave.medians(measured)
     best = max((f"{twin} {short}" for short in PRECISIONS), key=middle.get)
     found = {"ours": f"{name} {activation}", "PyTorch": twin}

@@ -1,6 +1,6 @@
-"""The bare training step: nothing but the network, on one constant batch.
+"""The bare training step: only the network, on one constant batch.
 
-python -m benchmarks.bare_step  # answers questions of benchmarks.subprocess_peer
+python -m benchmarks.bare_step  # answers requests of benchmarks.subprocess_peer
 """
 
 import time
@@ -53,7 +53,7 @@ class Bare:
         self._steps(tf.constant(1))
 
     def speed(self, steps: int) -> float:
-        """Images per second over `steps` steps."""
+        """Measures images per second over `steps` steps."""
         start = time.perf_counter()
         self._steps(tf.constant(steps))
         return steps * self._count / (time.perf_counter() - start)
@@ -85,7 +85,7 @@ class Bare:
 def build_step(
     *, name: str, precision: str, batch: int, threads: int, activation: str = "relu"
 ) -> Bare:
-    """Our `name` on noise shaped as CIFAR-10, learnt by SGD with Nesterov momentum."""
+    """Builds our network `name` on noise of CIFAR-10's shape, with SGD and momentum."""
     strategy.set_threads(threads)
     settings = Config(
         model=ModelConfig(

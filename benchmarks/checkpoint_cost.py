@@ -1,10 +1,10 @@
-"""Seconds to save and to restore a verified checkpoint, and the share of training.
+"""Measures seconds to save and to restore a checkpoint, and the share of training.
 
     python -m benchmarks.checkpoint_cost --data_dir=... --model=cnn
 
-A process of the trainer saves after every step, as it would by default after some 45
-seconds (at most a minute of work is at risk): lines made durable, hashes, files
-flushed, renamed, old ones removed. Restoring is reading, verifying and assigning.
+A process of the trainer saves after every step as it does by default every 45 seconds:
+it flushes metrics, computes hashes, flushes and renames files, and removes old ones. To
+restore means to read, verify and assign.
 """
 
 import pathlib
@@ -37,7 +37,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
 
 
 def save_secs(path: pathlib.Path) -> float:
-    """Trains --saves steps into `path`; seconds of one of their checkpoints."""
+    """Trains --saves steps into `path`; returns seconds for one checkpoint."""
     words = [
         *training.words(VALUES),
         f"--train_steps={VALUES.saves}",
@@ -49,7 +49,7 @@ def save_secs(path: pathlib.Path) -> float:
 
 
 class Restore:
-    """Restores the newest checkpoint of a run into a state made once."""
+    """Restores the newest checkpoint of a run into a state that is built once."""
 
     def __init__(self, path: pathlib.Path) -> None:
         from trainer.models import builder
@@ -69,7 +69,7 @@ class Restore:
         self._expected = {"config": config.to_json(), "data": data}
 
     def seconds(self) -> float:
-        """Seconds to find, verify and take over a checkpoint."""
+        """Measures seconds to find, verify and load a checkpoint."""
         start = time.perf_counter()
         kept = checkpoints.load_latest(
             self._run.checkpoints, skipped=print, expected=self._expected
@@ -78,7 +78,7 @@ class Restore:
         return time.perf_counter() - start
 
     def bytes(self) -> int:
-        """Of one checkpoint."""
+        """Size of one checkpoint."""
         newest = checkpoints.list_folders(self._run.checkpoints)[0]
         return sum(path.stat().st_size for path in newest.iterdir())
 

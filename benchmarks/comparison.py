@@ -1,4 +1,4 @@
-"""The whole trainer and a rival, interleaved: the flags they share, and what is said.
+"""Compares the whole trainer with another side: shared flags, measurement, report.
 
 Synopsis::
 
@@ -23,7 +23,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
 
 
 def trainer(values: flags.FlagValues, *more: str) -> Callable[[], float]:
-    """Asks for images per second of the trainer with the flags given and `more`."""
+    """Returns a function that measures the trainer with the given flags and `more`."""
     words = [*training.words(values), *more]
     size = {"steps": values.steps, "global_batch": values.global_batch}
     return lambda: training.speed(words, **size)
@@ -37,7 +37,7 @@ def report(
     title: str,
     **settings: Any,
 ) -> None:
-    """Measures two sides in turn; `title` is of the ratio of the first to the second.
+    """Measures two sides in turn and reports the ratio first / second as `title`.
 
     Args:
         name: of the benchmark.

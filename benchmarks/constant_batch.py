@@ -6,10 +6,10 @@ from trainer.training import step
 
 
 class OnConstantBatch(step.TrainStep):
-    """Learns from one batch that is part of the graph, whatever rows it is given."""
+    """Trains on one batch that is part of the graph, whatever rows it is given."""
 
     def batch(self, words, targets, mine, here):
-        """Grey gradients of the right shape, and label 0."""
+        """Returns grey gradients of the right shape, and label 0."""
         count = mine.shape[0]
         shape = (count, *self._images.shape)
         size = tf.reduce_prod(shape)

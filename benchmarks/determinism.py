@@ -1,4 +1,4 @@
-"""What operators that repeat their bits cost: --deterministic and --nodeterministic.
+"""Compares images per second with --deterministic and --nodeterministic.
 
     python -m benchmarks.determinism --data_dir=... --model=cnn --rounds=3
 

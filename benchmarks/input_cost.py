@@ -1,10 +1,11 @@
-"""What gathering and varying a batch costs in the compiled step, interleaved.
+"""Measures the cost of gathering and augmenting a batch in the compiled step.
 
     python -m benchmarks.input_cost --augment=none,flip_crop --examples=1000,50000
 
-The trainer's whole compiled step, which gathers its rows out of all examples and varies
-them, and the same step on a constant batch; for each augmentation and each size of the
-data set. The examples are noise: what they show costs nothing.
+It compares the trainer's whole compiled step, which gathers rows of all examples and
+augments them, with the same step on a constant batch, for each augmentation and each
+size of the data set. The examples are noise, as their content does not affect the
+speed.
 """
 
 import time
@@ -56,7 +57,7 @@ class Steps:
         self.speed()
 
     def speed(self) -> float:
-        """Images per second of one call of --steps steps."""
+        """Measures images per second of one call of --steps steps."""
         import numpy as np
 
         rates = np.full(len(self._rows), 1e-3, np.float32)
@@ -66,7 +67,7 @@ class Steps:
 
 
 def compiled(augment: str | None, examples: int) -> "TrainStep":
-    """The trainer's step, or the same on a constant batch where `augment` is None."""
+    """Builds the trainer's step; with `augment` None on a constant batch."""
     from benchmarks.constant_batch import OnConstantBatch
     from trainer.data.device_dataset import DeviceDataset
     from trainer.distributed import strategy
@@ -94,7 +95,7 @@ def compiled(augment: str | None, examples: int) -> "TrainStep":
 
 
 def rows(examples: int, names: list[str]) -> list[dict]:
-    """A row for each augmentation of a data set of so many examples."""
+    """Measures a row for each augmentation with that number of examples."""
     made = {name: Steps(name, examples) for name in names}
     made[CONSTANT] = Steps(None, examples)
     sides = {name: steps.speed for name, steps in made.items()}

@@ -1,12 +1,12 @@
-"""Sides asked in turn, and what is said of them: one table, one JSON object.
+"""Measures sides in turn and reports them as one table and one JSON object.
 
 Synopsis::
 
-    measured = rounds.interleaved({"ours": ours.speed, "theirs": theirs.speed}, 5)
-    rounds.medians(measured)["ours"], rounds.ratio(measured, "ours", "theirs")
+    measured = interleave.interleaved({"a": a.speed, "b": b.speed}, 5)
+    interleave.medians(measured)["a"], interleave.ratio(measured, "a", "b")
 
-A machine that others use changes its speed from minute to minute, by more than what is
-to be seen. So sides are measured A B A B, and ratios are taken within a round.
+The speed of a shared machine changes from minute to minute by more than the difference
+to be measured. So sides are measured A B A B, and ratios are computed within a round.
 """
 
 import json
@@ -23,8 +23,8 @@ from trainer.errors import InvalidInput
 from trainer.monitoring import native_output
 
 VERSION = 1
-IDLE = 0.3  # load above which others are at work
-LOAD = os.getloadavg()[0]  # before anything is measured
+IDLE = 0.3  # a higher load means that other programs are running
+LOAD = os.getloadavg()[0]  # the load before the measurement
 
 
 def define(values: flags.FlagValues, default: int = 5) -> flags.FlagValues:
@@ -41,7 +41,7 @@ def define(values: flags.FlagValues, default: int = 5) -> flags.FlagValues:
 
 
 def define_chosen(values: flags.FlagValues, name: str, known: list[str]) -> None:
-    """Declares list flag `name`, for `chosen`; by default it is all that is known."""
+    """Declares the list flag `name` for `chosen`; the default is all of `known`."""
     flags.DEFINE_list(
         name,
         known,
@@ -52,7 +52,7 @@ def define_chosen(values: flags.FlagValues, name: str, known: list[str]) -> None
 
 
 def chosen(values: flags.FlagValues, name: str, allowed: list[str]) -> list[str]:
-    """The words of list flag `name`.
+    """Reads the words of the list flag `name`.
 
     Raises:
         InvalidInput: none, or one that is not `allowed`.
@@ -66,7 +66,7 @@ def chosen(values: flags.FlagValues, name: str, allowed: list[str]) -> list[str]
 
 
 def counts(values: flags.FlagValues, name: str) -> list[int]:
-    """The whole numbers above 0 of list flag `name`.
+    """Reads the positive integers of the list flag `name`.
 
     Raises:
         InvalidInput: none, or another word.
@@ -81,7 +81,7 @@ def counts(values: flags.FlagValues, name: str) -> list[int]:
 def interleaved(
     sides: Mapping[str, Callable[[], float]], count: int
 ) -> dict[str, list[float]]:
-    """What every side gave in each of `count` rounds; shows each on stderr."""
+    """Measures every side in each of `count` rounds; shows each result on stderr."""
     if LOAD > IDLE:
         print(f"others use this machine (load {LOAD:.1f})", file=sys.stderr)
     measured: dict[str, list[float]] = {name: [] for name in sides}
@@ -94,18 +94,18 @@ def interleaved(
 
 
 def medians(measured: Mapping[str, list[float]]) -> dict[str, float]:
-    """The median of each side over the rounds."""
+    """Computes the median of each side over the rounds."""
     return {name: statistics.median(values) for name, values in measured.items()}
 
 
 def ratio(measured: Mapping[str, list[float]], one: str, other: str) -> float:
-    """The median over rounds of `one` / `other` within a round."""
+    """Computes the median over rounds of the ratio `one` / `other` in a round."""
     pairs = zip(measured[one], measured[other], strict=True)
     return statistics.median(a / b for a, b in pairs)
 
 
 def report(name: str, settings: Mapping[str, Any], rows: list[dict[str, Any]]) -> None:
-    """Prints `rows` as a table, to stderr, and with all else as JSON, to stdout."""
+    """Prints `rows` as a table to stderr, and everything as JSON to stdout."""
     cores = system.threads()
     with native_output.suppress_native_stderr():
         from trainer.distributed import environment
@@ -124,7 +124,7 @@ def report(name: str, settings: Mapping[str, Any], rows: list[dict[str, Any]]) -
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    """`rows` for a terminal, columns aligned; a title stands once."""
+    """Formats `rows` with aligned columns and one line of titles."""
     titles = list(dict.fromkeys(title for row in rows for title in row))
     lines = [titles] + [[_short(row.get(t)) for t in titles] for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -143,5 +143,5 @@ def _short(value: Any) -> str:
 
 
 def _rounded(value: Any) -> Any:
-    """Five digits: the rest is noise."""
+    """Rounds to five digits, as further digits are noise."""
     return float(f"{value:.5g}") if isinstance(value, float) else value

@@ -1,4 +1,4 @@
-"""Keras' own loop on the layers of one of our networks, with tf.data."""
+"""Keras' `fit` on the layers of one of our networks, with tf.data."""
 
 import time
 
@@ -11,13 +11,13 @@ from trainer.models import builder, layers
 
 
 class Fit:
-    """Keras' `fit` on the same layers, data and augmentation.
+    """Trains with Keras' `fit` on the same layers, data and augmentation.
 
     Args:
         settings: model, rate, batch and precision.
-        images: uint8 [N, H, W, C], all that is learnt from.
+        images: uint8 [N, H, W, C], all training images.
         labels: integers [N].
-        classes: how many labels there are.
+        classes: number of classes.
     """
 
     def __init__(
@@ -51,14 +51,14 @@ class Fit:
         self._model.fit(self._batches, steps_per_epoch=5, epochs=1, verbose=0)
 
     def speed(self, steps: int) -> float:
-        """Images per second over `steps` steps."""
+        """Measures images per second over `steps` steps."""
         start = time.perf_counter()
         self._model.fit(self._batches, steps_per_epoch=steps, epochs=1, verbose=0)
         return steps * self._count / (time.perf_counter() - start)
 
 
 def _own(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """Keras' own layer in the place of ours."""
+    """Replaces our layers by those of Keras."""
     if isinstance(layer, layers.Dropout):
         return keras.layers.Dropout(layer.rate, name=layer.name)
     if isinstance(layer, layers.BatchNorm):

@@ -1,10 +1,11 @@
-"""Images per second by cores, replicas, workers and batch size, interleaved.
+"""Measures images per second by cores, replicas, workers and batch size, interleaved.
 
     python -m benchmarks.scaling --data_dir=... --global_batch=64,256 --replicas=2
 
-Four trainers: one replica on one core, one on all cores, `--replicas` logical replicas
-in one process, and as many workers of one core each. benchmarks.input_cost has the cost
-by the size of the data set.
+It compares four trainers: one replica on one core, one on all cores, `--replicas`
+    logical
+replicas in one process, and as many workers of one core each. benchmarks.input_cost
+measures the cost by the size of the data set.
 """
 
 import contextlib
@@ -35,7 +36,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
 
 @contextlib.contextmanager
 def cores(count: int) -> Iterator[None]:
-    """Processes that are started inside may use `count` cores."""
+    """Limits processes that are started within the context to `count` cores."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(before)[:count])
     try:
@@ -45,7 +46,7 @@ def cores(count: int) -> Iterator[None]:
 
 
 def rows(batch: int) -> list[dict]:
-    """A row for each way to train with the global `batch`."""
+    """Measures a row for each kind of trainer with the global `batch`."""
     words = [*training.words(VALUES), f"--global_batch={batch}"]
     size = {"steps": VALUES.steps, "global_batch": batch}
     count, usable = VALUES.replicas, len(os.sched_getaffinity(0))

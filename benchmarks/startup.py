@@ -1,11 +1,11 @@
-"""Seconds from the start of the trainer's process to the end of its first step.
+"""Measures seconds from the start of the trainer to the end of its first step.
 
     python -m benchmarks.startup --data_dir=... --model=cnn
 
-Cold, and resumed after a kill: split into imports (measured alone), devices, data (with
-decoding), build, compilation with the first step, and the rest; beside `import
-tensorflow` alone. `/ floor` is the time without data by importing TensorFlow and
-compiling, which nobody can leave out.
+It measures a cold start and a resume after a kill, split into imports (measured
+separately), devices, data (with decoding), build, compilation with the first step, and
+the rest, and `import tensorflow` alone. `/ floor` is the time without data divided by
+that of importing TensorFlow and compiling, which cannot be avoided.
 """
 
 import pathlib
@@ -41,7 +41,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
 
 
 def imported(code: str) -> float:
-    """Seconds of a Python process that runs `code`."""
+    """Measures seconds of a Python process that runs `code`."""
     start = time.perf_counter()
     subprocess.run(
         [sys.executable, "-c", code], cwd=training.ROOT, check=True, capture_output=True
@@ -62,12 +62,12 @@ class Starts:
         self.phases: dict[str, list[dict[str, float]]] = {"cold": [], "resume": []}
 
     def cold(self) -> float:
-        """Seconds of a new run to its first step."""
+        """Measures seconds of a new run to its first step."""
         self._number += 1
         return self._first_step("cold", 1)
 
     def resume(self) -> float:
-        """Seconds of the newest run, as if killed after step 1, to its next step."""
+        """Measures seconds of a resume, as if killed after step 1, to the next step."""
         path = self._path()
         (path / "result.json").unlink()
         shutil.rmtree(checkpoints.step_folder(path / "checkpoints", 2))
@@ -84,7 +84,7 @@ class Starts:
 
 
 def row(kind: str, starts: Starts, measured: dict[str, list[float]]) -> dict:
-    """Medians over the rounds of one kind of start."""
+    """Computes medians over the rounds for one kind of start."""
     middle = interleave.medians(measured)
     found = {"start": kind, "first step": middle[kind], "imports": middle["trainer"]}
     for phase in PHASES:

@@ -1,11 +1,11 @@
-"""Where the time of a bare training step goes, by kind of operation.
+"""Profiles a bare training step by kind of operation.
 
     python -m benchmarks.step_profile --model=cnn,resnet8,speednet
 
 TensorFlow's profiler records `--steps` steps of benchmarks.bare_step, each network in
-float32 and in bfloat16. Operations run beside each other, and each takes longer then,
-so shares are of their added-up times and not of the clock. Speeds are had without the
-profiler.
+float32 and in bfloat16. Operations run concurrently, which makes each of them slower,
+so shares are those of the sum of their times and not of the elapsed time. Speeds are
+measured without the profiler.
 """
 
 import collections
@@ -24,8 +24,8 @@ if typing.TYPE_CHECKING:
     from benchmarks.bare_step import Bare
 
 VALUES = flags.FlagValues()
-# Part of an operation's name -> its column; the first that fits. The fused ones do the
-# addition of a bias and ReLU, too.
+# Part of an operation's name -> its column; the first match counts. Fused operations
+# also add a bias and apply ReLU.
 KINDS = {
     "Conv2DBackpropFilter": "conv by weights",
     "Conv2DBackpropInput": "conv by input",
@@ -50,10 +50,10 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
 
 
 def recorded(bare: "Bare") -> dict[str, float]:
-    """Added-up seconds of each operation, by its type, in --steps steps."""
+    """Sums the seconds of all operations by type, over --steps steps."""
     import tensorflow as tf
 
-    # TensorFlow has no public reader of what its profiler writes.
+    # TensorFlow has no public reader for the files of its profiler.
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
     with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +74,7 @@ def recorded(bare: "Bare") -> dict[str, float]:
 
 
 def shares(seconds: dict[str, float]) -> dict[str, float]:
-    """Per cent of all operations' time, by kind."""
+    """Computes the per cent of the total time of operations, by kind."""
     found = dict.fromkeys([*KINDS.values(), OTHER], 0.0)
     for operation, took in seconds.items():
         kind = next((k for part, k in KINDS.items() if part in operation), OTHER)
@@ -83,7 +83,7 @@ def shares(seconds: dict[str, float]) -> dict[str, float]:
 
 
 def row(name: str, precision: str) -> dict:
-    """Speed and shares of one network."""
+    """Measures speed and shares of one network."""
     with native_output.suppress_native_stderr():
         from benchmarks import bare_step
 
@@ -101,7 +101,7 @@ def row(name: str, precision: str) -> dict:
 
 
 def draw(rows: list[dict], path: str) -> None:
-    """A bar a step, in the colours of its kinds."""
+    """Draws a bar for each step, coloured by kind of operation."""
     import matplotlib.pyplot as plt
     import seaborn as sns
 

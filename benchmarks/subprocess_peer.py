@@ -1,7 +1,7 @@
-"""A side of a comparison in a process of its own, asked over a pipe.
+"""Runs a side of a comparison in a separate process, controlled over a pipe.
 
 Two frameworks in one process would share cores between two thread pools. Both ends use
-this file: `Side` asks, `serve` answers; questions and answers are lines of JSON.
+this file: `Side` sends requests, `serve` answers them; both are lines of JSON.
 """
 
 import contextlib
@@ -16,14 +16,14 @@ from typing import Any, Protocol
 from benchmarks.training import ROOT
 from trainer.errors import TrainingFailed
 
-WARM_UP = 2  # steps before each timing: the other side had the caches
+WARM_UP = 2  # steps before each measurement, as the other side has used the caches
 
 
 class Net(Protocol):
-    """Something that trains on a constant batch."""
+    """A network that trains on a constant batch."""
 
     def speed(self, steps: int) -> float:
-        """Images per second over `steps` steps."""
+        """Measures images per second over `steps` steps."""
 
 
 class Side:
@@ -46,16 +46,16 @@ class Side:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(BrokenPipeError):  # it ended before us
+        with contextlib.suppress(BrokenPipeError):  # the process has ended
             self._process.stdin.close()
         self._process.wait()
         self._said.close()
 
     def speed(self, steps: int, **spec: Any) -> float:
-        """Images per second of the net that `spec` describes.
+        """Measures images per second of the network that `spec` describes.
 
         Raises:
-            Failure: the process ended.
+            TrainingFailed: the process ended.
         """
         try:
             self._process.stdin.write(json.dumps({"steps": steps, "spec": spec}) + "\n")
@@ -68,12 +68,12 @@ class Side:
 
 
 def serve(make: Callable[..., Net]) -> None:
-    """Answers with the speed of `make(**spec)` until nobody asks any more.
+    """Answers requests with the speed of `make(**spec)` until the pipe is closed.
 
-    The precisions of one network are kept, so that they can be asked in turn.
+    All precisions of one network are kept, so that they can be measured in turn.
     """
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints is no answer
+    os.dup2(2, 1)  # output of libraries must not be taken for an answer
     held: dict[str, Net] = {}
     name = None
     for line in sys.stdin:

@@ -1,11 +1,11 @@
-"""Images per second of the whole trainer and of its bare step, interleaved.
+"""Compares images per second of the whole trainer and of its bare step, interleaved.
 
     python -m benchmarks.throughput --data_dir=... --model=cnn --rounds=3
 
-The trainer runs as its users run it: a process with default logging and saving, without
-validation. Its speed is that between two lines of TensorBoard, `--steps` steps apart,
-so nothing but start-up is left out. "bare" is forward, backward and update of the same
-network on one constant batch: what a trainer that costs nothing would reach.
+The trainer is a process with default logging and saving, without validation. Its speed
+is measured between two lines of TensorBoard, `--steps` steps apart, so only start-up is
+excluded. "bare" is forward, backward and update of the same network on one constant
+batch: the speed of a trainer without any overhead.
 """
 
 from absl import flags

@@ -12,7 +12,7 @@ CLASSES = 10
 
 
 class Norm(nn.BatchNorm2d):
-    """Batch normalisation with the constants of ours."""
+    """Batch normalisation with the constants of our layer."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, eps=1e-3, momentum=0.01)
@@ -70,7 +70,7 @@ def resnet8() -> nn.Module:
 
 
 class Scaled(nn.Module):
-    """Logits times a constant."""
+    """Multiplies logits by a constant."""
 
     def __init__(self, factor: float) -> None:
         super().__init__()
@@ -108,12 +108,12 @@ def airbench94(
 
 
 def speednet() -> nn.Module:
-    """The same with ReLU."""
+    """The network of airbench94 with ReLU."""
     return airbench94(nn.ReLU)
 
 
 def speednet_gelu() -> nn.Module:
-    """The same with what our GELU is computed as; a gain costs nothing here either."""
+    """The network of airbench94 with SiLU, as our GELU is computed."""
     return airbench94(nn.SiLU, first=nn.ReLU)
 
 
@@ -127,6 +127,6 @@ NETS = {
 
 
 def parameters(net: nn.Module) -> int:
-    """Weights and moving statistics, as Keras counts them."""
+    """Counts weights and moving statistics, as Keras does."""
     kept = [*net.parameters(), *(b for b in net.buffers() if b.is_floating_point())]
     return sum(tensor.numel() for tensor in kept)

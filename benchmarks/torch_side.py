@@ -1,6 +1,6 @@
 """PyTorch's training step on one constant batch.
 
-python -m benchmarks.torch_side  # answers questions of benchmarks.subprocess_peer
+python -m benchmarks.torch_side  # answers requests of benchmarks.subprocess_peer
 """
 
 import time
@@ -12,9 +12,9 @@ from benchmarks import subprocess_peer, synthetic_data, torch_nets
 
 
 class Step:
-    """Forward, backward and update of `name`, as PyTorch advises for CPUs.
+    """Forward, backward and update of `name`, as PyTorch recommends for CPUs.
 
-    Channels last, and for bfloat16 autocast around the forward pass.
+    It uses channels last, and for bfloat16 autocast around the forward pass.
     """
 
     def __init__(self, *, name: str, precision: str, batch: int, threads: int) -> None:
@@ -32,7 +32,7 @@ class Step:
         self._wide = precision == "float32"
 
     def speed(self, steps: int) -> float:
-        """Images per second over `steps` steps."""
+        """Measures images per second over `steps` steps."""
         start = time.perf_counter()
         for _ in range(steps):
             self._step()

@@ -1,4 +1,4 @@
-"""The trainer as its users run it: a process; and when it was where.
+"""Runs the trainer as a process, as users do, and reads when it reached each step.
 
 Synopsis::
 
@@ -29,7 +29,7 @@ from trainer.models import registry
 from trainer.monitoring import native_output
 
 ROOT = pathlib.Path(__file__).parent.parent
-WARM_UP = 60  # steps that nobody counts
+WARM_UP = 60  # steps before the measurement
 TRAINER = ("trainer.main",)
 
 
@@ -67,7 +67,7 @@ def define_step(
 
 
 def build_config(values: flags.FlagValues) -> Config:
-    """Builds the same configuration for a step in this process.
+    """Builds the config of the same training for a step in this process.
 
     Raises:
         InvalidInput: a flag is out of range.
@@ -84,7 +84,7 @@ def build_config(values: flags.FlagValues) -> Config:
 
 
 def load_training_split(values: flags.FlagValues) -> Split:
-    """Loads the training split of the data set asked for."""
+    """Loads the training split of the data set in the flags."""
     from trainer.data.sources import tfds_preparation, tfds_source
 
     builder = tfds_preparation.prepare(values.dataset, values.data_dir, say=_say)
@@ -96,7 +96,7 @@ def _say(message: str) -> None:
 
 
 def describe_settings(values: flags.FlagValues) -> dict[str, Any]:
-    """Lists every flag but those that name a place."""
+    """Lists every flag except those that name a path."""
     named = (f for fs in values.flags_by_module_dict().values() for f in fs)
     places = ("data_dir", "picture")
     return {flag.name: flag.value for flag in named if flag.name not in places}
@@ -116,7 +116,7 @@ def define_steps(values: flags.FlagValues, default: int = 300) -> flags.FlagValu
 
 
 def words(values: flags.FlagValues) -> list[str]:
-    """Returns the shared flags as words for the trainer."""
+    """Converts the shared flags to arguments of the trainer."""
     names = ("data_dir", "dataset", "model", "precision", "global_batch")
     given = {name: values[name].value for name in names}
     found = [f"--{k}={v}" for k, v in given.items() if isinstance(v, str | int)]
@@ -125,7 +125,7 @@ def words(values: flags.FlagValues) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """A training that ended well.
+    """A training that finished successfully.
 
     Attributes:
         path: its run directory.
@@ -136,11 +136,11 @@ class Finished:
     started: float
 
     def json(self, name: str) -> dict[str, Any]:
-        """A JSON file of the run directory."""
+        """Reads a JSON file of the run directory."""
         return json.loads((self.path / name).read_bytes())
 
     def times(self) -> dict[int, float]:
-        """When each line of metrics was written, in seconds since 1970, by its step."""
+        """Reads when each step was logged, in seconds since 1970, by step."""
         with native_output.suppress_native_stderr():
             return self._times()
 
@@ -184,7 +184,7 @@ def run(
 def temporary_run(
     given: Sequence[str], command: Sequence[str] = TRAINER
 ) -> Iterator[Finished]:
-    """A training in a directory that is gone afterwards."""
+    """Trains in a temporary directory."""
     with tempfile.TemporaryDirectory() as folder:
         yield run(given, pathlib.Path(folder) / "run", command)
 
@@ -196,10 +196,11 @@ def speed(
     global_batch: int,
     command: Sequence[str] = TRAINER,
 ) -> float:
-    """Images per second from the line of step WARM_UP to the last, `steps` later.
+    """Measures images per second from step WARM_UP to the last, `steps` later.
 
-    With default saving, without validation: nothing but start-up
-    and the test are left out.
+    The trainer saves as by default and does not validate: only start-up and the test
+        are
+    excluded.
     """
     measured = [
         "--validation_fraction=0",

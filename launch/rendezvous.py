@@ -1,4 +1,4 @@
-"""TCP ports: free ones here, and the wait until a job's workers reach each other."""
+"""Finds free TCP ports, and waits until the workers of a job reach each other."""
 
 import contextlib
 import random
@@ -11,20 +11,21 @@ from trainer.contract import ClusterSpec
 
 RETRY_SECS = 0.2
 _CANDIDATES = range(20_000, 32_768)  # Linux' ephemeral ports start at 32,768
-_READ_SECS = 2.0  # a peer says who it is at once; whoever does not is none
+_READ_SECS = 2.0  # a peer sends its index at once; other clients do not
 _GO = b"go\n"
 
 
 class PeersError(Exception):
-    """Peers that did not come in time; the text names them."""
+    """Peers that could not be reached in time; the message names them."""
 
 
 def free_ports(count: int) -> list[int]:
     """Finds `count` different ports of 127.0.0.1 that nobody listens on.
 
-    They are not ephemeral ones: TensorFlow opens its port seconds later, and until then
-    the system could give an ephemeral one to any connection, even to that of a worker
-    that looks for its peer.
+    They are not ephemeral ports: TensorFlow opens its port seconds later, and until
+        then
+    the system could give an ephemeral port to any connection, even to that of a worker
+    that connects to its peer.
     """
     found: list[int] = []
     with contextlib.ExitStack() as held:
@@ -46,12 +47,12 @@ def wait_for_peers(
 ) -> None:
     """Waits until each worker has reached the ports of all others.
 
-    TensorFlow waits without end for a peer that never comes. Each worker listens on
-    its own port, so a connection alone proves the way there; the chief lets all go
-    when all have said that they reached the others.
+    TensorFlow waits for a missing peer for ever. Each worker listens on its own port,
+    so a connection proves that it can be reached; the chief releases all workers when
+    all have reported that they reached the others.
 
     Raises:
-      PeersError: not within `limit_secs`, or this worker's own port is taken.
+      PeersError: `limit_secs` have passed, or this worker's own port is in use.
     """
     with _listen(cluster) as listener:
         rendezvous = _Rendezvous(cluster, limit_secs, clock)
@@ -65,7 +66,7 @@ def wait_for_peers(
 
 
 class _Rendezvous:
-    """One worker's way to the others, until the limit is over."""
+    """Connections of one worker to the others, with a time limit."""
 
     def __init__(
         self, cluster: ClusterSpec, limit_secs: float, clock: Callable[[], float]
@@ -76,14 +77,14 @@ class _Rendezvous:
         self._deadline = clock() + limit_secs
 
     def connect(self, index: int) -> socket.socket:
-        """Connects to worker `index`; tries again and again."""
+        """Connects to worker `index`, with retries."""
         address = self._cluster.workers[index]
         while (connection := _connect(address)) is None:
             self._retry([index], "could not be reached")
         return connection
 
     def release_all(self, listener: socket.socket) -> None:
-        """Hears, as the chief, from every worker, then lets them all go."""
+        """Waits, as the chief, for every worker, then releases all of them."""
         absent = set(range(1, len(self._cluster.workers)))
         listener.settimeout(RETRY_SECS)
         with contextlib.ExitStack() as held:
@@ -96,7 +97,9 @@ class _Rendezvous:
                 if index is None:
                     self._retry(sorted(absent), "did not come")
                 else:
-                    peers[index] = connection  # one that came again replaces itself
+                    peers[index] = (
+                        connection  # a restarted worker replaces its connection
+                    )
                     absent.discard(index)
             for index, connection in peers.items():
                 try:
@@ -105,9 +108,9 @@ class _Rendezvous:
                     raise self._describe_missing([index], "left again") from error
 
     def await_release(self) -> None:
-        """Says, as a worker, that it is there until this attempt's chief lets it go.
+        """Reports, as a worker, to the chief until it is released.
 
-        Whatever else answers is the TensorFlow of an attempt that has not ended yet.
+        Any other answer is from TensorFlow of an attempt that has not ended yet.
         """
         while not self._ask_chief():
             self._retry([0], "did not answer")
@@ -120,7 +123,7 @@ class _Rendezvous:
         return False
 
     def _retry(self, indices: list[int], what: str) -> None:
-        """Rests for a moment; raises once the limit is over."""
+        """Waits for a moment; raises once the limit is exceeded."""
         if self._clock() >= self._deadline:
             raise self._describe_missing(indices, what)
         time.sleep(RETRY_SECS)
@@ -146,7 +149,7 @@ def _listen(cluster: ClusterSpec) -> socket.socket:
     except OSError as error:
         raise PeersError(
             f"port {address[1]} cannot be opened here ({error.strerror}); "
-            "end what holds it"
+            "end the process that uses it"
         ) from error
 
 
@@ -154,7 +157,7 @@ def _connect(address: str) -> socket.socket | None:
     host, _, port = address.rpartition(":")
     try:
         return socket.create_connection((host.strip("[]"), int(port)), _READ_SECS)
-    except OSError:  # not up yet, or its name not yet known
+    except OSError:  # the peer or its host name does not exist yet
         return None
 
 
@@ -166,7 +169,7 @@ def _accept(listener: socket.socket) -> socket.socket | None:
 
 
 def _read_index(connection: socket.socket) -> int | None:
-    """Reads the index that a worker says; None from anybody else."""
+    """Reads the index that a worker sends; None from other clients."""
     connection.settimeout(_READ_SECS)
     with contextlib.suppress(OSError, ValueError):
         word, _, index = connection.recv(64).decode().strip().partition(" ")

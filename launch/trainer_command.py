@@ -1,4 +1,4 @@
-"""Trainer's command line, as far as a launcher has to know it.
+"""Command line of the trainer, as far as a launcher needs to know it.
 
 >>> TrainerCommand.from_flags(["--epochs=3"], default_run_dir="runs/a").arguments
 ('--epochs=3', '--run_dir=runs/a', '--strategy=multi_worker')
@@ -28,9 +28,9 @@ _NAMES += ("threads",)
 class TrainerCommand:
     """The trainer's command line for a job of several workers.
 
-    `arguments` are the given ones, completed by run_dir and strategy: a job that is
-    started again has to be the same command. `grace_secs` is how long the trainer may
-    take to save and leave after a signal. A `dry_run` writes nothing.
+    `arguments` are the given ones, completed by run_dir and strategy, as a restart has
+    to be the same command. `grace_secs` is the time that the trainer may take to save
+    and exit after a signal. A `dry_run` writes nothing.
     """
 
     arguments: tuple[str, ...]
@@ -49,11 +49,11 @@ class TrainerCommand:
     ) -> "TrainerCommand":
         """Completes `arguments`, also those inside a --flagfile.
 
-        `threads` are those that the platform gives a worker, if that is known: the
-        trainer would take all cores that it sees, be they of a whole node.
+        `threads` is the number that the platform gives to a worker, if it is known: the
+        trainer would use all cores that it sees, even those of a whole node.
 
         Raises:
-          UsageError: another strategy, no run directory, no grace, or no UTF-8.
+          UsageError: another strategy, no run directory, no grace period, or no UTF-8.
         """
         for argument in arguments:
             require_utf8(argument)
@@ -105,10 +105,10 @@ def _choose_run_dir(given: flags.FlagValues, default: str) -> str:
 def for_scheduler(
     arguments: Sequence[str], *, default_run_dir: str, threads: int | None = None
 ) -> TrainerCommand:
-    """Completes a command that is printed, and started again as it is.
+    """Completes a command that is printed, and repeated unchanged at a restart.
 
     Raises:
-      UsageError: as of TrainerCommand.from_flags; --resume=never.
+      UsageError: see TrainerCommand.from_flags; also --resume=never.
     """
     check_restartable(arguments)
     return TrainerCommand.from_flags(
@@ -117,18 +117,18 @@ def for_scheduler(
 
 
 def check_restartable(arguments: Sequence[str]) -> None:
-    """Raises UsageError if the same command would refuse to go on with its own run."""
+    """Raises UsageError if the same command would refuse to resume its own run."""
     if _parse_known(arguments).resume == "never":
         raise UsageError(
             "--resume=never: when the job is started again with the same flags, its "
-            "own run would be refused; leave it out, a new --run_dir starts anew"
+            "own run would be refused; leave it out, a new --run_dir starts a new run"
         )
 
 
 def local_run_dir(arguments: Sequence[str], *, time: str) -> str:
     """Builds the trainer's name for a run: <runs_root>/<time>-<model>-<dataset>.
 
-    `time` is to the millisecond, so that the jobs of a sweep do not meet in one folder.
+    `time` has milliseconds, so that the jobs of a sweep use different folders.
     """
     given = _parse_known(arguments)
     dataset = re.sub("[/:]", "-", given.dataset or "cifar10")
@@ -137,7 +137,7 @@ def local_run_dir(arguments: Sequence[str], *, time: str) -> str:
 
 
 def _parse_known(arguments: Sequence[str]) -> flags.FlagValues:
-    """Parses the flags named above; all others are passed over."""
+    """Parses the flags named above; all others are ignored."""
     values = flags.FlagValues()
     for name in _NAMES:
         flags.DEFINE_string(name, None, "", flag_values=values)
@@ -154,28 +154,28 @@ def _parse_known(arguments: Sequence[str]) -> flags.FlagValues:
 
 
 def absolute_run_dir(text: str) -> str:
-    """Resolves `text` to where the trainer puts such a run.
+    """Resolves `text` to the run directory that the trainer would use.
 
     Raises:
-      UsageError: it is in the home directory of somebody who has none.
+      UsageError: it is in the home directory of an unknown user.
     """
     found = os.path.expanduser(text)
     if found.startswith("~"):
         raise UsageError(
             f"--run_dir={text}: the home directory of {text.partition('/')[0]} is not "
-            "known; write the whole path"
+            "known; write the full path"
         )
     return os.path.abspath(found)
 
 
 def check_run_dir(path: str) -> None:
-    """Proves that the absolute `path` can be made, and leaves nothing behind.
+    """Checks that the absolute `path` can be created, and leaves nothing behind.
 
-    Permissions alone do not tell: root may write /proc and still make nothing there.
-    A directory that exists is left to the trainer, which knows what a run is.
+    Permissions are not sufficient: root may write to /proc but cannot create anything
+    there. An existing directory is checked by the trainer.
 
     Raises:
-      UsageError: it cannot.
+      UsageError: it cannot be created.
     """
     if os.path.isdir(path):
         return
@@ -188,11 +188,11 @@ def check_run_dir(path: str) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(
-            f"--run_dir={path} cannot be made ({reason}); name a directory below one "
-            "that you may write to"
+            f"--run_dir={path} cannot be created ({reason}); name a directory inside "
+            "one that you may write to"
         ) from error
     if os.path.lexists(path):
-        raise UsageError(f"--run_dir={path} is no directory; name another one")
+        raise UsageError(f"--run_dir={path} is not a directory; name another one")
 
 
 CHECK_MODULE = "trainer.check"
@@ -201,9 +201,9 @@ CHECK_MODULE = "trainer.check"
 def find_refusal(
     arguments: Sequence[str], environment: Mapping[str, str]
 ) -> int | None:
-    """Asks the trainer for the exit code of a job that may not start; None if it may.
+    """Asks the trainer whether a job may start; returns its exit code, None if it may.
 
-    The trainer's own words have been shown: what is wrong, or its help.
+    The trainer itself has shown its message or its help.
 
     Args:
       arguments: the trainer's flags.

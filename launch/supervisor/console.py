@@ -1,4 +1,4 @@
-"""Console of a job: every worker's lines, the launcher's own, one line of progress."""
+"""Console of a job: lines of workers, messages of the launcher, a progress line."""
 
 import collections
 import os
@@ -10,20 +10,20 @@ from typing import TextIO
 
 from launch.supervisor.heartbeat_file import HeartbeatFile
 
-LINE_EVERY_SECS = 30.0  # between progress lines where they cannot overwrite each other
-SILENT_SECS = 5.5  # without any line; workers speak after 5 s and have half a second
-_START_SECS = 1.0  # that Python takes before there is a console
-MAX_WAITING = 10_000  # texts that a console has not taken; the oldest are dropped
-CLOSE_SECS = 2.0  # for the rest, when the job is over
+LINE_EVERY_SECS = 30.0  # between progress lines if they are not on a terminal
+SILENT_SECS = 5.5  # without any line; workers write after 5 s, half a second is spare
+_START_SECS = 1.0  # time that Python needs before the console exists
+MAX_WAITING = 10_000  # texts that are not written yet; the oldest are dropped
+CLOSE_SECS = 2.0  # limit for writing the rest when the job is over
 _REDRAW_SECS = 1.0
 _CLEAR = "\r\033[K"
 
 
 class OutputThread:
-    """Writes to a file in a thread of its own, so that nobody waits for who reads it.
+    """Writes to a file in a separate thread, so that a slow reader delays nothing.
 
-    A pipe that nobody empties keeps the newest texts waiting; a closed one, or a
-    terminal that is gone, loses them. Neither ends anything.
+    If a pipe is full, the newest texts wait; if it is closed, or the terminal is gone,
+    they are lost. Neither ends the job.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -64,7 +64,7 @@ class OutputThread:
 
 
 class Console:
-    """Shows workers' lines on stdout, everything else on stderr.
+    """Shows the lines of workers on stdout, everything else on stderr.
 
     On a terminal the progress line stays at the bottom and is drawn again.
     """
@@ -94,7 +94,7 @@ class Console:
         self.echo_error(f"launch.local: {text}")
 
     def echo_error(self, text: str) -> None:
-        """Shows a line that a worker wrote before, where errors are read."""
+        """Shows an earlier line of a worker on stderr."""
         self._clear_progress()
         self._wrote = self._clock()
         self._err_thread.write(self._err, f"{text}\n")
@@ -108,14 +108,14 @@ class Console:
         return self._clock() - self._wrote >= SILENT_SECS
 
     def close(self) -> None:
-        """Lets who reads take the rest, for a moment."""
+        """Waits up to CLOSE_SECS until the rest is written."""
         for thread in (self._out_thread, self._err_thread):
             thread.drain(CLOSE_SECS)
 
     def show_progress(self, beats: Sequence[HeartbeatFile], *, restarts: str) -> None:
-        """Shows the slowest worker's step and phase, if it is time to.
+        """Shows step and phase of the slowest worker, if an update is due.
 
-        It is when nothing else was shown for SILENT_SECS, too.
+        An update is also due when nothing else was shown for SILENT_SECS.
         """
         now, signed = self._clock(), any(beat.step is not None for beat in beats)
         due = signed and now >= self._next_secs
@@ -150,7 +150,7 @@ class Console:
 
 
 def _identify_file(out: TextIO) -> object:
-    """Identifies the file of a stream: two may share it, a terminal, or 2>&1."""
+    """Identifies the file of a stream; stdout and stderr may be the same file."""
     try:
         status = os.fstat(out.fileno())
     except (OSError, ValueError):  # not a file of the system
@@ -159,9 +159,10 @@ def _identify_file(out: TextIO) -> object:
 
 
 def _write_all(out: TextIO, text: str) -> None:
-    """Writes all of `text`, past the stream's buffer.
+    """Writes all of `text` without the buffer of the stream.
 
-    A thread that waits for a reader would hold that buffer's lock when Python ends.
+    A thread that waits for a reader would hold the lock of the buffer when Python
+    exits.
     """
     try:
         descriptor = out.fileno()

@@ -1,10 +1,10 @@
-"""Exit policy: why a group ended, whose doing it was, whether to start it again.
+"""Exit policy: decides why a group ended, which worker caused it, whether to restart.
 
 >>> decision = decide([WorkerExit(index=0, code=175), WorkerExit(index=1, code=-9)])
 >>> decision.culprit, decision.code, decision.restart
 (1, 137, True)
 
-One table for every way a group can end, so that it can be read and tested alone.
+It covers every way in which a group can end, and depends on nothing else.
 """
 
 import dataclasses
@@ -19,11 +19,14 @@ _SAVED = {code: f"after {number.name}" for number, code in contract.STOPS.items(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WorkerExit:
-    """Exit of one worker, or how it stood when its group was over.
+    """Exit of one worker, or its state when the group was ended.
 
-    `code` is what it exited with, -n for death by signal n, None if it still ran;
-    `stopped`: it was halted by SIGSTOP; `step`: the last one that it told of, None
-    before the first; `silent_secs`: since then.
+    Attributes:
+      index: of the worker.
+      code: exit code, -n for death by signal n, None if it was still running.
+      stopped: whether SIGSTOP had stopped it.
+      step: the last step that it reported, None before the first.
+      silent_secs: seconds since its last heartbeat.
     """
 
     index: int
@@ -40,9 +43,9 @@ class WorkerExit:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Decision:
-    """Decision over a group: exit code, restart or not, who did it and what it was.
+    """Decision about a group: exit code, restart or not, culprit and reason.
 
-    `culprit` is None if nobody can be named.
+    `culprit` is the index of the worker that caused the end; None if it is unknown.
     """
 
     code: int
@@ -52,10 +55,10 @@ class Decision:
 
 
 def decide(exits: Sequence[WorkerExit]) -> Decision:
-    """Decides over `exits`, in the order in which the workers left.
+    """Decides about `exits`, given in the order in which the workers ended.
 
-    What cannot be mended by a restart decides before what can; a death before the exits
-    of those that lost a peer by it.
+    Failures that a restart cannot solve come before those that it can; the death of a
+    worker comes before the exits of peers that lost it.
     """
     for blame in (_blame_failed, _blame_dead):
         for worker in exits:
@@ -78,7 +81,7 @@ def decide(exits: Sequence[WorkerExit]) -> Decision:
 
 
 def is_final(exits: Sequence[WorkerExit]) -> bool:
-    """Whether those that still run could not change the decision."""
+    """Whether workers that are still running cannot change the decision."""
     return any(
         blame(worker) for worker in exits for blame in (_blame_failed, _blame_dead)
     ) or any(worker.stopped for worker in exits)
@@ -113,7 +116,7 @@ def _blame_dead(worker: WorkerExit) -> Decision | None:
 
 
 def _blame_silent(running: Sequence[WorkerExit]) -> Decision:
-    """Blames who was stopped, or else who is behind all others."""
+    """Blames a stopped worker, or else the one that is furthest behind."""
     suspects = [worker for worker in running if worker.stopped]
     state = "is stopped (SIGSTOP)" if suspects else "is stuck"
     if not suspects:
@@ -126,7 +129,7 @@ def _blame_silent(running: Sequence[WorkerExit]) -> Decision:
     first = suspects[0]
     if len(suspects) > 1:
         names = ", ".join(str(worker.index) for worker in suspects)
-        state = f"workers {names} stopped getting on together at step {first.step}"
+        state = f"workers {names} stopped making progress together at step {first.step}"
     return Decision(
         code=EXIT_PEER_LOST,
         restart=True,

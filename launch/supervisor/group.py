@@ -1,4 +1,4 @@
-"""One attempt: all workers of a job, from their start until none is left."""
+"""Worker group: all workers of one attempt, from their start until all have ended."""
 
 import dataclasses
 import selectors
@@ -14,16 +14,16 @@ from launch.supervisor.worker_process import WorkerProcess
 from trainer.contract import EXIT_PEER_LOST
 
 TICK_SECS = 0.1
-SETTLE_SECS = 20.0  # TensorFlow notices a dead or stopped peer after about ten
-_MARGIN_SECS = 15.0  # on top of the grace: the interpreter's own way out
+SETTLE_SECS = 20.0  # TensorFlow notices a dead or stopped peer after about 10 s
+_MARGIN_SECS = 15.0  # in addition to the grace period, for the exit of the interpreter
 _STACKS_SECS = 1.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Timeouts:
-    """Timeouts in seconds: to leave after a signal, without progress, after a loss.
+    """Timeouts in seconds: after a signal, without progress, after a lost worker.
 
-    `hang_secs` None waits for progress without end.
+    With `hang_secs` None there is no limit for progress.
     """
 
     grace_secs: float
@@ -32,7 +32,7 @@ class Timeouts:
 
 
 class WorkerGroup:
-    """Watches `workers`; `run` ends them all before it returns, whatever happens."""
+    """Watches `workers`; `run` ends all of them before it returns or raises."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class WorkerGroup:
             self._selector.register(worker.output, selectors.EVENT_READ, worker)
 
     def run(self, *, restarts: str) -> list[WorkerExit]:
-        """Runs the attempt; how each worker ended, those that had to be killed last.
+        """Runs the attempt; returns how each worker ended, killed ones last.
 
         Args:
           restarts: for the progress line, e.g. "1/3".
@@ -78,7 +78,7 @@ class WorkerGroup:
         return exits
 
     def _poll_workers(self, secs: float) -> None:
-        """Passes output on for at most `secs`, then looks at every worker once."""
+        """Forwards output for at most `secs`, then checks every worker once."""
         self._drain(secs)
         now = self._clock()
         for worker in self._running():
@@ -87,7 +87,7 @@ class WorkerGroup:
                 self._left.append(worker)
 
     def _forward_signals(self) -> None:
-        """Passes received signals on; from the first on, the workers' time runs out."""
+        """Forwards received signals; the first one starts the grace period."""
         for number in self._signals.drain():
             for worker in self._running():
                 worker.send(number)
@@ -97,7 +97,7 @@ class WorkerGroup:
             )
 
     def _is_over(self) -> bool:
-        """Whether those that still run need not be waited for."""
+        """Whether the attempt need not wait for workers that are still running."""
         now = self._clock()
         if self._deadline is not None and now >= self._deadline:
             return True
@@ -114,9 +114,10 @@ class WorkerGroup:
         return self._is_stuck(now)
 
     def _is_stuck(self, now: float) -> bool:
-        """Whether somebody who once showed progress shows none for too long.
+        """Whether a worker that has made progress makes none for too long.
 
-        Those who never did are noticed by the others, who wait for them.
+        Workers that never made progress are detected by their peers, which wait for
+        them.
         """
         limit = self._timeouts.hang_secs
         if limit is None:
@@ -127,7 +128,7 @@ class WorkerGroup:
         )
 
     def _show_stacks(self, exits: Sequence[WorkerExit]) -> None:
-        """Has Python show where each thread is, unless one that left is to blame."""
+        """Makes workers print their stacks, unless an ended worker is to blame."""
         if not self._running() or exit_policy.decide(exits).code != EXIT_PEER_LOST:
             return
         for worker in self._running():
@@ -137,7 +138,7 @@ class WorkerGroup:
             self._drain(TICK_SECS)
 
     def _drain(self, secs: float) -> None:
-        """Passes output on; returns after `secs` at the latest."""
+        """Forwards output for at most `secs`."""
         if not self._selector.get_map():
             time.sleep(secs)
             return
@@ -153,6 +154,6 @@ class WorkerGroup:
         return [worker for worker in self._workers if worker not in self._left]
 
     def _exits(self) -> list[WorkerExit]:
-        """Lists those that left, in their order, then those that still run."""
+        """Lists workers that ended, in their order, then those still running."""
         now = self._clock()
         return [worker.exit_at(now) for worker in self._left + self._running()]

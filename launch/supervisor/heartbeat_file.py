@@ -1,7 +1,8 @@
-"""A worker's heartbeat file, read from outside.
+"""Reads the heartbeat file of a worker.
 
-The trainer replaces the file named by TRAINER_HEARTBEAT_FILE whenever it gets on:
-{"step": 1200, "phase": "train", "time": unix seconds}, phases as in trainer/heartbeat.
+The trainer replaces the file named by TRAINER_HEARTBEAT_FILE whenever it makes
+progress: {"step": 1200, "phase": "train", "time": unix seconds}; `Heartbeat` lists the
+phases.
 """
 
 import dataclasses
@@ -10,12 +11,12 @@ import pathlib
 
 from trainer.contract import decode_heartbeat
 
-_MAX_BYTES = 1 << 20  # a heartbeat has some hundred
+_MAX_BYTES = 1 << 20  # a heartbeat has about a hundred
 
 
 @dataclasses.dataclass
 class HeartbeatFile:
-    """Heartbeat of one worker: its file, and by a clock when that last changed."""
+    """Heartbeat of one worker: its file, and when its content last changed."""
 
     path: pathlib.Path
     changed_secs: float
@@ -24,7 +25,7 @@ class HeartbeatFile:
     _content: bytes = b""
 
     def refresh(self, now: float) -> None:
-        """Reads the file again; a missing or half one is no change."""
+        """Reads the file again; a missing or incomplete file counts as unchanged."""
         try:
             with open(self.path, "rb", opener=_open_without_waiting) as file:
                 content = file.read(_MAX_BYTES) or b""
@@ -37,5 +38,5 @@ class HeartbeatFile:
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    """Opens without waiting: a pipe may stand in the place of the file."""
+    """Opens a file without blocking, in case it is a pipe."""
     return os.open(path, flags | os.O_NONBLOCK)

@@ -1,4 +1,4 @@
-"""Keeps one job alive: starts its workers, and again from the last checkpoint."""
+"""Keeps one job running: starts its workers, and restarts them from checkpoints."""
 
 import dataclasses
 import os
@@ -26,18 +26,18 @@ from trainer.contract import (
     is_progress_line,
 )
 
-USAGE_LINES = 2  # as many as the trainer needs to explain wrong usage
-STORAGE_SECS = 600.0  # until a storage that is away is given up
+USAGE_LINES = 2  # lines with which the trainer explains wrong usage
+STORAGE_SECS = 600.0  # limit of waiting for storage that cannot be reached
 _FIRST_BACKOFF_SECS, _LONGEST_BACKOFF_SECS = 1.0, 60.0
 _WAITING_LINE_SECS = 5.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class JobPlan:
-    """Plan of a job: what to start and how patient to be with it.
+    """Plan of a job: commands, resources and timeouts.
 
-    `cores` and `gpus` hold one list a worker; `train` and `prepare` are commands
-    without the trainer's flags, so that tests can start something smaller.
+    `cores` and `gpus` have one list for each worker; `train` and `prepare` are commands
+    without the trainer's flags, which tests replace by smaller programs.
     """
 
     trainer: TrainerCommand
@@ -158,7 +158,7 @@ class Supervisor:
         return workers
 
     def _start(self, spec: WorkerSpec, restarts: int) -> WorkerProcess:
-        """Starts a process; its variables come on top of this one's environment."""
+        """Starts a process with this environment and the variables of `spec`."""
         beat = self._scratch / f"{spec.name}-{restarts}.json"
         run_dir = self._plan.trainer.run_dir if self._plan.writes else None
         environment = {
@@ -176,14 +176,14 @@ class Supervisor:
         )
 
     def _show(self, name: str, text: str, *, chief: bool) -> None:
-        """Shows a line of a worker; progress of the chief alone, others are as far."""
+        """Shows a line of a worker; progress lines are shown for the chief only."""
         if chief or not is_progress_line(text):
             self._console.show_worker_line(name, text)
 
     def _explain(
         self, decision: Decision, workers: list[WorkerProcess], kind: str
     ) -> None:
-        """Names the culprit, with its last lines; wrong usage explains itself."""
+        """Shows the culprit and its last lines; for wrong usage the lines only."""
         if decision.culprit is None:
             self._console.announce(decision.reason)
             return
@@ -200,7 +200,7 @@ class Supervisor:
             self._console.echo_error(f"  {line}")
 
     def _back_off(self, restarts: int) -> bool:
-        """Waits longer each time; False if a signal came meanwhile."""
+        """Waits before a restart, longer each time; returns False after a signal."""
         secs = min(self._plan.first_backoff_secs * 2**restarts, _LONGEST_BACKOFF_SECS)
         self._console.announce(
             f"restart {restarts + 1} of {self._plan.max_restarts} in {secs:g} s, "
@@ -213,22 +213,22 @@ class Supervisor:
         return self._signals.received is None
 
     def _is_reachable(self) -> bool:
-        """Whether the storage shows the run, which was there before."""
+        """Whether the run, which existed before, can be found on the storage."""
         return os.path.isfile(
             os.path.join(self._plan.trainer.run_dir, log_file.RUN_MARK)
         )
 
     def _wait_for_storage(self) -> bool:
-        """Waits for a storage that is away; False when it does not come back.
+        """Waits until the storage is back; returns False if it does not come back.
 
-        A worker that starts meanwhile would take its directory for a wrong one.
+        A worker that starts without it would report a wrong directory.
         """
         end = self._clock() + self._plan.storage_secs
         path, next_words = self._plan.trainer.run_dir, self._clock()
         while not self._is_reachable() and self._signals.received is None:
             now = self._clock()
             if now >= end:
-                self._console.announce(f"gave up: {path} is away")
+                self._console.announce(f"gave up: {path} cannot be reached")
                 return False
             if now >= next_words:
                 next_words = now + _WAITING_LINE_SECS
@@ -240,7 +240,7 @@ class Supervisor:
         return self._signals.received is None
 
     def _exit_code(self, decision: Decision) -> int:
-        """Returns the job's: after a signal to the launcher at least that signal's."""
+        """Returns the exit code of the job; after a signal, that of the signal."""
         received = self._signals.received
         if received is None or decision.code in (0, EXIT_FAILED, EXIT_WRONG_USAGE):
             return decision.code

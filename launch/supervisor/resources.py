@@ -1,4 +1,4 @@
-"""Resources of this machine for each worker: cores and GPUs, none of them twice."""
+"""Divides the cores and GPUs of this machine among workers."""
 
 import os
 import pathlib
@@ -13,10 +13,10 @@ _NVIDIA_SMI_SECS = 20  # a machine with eight sleeping GPUs takes about ten
 
 
 def divide_cores(workers: int, per_worker: int | None) -> list[list[int]]:
-    """Divides the core numbers among workers, neighbours together.
+    """Divides the core numbers among workers, with neighbouring numbers together.
 
-    Without `per_worker` all cores are divided evenly; with fewer cores than workers
-    they share.
+    Without `per_worker` all cores are divided evenly; if there are fewer cores than
+    workers, they share cores.
 
     Raises:
       UsageError: `per_worker` cores for each are more than this process may use.
@@ -35,7 +35,7 @@ def divide_cores(workers: int, per_worker: int | None) -> list[list[int]]:
 
 
 def divide_gpus(workers: int) -> list[list[str]]:
-    """Divides the CUDA devices among workers; empty lists where there is no GPU.
+    """Divides the CUDA devices among workers; empty lists if there is no GPU.
 
     Raises:
       UsageError: there are GPUs, but fewer than workers.
@@ -60,7 +60,7 @@ def _visible_gpus() -> list[str]:
     """Lists CUDA_VISIBLE_DEVICES if set, else every GPU of the machine."""
     count = _installed_gpus()
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is None or count == 0:  # a variable makes no GPU
+    if given is None or count == 0:  # the variable does not add GPUs
         return [str(number) for number in range(count)]
     names = [name.strip() for name in given.split(",")]
     # CUDA ignores what follows the first device that does not exist.

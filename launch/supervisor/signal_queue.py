@@ -1,4 +1,4 @@
-"""The signals that end a job, remembered instead of obeyed."""
+"""Queue of stop signals, which are recorded instead of ending the process."""
 
 import signal
 
@@ -6,7 +6,7 @@ from trainer.contract import stop_signals
 
 
 class SignalQueue:
-    """Keeps signals while entered; `received` is the first one, None before it."""
+    """Records signals within the context; `received` is the first one, or None."""
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -23,7 +23,7 @@ class SignalQueue:
             signal.signal(number, handler)
 
     def drain(self) -> list[int]:
-        """Returns what came since the last call."""
+        """Returns the signals since the last call."""
         taken, self._pending = self._pending, []
         return taken
 

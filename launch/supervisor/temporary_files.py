@@ -1,7 +1,7 @@
-"""A temporary directory that goes with its process, or else with the next one's start.
+"""Creates a temporary directory, and removes those of dead processes.
 
-The lock on the file inside is the kernel's: it is free when its holder is dead, however
-that died, and in whichever container of this machine it ran.
+The kernel releases the lock on the file inside when its holder is dead, however it
+died, and in whichever container of this machine it ran.
 """
 
 import contextlib
@@ -20,10 +20,10 @@ LOCK = "lock"
 
 @contextlib.contextmanager
 def create_directory() -> Iterator[pathlib.Path]:
-    """Creates one, removed at the end; those of dead processes are removed first.
+    """Creates a directory and removes it at the end; first removes abandoned ones.
 
     Raises:
-      UsageError: none can be made.
+      UsageError: it cannot be created.
     """
     try:
         root = pathlib.Path(tempfile.gettempdir())
@@ -43,9 +43,9 @@ def create_directory() -> Iterator[pathlib.Path]:
 
 
 def remove_abandoned(root: pathlib.Path) -> None:
-    """Removes directories of this user below `root` whose process is surely dead."""
+    """Removes directories of this user in `root` whose process is certainly dead."""
     for lock in root.glob(f"{PREFIX}*/{LOCK}"):
-        with contextlib.suppress(OSError):  # its process lives, or it is another user's
+        with contextlib.suppress(OSError):  # the process is running, or of another user
             if lock.parent.is_symlink() or lock.parent.stat().st_uid != os.getuid():
                 continue
             held = os.open(lock, os.O_RDWR | os.O_NOFOLLOW)
@@ -57,7 +57,7 @@ def remove_abandoned(root: pathlib.Path) -> None:
 
 
 def _create_locked(path: pathlib.Path) -> int:
-    """Opens the file `path`, which has its name only when it has its lock."""
+    """Creates the file `path`, which is locked before it gets its name."""
     beside = path.with_name(f".{path.name}")
     descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""One worker: a process with its own session, cores, log file and heartbeat."""
+"""Worker process with its own session, cores, log file and heartbeat."""
 
 import collections
 import contextlib
@@ -25,7 +25,7 @@ _CHUNK_BYTES = 1 << 16
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WorkerSpec:
-    """Specification of a process: what it runs, and what it may use."""
+    """Specification of a process: command, cores and environment."""
 
     name: str
     index: int
@@ -35,10 +35,10 @@ class WorkerSpec:
 
 
 class WorkerProcess:
-    """Process of one worker, started at construction; every method returns at once.
+    """Process of one worker, started by the constructor; no method blocks.
 
-    Its lines go to `show` and to `log`; `last_lines` keeps the newest, of progress in
-    a row the last alone.
+    Its lines are passed to `show` and `log`; `last_lines` keeps the newest, and of
+    consecutive progress lines only the last.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class WorkerProcess:
         return self._process.poll()
 
     def exit_at(self, now: float) -> WorkerExit:
-        """Returns how it stands at `now` (seconds of the heartbeat's clock)."""
+        """Returns its state at `now` (seconds of the heartbeat's clock)."""
         code = self.poll()
         return WorkerExit(
             index=self.index,
@@ -88,25 +88,25 @@ class WorkerProcess:
         )
 
     def send(self, number: int) -> None:
-        """Signals the worker itself, not what it started."""
+        """Sends a signal to the worker itself, not to its child processes."""
         if self.poll() is None:
             self._process.send_signal(number)
 
     def kill(self) -> None:
-        """Ends it and everything that it started, and waits for that."""
+        """Kills the worker and its child processes, and waits for its end."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def close(self) -> None:
-        """Passes the rest of its output on, closes its files."""
+        """Forwards the rest of its output and closes its files."""
         self.forward_output()
         self._emit(self._rest)
         self.output.close()
         self.log.write(b"")
 
     def forward_output(self) -> bool:
-        """Passes its output on; False once nothing more can come."""
+        """Forwards its output; returns False at the end of the output."""
         while True:
             try:
                 chunk = os.read(self.output.fileno(), _CHUNK_BYTES)
@@ -120,7 +120,7 @@ class WorkerProcess:
                 self._emit(line)
 
     def _emit(self, line: bytes) -> None:
-        """Shows what would stay visible: progress bars end in carriage returns."""
+        """Shows the text after the last carriage return, as a terminal would."""
         text = line.rstrip(b"\r").rpartition(b"\r")[2].decode(errors="replace")
         if text.strip():
             newest = self.last_lines[-1] if self.last_lines else ""
@@ -131,7 +131,7 @@ class WorkerProcess:
 
 
 def _prepare_child(cores: Sequence[int], parent: int) -> Callable[[], None]:
-    """Returns what runs between fork and exec."""
+    """Returns the function that runs between fork and exec."""
     libc = ctypes.CDLL(None)
     prctl = getattr(libc, "prctl", None)  # Linux only
 
@@ -147,7 +147,7 @@ def _prepare_child(cores: Sequence[int], parent: int) -> Callable[[], None]:
 
 
 def _is_stopped(pid: int) -> bool:
-    """Whether SIGSTOP halted it: state T of /proc/<pid>/stat, see proc_pid_stat(5)."""
+    """Whether SIGSTOP stopped it: state T of /proc/<pid>/stat, see proc_pid_stat(5)."""
     with contextlib.suppress(OSError):
         stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
         return stat.rpartition(")")[2].split()[0] == "T"

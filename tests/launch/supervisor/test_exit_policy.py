@@ -70,4 +70,4 @@ def test_nobody_is_blamed_when_nobody_is_behind():
     ends = [WorkerExit(index=i, code=None, step=8, silent_secs=70.0) for i in (0, 1)]
     verdict = decide(ends)
     assert (verdict.code, verdict.restart, verdict.culprit) == (175, True, None)
-    assert "workers 0, 1 stopped getting on together at step 8" in verdict.reason
+    assert "workers 0, 1 stopped making progress together at step 8" in verdict.reason
