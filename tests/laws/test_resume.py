@@ -8,8 +8,8 @@ import pytest
 from tests.support.commands import run_trainer
 from tests.support.resumed_runs import EXACT, assert_equal_runs, events, interrupt
 
-# Steps, so that a kill comes before the end; drawing for a validation costs a second.
-LONG = ["--train_steps=60", "--eval_every_epochs=0.5"]
+# So many steps that a kill comes before the end.
+LONG = ["--train_steps=48", "--eval_every_epochs=0.5"]
 TWO = ["--strategy=mirrored", "--logical_devices=2"]
 
 

@@ -8,7 +8,7 @@ from tests.support.commands import run_trainer
 from tests.support.resumed_runs import EXACT, assert_equal_runs, interrupt
 from trainer.rundir import checkpoints
 
-LONG = ["--train_steps=60", "--log_every_steps=20", "--eval_every_epochs=0.5"]
+LONG = ["--train_steps=48", "--log_every_steps=20", "--eval_every_epochs=0.5"]
 
 
 @pytest.fixture(scope="module")

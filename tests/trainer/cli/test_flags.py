@@ -118,7 +118,7 @@ def test_ctrl_c_is_told_although_start_up_is_quiet(raised):
 
 
 def test_help_lists_every_flag_under_a_heading_and_exits_0():
-    done = run_command("trainer.main", "--help")
+    done = run_command("trainer.main", "--help", fresh=True)
     assert done.returncode == 0
     for name in flags.define(absl_flags.FlagValues()):
         assert f"--{name}" in done.stdout or f"--[no]{name}" in done.stdout
@@ -146,7 +146,8 @@ def test_wrong_usage_takes_under_a_second_of_processor_time():
 
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.monotonic()
-    assert run_command("trainer.main", "--epochs=0").returncode == 2
+    done = run_command("trainer.main", "--epochs=0", fresh=True)
+    assert done.returncode == 2
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert spent < 1, f"{spent:.2f} s, {time.monotonic() - started:.2f} s on the wall"
