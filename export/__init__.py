@@ -1,4 +1,4 @@
-"""Exports a run to files that classify raw pixels, each verified before it is named.
+"""Exports a run to verified files that classify raw pixels.
 
 Synopsis::
 

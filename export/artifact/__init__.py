@@ -1,1 +1,1 @@
-"""Inputs, verification and manifest, which every export shares."""
+"""Inputs, verification and manifest, shared by all exports."""

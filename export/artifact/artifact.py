@@ -1,7 +1,7 @@
-"""Artifact: an exported file or folder and the manifest that proves it.
+"""Artifact: an exported file or folder with its manifest.
 
-It is made in a hidden folder, verified there and renamed when it has passed. The
-manifest comes last: a model without one is not an artifact.
+It is created in a hidden folder, verified there and then renamed. The manifest is
+renamed last: a model without one is not an artifact.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ _PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy")
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Artifact:
-    """A file or folder under its final name, and its manifest."""
+    """An exported file or folder under its final name, and its manifest."""
 
     path: pathlib.Path
     manifest: Mapping[str, Any]
@@ -36,7 +36,7 @@ class Artifact:
         return self.summary()
 
     def summary(self) -> str:
-        """Path, size and accuracy, in two lines."""
+        """Formats path, size and accuracy as two lines."""
         test, size = self.manifest["test"], self.manifest["bytes"]
         low, high = test["accuracy_interval"]
         images = describe_images(test)
@@ -56,27 +56,27 @@ def check_writable(folder: pathlib.Path, *, folders: bool = False) -> None:
     """Checks that an export can be written to `folder`, and leaves nothing there.
 
     Raises:
-        InvalidInput: it cannot.
+        InvalidInput: it cannot be written.
     """
     storage.check_writable(folder, "the export", folders=folders, appends=False)
 
 
 def describe_images(test: Mapping[str, Any]) -> str:
-    """Names the number of images of a manifest's "test": "a sample of 20 of 360"."""
+    """Describes the number of tested images, such as "a sample of 20 of 360"."""
     if not test["sampled"]:
         return f"{test['images']:,}"
     total = f" of {test['split_images']:,}" if "split_images" in test else ""
     return f"a sample of {test['images']:,}{total}"
 
 
-# A hidden folder in the folder of exports: whatever is not published vanishes with it.
+# A hidden folder in the folder of exports; files that are not published are removed.
 staging_folder = functools.partial(atomic_folders.staging_folder, what="the export")
 
 
 def publish_file(
     made: pathlib.Path, final: pathlib.Path, facts: Mapping[str, Any]
 ) -> Artifact:
-    """Gives the file `made` its `final` name, replacing another, and its manifest."""
+    """Renames the file `made` to `final`, replacing any, and writes its manifest."""
     manifest = {
         **_header(final.name),
         "sha256": manifests.file_sha256(made),
@@ -86,7 +86,7 @@ def publish_file(
     manifest_path = manifests.manifest_path(final)
     prepared = made.with_name(manifest_path.name)
     files.write_json(prepared, manifest)
-    manifest_path.unlink(missing_ok=True)  # it is of the file that is replaced
+    manifest_path.unlink(missing_ok=True)  # the manifest of the older file
     os.replace(made, final)
     os.replace(prepared, manifest_path)
     files.sync_directory(final.parent)
@@ -96,7 +96,7 @@ def publish_file(
 def publish_version(
     made: pathlib.Path, root: pathlib.Path, facts: Mapping[str, Any]
 ) -> Artifact:
-    """Gives the folder `made` the next number in `root`, its manifest inside."""
+    """Renames the folder `made` to the next number in `root`, with its manifest."""
     root.mkdir(exist_ok=True)
     final = root / str(_next_number(root))
     manifest = _write_manifest(made, f"{root.name}/{final.name}", facts)
@@ -108,7 +108,7 @@ def publish_version(
 def publish_folder(
     made: pathlib.Path, final: pathlib.Path, facts: Mapping[str, Any]
 ) -> Artifact:
-    """Gives the folder `made` its `final` name, replacing another, manifest inside."""
+    """Renames the folder `made`, with its manifest, to `final`, replacing any."""
     manifest = _write_manifest(made, final.name, facts)
     atomic_folders.replace(made, final)
     return Artifact(final, manifest)
@@ -138,7 +138,7 @@ def _write_manifest(
 
 
 def load_artifact(path: pathlib.Path) -> Artifact | None:
-    """Loads the artifact at `path` and checks its bytes; None if none is whole."""
+    """Loads the artifact at `path` and checks its hashes; None if it is not valid."""
     try:
         manifest = files.read_json(manifests.manifest_path(path))
         hashes = manifests.file_hashes(path, manifest)

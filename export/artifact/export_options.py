@@ -1,4 +1,4 @@
-"""Options that every export shares."""
+"""Options shared by all exports."""
 
 import dataclasses
 import pathlib
@@ -13,7 +13,7 @@ FOLDER = "export"  # in the run directory
 
 @dataclasses.dataclass(frozen=True)
 class VerificationOptions:
-    """How exported files are run on the test split, and what they may lose.
+    """How exported files are run on the test split, and their limits.
 
     Attributes:
         max_accuracy_drop: limit for dynamic, int8 and int16x8.

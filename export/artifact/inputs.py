@@ -1,4 +1,4 @@
-"""ExportInputs: a finished run with its network, data and temperature."""
+"""Opens a finished run for export: network, data and temperature."""
 
 import contextlib
 import dataclasses
@@ -30,12 +30,12 @@ class ExportInputs:
 
     Attributes:
         folder: where exports are written.
-        source: the run's last checkpoint.
-        network: its weights as functions from pixels to probabilities.
+        source: the last checkpoint of the run.
+        network: its weights with functions from pixels to probabilities.
         data_source: the data set that `test` is from.
         verification: how exported files are verified.
         verification_set: the test images that they are verified on.
-        calibration: the run's temperature, or why there is none.
+        calibration: the run's temperature, or the reason why there is none.
         test: the whole test split, classes named and numbered as in the run.
     """
 
@@ -75,7 +75,7 @@ class ExportInputs:
         return split
 
     def facts(self) -> dict[str, Any]:
-        """The part of a manifest that is the same for every export of the run."""
+        """Collects the fields of a manifest that all exports of the run share."""
         height, width, channels = self.network.image_shape
         return {
             "run": self.run.path.name,
@@ -136,9 +136,9 @@ def _load_split(data: DataSource, which: str, source: ModelSource) -> Split:
 
 
 def _stay_on_cpu() -> None:
-    """Hides GPUs: their TensorFloat-32 would make the checkpoint differ from files."""
+    """Hides GPUs: with TensorFloat-32 the checkpoint would differ from the files."""
     if tf.config.list_physical_devices("GPU"):
-        with contextlib.suppress(RuntimeError):  # devices are made: nothing to change
+        with contextlib.suppress(RuntimeError):  # the devices exist already
             tf.config.set_visible_devices([], "GPU")
 
 
@@ -161,10 +161,10 @@ def _load_calibration(
 def _verification_set(
     test: Split, predictor: Predictor, temperature: float, sample: int | None
 ) -> VerificationSet:
-    """`sample` test images, None: all, and the checkpoint's probabilities of them."""
+    """Predicts `sample` test images, None: all, with the checkpoint."""
     total = len(test.labels)
     count = min(sample or total, total)
-    # Evenly spread, so that data sets sorted by class give every class.
+    # Evenly spread, so that every class occurs if the data set is sorted by class.
     rows = np.linspace(0, total - 1, count).round().astype(int)
     images = test.images[rows]
     with CONSOLE.count(count, "checkpoint") as tick:

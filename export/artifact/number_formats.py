@@ -1,4 +1,4 @@
-"""Number formats of a `.tflite`: of its arithmetic (Scheme) and of its ends (Io)."""
+"""Number formats of a `.tflite`: arithmetic (Scheme), input and output (Io)."""
 
 import enum
 
@@ -6,7 +6,7 @@ from trainer.errors import InvalidConfig
 
 
 class Scheme(enum.Enum):
-    """Types that weights and activations are stored and computed in."""
+    """Types of weights, activations and arithmetic."""
 
     FLOAT32 = "float32"
     FLOAT16 = "float16"  # float16 weights, float32 arithmetic
@@ -16,9 +16,10 @@ class Scheme(enum.Enum):
 
 
 class Io(enum.Enum):
-    """Types of pixels and probabilities; an 8-bit pixel is the pixel, int8: minus 128.
+    """Types of pixels and probabilities.
 
-    float32 and int16 inputs are (pixel - 128) / 128, int16 ones in the file's scale.
+    uint8 inputs are the pixels, int8 inputs the pixels minus 128. float32 and int16
+    inputs are (pixel - 128) / 128, for int16 in the scale of the file.
     """
 
     UINT8 = "uint8"
@@ -27,7 +28,7 @@ class Io(enum.Enum):
     FLOAT32 = "float32"
 
 
-# The first is the default. Float networks take uint8 through a CAST, give float32.
+# The first is the default. Float networks convert uint8 inputs and return float32.
 IO_TYPES = {
     Scheme.FLOAT32: (Io.UINT8, Io.FLOAT32),
     Scheme.FLOAT16: (Io.UINT8, Io.FLOAT32),
@@ -35,14 +36,14 @@ IO_TYPES = {
     Scheme.INT8: (Io.UINT8, Io.INT8, Io.FLOAT32),
     Scheme.INT16X8: (Io.INT16, Io.FLOAT32),
 }
-# Their ranges come from training images.
+# Schemes whose ranges are computed from training images.
 NEEDS_CALIBRATION = (Scheme.INT8, Scheme.INT16X8)
 
 
 def resolve_formats(
     quantize: bool, scheme: Scheme | None, io: Io | None
 ) -> tuple[Scheme, Io]:
-    """Returns the number formats that the three options together name.
+    """Determines the number formats from the three options.
 
     Raises:
         InvalidConfig: they contradict each other.
@@ -61,6 +62,6 @@ def resolve_formats(
 
 
 def file_name(scheme: Scheme, io: Io) -> str:
-    """`model_<scheme>.tflite`; an `io` other than the default is named as well."""
+    """Names the file `model_<scheme>.tflite`, with `io` if it is not the default."""
     suffix = "" if io is IO_TYPES[scheme][0] else f"_io-{io.value}"
     return f"model_{scheme.value}{suffix}.tflite"

@@ -1,4 +1,4 @@
-"""Runs an exported file on the test split, compares it with its checkpoint, judges it.
+"""Verifies an exported file: runs it on the test split and compares the checkpoint.
 
 A gate accepts or refuses one file; it never chooses between models.
 """
@@ -21,7 +21,7 @@ from trainer.monitoring.progress import CONSOLE, duration
 _FLOAT16_FLIPS = 0.002  # share of images that may change class
 AGREEMENT = 0.9  # of dynamic, int8 and int16x8; trained networks have 0.97 and more
 _TIMED_IMAGES = 4
-_LONG_SECS = 60  # a verification that takes longer is announced
+_LONG_SECS = 60  # if verification takes longer, a message estimates the time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class VerificationSet:
         names: names of the classes.
         reference: the checkpoint's probabilities, float64 [N, K], at the temperature
             that the file applies.
-        sampled: whether these are fewer than all test images.
+        sampled: whether these are not all test images.
         split: the data set's name of the split.
         split_images: number of images in the split; None: N.
     """
@@ -50,15 +50,15 @@ class VerificationSet:
 
 @dataclasses.dataclass(frozen=True)
 class Gate:
-    """Limits of what a file may lose against its checkpoint; None: no limit.
+    """Limits for the difference of a file from its checkpoint; None: no limit.
 
     Attributes:
-        flips: share of images that may change class.
-        accuracy_drop: largest drop. It counts only where its 95 % interval lies above
-            0: one image lost of 60 is a drop of 1.7 points and no sign of anything.
-        agreement: least share of images with the checkpoint's class. It is missed only
-            where the whole 95 % interval lies below. A network that has learnt little
-            keeps its accuracy even if most of its answers change.
+        flips: share of images whose predicted class may change.
+        accuracy_drop: largest drop of accuracy. It counts only if its 95 % interval is
+            above 0: one image of 60 is a drop of 1.7 points but not significant.
+        agreement: least share of images with the class of the checkpoint. A file fails
+            only if the whole 95 % interval is below. A network that has learnt little
+            may keep its accuracy although most of its predictions change.
     """
 
     flips: float | None = None
@@ -67,7 +67,7 @@ class Gate:
 
     @classmethod
     def for_scheme(cls, scheme: Scheme | None, accuracy_drop: float) -> "Gate":
-        """The gate of a `.tflite` of `scheme`; None: of a SavedModel."""
+        """Creates the gate for a `.tflite` of `scheme`, or for a SavedModel (None)."""
         match scheme:
             case None | Scheme.FLOAT32:
                 return cls(flips=0.0)
@@ -108,7 +108,7 @@ class Gate:
 
 
 def exceeds_drop(test: Mapping[str, Any], limit: float) -> bool:
-    """Whether accuracy falls by more than `limit`, and not by chance."""
+    """Whether accuracy falls significantly and by more than `limit`."""
     above = test["accuracy_drop"] > limit + 1e-12
     return above and test["accuracy_drop_interval"][0] > 0
 
@@ -119,10 +119,9 @@ def estimate_duration(
     name: str,
     now: Callable[[], float] = time.monotonic,
 ) -> str | None:
-    """Times a few images and returns a line as `describe_duration` does.
+    """Measures a few images and returns the message of `describe_duration`.
 
-    The first _TIMED_IMAGES images are run one after the other; the rest are shared out
-    among the cores.
+    The first _TIMED_IMAGES images run one after the other; later all cores are used.
     """
     images, seconds = verification_set.images, []
     if len(images) < 10 * _TIMED_IMAGES:
@@ -136,7 +135,7 @@ def estimate_duration(
 
 
 def describe_duration(images: int, image_secs: float, name: str) -> str | None:
-    """Returns a line that says how long verification will take; None if it is short.
+    """Describes how long verification will take; None if it is short.
 
     Args:
         images: number of images.
@@ -165,10 +164,10 @@ def verify(
 def predict(
     verification_set: VerificationSet, predictor: Predictor, name: str
 ) -> np.ndarray:
-    """Returns probabilities, float64 [N, K]; `name` is that of the progress bar.
+    """Predicts probabilities, float64 [N, K]; `name` is shown as progress.
 
     Raises:
-        TrainingFailed: an answer is no probability.
+        TrainingFailed: an output is not a probability.
     """
     images, labels = verification_set.images, verification_set.labels
     with errors.failing_on_value_errors(name):
@@ -184,7 +183,7 @@ def compare(
     """Scores `probabilities`, float64 [N, K], and compares them with the reference.
 
     Args:
-        floor: the probability below which one reads as 0.
+        floor: least probability that is not stored as 0.
     """
     labels, reference = verification_set.labels, verification_set.reference
     correct = classification.correct(probabilities, labels)
@@ -212,7 +211,7 @@ def compare(
 
 
 def count_flips(probabilities: np.ndarray, reference: np.ndarray) -> int:
-    """Number of images whose class differs, float64 [N, K] each."""
+    """Counts the images whose predicted class differs, float64 [N, K] each."""
     predicted = classification.predictions(probabilities)
     return int((predicted != classification.predictions(reference)).sum())
 
@@ -233,7 +232,7 @@ def _quality(
 def _worst_class(
     verification_set: VerificationSet, probabilities: np.ndarray
 ) -> dict[str, Any]:
-    """The class whose recall falls most, and by how much."""
+    """Finds the class whose recall falls most, and by how much."""
     labels, names = verification_set.labels, verification_set.names
     before, after = (
         np.diag(classification.confusion(p, labels))

@@ -1,4 +1,4 @@
-"""Training images that set the ranges of a quantised network: never a test image."""
+"""Selects training images that determine the ranges of a quantised network."""
 
 import dataclasses
 import hashlib
@@ -19,13 +19,13 @@ _KEY = 0xCA11B  # seed of the choice: the same for every seed of a run
 
 @dataclasses.dataclass(frozen=True)
 class CalibrationImages:
-    """Images of the training rows, the same number of every class.
+    """Images of the training rows, the same number for each class.
 
     Attributes:
-        images: uint8 [n, H, W, C]; two pixels of the first one are 0 and 255, so that
-            the input's range is that of a pixel and its quantisation the pixel itself.
-        ids_sha256: SHA-256 of the images' ids.
-        train_sha256: SHA-256 of the split that they are from.
+        images: uint8 [n, H, W, C]; two pixels of the first one are set to 0 and 255, so
+            that the range of the input is that of pixels.
+        ids_sha256: SHA-256 of the ids of the images.
+        train_sha256: SHA-256 of their split.
     """
 
     images: np.ndarray
@@ -44,17 +44,17 @@ class CalibrationImages:
     ) -> "CalibrationImages":
         """Selects at most `count` images outside the validation rows, stratified.
 
-        A few images that happen to be equal to test images are left out.
+        Images that are equal to test images are left out.
 
         Args:
             train: the training split.
             test: the test split.
-            validation_fraction: part of `train` that validates.
-            held_out: the rows that validate instead; None: that fraction.
-            count: how many images.
+            validation_fraction: part of `train` that is used for validation.
+            held_out: the validation rows instead; None: that fraction.
+            count: number of images.
 
         Raises:
-            InvalidInput: `train` holds images of `test`.
+            InvalidInput: too many images of `train` are test images.
         """
         train_rows, _ = sampler.validation_split(
             train.labels, validation_fraction, held_out
@@ -75,12 +75,12 @@ class CalibrationImages:
         return cls(images, hashlib.sha256(ids.encode()).hexdigest(), train.sha256)
 
     def normalised(self) -> Iterator[list[np.ndarray]]:
-        """Yields each image as the network's body takes it: [float32 [1, H, W, C]]."""
+        """Yields each image as input of the network's body: [float32 [1, H, W, C]]."""
         for image in self.images:
             yield [(image[None].astype(np.float32) - PIXEL_MEAN) / PIXEL_STD]
 
     def facts(self) -> dict[str, Any]:
-        """The part of a manifest that names these images."""
+        """Collects the fields of a manifest that identify these images."""
         return {
             "split": "train",
             "images": len(self.images),
@@ -90,10 +90,10 @@ class CalibrationImages:
 
 
 def stratify(labels: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
-    """Selects at most `count` of `rows`, int32, in rounds of one row a class, seeded.
+    """Selects at most `count` of `rows`, in rounds of one row per class, seeded.
 
     Args:
-        labels: int32 [N], of all rows.
+        labels: int32 [N], the labels of all rows.
     """
     generator = np.random.Generator(np.random.Philox(key=[_KEY, 0]))
     shuffled = generator.permutation(rows)

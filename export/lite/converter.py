@@ -1,8 +1,8 @@
 """Converts a ServingModule to the bytes of a `.tflite`.
 
-Batch 1 and fixed shapes need the fewest operators. The function that is converted
-belongs to a tf.Module, which keeps the signature. Integer schemes (Jacob et al. 2018)
-convert the network after normalisation, so that a quantised input is the pixel itself.
+Batch 1 and fixed shapes need the fewest operators. The converted function belongs to a
+tf.Module, which keeps the signature. Integer schemes (Jacob et al. 2018) convert the
+network after normalisation, so that a quantised input is the pixel itself.
 """
 
 import contextlib
@@ -46,7 +46,7 @@ def convert(
     """Converts `network`; the schemes in NEEDS_CALIBRATION need `images`.
 
     Raises:
-        TrainingFailed: the converter refuses, or the input is not the pixel.
+        TrainingFailed: the conversion fails, or the quantised input is not the pixel.
     """
     with (
         native_output.suppress_native_stderr(f"converting to {scheme.value}"),
@@ -72,7 +72,7 @@ def check_input_quantization(content: bytes, scheme: Scheme, io: Io) -> None:
     """Checks that a quantised input is the pixel itself.
 
     Raises:
-        TrainingFailed: its scale or zero point is another.
+        TrainingFailed: the scale or zero point is wrong.
     """
     expected = _INPUT_QUANTIZATION.get((scheme, io))
     if expected is None:

@@ -1,6 +1,6 @@
 """Measures every format of a run: accuracy, size, load time, memory and latency.
 
-A format that is not there yet, or not of these weights, is exported first.
+A format that is missing, or belongs to other weights, is exported first.
 docs/export.md has the fields of bench.json.
 """
 
@@ -31,7 +31,7 @@ VERSION = 1
 BENCH_FILE = "bench.json"
 CHECKPOINT, SAVED_MODEL = "checkpoint", "saved_model"
 FORMATS = (CHECKPOINT, SAVED_MODEL, *(scheme.value for scheme in Scheme))
-# A row has these beside what a report shows of an export.
+# Fields of a row in addition to those that a report shows.
 _TESTED = {"images", "sampled", "flips", "accuracy_drop", "accuracy_drop_interval"}
 _KEPT = ("file", "bytes", "operators", "multiply_accumulates")  # of a manifest
 
@@ -59,7 +59,7 @@ def write_bench(request: ExportRequest) -> tuple[list[dict[str, Any]], pathlib.P
 
 
 def measure_formats(inputs: ExportInputs) -> list[dict[str, Any]]:
-    """Returns a row for each of FORMATS; a row that failed holds the reason."""
+    """Returns a row for each of FORMATS; a failed row has the reason."""
     rows = [_measure_format(inputs, name) for name in FORMATS]
     kernels = inputs.verification.kernels
     for threads, key in ((1, "one_thread"), (system.threads(), "all_threads")):
@@ -72,15 +72,15 @@ def measure_formats(inputs: ExportInputs) -> list[dict[str, Any]]:
 def add_latencies(
     rows: Sequence[dict[str, Any]], threads: int, key: str, kernels: Kernels
 ) -> None:
-    """Adds each sound row's latency as `key`.
+    """Adds the latency of each valid row as `key`.
 
-    A file that ends the process that runs all of them in turn has failed; the others
-    are run again.
+    If a file ends the process that runs all files in turn, its row has failed, and the
+    others are run again.
     """
     while sound := {row["path"]: row for row in rows if "failed" not in row}:
         phase = f"timing {len(sound)} formats, {threads} threads"
         arguments = (str(threads), kernels.value, *sound)
-        turns = len(sound) * (1 + latency.ROUNDS)  # to load a file is a turn, too
+        turns = len(sound) * (1 + latency.ROUNDS)  # loading a file is a turn, too
         try:
             with CONSOLE.count(turns, phase, "turns") as tick:
                 latencies = child_process.run_module(
@@ -143,7 +143,7 @@ def _load_or_export(inputs: ExportInputs, name: str) -> Artifact:
     """Loads the artifact of a format, or exports it.
 
     Raises:
-        InvalidInput: the file that is there crashes its interpreter.
+        InvalidInput: the existing file crashes its interpreter.
     """
     made = load_current(inputs, name)
     if name == SAVED_MODEL:
@@ -176,7 +176,7 @@ def load_current(inputs: ExportInputs, name: str) -> Artifact | None:
 
 
 def _candidates(folder: pathlib.Path, name: str) -> list[pathlib.Path]:
-    """Where artifacts of a format may be, the newest first."""
+    """Lists possible paths of artifacts of a format, the newest first."""
     if name != SAVED_MODEL:
         scheme, io = resolve_formats(False, Scheme(name), None)
         return [folder / file_name(scheme, io)]
@@ -186,7 +186,7 @@ def _candidates(folder: pathlib.Path, name: str) -> list[pathlib.Path]:
 
 
 def _is_complete(test: object) -> bool:
-    """Whether the "test" of a manifest has everything that a row shows."""
+    """Whether the "test" of a manifest has all fields of a row."""
     if not report_data.has_test_results(test) or not test.keys() >= _TESTED:
         return False
     found = test.get("engine")
@@ -197,7 +197,7 @@ def check_accuracy(rows: Sequence[Mapping[str, Any]], limit: float) -> None:
     """Checks that no row failed or lost more accuracy than `limit`.
 
     Raises:
-        TrainingFailed: some did.
+        TrainingFailed: a row failed or lost more.
     """
     missed = [
         row["format"]

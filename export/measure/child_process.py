@@ -1,7 +1,6 @@
-"""Runs a measurement in a process of its own, which a model file may end.
+"""Runs a measurement in a separate process, which a model file may end.
 
-The process prints lines of JSON: `announce_turn` before it turns to another file, and
-last what it has measured.
+The process prints lines of JSON: `announce_turn` before each file, and the result last.
 """
 
 import json
@@ -17,7 +16,7 @@ from eval.predictors import sandbox
 from trainer.errors import TrainingFailed
 from trainer.monitoring import native_output
 
-TIMEOUT_SECS = 600  # without a line; the turn of one file takes less
+TIMEOUT_SECS = 600  # without a line; one turn of a file takes less
 _ROOT = pathlib.Path(__file__).parents[2]
 _TURN = "turn"
 
@@ -26,7 +25,7 @@ class ChildFailed(TrainingFailed):
     """A process that ended without a measurement.
 
     Attributes:
-        path: the file whose turn it was, "" before the first.
+        path: the file that was measured, "" before the first.
     """
 
     def __init__(self, message: str, path: str) -> None:
@@ -35,7 +34,7 @@ class ChildFailed(TrainingFailed):
 
 
 def announce_turn(path: str) -> None:
-    """Prints, in such a process, which file is next: it is to blame for an end."""
+    """Prints, in the process, the next file, which is blamed if the process ends."""
     print(json.dumps({_TURN: path}), flush=True)
 
 
@@ -51,8 +50,8 @@ def run_module(
         on_turn: is called at each turn.
 
     Raises:
-        ChildFailed: it was killed, failed, printed nothing for `timeout_secs` or no
-            measurement.
+        ChildFailed: the process was killed, failed, printed nothing for `timeout_secs`,
+            or printed no result.
     """
     path, line = "", b""
     with native_output.unnamed_file() as stderr:
@@ -86,7 +85,7 @@ def _start(words: Sequence[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
 
 
 def _lines(process: subprocess.Popen[bytes], timeout_secs: float) -> Iterator[bytes]:
-    """Yields whole lines of its stdout.
+    """Yields complete lines of its stdout.
 
     Raises:
         TimeoutError: no byte came for `timeout_secs`.
@@ -102,7 +101,7 @@ def _lines(process: subprocess.Popen[bytes], timeout_secs: float) -> Iterator[by
 
 
 def _parse_turn(line: bytes) -> str | None:
-    """The file that a line announces; None: it is another line, perhaps a model's."""
+    """Parses the file that a line announces; None for any other line."""
     try:
         value = json.loads(line)
     except ValueError:
@@ -116,7 +115,7 @@ def _describe_end(code: int, errors: Sequence[str], path: str) -> str:
         reason = errors[-1][:200] if errors else f"exit code {code}"
         return f"failed{_at(path)}: {reason}"
     name = sandbox.signal_name(-code)
-    killed = ": out of memory, or somebody's kill" if name == "SIGKILL" else ""
+    killed = ": out of memory, or killed by a user" if name == "SIGKILL" else ""
     return f"was ended by {name}{_at(path)}{killed}"
 
 

@@ -1,9 +1,9 @@
-"""Load time and memory of one model, measured in a process of its own.
+"""Measures load time and memory of one model in a separate process.
 
     python -m export.measure.footprint model_int8.tflite  # one line of JSON
 
-Memory is what the process needs beyond its imported runtime, at its peak, from loading
-to the first answer. A `.tflite` is loaded by LiteRT alone.
+Memory is the peak that the process needs in addition to its imported runtime, from
+loading to the first prediction. A `.tflite` is loaded by LiteRT alone.
 """
 
 import json
@@ -33,7 +33,7 @@ def measure_footprint(
 
 
 def _peak_bytes() -> int:
-    """The high-water mark of this process; getrusage shows the parent's as well."""
+    """Reads the peak memory of this process; getrusage includes the parent's."""
     status = pathlib.Path("/proc/self/status").read_text()
     return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
 

@@ -1,4 +1,4 @@
-"""Time that one image takes, models interleaved so that all meet the same machine.
+"""Measures the latency of one image, with models interleaved for equal conditions.
 
 python -m export.measure.latency THREADS KERNELS FILE...
 python -m export.measure.latency 1 xnnpack model_int8.tflite model_float32.tflite
@@ -17,7 +17,7 @@ from export.measure import child_process, loader
 from export.measure.loader import RunOnce
 
 ROUNDS = 100
-CALLS = 5  # timed, a round; one before them warms the caches
+CALLS = 5  # measured calls per round, after one that warms the caches
 QUANTILES = (50, 90, 99)
 
 
@@ -31,10 +31,10 @@ def measure_latencies(
     """Runs every model in every round.
 
     Args:
-        on_turn: is called with a model's name before anything of its turn is timed.
+        on_turn: is called with the name of a model before each of its turns.
 
     Returns:
-        Milliseconds a call at each quantile, by name.
+        Milliseconds per call at each quantile, by name.
     """
     times: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(rounds):

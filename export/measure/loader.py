@@ -1,4 +1,4 @@
-"""Loads a model in this process, ready to run on one image, and nothing more."""
+"""Loads a model in this process, ready to run on one image."""
 
 import pathlib
 from collections.abc import Callable
@@ -11,7 +11,7 @@ RunOnce = Callable[[], object]  # runs the model on one constant image
 def prepare_loader(
     path: pathlib.Path, threads: int, kernels: Kernels = Kernels.XNNPACK
 ) -> Callable[[], RunOnce]:
-    """Imports the runtime that a model needs, and no other: it would add memory.
+    """Imports only the runtime that a model needs, as others would add memory.
 
     Args:
         path: a `.tflite`, a SavedModel or a run directory (its last checkpoint).

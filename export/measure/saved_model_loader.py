@@ -9,7 +9,7 @@ from trainer import files
 
 
 def make_devices(threads: int) -> None:
-    """Makes TensorFlow's devices, with so many threads for an operation."""
+    """Initialises TensorFlow with `threads` threads for each operation."""
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.zeros([])

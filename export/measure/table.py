@@ -1,4 +1,4 @@
-"""The rows of bench.json as a table for a terminal."""
+"""Formats the rows of bench.json as a table for a terminal."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

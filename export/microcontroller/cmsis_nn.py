@@ -1,10 +1,11 @@
-"""Arena that CMSIS-NN's kernels need beyond that of the reference kernels.
+"""Estimates the arena that CMSIS-NN's kernels need beyond the reference kernels.
 
-Computed by the formulas of CMSIS-NN's public functions, not measured: they exist on Arm
-only. https://github.com/ARM-software/CMSIS-NN, Source/ConvolutionFunctions:
-arm_convolve_get_buffer_sizes_s8.c (2.3.0, 2026) and arm_convolve_get_buffer_sizes_s16.c
-(1.0.0, 2023); PoolingFunctions/arm_avgpool_get_buffer_sizes_s8.c. TensorFlow Lite Micro
-calls them in `Prepare` of kernels/cmsis_nn/conv.cc and pooling.cc.
+It uses the formulas of CMSIS-NN's public functions instead of a measurement, as they
+exist on Arm only. https://github.com/ARM-software/CMSIS-NN,
+Source/ConvolutionFunctions: arm_convolve_get_buffer_sizes_s8.c (2.3.0, 2026) and
+arm_convolve_get_buffer_sizes_s16.c (1.0.0, 2023);
+PoolingFunctions/arm_avgpool_get_buffer_sizes_s8.c. TensorFlow Lite Micro calls them in
+`Prepare` of kernels/cmsis_nn/conv.cc and pooling.cc.
 """
 
 from collections.abc import Iterable
@@ -12,19 +13,19 @@ from collections.abc import Iterable
 from eval.formats.flatbuffer import FlatbufferInfo, Layer
 
 _ALIGNMENT = 16
-# Records of an operator that has a scratch buffer, beyond the reference kernel's: of
-# resnet8 the arena grew by 656 bytes in all.
+# Bytes of records for each operator with a scratch buffer, beyond the reference kernel:
+# the arena of resnet8 grew by 656 bytes in total.
 _RECORDS = 64
 
 
 def extra_bytes(graph: FlatbufferInfo, width: int) -> dict[str, int | None]:
-    """Upper estimate for processors with DSP and with MVE (Helium) instructions.
+    """Computes upper estimates for DSP and for MVE (Helium) instructions.
 
     Args:
         width: bytes of an activation: 1 for int8, 2 for int16x8, 4 for float32.
 
     Returns:
-        Bytes by "dsp" and "mve"; None where a layer is not among the formulas here.
+        Bytes by "dsp" and "mve"; None if the formula of a layer is not known here.
     """
     layers = list(graph.layers())
     if width == 4:  # CMSIS-NN's float kernels are not in TensorFlow Lite Micro
@@ -33,7 +34,7 @@ def extra_bytes(graph: FlatbufferInfo, width: int) -> dict[str, int | None]:
 
 
 def _largest(layers: Iterable[Layer], width: int, kind: str) -> int | None:
-    """The largest need: one scratch buffer lives at a time, the records all stay."""
+    """Adds the largest scratch buffer, used one at a time, and all records."""
     needs = [scratch_bytes(layer, width, kind) for layer in layers]
     if None in needs:
         return None
@@ -42,7 +43,7 @@ def _largest(layers: Iterable[Layer], width: int, kind: str) -> int | None:
 
 
 def scratch_bytes(layer: Layer, width: int, kind: str) -> int | None:
-    """Scratch buffer of one layer; None if its formula is not known here."""
+    """Computes the scratch buffer of one layer; None if its formula is not known."""
     if layer.name == "CONV_2D":
         _, height, length, channels = layer.kernel
         return _convolution(height * length * channels, height * length, width, kind)
@@ -52,10 +53,11 @@ def scratch_bytes(layer: Layer, width: int, kind: str) -> int | None:
 
 
 def _convolution(column: int, taps: int, width: int, kind: str) -> int:
-    """`column` values make one output of a kernel of `taps` places.
+    """Computes the scratch buffer of a convolution.
 
-    A kernel of one place needs nothing but two columns of int16 for some compilers'
-    DSP code, so it is taken as any other there.
+    One output needs `column` values, at `taps` positions. A kernel with one position
+    needs a buffer only in the DSP code of some compilers, where it counts like any
+    other kernel.
     """
     if width == 2:  # the fast kernel is for fewer than 512 values
         return 2 * column * 2 if kind == "dsp" and column < 512 else 0

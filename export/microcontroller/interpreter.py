@@ -1,6 +1,6 @@
-"""A `.tflite` in TensorFlow Lite for Microcontrollers, in as many processes as cores.
+"""Runs a `.tflite` in TensorFlow Lite for Microcontrollers, in one process per core.
 
-Its interpreter keeps Python's lock while it runs, so threads would wait for each other.
+Its interpreter holds Python's lock while it runs, so threads would wait for each other.
 """
 
 import concurrent.futures
@@ -22,23 +22,23 @@ from trainer.models.normalization import PIXEL_MEAN, PIXEL_STD
 from trainer.monitoring import native_output
 from trainer.monitoring.progress import OnBatch
 
-_BLOCK = 16  # images a process is given at once
+_BLOCK = 16  # images sent to a process at once
 _ALIGNMENT = 16  # of the arena and everything in it
-_FIRST_BYTES, _LIMIT_BYTES = 2**20, 2**30  # sizes of an arena that are tried
-_TIMED_IMAGES = 3  # to estimate how long all take
+_FIRST_BYTES, _LIMIT_BYTES = 2**20, 2**30  # smallest and largest arena that is tried
+_TIMED_IMAGES = 3  # measured to estimate the total time
 _worker: Any = None  # the interpreter of a worker process
 
 
 class MicroModel:
-    """Raw answers of the bytes of a `.tflite`; a Model for eval's Predictor.
+    """Computes raw outputs of a `.tflite`; a Model for eval's Predictor.
 
     Attributes:
         shape: (H, W, C) of an image.
         classes: number of classes.
-        step: smallest difference between two answers; 0 for a float output.
-        arena_bytes: the smallest memory that it runs in.
+        step: smallest difference between two outputs; 0 for a float output.
+        arena_bytes: the smallest arena that it runs in.
         image_secs: seconds that one image takes.
-        engine: name and version of what computes the answers.
+        engine: description of the runtime.
         input, output: (scale, zero point); (0.0, 0) if not quantised.
     """
 
@@ -66,7 +66,7 @@ class MicroModel:
         self._dtype = np.dtype(source["dtype"])
 
     def __call__(self, images: np.ndarray, tick: OnBatch) -> np.ndarray:
-        """Answers for `images` uint8 [N, H, W, C]: float64 [N, classes]."""
+        """Computes the outputs of `images` uint8 [N, H, W, C]: float64 [N, classes]."""
         normalization = None  # an 8-bit input is the pixel
         if self._dtype.itemsize > 1:
             normalization = InputNormalization(mean=PIXEL_MEAN, std=PIXEL_STD)
@@ -97,9 +97,9 @@ def _processes(
 
 
 def _inspect(content: bytes) -> tuple[int, float, dict[str, Any], dict[str, Any]]:
-    """The smallest arena, seconds an image takes, and details of input and output.
+    """Finds the smallest arena, seconds per image, and details of input and output.
 
-    It runs in a process of its own.
+    It runs in a separate process.
     """
     with native_output.unnamed_file() as stderr:
         os.dup2(stderr.fileno(), 2)  # errors and print_allocations() are written there
@@ -121,10 +121,10 @@ def _inspect(content: bytes) -> tuple[int, float, dict[str, Any], dict[str, Any]
 
 
 def _arena_bytes(content: bytes, report: str) -> int:
-    """The smallest multiple of 16 bytes with which the interpreter starts.
+    """Finds the smallest multiple of 16 bytes with which the interpreter starts.
 
-    Tried upwards from the size in its `report`: a much smaller arena crashes it. Its
-    pointers have 64 bits and it keeps records: a microcontroller needs somewhat less.
+    It starts at the size in `report`, as a much smaller arena crashes the interpreter.
+    On this machine pointers have 64 bits, so a microcontroller needs slightly less.
     """
     allocated = int(re.search(r"Arena allocation total (\d+)", report)[1])
     size = -(-allocated // _ALIGNMENT) * _ALIGNMENT

@@ -1,4 +1,4 @@
-"""Writes a run as C source, verified with the interpreter of microcontrollers."""
+"""Writes a run as C source, verified with the interpreter for microcontrollers."""
 
 import importlib.metadata
 import pathlib
@@ -35,7 +35,7 @@ def write_micro(inputs: ExportInputs, scheme: Scheme) -> Artifact:
     """Writes, verifies and names the C source.
 
     Raises:
-        TrainingFailed: it misses its gate, cannot be run or cannot be written.
+        TrainingFailed: it fails its gate, or cannot be run or written.
     """
     options = TFLiteOptions(scheme, MICRO_IO[scheme])
     images = tflite_writer.select_calibration_images(inputs, options)
@@ -72,7 +72,7 @@ def _write_source(
 def describe_arenas(
     model: MicroModel, content: bytes, scheme: Scheme
 ) -> dict[str, Any]:
-    """Returns the part of a manifest that is about the arena, for each set of kernels.
+    """Collects the fields of a manifest about the arena, for each set of kernels.
 
     Args:
         content: the bytes of `model`.
@@ -90,7 +90,7 @@ def describe_arenas(
 
 
 def arena_summary(made: Artifact) -> str:
-    """Memory and agreement with LiteRT, in one line."""
+    """Formats memory and agreement with LiteRT as one line."""
     litert, arena_bytes = made.manifest["test"]["litert"], made.manifest["arena_bytes"]
     cmsis_nn_bytes = _cmsis_nn_bytes(made.manifest["arena"])
     known = "unknown" if cmsis_nn_bytes is None else f"{cmsis_nn_bytes:,}"
@@ -103,7 +103,7 @@ def arena_summary(made: Artifact) -> str:
 
 
 def _cmsis_nn_bytes(arena: Mapping[str, Any]) -> int | None:
-    """Arena that is enough with DSP and with MVE instructions; None: not known."""
+    """Returns the arena for DSP and for MVE instructions; None if it is not known."""
     needs = [arena["cmsis_nn"]["dsp"], arena["cmsis_nn"]["mve"]]
     return None if None in needs else max(needs)
 
@@ -114,14 +114,14 @@ def _print(line: str | None) -> None:
 
 
 def _estimate_size(inputs: ExportInputs, scheme: Scheme) -> str:
-    """A line on the size of the model before it is converted."""
+    """Describes the estimated size of the model before its conversion."""
     count = sum(int(w.shape.num_elements()) for w in inputs.network.weights)
     size = count * (4 if scheme is Scheme.FLOAT32 else 1)
     return f"micro_{scheme.value}: {count:,} weights, about {size:,} bytes of flash"
 
 
 def _open_model(content: bytes, scheme: Scheme) -> MicroModel:
-    """Opens `content` in the smallest arena, and prints the size of both."""
+    """Opens `content` in the smallest arena; prints the sizes of both."""
     try:
         with CONSOLE.phase("looking for the smallest arena"):
             model = MicroModel(content)
@@ -149,7 +149,7 @@ def _open_in_litert(
 def _verify(
     inputs: ExportInputs, model: MicroModel, litert: Predictor
 ) -> dict[str, Any]:
-    """Returns the "test" of a manifest, and how LiteRT's answers differ."""
+    """Returns the "test" of a manifest, with the differences from LiteRT."""
     verification_set = inputs.verification_set
     predictor = Predictor(PACKAGE, model, Output.PROBABILITIES)
     probabilities = verification.predict(verification_set, predictor, PACKAGE)
