@@ -19,6 +19,7 @@ from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config
 from trainer.contract import EXIT_INTERRUPTED
 from trainer.data.dataset import Splits
+from trainer.data.split import check_source
 from trainer.distributed.shutdown import KeyboardRequest
 from trainer.errors import Interrupted, InvalidInput
 from trainer.models import architecture
@@ -61,10 +62,12 @@ def train(
         callbacks: called with the TrainState and the StepOutput after each block.
 
     Raises:
-        InvalidInput: a value is out of range, or another config was used in `run_dir`.
+        InvalidInput: a value is out of range, `data` is no data set, or another config
+            was used in `run_dir`.
         TrainingFailed: the loss is not finite, or the disk takes no more.
         KeyboardInterrupt: stopped, after a checkpoint.
     """
+    check_source(data)
     run_config = run_config or RunConfig()
     if run_dir is not None:
         path = os.path.abspath(os.path.expanduser(run_dir))

@@ -250,3 +250,15 @@ def test_the_command_and_the_library_give_the_same_bits(data_dir, tmp_path):
     theirs = result(tmp_path / "command")
     assert ours.weights_sha256 == theirs["weights_sha256"]
     assert ours.test_accuracy == theirs["test_accuracy"]
+
+
+def test_arrays_that_are_no_data_set_are_refused(trained, tmp_path):
+    arrays, new = (IMAGES, LABELS), tmp_path / "run"
+    for use in (
+        lambda: trainer.train(CONFIG, arrays, run_dir=new),
+        lambda: trainer.evaluate(trained.run_dir, data=arrays),
+        lambda: trainer.export_tflite(trained.run_dir, data=arrays),
+    ):
+        with pytest.raises(InvalidInput, match="`data` must be from .*, got tuple"):
+            use()
+    assert not new.exists()
