@@ -1,4 +1,4 @@
-"""Command line of every command of this package.
+"""Command line of all commands of this package.
 
 Own flags, `--`, the trainer's flags. absl's own parser exits 1 on `--help` and on a bad
 flag and shows the main module's flags only, so each command declares its flags on a
@@ -21,7 +21,7 @@ Command = Callable[[flags.FlagValues, list[str]], int]
 
 
 class UsageError(Exception):
-    """A wrong flag, or an environment that cannot work: what, got, limit, remedy."""
+    """A wrong flag or environment; the message says what, got, limit and remedy."""
 
 
 def run(
@@ -32,7 +32,7 @@ def run(
     *,
     prints: bool = True,
 ) -> int:
-    """Parses `arguments` (default: the process'), runs `command`; its exit code.
+    """Parses `arguments` (None: sys.argv), runs `command`, returns its exit code.
 
     Args:
       usage: what --help starts with; its first line starts with `name: `. No
@@ -86,7 +86,7 @@ def _run_command(
 
 
 def require_utf8(argument: str) -> None:
-    """Raises UsageError if `argument`, which is to be printed, is not UTF-8."""
+    """Raises UsageError if `argument`, which will be printed, is not UTF-8."""
     if any("\ud800" <= char <= "\udfff" for char in argument):
         raise UsageError(f"{ascii(argument)} is not UTF-8; write it as UTF-8 text")
 
@@ -138,7 +138,7 @@ def _format_default(flag: flags.Flag) -> str:
 
 
 def _wrap(text: str, indent: str = " " * 6) -> list[str]:
-    """Wraps to lines of at most _WIDTH; textwrap would cost a third of the start-up."""
+    """Wraps to lines of _WIDTH; importing textwrap takes a third of the start-up."""
     lines = [indent]
     for word in text.split():
         if len(lines[-1]) + len(word) >= _WIDTH and lines[-1].strip():

@@ -29,10 +29,10 @@ _NOT_WORDS = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
 
 
 class ManifestDumper(yaml.SafeDumper):
-    """YAML without anchors, every text quoted that could be read as something else."""
+    """Dumper of YAML without anchors, with quotes around ambiguous texts."""
 
     def ignore_aliases(self, data: object) -> bool:
-        """Writes a value that stands twice in full."""
+        """Writes repeated values in full."""
         return True
 
     def represent_text(self, text: str) -> yaml.ScalarNode:
@@ -85,7 +85,7 @@ def build_manifests(
     """Builds the documents to apply, in their order.
 
     Raises:
-      UsageError: a flag is missing or not of its form.
+      UsageError: a flag is missing or has a wrong form.
     """
     platforms = platform_registry.manifest_platforms()
     if values.kind is None:
@@ -102,7 +102,7 @@ def build_manifests(
 
 
 def dump_yaml(documents: list[Any]) -> str:
-    """Writes documents as one text that people can read and change."""
+    """Formats documents as one text that people can read and edit."""
     return yaml.dump_all(
         documents,
         Dumper=ManifestDumper,

@@ -1,4 +1,4 @@
-"""One job of several workers on this machine, supervised."""
+"""Runs one job of several workers on this machine, supervised."""
 
 import dataclasses
 import datetime
@@ -65,7 +65,7 @@ def define(values: flags.FlagValues) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the job; its exit code."""
+    """Runs the job and returns its exit code."""
     return command_line.run(USAGE, define, _supervise, arguments, prints=False)
 
 

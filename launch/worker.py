@@ -1,4 +1,4 @@
-"""Becomes trainer.main inside a scheduler's container or step."""
+"""Runs trainer.main in the container or step of a scheduler."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from launch import command_line, rendezvous, trainer_command
 from launch.platforms import platform_registry
 from trainer.contract import EXIT_PEER_LOST, stop_signals
 
-USAGE = """launch.worker: becomes trainer.main inside a scheduler's container or step.
+USAGE = """launch.worker: runs trainer.main inside a scheduler's container or step.
 
     python -m launch.worker [flags] -- TRAINER FLAGS
 
@@ -48,7 +48,7 @@ def main(
     environment: dict[str, str] | None = None,
     execute: Exec = os.execve,
 ) -> int:
-    """Replaces this process by the trainer; returns only where that failed."""
+    """Replaces this process by the trainer; returns only if that fails."""
     environment = dict(os.environ if environment is None else environment)
 
     def exec_trainer(values: flags.FlagValues, trainer_flags: list[str]) -> int:
@@ -91,7 +91,7 @@ def _exec_trainer(
 
 
 def _end_on_signals() -> None:
-    """Ends on signals: Linux ignores them in a container's first process otherwise."""
+    """Makes signals end the process, as Linux ignores them in a first process."""
     for number in stop_signals():
         signal.signal(number, lambda received, _: os._exit(128 + received))
 

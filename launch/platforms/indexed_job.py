@@ -12,7 +12,7 @@ from launch.platforms.platform import (
 from launch.platforms.pod import Pod
 from trainer.contract import ClusterSpec
 
-PERMANENT_EXIT_CODES = [1, 2]  # no restart mends them
+PERMANENT_EXIT_CODES = [1, 2]  # a restart would fail the same way
 
 
 class IndexedJob:
@@ -30,7 +30,7 @@ class IndexedJob:
         return read_numbered_cluster(environment, f"{job}-", f".{job}")
 
     def build_manifests(self, pod: Pod) -> list[dict[str, Any]]:
-        """Builds the service, which gives the pods their names, and the job."""
+        """Builds the job, and the service that gives its pods their names."""
         return [_build_service(pod), _build_job(pod)]
 
 
@@ -40,10 +40,10 @@ PLATFORM = IndexedJob()
 def read_numbered_cluster(
     environment: Environment, before: str, after: str
 ) -> ClusterSpec:
-    """Reads a cluster whose host names differ in their index only.
+    """Reads a cluster whose host names differ only in their index.
 
     Raises:
-      ValueError: a variable is missing or not of its form.
+      ValueError: a variable is missing or has a wrong form.
     """
     port = read_integer(environment, "LAUNCH_PORT")
     count = read_integer(environment, "LAUNCH_WORKERS", highest=MAX_HOSTS)
@@ -66,7 +66,7 @@ def permanent_failure_rule() -> dict[str, Any]:
 
 
 def launch_variables(pod: Pod, job: str) -> list[dict[str, Any]]:
-    """Builds the EnvVars that a worker needs beside its index."""
+    """Builds the EnvVars that a worker needs in addition to its index."""
     named = {
         "LAUNCH_WORKERS": str(pod.job.workers),
         "LAUNCH_PORT": str(pod.port),
@@ -76,7 +76,7 @@ def launch_variables(pod: Pod, job: str) -> list[dict[str, Any]]:
 
 
 def _build_service(pod: Pod) -> dict[str, Any]:
-    """Builds a service that knows the pods before they are ready as well."""
+    """Builds a service that also resolves pods that are not ready yet."""
     name = pod.job.name
     return {
         "apiVersion": "v1",
@@ -92,7 +92,7 @@ def _build_service(pod: Pod) -> dict[str, Any]:
 
 
 def _build_job(pod: Pod) -> dict[str, Any]:
-    """Builds the job; a restart of the group costs each index one failure.
+    """Builds the job; a restart of the group counts as one failure of each index.
 
     https://kubernetes.io/docs/concepts/workloads/controllers/job/
     """
@@ -118,6 +118,6 @@ def _build_job(pod: Pod) -> dict[str, Any]:
 
 
 def _disruption_rule() -> dict[str, Any]:
-    """Rule: a pod that its node has to give up is no failure of the job."""
+    """Builds the rule that a disruption of a pod is no failure of the job."""
     condition = {"type": "DisruptionTarget", "status": "True"}
     return {"action": "Ignore", "onPodConditions": [condition]}

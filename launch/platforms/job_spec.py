@@ -1,4 +1,4 @@
-"""What every scheduler is told about a job: its name, its container, its resources."""
+"""Specification of a job for any scheduler: name, container and resources."""
 
 import dataclasses
 import re
@@ -9,7 +9,7 @@ from absl import flags
 from launch.command_line import UsageError, require_utf8
 
 MAX_WORKERS = 1_000
-MAX_NAME_CHARS = 40  # pods add to it: 63 is the limit of a host name
+MAX_NAME_CHARS = 40  # pods append to it, and a host name has at most 63
 COMMAND = ("python", "-m", "launch.worker", "--")
 
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
@@ -26,7 +26,7 @@ _QUANTITIES = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingJob:
-    """One job; `environment` in the order given, resources are for each worker."""
+    """A training job; resources are those of each worker."""
 
     name: str
     workers: int
@@ -37,7 +37,7 @@ class TrainingJob:
 
 
 def escape_dollars(text: str) -> str:
-    """Doubles every dollar, so that a platform's expansion gives `text` back.
+    """Doubles every dollar, so that a platform's expansion restores `text`.
 
     Kubernetes replaces $(NAME) and makes $$ to $ in a container's command, arguments,
     environment and probes; Vertex AI does the same:
@@ -51,7 +51,7 @@ def escape_dollars(text: str) -> str:
 
 
 def define(values: flags.FlagValues) -> None:
-    """Declares what all schedulers have in common."""
+    """Declares the flags of all schedulers."""
     job = {"flag_values": values, "module_name": "Job"}
     flags.DEFINE_string("name", None, "Name of the job and of its run.", **job)
     flags.DEFINE_integer(
@@ -79,7 +79,7 @@ def define(values: flags.FlagValues) -> None:
 
 
 def define_restarts(values: flags.FlagValues) -> None:
-    """Declares --max_restarts, where the scheduler counts them."""
+    """Declares --max_restarts, for schedulers that count restarts."""
     flags.DEFINE_integer(
         "max_restarts",
         10,
@@ -92,10 +92,10 @@ def define_restarts(values: flags.FlagValues) -> None:
 
 
 def read_job(values: flags.FlagValues, *, needs_image: bool = True) -> TrainingJob:
-    """Reads the job that parsed flags ask for.
+    """Builds the job from parsed flags.
 
     Raises:
-      UsageError: one of them is missing or not of its form.
+      UsageError: a flag is missing or has a wrong form.
     """
     for flag in values:
         value = values[flag].value
@@ -136,10 +136,10 @@ def read_quantity(values: flags.FlagValues, name: str) -> str | None:
 
 
 def split_fields(text: str, flag: str, form: str, patterns: Sequence[str]) -> list[str]:
-    """Splits `text` at its colons, each part of its pattern; `form` is for the error.
+    """Splits `text` at its colons and checks each part; `form` is for the error.
 
     Raises:
-      UsageError: another number of parts, or one of another form.
+      UsageError: the number of parts or the form of one is wrong.
     """
     parts = text.split(":")
     if len(parts) != len(patterns) or not all(

@@ -1,4 +1,4 @@
-"""Platform protocol: a scheduler, as a worker that it started sees it.
+"""Platform: how a worker reads its cluster from a scheduler.
 
 A platform is a class in a module of its own and one line of `platform_registry`. It
 reads the environment variables that the scheduler injects and says who the workers are;
@@ -23,7 +23,7 @@ class Platform(Protocol):
     """A scheduler that starts the workers of a job.
 
     Attributes:
-      name: how errors call it; a kind of manifest, if it has any.
+      name: its name in errors; also the kind of its manifests, if it has any.
       detection_variable: an environment variable that marks its workers.
     """
 
@@ -31,10 +31,10 @@ class Platform(Protocol):
     detection_variable: str
 
     def read_cluster(self, environment: Environment) -> ClusterSpec:
-        """Reads who the workers are and which of them this process is.
+        """Reads the workers of the job and the index of this process.
 
         Raises:
-          ValueError: in one line, what in `environment` cannot be right.
+          ValueError: a variable of `environment` is wrong; the message has one line.
         """
 
 

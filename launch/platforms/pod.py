@@ -1,4 +1,4 @@
-"""The pod that each kind of Kubernetes job has in common."""
+"""Pod, shared by all kinds of Kubernetes jobs."""
 
 import dataclasses
 import math
@@ -13,17 +13,17 @@ from launch.platforms.platform import Platform
 from launch.trainer_command import TrainerCommand, for_scheduler
 from trainer.contract import HEARTBEAT_VARIABLE
 
-END_MARGIN_SECS = 30  # on top of the trainer's grace: its way out, and the kubelet's
+END_MARGIN_SECS = 30  # in addition to the grace period, for the exit of the process
 HEARTBEAT = "/tmp/heartbeat.json"
 PROBE_SECS = 60
-MAX_THREADS = 1024  # that the trainer takes
+MAX_THREADS = 1024  # limit of the trainer
 
 _CLAIM_AND_PATH = (r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", r"/[^\s:,]*[^\s:,/]")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pod:
-    """A TrainingJob with what only Kubernetes asks for; `volumes` are (claim, path)."""
+    """A TrainingJob with options of Kubernetes; `volumes` are (claim, path)."""
 
     job: TrainingJob
     trainer: TrainerCommand
@@ -38,8 +38,8 @@ class Pod:
         """Builds a PodTemplateSpec.
 
         Args:
-          container: its name; some operators ask for a certain one.
-          variables: EnvVars that tell the worker which one it is.
+          container: its name; some operators require a certain name.
+          variables: EnvVars with the index of the worker.
           **spec: further fields of the pod.
         """
         volumes = [
@@ -85,9 +85,9 @@ class Pod:
         }
 
     def _build_probe(self) -> dict[str, Any]:
-        """Builds a probe that fails while a heartbeat is what it was a minute ago.
+        """Builds a probe that fails if the heartbeat has not changed for a minute.
 
-        The kubelet counts the minutes: a clock that is set never looks like a hang.
+        The kubelet measures the time, so changing a clock never looks like a hang.
         """
         seen = f"{HEARTBEAT}.seen"
         same = f"cmp -s {HEARTBEAT} {seen}"
@@ -109,7 +109,7 @@ class ManifestPlatform(Platform, Protocol):
 
 
 def define(values: flags.FlagValues) -> None:
-    """Declares what only Kubernetes asks for."""
+    """Declares the flags of Kubernetes."""
     flags.DEFINE_integer(
         "port",
         2222,
@@ -146,10 +146,10 @@ def define(values: flags.FlagValues) -> None:
 
 
 def read_pod(values: flags.FlagValues, trainer_flags: list[str]) -> Pod:
-    """Reads the pod that parsed flags ask for.
+    """Builds the pod from parsed flags.
 
     Raises:
-      UsageError: a flag is missing or not of its form.
+      UsageError: a flag is missing or has a wrong form.
     """
     job = job_spec.read_job(values)
     volumes = [
@@ -186,7 +186,7 @@ def read_pod(values: flags.FlagValues, trainer_flags: list[str]) -> Pod:
 def _whole_cores(cpus: str) -> int:
     """Rounds a quantity in Kubernetes' form to whole cores: 2.5 to 2, 500m to 1.
 
-    A thread more than the quota has cores would be halted for part of every period.
+    With more threads than cores of the quota, a process is paused in every period.
     """
     cores = int(cpus[:-1]) / 1000 if cpus.endswith("m") else float(cpus)
     return min(MAX_THREADS, max(1, math.floor(cores)))

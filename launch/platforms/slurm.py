@@ -29,7 +29,7 @@ FIRST_PORT = 16_384  # below Linux' ephemeral ports, which start at 32,768
 PORTS_PER_JOB = 16
 PORT_BLOCKS = 1_024
 LEFT_BEHIND_SECS = 1_800  # the chief may still evaluate when the others are done
-SAVE_MARGIN_SECS = 60  # on top of the trainer's grace; SLURM looks once in a while
+SAVE_MARGIN_SECS = 60  # in addition to the grace period, as SLURM checks at intervals
 
 _TEMPLATE = pathlib.Path(__file__).parent / "templates" / "slurm.sh"
 # sbatch: minutes, h:m:s, days-h:m:s
@@ -42,14 +42,15 @@ _RANGE = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
 class Slurm:
     """One worker for each task of an `srun` step; https://slurm.schedmd.com/srun.html.
 
-    The port follows from the job's id, so that two jobs on one node do not meet.
+    The port depends on the id of the job, so that two jobs on one node use different
+    ones.
     """
 
     name = "slurm"
     detection_variable = "SLURM_PROCID"
 
     def read_cluster(self, environment: Environment) -> ClusterSpec:
-        """Reads the nodes of the step and how many tasks each of them has."""
+        """Reads the nodes of the step and the number of tasks of each."""
         hosts = expand_hostlist(
             environment.get("SLURM_STEP_NODELIST")
             or read_text(environment, "SLURM_NODELIST")
@@ -81,7 +82,7 @@ PLATFORM = Slurm()
 
 
 def _require_block_distribution(environment: Environment) -> None:
-    """Raises ValueError where tasks are not numbered node after node."""
+    """Raises ValueError if tasks are not numbered node after node."""
     spread = environment.get("SLURM_DISTRIBUTION", "block").partition(":")[0]
     if spread.partition(",")[0] != "block":
         raise ValueError(
@@ -119,7 +120,7 @@ def build_script(values: flags.FlagValues, trainer_flags: list[str]) -> str:
     """Builds the batch script; https://slurm.schedmd.com/sbatch.html.
 
     Raises:
-      UsageError: a flag is missing or not of its form.
+      UsageError: a flag is missing or has a wrong form.
     """
     job = job_spec.read_job(values, needs_image=False)
     trainer = for_scheduler(
@@ -165,7 +166,7 @@ def _build_directives(
 def _build_srun(
     values: flags.FlagValues, job: TrainingJob, trainer: TrainerCommand
 ) -> list[str]:
-    """Builds the arguments of srun, one a line.
+    """Builds the arguments of srun, one per line.
 
     Whoever leaves first must not end the others, who may still be saving; --wait ends
     those that hang.

@@ -1,4 +1,4 @@
-"""Vertex AI: custom jobs and the worker pools inside them."""
+"""Vertex AI: custom jobs and their worker pools."""
 
 import re
 from typing import Any
@@ -71,7 +71,7 @@ def build_custom_job(
     https://cloud.google.com/vertex-ai/docs/reference/rest/v1/CustomJob
 
     Raises:
-      UsageError: a flag is missing or not of its form.
+      UsageError: a flag is missing or has a wrong form.
     """
     job = job_spec.read_job(values)
     if values.nfs is None or values.network is None:
@@ -103,7 +103,7 @@ def build_custom_job(
 
 
 def _require_names(values: flags.FlagValues) -> None:
-    """Raises UsageError unless network, machine and accelerator are of their form."""
+    """Raises UsageError if network, machine or accelerator has a wrong form."""
     forms = {
         "network": ("projects/NUMBER/global/networks/NAME", _NETWORK),
         "machine": ("n1-standard-8", r"[a-z0-9-]+"),
@@ -114,7 +114,7 @@ def _require_names(values: flags.FlagValues) -> None:
 
 
 def count_vcpus(machine: str) -> int | None:
-    """Counts the vCPUs of a machine type whose name has them: n1-standard-8."""
+    """Reads the number of vCPUs from the name of a machine type: n1-standard-8."""
     match = re.fullmatch(_VCPUS, machine)
     return int(match[1] or match[2]) if match else None
 

@@ -1,10 +1,10 @@
-"""Choices: the enums that configs and flags choose from."""
+"""Enums of configs and flags."""
 
 import enum
 
 
 class Strategy(enum.Enum):
-    """How replicas share a step."""
+    """Distribution of a step over replicas."""
 
     ONE_DEVICE = "one_device"
     MIRRORED = "mirrored"  # all GPUs of this process, or its logical devices
@@ -30,7 +30,7 @@ class Resize(enum.Enum):
 
 
 class Flip(enum.Enum):
-    """Which images of an epoch are mirrored, where augmentation mirrors at all."""
+    """Which images of an epoch are mirrored, if augmentation mirrors images."""
 
     RANDOM = "random"
     ALTERNATING = "alternating"  # half of them, the other half in the next epoch
@@ -63,7 +63,7 @@ class Precision(enum.Enum):
 
 
 class Resume(enum.Enum):
-    """What to do with a run directory that holds checkpoints."""
+    """What to do with a run directory that contains checkpoints."""
 
     AUTO = "auto"
     NEVER = "never"
@@ -79,7 +79,7 @@ class EvalTta(enum.Enum):
 
     @property
     def words(self) -> str:
-        """What stands behind a number that came from it, nothing for none."""
+        """The text that follows a number measured with it; empty for none."""
         if self is EvalTta.NONE:
             return ""
         return f" with {self.value} test-time augmentation"

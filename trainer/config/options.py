@@ -1,4 +1,4 @@
-"""Options: what a field of a config says of itself.
+"""Options: descriptions of the fields of a config.
 
 A field carries its help text, its bounds and the name of its flag, so that flags,
 help, bounds, JSON and the flag table of the docs are all made from it::
@@ -19,7 +19,7 @@ from typing import Any
 
 from trainer.errors import InvalidConfig
 
-KEY = "option"  # of a field's metadata
+KEY = "option"  # key in the metadata of a field
 
 # The headings of the flags, in their order.
 DATA, MODEL, OPTIMIZER, DISTILLATION = "Data", "Model", "Optimizer", "Distillation"
@@ -50,7 +50,7 @@ class Bounds:
         return " and ".join(words) or "finite"
 
     def contain(self, value: float) -> bool:
-        """Whether `value` is in range; NaN and the infinities never are."""
+        """Whether `value` is in range; NaN and infinity never are."""
         return not (
             (isinstance(value, float) and not math.isfinite(value))
             or (self.at_least is not None and value < self.at_least)
@@ -60,7 +60,7 @@ class Bounds:
         )
 
     def check(self, name: str, value: Any) -> None:
-        """Raises InvalidConfig if `value` is a number out of range."""
+        """Raises InvalidConfig if `value` is a number that is out of range."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return
         finite = "a finite number " if isinstance(value, float) else ""
@@ -72,8 +72,8 @@ class Option:
     """The description of one field.
 
     Attributes:
-        help: one sentence or two, shown with the flag.
-        group: the heading that the flag stands under; None: its class's GROUP.
+        help: one or two sentences, shown with the flag.
+        group: the heading of the flag; None: GROUP of its class.
         flag: its name on the command line; None: the field's name.
         parse: makes the value of the flag's name and its text, or of its texts where
             the field is a dictionary; None: by the field's type.
@@ -96,7 +96,7 @@ def option(
     parse: Callable[[str, Any], Any] | None = None,
     **bounds: float,
 ) -> Any:
-    """A dataclass field with a default and its Option; `bounds` are those of Bounds."""
+    """Creates a dataclass field with its Option; `bounds` are those of Bounds."""
     described = Option(
         help=help, group=group, flag=flag, parse=parse, bounds=Bounds(**bounds)
     )

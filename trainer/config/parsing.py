@@ -1,4 +1,4 @@
-"""The text of an option as its value: paths, step ranges, options of a network.
+"""Parses the texts of options: paths, sizes, step ranges, options of a network.
 
 Every function takes the name of the option, for its messages, and the text.
 """
@@ -33,19 +33,19 @@ def parse_path(name: str, text: str) -> pathlib.Path:
 
 
 def parse_directory(name: str, text: str) -> str:
-    """A directory of this machine as an absolute path."""
+    """Parses a directory of this machine; returns an absolute path."""
     if "://" in text:
         raise InvalidConfig(f"{name}={text} must be a folder of this machine")
     return os.path.abspath(parse_path(name, text))
 
 
 def parse_data_directory(name: str, text: str) -> str:
-    """The same, or the address of a bucket, which TFDS reads; runs are files."""
+    """Parses a directory, or the address of a bucket, which TFDS can read."""
     return text if "://" in text else parse_directory(name, text)
 
 
 def parse_image_size(name: str, text: str) -> tuple[int, int]:
-    """Height and width: one number for both, or HEIGHTxWIDTH."""
+    """Parses height and width: one number for both, or HEIGHTxWIDTH."""
     match = re.fullmatch(r"([0-9]{1,5})(?:x([0-9]{1,5}))?", text)
     height, width = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
@@ -57,7 +57,7 @@ def parse_image_size(name: str, text: str) -> tuple[int, int]:
 
 
 def parse_step_range(name: str, text: str) -> tuple[int, int]:
-    """FIRST:LAST as two numbers."""
+    """Parses FIRST:LAST as two numbers."""
     match = re.fullmatch(r"([0-9]{1,12}):([0-9]{1,12})", text)
     if match is None:
         raise InvalidConfig(f"{name}={text} must be FIRST:LAST, e.g. 10:20")

@@ -1,4 +1,4 @@
-"""How a run is carried out: directories, devices, reports; may change on resume."""
+"""RunConfig: directories, devices and reports of a run; may change on resume."""
 
 import dataclasses
 
@@ -22,7 +22,7 @@ from trainer.config.parsing import (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig(Bounded):
-    """Where a run goes, how often it reports, on which devices."""
+    """Options that say where and how a run is carried out."""
 
     data_dir: str | None = option(
         None,

@@ -385,7 +385,7 @@ class Config(Bounded):
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Nested dictionaries of plain values, with a version."""
+        """Converts the config to nested plain values, with a version."""
         fields = to_plain(dataclasses.asdict(self))
         if (text := self.model.architecture) is not None:
             fields["model"]["architecture"] = _sha256(text)

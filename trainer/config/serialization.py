@@ -1,4 +1,4 @@
-"""Configs as plain nested values, their differences, and the shape of JSON files."""
+"""Converts configs to nested plain values and back; checks fields of JSON files."""
 
 import dataclasses
 import enum
@@ -11,7 +11,7 @@ from trainer.errors import InvalidConfig
 
 
 def to_plain(value: Any) -> Any:
-    """Nested dictionaries with every enum replaced by its value."""
+    """Replaces every enum in nested dictionaries by its value."""
     if isinstance(value, dict):
         return {name: to_plain(item) for name, item in value.items()}
     return value.value if isinstance(value, enum.Enum) else value
@@ -111,7 +111,7 @@ def fits(value: Any, kind: Any) -> bool:
 
 
 def _kinds(hint: Any) -> tuple[Any, ...]:
-    """The members of a union, or the one type."""
+    """Lists the members of a union, or the type itself."""
     union = typing.get_origin(hint) in (types.UnionType, typing.Union)
     return typing.get_args(hint) if union else (hint,)
 
@@ -119,7 +119,7 @@ def _kinds(hint: Any) -> tuple[Any, ...]:
 def differences(
     ours: dict[str, Any], theirs: dict[str, Any], path: str = ""
 ) -> list[str]:
-    """The fields in which two nested dictionaries differ, as 'a.b: 1 != 2'."""
+    """Lists the fields in which two nested dictionaries differ, as 'a.b: 1 != 2'."""
     found = []
     for name in sorted(ours.keys() | theirs.keys()):
         mine, other = ours.get(name), theirs.get(name)
