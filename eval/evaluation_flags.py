@@ -18,6 +18,12 @@ HEADING = "Model files and data"
 
 def define(values: flags.FlagValues) -> None:
     """Declares how model files are read and which images they are evaluated on."""
+    define_file_options(values)
+    _define_data(values)
+
+
+def define_file_options(values: flags.FlagValues) -> None:
+    """Declares how model files are read."""
     where = {"flag_values": values, "module_name": HEADING}
     flags.DEFINE_enum_class(
         "output",
@@ -44,7 +50,6 @@ def define(values: flags.FlagValues) -> None:
         **where,
     )
     define_kernels(values)
-    _define_data(values)
 
 
 def define_kernels(values: flags.FlagValues) -> None:
@@ -82,23 +87,46 @@ def parse_options(values: flags.FlagValues) -> EvaluationOptions:
     Raises:
         InvalidInput: two flags contradict each other.
     """
+    return EvaluationOptions(
+        file=parse_file_options(values),
+        dataset=values.dataset,
+        data_dir=values.data_dir,
+        eval_tta=EvalTta(values.eval_tta),
+    )
+
+
+def parse_file_options(values: flags.FlagValues) -> FileOptions:
+    """Converts the parsed flags of `define_file_options`.
+
+    Raises:
+        InvalidInput: two flags contradict each other.
+    """
     if values.input_range is not None and values.input_scaling is not None:
         raise InvalidInput(
             f"--input_range={values.input_range} and"
             f" --input_scaling={values.input_scaling} both say how pixels are taken;"
             " give one"
         )
-    return EvaluationOptions(
-        file=FileOptions(
-            output=values.output,
-            input_range=values.input_range and InputRange(values.input_range),
-            input_scaling=values.input_scaling and InputScaling(values.input_scaling),
-            kernels=values.kernels and Kernels(values.kernels),
-        ),
-        dataset=values.dataset,
-        data_dir=values.data_dir,
-        eval_tta=EvalTta(values.eval_tta),
+    return FileOptions(
+        output=values.output,
+        input_range=values.input_range and InputRange(values.input_range),
+        input_scaling=values.input_scaling and InputScaling(values.input_scaling),
+        kernels=values.kernels and Kernels(values.kernels),
     )
+
+
+def check_single_model(values: flags.FlagValues) -> None:
+    """Checks that nothing of a run is named beside a model file.
+
+    Raises:
+        InvalidInput: it is.
+    """
+    for name in ("run_dir", "checkpoint"):
+        if values[name].value is not None:
+            raise InvalidInput(
+                f"--{name}={values[name].value} and --model={values.model} name two"
+                " things to evaluate; give one"
+            )
 
 
 def print_translated(values: flags.FlagValues, line: str) -> None:

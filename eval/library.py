@@ -8,17 +8,20 @@ import contextlib
 import dataclasses
 import os
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from eval import model_source
 from eval.metrics import calibration
+from eval.prediction.image_classifier import ImageClassifier
+from eval.prediction.image_paths import ImagePath
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config
 from trainer.contract import EXIT_INTERRUPTED
 from trainer.data.dataset import Splits
+from trainer.data.preprocessing import UnreadableImage
 from trainer.data.split import check_source
 from trainer.distributed.shutdown import KeyboardRequest
 from trainer.errors import Interrupted, InvalidInput
@@ -154,13 +157,10 @@ class TrainedModel:
     """
 
     def __init__(self, run: Run) -> None:
-        recorded = run.recorded()["data"]
-        self.names = tuple(recorded["labels"])
-        self.image_shape = tuple(recorded["image_shape"])
-        source = model_source.from_run(run)
-        self._predictor = source.open(self.image_shape, len(self.names))
-        known = calibration.load_saved(run, source.facts["sha256"])
-        self.temperature = (known and known.temperature) or 1.0
+        self._classifier = ImageClassifier(model_source.from_run(run))
+        self.names = self._classifier.names
+        self.image_shape = self._classifier.spec.shape
+        self.temperature = self._classifier.temperature
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Calibrated probabilities, float32 [N, classes], of uint8 [N, H, W, C].
@@ -174,10 +174,24 @@ class TrainedModel:
                 f"images must be uint8 [N, {', '.join(map(str, self.image_shape))}], "
                 f"got {images.dtype} {list(images.shape)}"
             )
-        found = self._predictor(images, _ignore)
-        least = self._predictor.min_probability
-        softened = calibration.apply_temperature(found, self.temperature, least)
-        return softened.astype(np.float32)
+        return self._classifier.predict(images).astype(np.float32)
+
+    def predict_files(self, paths: Iterable[str | os.PathLike[str]]) -> np.ndarray:
+        """Calibrated probabilities, float32 [N, classes], of image files.
+
+        They are decoded as the run's own images were, a few at a time.
+
+        Raises:
+            UnreadableImage: a file cannot be read; the message names it.
+        """
+        rows = [np.empty((0, len(self.names)), np.float32)]
+        found = (ImagePath(os.fspath(path)) for path in paths)
+        for chunk in self._classifier.predict_files(found):
+            for one in chunk:
+                if one.problem:
+                    raise UnreadableImage(f"{one.path}: {one.problem}")
+            rows.append(np.stack([one.probabilities for one in chunk]))
+        return np.concatenate(rows).astype(np.float32)
 
 
 def load(run_dir: str | os.PathLike[str]) -> TrainedModel:

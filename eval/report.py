@@ -68,7 +68,7 @@ def parse_request(values: flags.FlagValues) -> ReportRequest:
     if values.model is None:
         run = layout.open_run(values.run_dir)
     else:
-        _check_nothing_else_named(values)
+        evaluation_flags.check_single_model(values)
         model = parsing.parse_path("model", values.model)
     if values.out_dir is not None:
         out_dir = parsing.parse_path("out_dir", values.out_dir)
@@ -83,15 +83,6 @@ def parse_request(values: flags.FlagValues) -> ReportRequest:
     )
     request.check_folder()
     return request
-
-
-def _check_nothing_else_named(values: flags.FlagValues) -> None:
-    for name in ("run_dir", "checkpoint"):
-        if values[name].value is not None:
-            raise InvalidInput(
-                f"--{name}={values[name].value} and --model={values.model} name two"
-                " things to evaluate; give one"
-            )
 
 
 def main(values: flags.FlagValues) -> None:

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import flags
 
-from eval import compare, report, runner
+from eval import compare, predict, report, runner
 from eval.reports import plots
 from tests.support import commands
 from trainer.cli import command as cli_command
@@ -134,7 +134,7 @@ class Ended:
 
 
 def command(monkeypatch, capfd, name: str, *words: str, paint=False) -> Ended:
-    """Runs eval.report or eval.compare in this process, as its command line does.
+    """Runs eval.report, compare or predict in this process, as its command line does.
 
     Pictures take most of the time; they are left empty unless asked for with `paint`.
     """
@@ -145,7 +145,7 @@ def command(monkeypatch, capfd, name: str, *words: str, paint=False) -> Ended:
     monkeypatch.setattr(
         runner, "start_devices", lambda: None
     )  # devices are made once only
-    module = {"report": report, "compare": compare}[name]
+    module = {"report": report, "compare": compare, "predict": predict}[name]
     values = module.define(flags.FlagValues())
     monkeypatch.setattr(sys, "argv", [f"eval.{name}", *words])
     capfd.readouterr()
@@ -156,7 +156,7 @@ def command(monkeypatch, capfd, name: str, *words: str, paint=False) -> Ended:
                 "",
                 values,
                 lambda *found: module.main(values, *found),
-                words="A B ..." if name == "compare" else "",
+                words="" if name == "report" else "A B ...",
             )
         except SystemExit as error:
             code = error.code

@@ -138,32 +138,50 @@ def grid(
     images: np.ndarray, classes: np.ndarray, names: Sequence[str], columns: int = 8
 ) -> np.ndarray:
     """Draws images [N, H, W, C] with the class above each; returns uint8 [H, W, 3]."""
-    rows = -(-len(images) // columns)
     letters = lettering(names, longest=14)
-    with drawing(letters.families):
+    texts = [letters.labels[label] for label in classes]
+    inks = ["black"] * len(texts)
+    return draw_grid(images, texts, inks, columns=columns, families=letters.families)
+
+
+def draw_grid(
+    images: Sequence[np.ndarray],
+    texts: Sequence[str],
+    inks: Sequence[str],
+    *,
+    columns: int = 8,
+    families: Sequence[str] = (FAMILY,),
+) -> np.ndarray:
+    """Draws images [H, W, C] with a text above each; returns uint8 [H, W, 3].
+
+    `inks` are the colours of the texts, `families` the fonts that have their letters.
+    """
+    rows = -(-len(images) // columns)
+    with drawing(families):
         size = (columns * CELL_INCHES[0], rows * CELL_INCHES[1])
         drawn = Figure(figsize=size)
         # One axis of inches: one an image took ten times as long.
         axis = drawn.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(size[1], 0))
         axis.set_axis_off()
-        for n, (image, label) in enumerate(zip(images, classes, strict=True)):
+        for n, image in enumerate(images):
             row, column = divmod(n, columns)
             centre = ((column + 0.5) * CELL_INCHES[0], (row + 0.55) * CELL_INCHES[1])
-            _show(axis, image, letters.labels[label], centre)
+            _show(axis, image, (texts[n], inks[n]), centre)
         return _pixels(drawn)
 
 
 def _show(
-    axis: Any, image: np.ndarray, label: str, centre: tuple[float, float]
+    axis: Any, image: np.ndarray, label: tuple[str, str], centre: tuple[float, float]
 ) -> None:
-    """Draws an image [H, W, C] with its label above, on an axis of inches."""
+    """Draws an image [H, W, C] with a text in a colour above, on an axis of inches."""
     height, width = image.shape[:2]
     half = IMAGE_INCHES / 2 / max(height, width)
     left, right = centre[0] - width * half, centre[0] + width * half
     top, bottom = centre[1] - height * half, centre[1] + height * half
     looks = {"cmap": "gray", "interpolation": "nearest", "aspect": "auto"}
     axis.imshow(np.squeeze(image), extent=(left, right, bottom, top), **looks)
-    axis.text(centre[0], top - 0.05, label, fontsize=7, ha="center", va="bottom")
+    looks = {"fontsize": 7, "ha": "center", "va": "bottom", "color": label[1]}
+    axis.text(centre[0], top - 0.05, label[0], **looks)
 
 
 def confusion_picture(counts: np.ndarray, names: Sequence[str]) -> np.ndarray:

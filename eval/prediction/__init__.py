@@ -1,0 +1,1 @@
+"""Prediction: image files to classes and probabilities by any model."""

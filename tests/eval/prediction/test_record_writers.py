@@ -1,0 +1,70 @@
+"""Records: every format has every file, and odd names survive."""
+
+import csv
+import io
+import json
+
+import numpy as np
+
+from eval.prediction.image_classifier import FilePrediction
+from eval.prediction.prediction_request import RecordFormat
+from eval.prediction.record_writers import likeliest, open_writer
+
+NAMES = ("cat", "a, dog", "狐")
+PATHS = ["a.png", 'b "2",\n.png', "odd\udcff.png", "写真.png"]
+ROWS = np.array([[0.2, 0.7, 0.1], [0.4, 0.4, 0.2], [1, 0, 0], [1e-9, 0.25, 0.75]])
+
+
+def predictions(label="cat"):
+    return [
+        FilePrediction(path, label if path == "a.png" else None, None, row)
+        for path, row in zip(PATHS, ROWS, strict=True)
+    ]
+
+
+def written(kind, top_k=2) -> str:
+    out = io.StringIO()
+    writer = open_writer(kind, out, top_k)
+    for part in (predictions()[:1], predictions()[1:], []):
+        writer.write(part, NAMES)
+    return out.getvalue()
+
+
+def test_ties_go_to_the_lower_class():
+    assert likeliest(ROWS[1], 9) == [(0, 0.4), (1, 0.4), (2, 0.2)]
+
+
+def test_csv_has_one_header_and_every_file():
+    rows = list(csv.DictReader(io.StringIO(written(RecordFormat.CSV))))
+    assert [row["file"] for row in rows] == [*PATHS[:2], "odd\\udcff.png", PATHS[3]]
+    assert [row["label"] for row in rows] == ["cat", "", "", ""]
+    assert rows[0]["class"] == "a, dog" and rows[0]["class_2"] == "cat"
+    assert [float(row["probability"]) for row in rows] == [0.7, 0.4, 1.0, 0.75]
+    assert "class_3" not in rows[0]
+
+
+def test_json_lines_give_the_very_paths_back():
+    rows = [json.loads(line) for line in written(RecordFormat.JSONL, 9).splitlines()]
+    assert [row["file"] for row in rows] == PATHS
+    assert rows[3]["class"] == "狐" and rows[3]["top"][2]["probability"] == 1e-9
+    assert rows[0] == {
+        "file": "a.png",
+        "label": "cat",
+        "class": "a, dog",
+        "probability": 0.7,
+        "top": [
+            {"class": "a, dog", "probability": 0.7},
+            {"class": "cat", "probability": 0.2},
+            {"class": "狐", "probability": 0.1},
+        ],
+    }
+    assert written(RecordFormat.JSONL).isprintable() is False  # line ends alone
+    assert "\udcff" not in written(RecordFormat.JSONL)
+
+
+def test_a_table_has_a_line_a_file_and_marks_what_is_wrong():
+    head, *lines = written(RecordFormat.TABLE).splitlines()
+    assert head.split() == ["file", "class", "probability", "2."]
+    assert len(lines) == 4 and "\\n" in lines[1]
+    assert lines[0].split()[-1] == "cat" and " not cat" in lines[0]
+    assert "70.0 %" in lines[0] and "not" not in lines[1]
