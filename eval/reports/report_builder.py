@@ -1,6 +1,6 @@
 """Evaluates a model on its test split and writes the report."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -47,13 +47,27 @@ def summary(report: dict[str, Any]) -> str:
     best = report["calibrated"] or scores
     low, high = scores["accuracy_interval"]
     return (
-        f"{report['model']['name']}: {scores['accuracy']:.2%} of"
+        f"{report['model']['name']}: {_balanced(scores)}{scores['accuracy']:.2%} of"
         f" {scores['images']:,} {report['data']['split']} images"
         f"{EvalTta(report['eval_tta']).words}"
         f" (95 %: {low:.2%} to {high:.2%}),"
         f" NLL {best['nll']:.4f}, ECE {best['ece']:.2%},"
         f" {report['calibration']['state']}; {engine.format_engine(report['engine'])}"
     )
+
+
+def _balanced(scores: Mapping[str, Any]) -> str:
+    """The scores that come first where the classes differ much in size."""
+    if not scores["imbalanced"]:
+        return ""
+    found = []
+    for title, name in (
+        ("balanced accuracy", "balanced_accuracy"),
+        ("macro F1", "macro_f1"),
+    ):
+        low, high = scores[f"{name}_interval"]
+        found.append(f"{title} {scores[name]:.2%} (95 %: {low:.2%} to {high:.2%}), ")
+    return "".join(found)
 
 
 def _open_source(request: ReportRequest) -> ModelSource:

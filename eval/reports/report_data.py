@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from eval.metrics import classification
+from eval.metrics import classification, imbalance
 from eval.predictors.predictor import Predictor
 from eval.reports import examples
 from eval.reports.output_folder import REPORT_DATA
@@ -36,8 +36,7 @@ def build_report(
     environment: dict[str, Any],
 ) -> dict[str, Any]:
     """Builds the report; `corruption_rows` are int [n], None: no corruptions."""
-    split, given = evaluation.split, evaluation.probabilities
-    calibrated = None
+    split, calibrated = evaluation.split, None
     if evaluation.calibration.temperature is not None:
         calibrated = classification.calibration_scores(
             evaluation.calibrated, split.labels, evaluation.min_probability
@@ -59,9 +58,7 @@ def build_report(
             "temperature": evaluation.calibration.temperature,
             "why": evaluation.calibration.why,
         },
-        "scores": classification.compute_scores(
-            given, split.labels, list(split.names), evaluation.min_probability
-        ),
+        "scores": _scores(evaluation),
         "calibrated": calibrated,
         "robustness": _robustness(evaluation, corruption_rows),
         "gallery": _gallery(evaluation),
@@ -69,6 +66,18 @@ def build_report(
         "exports": list_exports(evaluation.source.run),
         "environment": environment | {"evaluation_packages": _versions()},
     }
+
+
+def _scores(evaluation: Evaluation) -> dict[str, Any]:
+    split = evaluation.split
+    found = classification.compute_scores(
+        evaluation.probabilities,
+        split.labels,
+        list(split.names),
+        evaluation.min_probability,
+    )
+    matrix = np.array(found["confusion"])
+    return found | imbalance.class_balance(matrix, found["per_class"])
 
 
 def identity(

@@ -1,5 +1,6 @@
 """A script's evaluation is that of the command."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -46,6 +47,25 @@ def test_options_and_corrupted_images_are_those_of_the_command(tmp_path):
     assert found.path == run / "report_flip"
     assert found.eval_tta == "flip"
     assert found.robustness["images"] == 2
+
+
+def test_scores_of_every_class_come_first_where_classes_differ_in_size(tmp_path):
+    run = export_runs.copied(tmp_path)
+    digits = trainer.data.from_tfds("digits", str(export_runs.data()))
+    rows = np.flatnonzero((digits.test.labels > 0) | (np.arange(360) % 4 == 0))
+    test = dataclasses.replace(
+        digits.test,
+        images=digits.test.images[rows],
+        labels=digits.test.labels[rows],
+        ids=tuple(digits.test.ids[row] for row in rows),
+    )
+    found = trainer.evaluate(run, dataclasses.replace(digits, test=test))
+    balanced = f"{found.scores['balanced_accuracy']:.2%}"
+    assert f": balanced accuracy {balanced} (95 %: " in repr(found)
+    page = (found.path / "report.html").read_text()
+    first = page.index('<div class="headline">')
+    assert balanced[:-1] in page[first : first + 200]
+    assert "more than three times fewer" in page
 
 
 def test_a_comparison_is_that_of_the_command(monkeypatch, capfd, tmp_path):

@@ -13,6 +13,7 @@ from trainer.data.device_dataset import DeviceDataset
 from trainer.data.sampler import Sampler
 from trainer.models import builder, registry
 from trainer.optim import optimizers
+from trainer.optim.class_weights import class_weights
 from trainer.rundir.weights import weights_sha256
 from trainer.training import step as training_step
 from trainer.training.state import TrainState
@@ -35,6 +36,7 @@ def config(model=CNN, **settings) -> Config:
         ema_decay=settings.pop("ema_decay", 0.9),
         clip_norm=settings.pop("clip_norm", 1.0),
         label_smoothing=0.1,
+        class_weight=settings.pop("class_weight", 0.0),
     )
     data = DataConfig(augment=settings.pop("augment", Augment.FLIP_CROP_CUTOUT))
     return Config(
@@ -64,7 +66,10 @@ def trace_step(cluster, settings: Config):
         )
         optimizer = optimizers.build_optimizer(settings, model.trainable_variables)
     images = DeviceDataset(IMAGES, LABELS, cluster)
-    trainer = training_step.TrainStep(settings, cluster, model, optimizer, images)
+    weights = class_weights(LABELS, range(10), settings.optim.class_weight)
+    trainer = training_step.TrainStep(
+        settings, cluster, model, optimizer, images, class_weights=weights
+    )
     state = TrainState(model, optimizer, trainer.averages)
     return state, trainer, [(v, v.numpy()) for v in state.variables().values()]
 

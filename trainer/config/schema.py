@@ -184,6 +184,13 @@ class OptimConfig(Bounded):
         at_least=0,
         below=1,
     )
+    class_weight: float = option(
+        0.0,
+        "Weights the loss of an example by the inverse frequency of its class among "
+        "the training rows, to this power; the mean weight is 1. 0: all count alike.",
+        at_least=0,
+        at_most=1,
+    )
     clip_norm: float | None = option(
         None,
         "Largest global norm of the gradient, after the sum over replicas.",

@@ -1,6 +1,7 @@
 """Builds network, optimizer, compiled step and evaluator from config and data."""
 
 import keras
+import numpy as np
 
 from trainer.config.enums import Flip
 from trainer.config.run_config import RunConfig
@@ -13,7 +14,7 @@ from trainer.distributed.strategy import Cluster
 from trainer.errors import InvalidConfig, InvalidInput
 from trainer.models import builder, registry
 from trainer.models.evaluator import Evaluator
-from trainer.optim import optimizers
+from trainer.optim import class_weights, optimizers
 from trainer.training.state import TrainState
 from trainer.training.step import TrainStep
 from trainer.training.timetable import Timetable
@@ -57,6 +58,7 @@ def build_network(
         images,
         small_steps=timetable.small_steps,
         flips=_flips(config, dataset),
+        class_weights=_class_weights(config, dataset),
     )
     return TrainState(model, optimizer, train_step.averages), images, train_step
 
@@ -69,6 +71,11 @@ def _flips(config: Config, dataset: Dataset) -> AlternatingFlip | None:
         epoch_images=len(dataset.learnt),
         seed=config.seed,
     )
+
+
+def _class_weights(config: Config, dataset: Dataset) -> np.ndarray | None:
+    labels, names = dataset.train.labels[dataset.learnt], dataset.train.names
+    return class_weights.class_weights(labels, names, config.optim.class_weight)
 
 
 def _check_small(config: Config, dataset: Dataset) -> None:

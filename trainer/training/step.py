@@ -53,6 +53,7 @@ class TrainStep:
         images: the training split on every device.
         small_steps: number of first steps with images of `progressive_size`.
         flips: decides which images are mirrored; None: drawn at random.
+        class_weights: float [K], factor on the loss of each class's examples; None: 1.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class TrainStep:
         *,
         small_steps: int = 0,
         flips: AlternatingFlip | None = None,
+        class_weights: np.ndarray | None = None,
     ) -> None:
         self._config, self._cluster = config, cluster
         self._body, self._optimizer = model.get_layer("body"), optimizer
@@ -77,6 +79,7 @@ class TrainStep:
             for variable in layer.moving
         ]
         self._images, self._flips, self._small_steps = images, flips, small_steps
+        self._class_weights = class_weights
         self._share = config.global_batch // cluster.replicas
         self._compute_gradients = self._forward_backward
         if config.jit_compile:  # the whole replica step fails on two CPU replicas
@@ -243,7 +246,7 @@ class TrainStep:
     def _losses(
         self, logits: tf.Tensor, labels: tf.Tensor, *soft_labels: tf.Tensor
     ) -> tf.Tensor:
-        """Computes the losses [n], with label smoothing as in Szegedy et al. 2016.
+        """Computes the weighted losses [n], with label smoothing (Szegedy et al. 2016).
 
         `soft_labels` are the logits of a teacher, if there is one.
         """
@@ -251,8 +254,13 @@ class TrainStep:
         target = tf.one_hot(labels, classes, dtype=logits.dtype)
         target = target * (1 - smoothing) + smoothing / classes
         losses = tf.nn.softmax_cross_entropy_with_logits(target, logits)
-        return distillation_loss(
+        losses = distillation_loss(
             losses, logits, *soft_labels, how=self._config.distillation
+        )
+        if self._class_weights is None:
+            return losses
+        return losses * tf.gather(
+            tf.constant(self._class_weights, losses.dtype), labels
         )
 
     def _scale(self, loss: tf.Tensor) -> tf.Tensor:
