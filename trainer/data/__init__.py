@@ -5,6 +5,7 @@ from typing import Any
 
 _EXPORTS = {
     "from_arrays": "trainer.data.sources.arrays_source",
+    "from_files": "trainer.data.loading",
     "from_tfds": "trainer.data.loading",
 }
 

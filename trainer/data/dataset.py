@@ -1,11 +1,15 @@
 """Dataset: the training and test splits of a run."""
 
 import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from trainer.data import sampler
+from trainer.data.preprocessing import PixelSpec
 from trainer.data.split import Split
 from trainer.errors import InvalidInput
 
@@ -18,6 +22,9 @@ class Dataset:
         name: with its version, as TFDS writes it.
         learnt: int32 rows of `train` to train on.
         held_out: int32 rows of `train` for validation.
+        preprocessing: how image files become such pixels; None: they need not be
+            resized.
+        skipped: name and reason of each file that was left out.
     """
 
     name: str
@@ -25,6 +32,8 @@ class Dataset:
     test: Split
     learnt: np.ndarray
     held_out: np.ndarray
+    preprocessing: PixelSpec | None = None
+    skipped: Sequence[tuple[str, str]] = ()
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -33,12 +42,23 @@ class Dataset:
 
     def recorded(self) -> dict[str, Any]:
         """The description that config.json keeps and a resume compares."""
-        return {
+        splits = {"train": self.train, "test": self.test}
+        spec = self.preprocessing or PixelSpec(*self.image_shape)
+        found = {
             "name": self.name,
             "image_shape": list(self.image_shape),
             "labels": list(self.train.names),
-            "sha256": {"train": self.train.sha256, "test": self.test.sha256},
+            "sha256": {name: split.sha256 for name, split in splits.items()},
+            "pixels_sha256": {n: split.pixels_sha256 for n, split in splits.items()},
+            "preprocessing": spec.to_json(),
         }
+        if self.skipped:
+            listed = json.dumps([list(pair) for pair in self.skipped]).encode()
+            found["skipped"] = {
+                "files": len(self.skipped),
+                "sha256": hashlib.sha256(listed).hexdigest(),
+            }
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +71,7 @@ class Splits:
         train: the rows to learn from and to validate on.
         test: the rows that judge.
         held_out: int [N], rows of `train` that validate; None: a fraction of them.
+        preprocessing, skipped: as of a Dataset.
     """
 
     source: str
@@ -58,6 +79,8 @@ class Splits:
     train: Split
     test: Split
     held_out: np.ndarray | None = None
+    preprocessing: PixelSpec | None = None
+    skipped: Sequence[tuple[str, str]] = ()
 
     @property
     def folder(self) -> None:
@@ -80,4 +103,12 @@ class Splits:
                 f"dataset={self.source} has {len(self.train.names)} classes and "
                 f"{len(learnt)} rows to train on; 2 and 1 are needed"
             )
-        return Dataset(self.name, self.train, self.test, learnt, held)
+        return Dataset(
+            name=self.name,
+            train=self.train,
+            test=self.test,
+            learnt=learnt,
+            held_out=held,
+            preprocessing=self.preprocessing,
+            skipped=self.skipped,
+        )

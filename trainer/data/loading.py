@@ -1,25 +1,36 @@
 """Loads the data set that the options of a run name."""
 
+import os
 from collections.abc import Callable
+from typing import Any
 
+from trainer.config import parsing
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config
 from trainer.data.dataset import Dataset, Splits
 from trainer.data.sources import tfds_preparation, tfds_source
-from trainer.data.split import DataSource
+from trainer.data.split import IMAGE_DIR, IMAGE_LIST, DataSource
+from trainer.data.store import store
+from trainer.data.store.request import FilesRequest
+from trainer.data.store.store import StoredImages
+from trainer.errors import DataUnavailable
 
 
 def load_dataset(
     config: Config, run_config: RunConfig, *, say: Callable[[str], None]
 ) -> Dataset:
-    """Prepares the data set if it is not prepared yet, decodes it, holds rows out.
+    """Prepares the data set if it is not prepared yet, loads it, holds rows out.
 
     Raises:
         DataUnavailable: it is not prepared and cannot be.
         InvalidInput: it is not a data set for image classification.
     """
-    write = not run_config.dry_run
-    splits = from_tfds(config.data.dataset, run_config.data_dir, say=say, write=write)
+    write, name = not run_config.dry_run, config.data.dataset
+    if name in (IMAGE_DIR, IMAGE_LIST):
+        request = FilesRequest.from_configs(config, run_config)
+        splits = _load_splits(open_files(request, say=say, write=write))
+    else:
+        splits = from_tfds(name, run_config.data_dir, say=say, write=write)
     return splits.hold_out(config.data.validation_fraction)
 
 
@@ -46,6 +57,26 @@ def open_source(
     return tfds_source.TfdsSource(builder)
 
 
+def open_files(
+    request: FilesRequest,
+    *,
+    say: Callable[[str], object] = print,
+    write: bool = True,
+) -> StoredImages:
+    """Opens image files as a store, prepared if it is not; see `open_source`.
+
+    Raises:
+        InvalidInput: they cannot be used.
+        DataUnavailable: they are not prepared and cannot be.
+    """
+    if request.path is None:
+        raise DataUnavailable(
+            f"this run was trained on image files ({request.kind}) whose folder or "
+            "table it does not name; name it with `image_dir` or `image_list`"
+        )
+    return store.open_store(request, say=say, write=write)
+
+
 def from_tfds(
     name: str,
     data_dir: str | None = None,
@@ -62,3 +93,34 @@ def from_tfds(
     """
     source = open_source(name, data_dir, say=say, write=write)
     return Splits(name, source.name, source.load("train"), source.load("test"))
+
+
+def from_files(path: str | os.PathLike[str], **options: Any) -> Splits:
+    """Image files in class folders, or listed in a table, as train and test splits.
+
+    They are decoded once into a store, which is memory-mapped.
+
+    Args:
+        path: a folder, CLASS/FILE or SPLIT/CLASS/FILE, or a .csv or .jsonl table.
+        options: of FilesRequest: image_size=(HEIGHT, WIDTH), resize, channels,
+            test_fraction, skip_unreadable, data_dir.
+
+    Raises:
+        InvalidInput: the files cannot be used.
+        DataUnavailable: the store cannot be written.
+    """
+    name = parsing.parse_directory("path", os.fspath(path))
+    where = {"image_dir" if os.path.isdir(name) else "image_list": name}
+    return _load_splits(open_files(FilesRequest(**where, **options)))
+
+
+def _load_splits(source: StoredImages) -> Splits:
+    return Splits(
+        source=source.kind,
+        name=source.name,
+        train=source.load("train"),
+        test=source.load("test"),
+        held_out=source.held_out,
+        preprocessing=source.preprocessing,
+        skipped=source.skipped,
+    )

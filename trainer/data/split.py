@@ -25,6 +25,7 @@ class Split:
         names: class names, by label.
         sha256: over ids, pixels and labels in order.
         split: its name in the data set.
+        pixels_sha256: over pixels and labels in order, without ids; "": not computed.
     """
 
     images: np.ndarray
@@ -33,10 +34,11 @@ class Split:
     names: tuple[str, ...]
     sha256: str
     split: str = ""
+    pixels_sha256: str = ""
 
     def digest(self) -> str:
         """Computes `sha256` again, for labels that were given other ids."""
-        return split_sha256(self.ids, self.images, self.labels)
+        return split_hashes(self.ids, self.images, self.labels)[0]
 
 
 @runtime_checkable
@@ -75,10 +77,35 @@ def check_source(data: object) -> None:
         )
 
 
-def split_sha256(ids: Sequence[str], images: np.ndarray, labels: np.ndarray) -> str:
-    """SHA-256 over ids, shape, pixels and labels, in order."""
-    digest = hashlib.sha256("\0".join(ids).encode())
-    digest.update(f"{images.shape}".encode())
-    digest.update(images)
-    digest.update(labels.astype("<i4"))
-    return digest.hexdigest()
+class SplitHashes:
+    """Hashes of a split whose images come in parts: `sha256` and `pixels_sha256`.
+
+    The first is over ids, shape, pixels and labels in order, the second without ids.
+    """
+
+    def __init__(self, ids: Sequence[str], shape: tuple[int, ...]) -> None:
+        self._whole = hashlib.sha256("\0".join(ids).encode())
+        self._pixels = hashlib.sha256()
+        self._update(str(tuple(shape)).encode())
+
+    def update(self, images: np.ndarray) -> None:
+        """Adds the next images, uint8 [n, H, W, C]."""
+        self._update(images)
+
+    def finish(self, labels: np.ndarray) -> tuple[str, str]:
+        """Adds the labels; returns both hashes, hexadecimal."""
+        self._update(labels.astype("<i4"))
+        return self._whole.hexdigest(), self._pixels.hexdigest()
+
+    def _update(self, content: bytes | np.ndarray) -> None:
+        self._whole.update(content)
+        self._pixels.update(content)
+
+
+def split_hashes(
+    ids: Sequence[str], images: np.ndarray, labels: np.ndarray
+) -> tuple[str, str]:
+    """The `sha256` and the `pixels_sha256` of a split."""
+    hashes = SplitHashes(ids, images.shape)
+    hashes.update(images)
+    return hashes.finish(labels)

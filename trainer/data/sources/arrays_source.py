@@ -7,7 +7,7 @@ import numpy as np
 
 from trainer.data import sampler
 from trainer.data.dataset import Splits
-from trainer.data.split import ARRAYS, Split, split_sha256
+from trainer.data.split import ARRAYS, Split, split_hashes
 from trainer.errors import InvalidInput
 
 TEST_FRACTION = 0.1
@@ -103,5 +103,5 @@ def _split(
     name: str, images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]
 ) -> Split:
     ids = tuple(map(str, range(len(labels))))
-    sha256 = split_sha256(ids, images, labels)
-    return Split(images, labels, ids, classes, sha256, name)
+    sha256, pixels_sha256 = split_hashes(ids, images, labels)
+    return Split(images, labels, ids, classes, sha256, name, pixels_sha256)

@@ -2,6 +2,8 @@
 
 import collections
 import dataclasses
+import errno
+import functools
 import hashlib
 import os
 import stat
@@ -68,12 +70,13 @@ class Listing:
         """Whether test images are named; otherwise some are set apart."""
         return any(file.split == TEST for file in self.files)
 
+    @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over name, class, split, size and time of change of every file."""
+        """SHA-256 over name, class, split, size, time of change, problem of all."""
         digest = hashlib.sha256("\0".join(self.classes).encode())
         for file in self.files:
             digest.update(encode_name(file.name))
-            facts = (file.label, file.split, file.bytes, file.changed)
+            facts = (file.label, file.split, file.bytes, file.changed, file.problem)
             digest.update(f"\0{facts}\n".encode())
         return digest.hexdigest()
 
@@ -97,6 +100,8 @@ def look_at(path: str, name: str, label: int, split: str) -> ImageFile:
         size, changed = found.st_size, found.st_mtime_ns
         if not stat.S_ISREG(found.st_mode):
             problem = "it is no regular file"
+        elif not os.access(path, os.R_OK):
+            problem = os.strerror(errno.EACCES)
     except FileNotFoundError:
         link = os.path.islink(path)
         problem = "its target does not exist" if link else "it does not exist"

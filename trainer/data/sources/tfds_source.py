@@ -16,7 +16,7 @@ from trainer import storage, system
 from trainer.config import parsing
 from trainer.data.sources import digits as digits  # registers itself with TFDS
 from trainer.data.sources.literal_paths import take_folders_literally
-from trainer.data.split import ARRAYS, Split, split_sha256
+from trainer.data.split import ARRAYS, Split, split_hashes
 from trainer.errors import DataUnavailable, InvalidInput, first_line
 from trainer.monitoring import native_output
 from trainer.monitoring.progress import CONSOLE, OnBatch
@@ -192,8 +192,8 @@ def _decode(
         raise ValueError(
             f"labels {labels.min()}..{labels.max()} of {len(names)} classes"
         )
-    sha256 = split_sha256(ids, images, labels)
-    return Split(images, labels, tuple(ids), names, sha256, split)
+    sha256, pixels_sha256 = split_hashes(ids, images, labels)
+    return Split(images, labels, tuple(ids), names, sha256, split, pixels_sha256)
 
 
 def _describe_hidden_labels(

@@ -78,7 +78,7 @@ def test_names_in_any_script_and_in_none(tmp_path):
     assert listing.classes == ("čaj 🍵", "猫")
     (file,) = [file for file in listing.files if file.problem]
     assert "not UTF-8" in file.problem
-    assert len(listing.fingerprint()) == 64
+    assert len(listing.fingerprint) == 64
 
 
 def test_pipes_are_not_opened(tmp_path):
@@ -113,8 +113,8 @@ def test_what_cannot_be_used_is_named(tmp_path, classes, words):
 
 def test_a_change_changes_the_fingerprint(tmp_path):
     write_classes(tmp_path, {"a": 2, "b": 1})
-    before = list_folder(str(tmp_path)).fingerprint()
-    assert list_folder(str(tmp_path)).fingerprint() == before
+    before = list_folder(str(tmp_path)).fingerprint
+    assert list_folder(str(tmp_path)).fingerprint == before
     write_image(tmp_path / "a" / "000.png", 99)
     os.utime(tmp_path / "a" / "000.png", ns=(1, 1))
-    assert list_folder(str(tmp_path)).fingerprint() != before
+    assert list_folder(str(tmp_path)).fingerprint != before
