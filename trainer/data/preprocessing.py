@@ -211,8 +211,11 @@ def resize(image: Image.Image, spec: PixelSpec) -> Image.Image:
         case Resize.CROP:
             scale = max(across, down)
             width, height = spec.width / scale, spec.height / scale
+            # Rounded, they may exceed the image by the last bit, which Pillow refuses.
+            width, height = min(width, image.width), min(height, image.height)
             left, top = (image.width - width) / 2, (image.height - height) / 2
-            box = (left, top, left + width, top + height)
+            right, bottom = left + width, top + height
+            box = (left, top, min(right, image.width), min(bottom, image.height))
             return image.resize(target, bilinear, box=box)
         case Resize.LETTERBOX:
             return _letterbox(image, target, min(across, down))

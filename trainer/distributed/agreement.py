@@ -28,7 +28,16 @@ from trainer.errors import InvalidInput
 
 # Fields that may differ between machines. Processors and threads may differ too: they
 # change the order in which a worker adds numbers, not the numbers.
-OWN = {"data_dir", "teacher", "run_dir", "runs_root", "threads", "grace_secs"}
+OWN = {
+    "data_dir",
+    "image_dir",
+    "image_list",
+    "teacher",
+    "run_dir",
+    "runs_root",
+    "threads",
+    "grace_secs",
+}
 OWN |= {"hang_secs", "debug"}
 VARIABLES = ("TF_ENABLE_ONEDNN_OPTS", "NVIDIA_TF32_OVERRIDE", "XLA_FLAGS")
 VARIABLES += ("TF_XLA_FLAGS",)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 from trainer.config.enums import Resize
@@ -53,6 +54,36 @@ class FilesRequest:
             test_fraction=config.data.test_fraction,
             skip_unreadable=run_config.skip_unreadable,
         )
+
+    @classmethod
+    def from_recorded(cls, recorded: Mapping[str, Any]) -> "FilesRequest | None":
+        """What the config.json of a run asks for; None where it does not say.
+
+        The pixels are those that it recorded, so that other files become the same.
+        """
+        try:
+            spec = PixelSpec.from_json(recorded["data"]["preprocessing"])
+            run = recorded.get("run", {})
+            fraction = recorded["config"]["data"]["test_fraction"]
+            return cls(
+                image_dir=run.get("image_dir"),
+                image_list=run.get("image_list"),
+                data_dir=run.get("data_dir"),
+                image_size=(spec.height, spec.width),
+                resize=spec.resize,
+                channels=spec.channels,
+                test_fraction=float(fraction),
+                skip_unreadable=run.get("skip_unreadable") is True,
+            )
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
+
+    @property
+    def spec(self) -> PixelSpec | None:
+        """The pixels where size and channels are given."""
+        if self.image_size is None or self.channels is None:
+            return None
+        return PixelSpec(*self.image_size, self.channels, self.resize)
 
     @property
     def kind(self) -> str:
