@@ -4,12 +4,13 @@ import sys
 
 from absl import flags
 
-from eval.evaluation_options import EvaluationOptions
+from eval.evaluation_options import DataChoice, EvaluationOptions
 from eval.predictors.engine import Kernels
 from eval.predictors.file_options import FileOptions
 from eval.predictors.input_normalization import InputRange, InputScaling
 from eval.predictors.outputs import Output
 from trainer.cli.command import translate_options
+from trainer.config import parsing
 from trainer.config.enums import EvalTta
 from trainer.errors import InvalidInput
 
@@ -65,12 +66,38 @@ def define_kernels(values: flags.FlagValues) -> None:
     )
 
 
-def _define_data(values: flags.FlagValues) -> None:
-    where = {"flag_values": values, "module_name": HEADING}
+def define_images(values: flags.FlagValues, heading: str) -> None:
+    """Declares which images a model is evaluated on."""
+    where = {"flag_values": values, "module_name": heading}
     flags.DEFINE_string(
-        "dataset", None, "TFDS data set; off: the model's own, else cifar10.", **where
+        "dataset", None, "TFDS data set; off: the model's own.", **where
     )
     flags.DEFINE_string("data_dir", None, "Where it is; off: where it was.", **where)
+    flags.DEFINE_string(
+        "image_dir", None, "Folder of image files; off: the model's own.", **where
+    )
+    flags.DEFINE_string(
+        "image_list", None, "Table of image files; off: the model's own.", **where
+    )
+
+
+def parse_images(values: flags.FlagValues) -> DataChoice:
+    """Converts parsed flags to the images that they name.
+
+    Raises:
+        InvalidInput: they name two data sets, or an empty path.
+    """
+    paths = {
+        name: parsing.parse_directory(name, text)
+        for name in ("image_dir", "image_list")
+        if (text := values[name].value) is not None
+    }
+    return DataChoice(dataset=values.dataset, data_dir=values.data_dir, **paths)
+
+
+def _define_data(values: flags.FlagValues) -> None:
+    define_images(values, HEADING)
+    where = {"flag_values": values, "module_name": HEADING}
     flags.DEFINE_enum(
         "eval_tta",
         EvalTta.NONE.value,
@@ -89,8 +116,7 @@ def parse_options(values: flags.FlagValues) -> EvaluationOptions:
     """
     return EvaluationOptions(
         file=parse_file_options(values),
-        dataset=values.dataset,
-        data_dir=values.data_dir,
+        images=parse_images(values),
         eval_tta=EvalTta(values.eval_tta),
     )
 

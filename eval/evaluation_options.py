@@ -5,6 +5,30 @@ import dataclasses
 from eval.predictors.file_options import DEFAULT_OPTIONS, FileOptions
 from trainer.config.enums import EvalTta
 from trainer.data.split import DataSource, check_source
+from trainer.errors import InvalidInput
+
+
+@dataclasses.dataclass(frozen=True)
+class DataChoice:
+    """Which images a model is judged on; nothing named: those it was trained on.
+
+    Attributes:
+        dataset: a TFDS data set.
+        data_dir: the folder of data sets and stores; None: where the model found them.
+        image_dir, image_list: image files, see `trainer.data.from_files`.
+    """
+
+    dataset: str | None = None
+    data_dir: str | None = None
+    image_dir: str | None = None
+    image_list: str | None = None
+
+    def __post_init__(self) -> None:
+        named = {"dataset": self.dataset, "image_dir": self.image_dir}
+        named["image_list"] = self.image_list
+        given = [f"{name}={value}" for name, value in named.items() if value]
+        if len(given) > 1:
+            raise InvalidInput(f"{' and '.join(given)} both name images; give one")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,15 +37,13 @@ class EvaluationOptions:
 
     Attributes:
         file: how model files are read; not used for runs.
-        dataset: a TFDS data set; None: the model's own, otherwise cifar10.
-        data_dir: the folder of that data set; None: where the model found its own.
+        images: the images, by name.
         eval_tta: views of an image that predictions are averaged over.
-        data: the data set itself, for which the other two are not asked; None: theirs.
+        data: the data set itself, for which `images` is not asked; None: its own.
     """
 
     file: FileOptions = DEFAULT_OPTIONS
-    dataset: str | None = None
-    data_dir: str | None = None
+    images: DataChoice = DataChoice()
     eval_tta: EvalTta = EvalTta.NONE
     data: DataSource | None = None
 

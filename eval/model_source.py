@@ -19,6 +19,7 @@ from trainer import errors, files
 from trainer.config import parsing
 from trainer.config.schema import Config
 from trainer.config.serialization import misfit
+from trainer.data.store.request import FilesRequest
 from trainer.errors import InvalidInput
 from trainer.rundir import checkpoints, layout
 from trainer.rundir.layout import Run
@@ -32,6 +33,8 @@ class ModelSource:
     Attributes:
         facts: name, kind, path, sha256 and step, as in report.json.
         dataset, data_dir: the training data; None if unknown.
+        image_files: how image files become its pixels, and which ones it was trained
+            on; None if unknown.
         trained_on: SHA-256 of its splits by name, {} if unknown.
         classes: class names in the order of the outputs, None if unknown.
         image_shape: (H, W, C) of the training images, None if unknown.
@@ -44,6 +47,7 @@ class ModelSource:
     facts: dict[str, Any]
     dataset: str | None
     data_dir: str | None
+    image_files: FilesRequest | None
     trained_on: dict[str, str]
     classes: tuple[str, ...] | None
     image_shape: tuple[int, ...] | None
@@ -92,6 +96,7 @@ def from_run(run: Run, step: int | None = None) -> ModelSource:
         },
         dataset=config.data.dataset,
         data_dir=recorded.get("run", {}).get("data_dir"),
+        image_files=FilesRequest.from_recorded(recorded),
         **_training_data(run, recorded),
         run=run,
         final=wanted == last,
@@ -209,6 +214,7 @@ def from_file(
         },
         dataset=_dataset_name(config),
         data_dir=recorded.get("run", {}).get("data_dir"),
+        image_files=_image_files(manifest, recorded, predictor.model.shape),
         trained_on=_hashes(manifest.get("data_sha256")),
         classes=labels,
         image_shape=None,  # the file itself defines its input
@@ -217,6 +223,22 @@ def from_file(
         manifest=manifest,
         open=lambda shape, classes: predictor,
     )
+
+
+def _image_files(
+    manifest: dict[str, Any], recorded: dict[str, Any], shape: tuple[int | None, ...]
+) -> FilesRequest | None:
+    """How image files become the pixels of a file that takes images of `shape`."""
+    told = {
+        "config": manifest.get("config") or recorded.get("config"),
+        "run": recorded.get("run", {}),
+        "data": {"preprocessing": manifest.get("preprocessing")},
+    }
+    found = FilesRequest.from_recorded(told) or FilesRequest.from_recorded(recorded)
+    if found is None and len(shape) == 3 and all(shape):
+        height, width, channels = shape
+        return FilesRequest(image_size=(height, width), channels=channels)
+    return found
 
 
 def _check_class_count(

@@ -2,11 +2,13 @@
 
 import dataclasses
 import io
+import os
 import sys
 from collections.abc import Callable
 
 import numpy as np
 
+from eval.evaluation_options import DataChoice
 from eval.metrics import calibration, classification
 from eval.metrics.calibration import Calibration
 from eval.model_source import ModelSource
@@ -15,7 +17,8 @@ from eval.predictors.predictor import Predictor
 from trainer.config.enums import EvalTta
 from trainer.config.run_config import RunConfig
 from trainer.data import classes, loading
-from trainer.data.split import DataSource, Split
+from trainer.data.split import IMAGE_DIR, IMAGE_LIST, DataSource, Split
+from trainer.data.store.request import FilesRequest
 from trainer.distributed import strategy
 from trainer.errors import InvalidInput
 from trainer.models import evaluator
@@ -33,6 +36,7 @@ class Evaluation:
         dataset: name, configuration and version.
         probabilities: float64 [N, C], as the model gives them.
         min_probability: the probability below which one reads as 0.
+        data_remarks: lines on the data, such as files that were left out.
     """
 
     source: ModelSource
@@ -42,11 +46,13 @@ class Evaluation:
     calibration: Calibration
     probabilities: np.ndarray
     min_probability: float
+    data_remarks: tuple[str, ...] = ()
 
     @property
     def remarks(self) -> list[str]:
         """Lines that a reader must know before the numbers."""
-        return remarks(self.source, self.predictor, self.split, self.dataset)
+        found = remarks(self.source, self.predictor, self.split, self.dataset)
+        return [*self.data_remarks, *found]
 
     @property
     def calibrated(self) -> np.ndarray:
@@ -93,18 +99,25 @@ def print_line(line: str) -> None:
 
 def open_data(
     source: ModelSource,
-    chosen: str | None = None,
-    data_dir: str | None = None,
+    chosen: DataChoice | None = None,
     say: Callable[[str], object] = print_line,
 ) -> DataSource:
-    """Opens the TFDS data set `chosen` in `data_dir`; None: the model's own.
+    """Opens the chosen images; by default those that `source` was trained on.
 
     `say` is called with each line that must be known.
 
     Raises:
-        InvalidInput: it is unknown, or it is not prepared and cannot be.
+        InvalidInput: they are unknown, or not prepared and cannot be.
     """
-    name = source.dataset if chosen is None else chosen
+    chosen = chosen or DataChoice()
+    name = source.dataset if chosen.dataset is None else chosen.dataset
+    named = {
+        kind: path
+        for kind in (IMAGE_DIR, IMAGE_LIST)
+        if (path := getattr(chosen, kind)) is not None
+    }
+    if named or name in (IMAGE_DIR, IMAGE_LIST):
+        return _open_files(source, chosen, named, say)
     if name is None:
         name = DEFAULT_DATASET
         say(
@@ -113,8 +126,29 @@ def open_data(
         )
     if not name:
         raise InvalidInput("`dataset` is empty; name a TFDS data set, e.g. cifar10")
-    folder = source.data_dir if data_dir is None else data_dir
+    folder = source.data_dir if chosen.data_dir is None else chosen.data_dir
     return loading.open_source(name, folder, say=say)
+
+
+def _open_files(
+    source: ModelSource,
+    chosen: DataChoice,
+    named: dict[str, str],
+    say: Callable[[str], object],
+) -> DataSource:
+    """Opens image files as the pixels that `source` takes."""
+    request = source.image_files or FilesRequest()
+    if named:
+        request = dataclasses.replace(request, image_dir=None, image_list=None)
+        request = dataclasses.replace(request, **named)
+    if chosen.data_dir is not None:
+        request = dataclasses.replace(request, data_dir=chosen.data_dir)
+    if request.path is not None and not os.path.exists(request.path):
+        raise InvalidInput(
+            f"{request.option}, which {source.name} is evaluated on, does not exist;\n"
+            "name where its image files are with `image_dir` or `image_list`"
+        )
+    return loading.open_files(request, say=say)
 
 
 def open_predictor(
@@ -185,6 +219,7 @@ def evaluate(
         calibration=_calibration(source, predictor, data, split),
         probabilities=probabilities,
         min_probability=predictor.min_probability,
+        data_remarks=getattr(data, "remarks", ()),
     )
 
 

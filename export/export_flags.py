@@ -13,8 +13,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
     """Declares the flags that every export has; tests pass a fresh FlagValues."""
     what = {"flag_values": values, "module_name": "What to export"}
     flags.DEFINE_string("run_dir", None, "The run; off: runs/latest.", **what)
-    flags.DEFINE_string("dataset", None, "TFDS data set; off: the run's own.", **what)
-    flags.DEFINE_string("data_dir", None, "Where it is; off: where it was.", **what)
+    evaluation_flags.define_images(values, "What to export")
     flags.DEFINE_bool(
         "calibrate", True, "Divides logits by the run's temperature.", **what
     )
@@ -66,8 +65,7 @@ def parse_request(values: flags.FlagValues, *, folders: bool = False) -> ExportR
     verification = parse_verification(values)
     request = ExportRequest(
         run=layout.open_run(values.run_dir),
-        dataset=values.dataset,
-        data_dir=values.data_dir,
+        images=evaluation_flags.parse_images(values),
         calibrate=values.calibrate,
         verification=verification,
     )

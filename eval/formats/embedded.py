@@ -41,6 +41,7 @@ FIELDS = {
     "files": dict,
     "image_shape": list,
     "io": dict,
+    "preprocessing": dict,
 }
 # Fields that must be equal in all descriptions of a file.
 _SHARED = ("labels", "image_shape", "data", "config", "weights_sha256", "temperature")

@@ -71,9 +71,7 @@ def write_comparison(
     _check_same(request, sources, say)
     options = request.options
     with errors.failing_on_value_errors():
-        data = options.data or runner.open_data(
-            sources[0], options.dataset, options.data_dir, say
-        )
+        data = options.data or runner.open_data(sources[0], options.images, say)
         split = data.load("test")
         results = evaluate_all(sources, split, data, options.eval_tta, say)
         with CONSOLE.phase("comparing"):

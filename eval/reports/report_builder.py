@@ -84,9 +84,7 @@ def _evaluate(
     source: ModelSource, request: ReportRequest, say: Callable[[str], object]
 ) -> Evaluation:
     options = request.options
-    data = options.data or runner.open_data(
-        source, options.dataset, options.data_dir, say
-    )
+    data = options.data or runner.open_data(source, options.images, say)
     split = data.load("test")
     predictor = runner.open_predictor(source, split, options.eval_tta)
     new = report_data.identity(source.facts, predictor, data.name)

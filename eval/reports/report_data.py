@@ -18,6 +18,7 @@ from eval.robustness import corruption_benchmark
 from eval.runner import Evaluation
 from trainer import files
 from trainer.config.enums import EvalTta
+from trainer.data.preprocessing import PixelSpec
 from trainer.models import evaluator
 from trainer.rundir.layout import Run
 
@@ -120,9 +121,18 @@ def _data(evaluation: Evaluation) -> dict[str, Any]:
         "images": len(split.labels),
         "classes": list(split.names),
         "sha256": split.sha256,
+        "pixels_sha256": split.pixels_sha256,
+        "preprocessing": _preprocessing(evaluation),
         "trained_on": trained_on or None,
         "same_as_trained": None if own is None else own == split.sha256,
     }
+
+
+def _preprocessing(evaluation: Evaluation) -> dict[str, Any]:
+    """How image files become the pixels that the model was judged on."""
+    files = evaluation.source.image_files
+    spec = files.spec if files else None
+    return (spec or PixelSpec(*evaluation.split.images.shape[1:])).to_json()
 
 
 def _robustness(

@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 
+from eval.evaluation_options import DataChoice
 from eval.predictors.engine import Kernels
 from trainer.data.split import DataSource, check_source
 from trainer.errors import InvalidConfig
@@ -42,15 +43,13 @@ class ExportRequest:
 
     Attributes:
         run: a finished run.
-        dataset: a TFDS data set; None: the run's own.
-        data_dir: the folder of that data set; None: where the run found its own.
-        data: the data set itself, for which the other two are not asked; None: theirs.
+        images: the images that verify, by name.
+        data: the data set itself, for which `images` is not asked; None: its own.
         calibrate: whether logits are divided by the run's temperature.
     """
 
     run: Run
-    dataset: str | None = None
-    data_dir: str | None = None
+    images: DataChoice = DataChoice()
     data: DataSource | None = None
     calibrate: bool = True
     verification: VerificationOptions = dataclasses.field(

@@ -17,6 +17,7 @@ from export.artifact.export_options import ExportRequest, VerificationOptions
 from export.artifact.verification import VerificationSet
 from export.serving.serving_module import ServingModule
 from trainer.data import classes
+from trainer.data.preprocessing import PixelSpec
 from trainer.data.split import DataSource, Split
 from trainer.errors import InvalidInput
 from trainer.monitoring import native_output
@@ -55,6 +56,13 @@ class ExportInputs:
         recorded = self.run.recorded().get("data", {}).get("name")
         return recorded or self.data_source.name
 
+    @property
+    def preprocessing(self) -> PixelSpec:
+        """How image files become the pixels that the network takes."""
+        files = self.source.image_files
+        spec = files.spec if files else None
+        return spec or PixelSpec(*self.network.image_shape)
+
     def load_train(self) -> Split:
         """Loads the training split, classes named and numbered as in the run.
 
@@ -89,6 +97,7 @@ class ExportInputs:
             "test_sha256": self.test.sha256,
             "labels": list(self.test.names),
             "image_shape": [height, width, channels],
+            "preprocessing": self.preprocessing.to_json(),
             "temperature": self.calibration.temperature or "uncalibrated",
             "temperature_source": self.calibration.why,
         }
@@ -103,7 +112,7 @@ def open_inputs(request: ExportRequest) -> ExportInputs:
     with native_output.suppress_native_stderr():
         _stay_on_cpu()
         source = model_source.from_run(request.run)
-    data = request.data or runner.open_data(source, request.dataset, request.data_dir)
+    data = request.data or runner.open_data(source, request.images)
     split = data.load("test")
     test = classes.relabel(split, source.classes, source.name)
     with native_output.suppress_native_stderr("reading the checkpoint"):
