@@ -96,7 +96,6 @@ def from_run(run: Run, step: int | None = None) -> ModelSource:
         },
         dataset=config.data.dataset,
         data_dir=recorded.get("run", {}).get("data_dir"),
-        image_files=FilesRequest.from_recorded(recorded),
         **_training_data(run, recorded),
         run=run,
         final=wanted == last,
@@ -164,6 +163,7 @@ def _training_data(run: Run, recorded: dict[str, Any]) -> dict[str, Any]:
         where = run.path / "config.json"
         raise InvalidInput(f"{where} is damaged: its data is not an object")
     return {
+        "image_files": FilesRequest.from_recorded(recorded),
         "trained_on": _hashes(data.get("sha256")),
         "classes": _tuple(data.get("labels")),
         "image_shape": _tuple(data.get("image_shape")),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from trainer import files, storage
 from trainer.data.preprocessing import PixelSpec
-from trainer.data.store import manifest
+from trainer.data.store import store_manifest
 from trainer.errors import InvalidInput
 
 STORES, PROJECT = "stores", "honest-trainer"
@@ -44,7 +44,7 @@ def with_key(data_dir: str | None, key: str) -> Iterator[pathlib.Path]:
     """The complete stores whose names end in `key`."""
     for folder in search_folders(data_dir):
         for path in sorted(folder.glob(f"[!.]*-{key}")):
-            if (path / manifest.FILE).is_file():
+            if (path / store_manifest.FILE).is_file():
                 yield path
 
 
@@ -55,7 +55,7 @@ def all_stores(data_dir: str | None) -> list[pathlib.Path]:
         found += [
             path
             for path in sorted(folder.glob("[!.]*"))
-            if (path / manifest.FILE).is_file() or path.name.endswith(PARTIAL)
+            if (path / store_manifest.FILE).is_file() or path.name.endswith(PARTIAL)
         ]
     return found
 

@@ -12,9 +12,9 @@ import numpy as np
 from trainer.data.preprocessing import PixelSpec
 from trainer.data.sources.image_files import TEST, Listing, name_some
 from trainer.data.split import Split, SplitHashes
-from trainer.data.store import folders, manifest, probing
-from trainer.data.store.builder import StoreBuilder, ascii_name
-from trainer.data.store.manifest import Manifest
+from trainer.data.store import folders, store_manifest, probing
+from trainer.data.store.store_builder import StoreBuilder, ascii_name
+from trainer.data.store.store_manifest import Manifest
 from trainer.data.store.request import FilesRequest
 from trainer.errors import DataUnavailable, InvalidInput
 from trainer.monitoring.progress import CONSOLE
@@ -74,12 +74,12 @@ class StoredImages:
         shape = (facts["images"], *self.preprocessing.shape)
         try:
             images = np.memmap(
-                folder / which / manifest.PIXELS, np.uint8, "r", 0, shape
+                folder / which / store_manifest.PIXELS, np.uint8, "r", 0, shape
             )
-            labels = np.load(folder / which / manifest.LABELS)
+            labels = np.load(folder / which / store_manifest.LABELS)
         except (OSError, ValueError, EOFError) as error:
             raise InvalidInput(_damaged(folder, str(error))) from error
-        ids = manifest.read_list(folder / which / manifest.IDS)
+        ids = store_manifest.read_list(folder / which / store_manifest.IDS)
         if labels.shape != (len(images),) or len(ids) != len(images):
             raise InvalidInput(_damaged(folder, "labels or ids are missing"))
         return Split(
@@ -132,7 +132,7 @@ def _find(
     """The store of these very files and pixels; says what changed in an older one."""
     fingerprint = listing.fingerprint
     for path in folders.with_key(request.data_dir, request.source_key(listing)):
-        found = manifest.load(path)
+        found = store_manifest.load(path)
         if found is None or not request.accepts(found.spec, found.fields["probed"]):
             continue
         if found.fingerprint == fingerprint:
@@ -152,7 +152,7 @@ def _prepare(
     spec, probed = probing.resolve(request, listing)
     name = folders.store_name(request.path, spec, request.source_key(listing))
     for root in folders.search_folders(request.data_dir):
-        ready = manifest.load(root / name)  # asked for in other words
+        ready = store_manifest.load(root / name)  # asked for in other words
         if ready and ready.fingerprint == listing.fingerprint:
             return ready
     root = folders.writable_folder(request.data_dir)
@@ -163,7 +163,7 @@ def _prepare(
         )
     builder = StoreBuilder(request, listing, spec, probed, root / name)
     builder.build(say)
-    made = manifest.load(root / name)
+    made = store_manifest.load(root / name)
     if made is None:
         raise DataUnavailable(f"{root / name} vanished after it was prepared")
     return made
@@ -184,12 +184,12 @@ def _remarks(request: FilesRequest, listing: Listing, found: Manifest) -> Iterat
     if found.skipped:
         yield (
             f"{request.option}: {len(found.skipped):,} files that cannot be read are "
-            f"left out, see {found.folder / manifest.FILE}"
+            f"left out, see {found.folder / store_manifest.FILE}"
         )
     if listing.has_test:
         tested = {file.label for file in listing.files if file.split == TEST}
     else:
-        tested = set(np.load(found.folder / "test" / manifest.LABELS).tolist())
+        tested = set(np.load(found.folder / "test" / store_manifest.LABELS).tolist())
     untested = [n for label, n in enumerate(listing.classes) if label not in tested]
     if untested:
         yield f"{request.option}: no test image of {name_some(untested)}"
@@ -198,7 +198,7 @@ def _remarks(request: FilesRequest, listing: Listing, found: Manifest) -> Iterat
 def describe_changes(old: Manifest, listing: Listing) -> str:
     """What differs between the files of a store and those of now, in words."""
     try:
-        listed = manifest.read_list(old.folder / manifest.SOURCE)
+        listed = store_manifest.read_list(old.folder / store_manifest.SOURCE)
         before = {entry[0]: tuple(entry[1:]) for entry in listed["files"]}
     except (InvalidInput, KeyError, TypeError, IndexError):
         return "its old list of files is lost"
@@ -221,7 +221,7 @@ def describe_changes(old: Manifest, listing: Listing) -> str:
 
 def verify(path: pathlib.Path) -> Iterator[str]:
     """Reads a whole store and yields what is wrong with it, a line each."""
-    found = manifest.load(path)
+    found = store_manifest.load(path)
     if found is None:
         yield f"{path}: its manifest, or a file that it names, is missing or damaged"
         return

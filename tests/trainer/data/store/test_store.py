@@ -12,7 +12,7 @@ from trainer.config.enums import Resize
 from trainer.data import preprocessing
 from trainer.data.preprocessing import PixelSpec
 from trainer.data.split import split_hashes
-from trainer.data.store import builder, folders, manifest, staging, store
+from trainer.data.store import store_builder, folders, store_manifest, staging, store
 from trainer.data.store.request import FilesRequest
 from trainer.errors import DataUnavailable, InvalidInput
 
@@ -218,7 +218,7 @@ def test_a_preparation_goes_on_after_a_kill(photos, monkeypatch):
 
 def test_room_on_the_disk_is_checked_before(photos, monkeypatch):
     monkeypatch.setattr(
-        builder.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})
+        store_builder.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})
     )
     with pytest.raises(DataUnavailable, match="1,000 are free"):
         open_told(request_for(photos))
@@ -228,7 +228,7 @@ def test_damage_is_found(photos):
     found, _ = open_told(request_for(photos))
     folder = found.manifest.folder
     assert list(store.verify(folder)) == []
-    path = folder / "train" / manifest.PIXELS
+    path = folder / "train" / store_manifest.PIXELS
     content = bytearray(path.read_bytes())
     content[100] ^= 1
     path.write_bytes(content)
@@ -245,13 +245,13 @@ def test_damage_is_found(photos):
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"version": 1}', b"\xff"])
 def test_a_manifest_of_other_content_is_no_store(photos, content):
     found, _ = open_told(request_for(photos))
-    (found.manifest.folder / manifest.FILE).write_bytes(content)
-    assert manifest.load(found.manifest.folder) is None
+    (found.manifest.folder / store_manifest.FILE).write_bytes(content)
+    assert store_manifest.load(found.manifest.folder) is None
 
 
 def test_manifests_name_versions_and_source(photos):
     found, _ = open_told(request_for(photos))
-    fields = json.loads((found.manifest.folder / manifest.FILE).read_text())
+    fields = json.loads((found.manifest.folder / store_manifest.FILE).read_text())
     assert fields["packages"]["pillow"]
     assert fields["source"]["files"] == 50
     assert fields["source"]["test_fraction"] == 0.1

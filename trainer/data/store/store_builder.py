@@ -23,7 +23,7 @@ from trainer.data.sources.image_files import (
     name_some,
 )
 from trainer.data.split import SplitHashes
-from trainer.data.store import folders, manifest
+from trainer.data.store import folders, store_manifest
 from trainer.data.store.lock import preparation_lock
 from trainer.data.store.request import FilesRequest
 from trainer.data.store.staging import Staging, chunk_images
@@ -62,7 +62,7 @@ class StoreBuilder:
         """
         root, name = self.folder.parent, self.folder.name
         with preparation_lock(root, name, self.request.option, say):
-            ready = manifest.load(self.folder)
+            ready = store_manifest.load(self.folder)
             if ready and ready.fingerprint == self.listing.fingerprint:
                 return
             say(f"preparing {self.request.option} in {self.folder}")
@@ -87,7 +87,9 @@ class StoreBuilder:
 
     def _check_disk(self, partial: pathlib.Path) -> None:
         """Checks that the pixels fit, twice: as they are decoded, and by split."""
-        need = 2 * len(self.listing.files) * manifest.image_bytes(self.spec) + SLACK
+        need = (
+            2 * len(self.listing.files) * store_manifest.image_bytes(self.spec) + SLACK
+        )
         staged = 0
         if partial.is_dir():  # of an earlier preparation, and partly used again
             staged = sum(
@@ -106,11 +108,15 @@ class StoreBuilder:
 
     def _write(self, partial: pathlib.Path) -> None:
         found = self.listing.files
-        for name in (TRAIN, TEST, manifest.FILE):  # of a preparation that was killed
+        for name in (
+            TRAIN,
+            TEST,
+            store_manifest.FILE,
+        ):  # of a preparation that was killed
             files.delete(partial / name)
         staging = Staging(partial, found, self.spec)
         head = {
-            "version": manifest.VERSION,
+            "version": store_manifest.VERSION,
             "preprocessing": self.spec.to_json(),
             "fingerprint": self.listing.fingerprint,
         }
@@ -118,7 +124,7 @@ class StoreBuilder:
             staging.fill(head, tick)
         rows = self._choose_rows(staging)
         fields = {
-            **manifest.header(),
+            **store_manifest.header(),
             **self._describe_source(staging),
             "validation_images": self._count(rows["train"], VALIDATION),
             "splits": {},
@@ -130,7 +136,7 @@ class StoreBuilder:
                 )
         self._write_lists(partial)
         staging.remove()
-        files.write_json(partial / manifest.FILE, fields)
+        files.write_json(partial / store_manifest.FILE, fields)
 
     def _describe_source(self, staging: Staging) -> dict[str, Any]:
         found = self.listing.files
@@ -209,7 +215,7 @@ class StoreBuilder:
         ids = [file.name for file in found]
         hashes, chunks = SplitHashes(ids, (len(rows), *self.spec.shape)), []
         step = chunk_images(self.spec)
-        with open(folder / manifest.PIXELS, "wb") as out:
+        with open(folder / store_manifest.PIXELS, "wb") as out:
             for start in range(0, len(rows), step):
                 pixels = np.ascontiguousarray(staged[rows[start : start + step]])
                 out.write(pixels)
@@ -218,8 +224,10 @@ class StoreBuilder:
                 tick(len(pixels))
             out.flush()
             os.fsync(out.fileno())
-        np.save(folder / manifest.LABELS, labels)
-        files.write_new(folder / manifest.IDS, json.dumps(ids).encode(), durable=True)
+        np.save(folder / store_manifest.LABELS, labels)
+        files.write_new(
+            folder / store_manifest.IDS, json.dumps(ids).encode(), durable=True
+        )
         sha256, pixels_sha256 = hashes.finish(labels)
         return {
             "images": len(rows),
@@ -238,7 +246,7 @@ class StoreBuilder:
                 for f in found
             ],
         }
-        files.write_new(partial / manifest.SOURCE, json.dumps(listed).encode())
+        files.write_new(partial / store_manifest.SOURCE, json.dumps(listed).encode())
 
 
 def ascii_name(name: str) -> str:
