@@ -12,10 +12,10 @@ import numpy as np
 from trainer.data.preprocessing import PixelSpec
 from trainer.data.sources.image_files import TEST, Listing, name_some
 from trainer.data.split import Split, SplitHashes
-from trainer.data.store import folders, store_manifest, probing
+from trainer.data.store import folders, probing, store_manifest
+from trainer.data.store.request import FilesRequest
 from trainer.data.store.store_builder import StoreBuilder, ascii_name
 from trainer.data.store.store_manifest import Manifest
-from trainer.data.store.request import FilesRequest
 from trainer.errors import DataUnavailable, InvalidInput
 from trainer.monitoring.progress import CONSOLE
 

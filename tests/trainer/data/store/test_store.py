@@ -12,7 +12,7 @@ from trainer.config.enums import Resize
 from trainer.data import preprocessing
 from trainer.data.preprocessing import PixelSpec
 from trainer.data.split import split_hashes
-from trainer.data.store import store_builder, folders, store_manifest, staging, store
+from trainer.data.store import folders, staging, store, store_builder, store_manifest
 from trainer.data.store.request import FilesRequest
 from trainer.errors import DataUnavailable, InvalidInput
 
