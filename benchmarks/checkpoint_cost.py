@@ -53,7 +53,7 @@ class Restore:
 
     def __init__(self, path: pathlib.Path) -> None:
         from trainer.models import builder
-        from trainer.optim import optimizers
+        from trainer.optim import averages, optimizers
         from trainer.training import state
 
         run = layout.Run(path)
@@ -65,7 +65,10 @@ class Restore:
             precision=config.precision.value,
         )
         optimizer = optimizers.build_optimizer(config, model.trainable_variables)
-        self._state, self._run = state.TrainState(model, optimizer), run
+        body = model.get_layer("body")
+        carried = averages.average_statistics(body)
+        carried += averages.average_weights(body, optimizer)
+        self._state, self._run = state.TrainState(model, optimizer, carried), run
         self._expected = {"config": config.to_json(), "data": data}
 
     def seconds(self) -> float:

@@ -5,8 +5,6 @@ import json
 import pathlib
 import re
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ from ai_edge_litert import interpreter as litert
 from eval.formats import atomic_folders
 from eval.metrics import calibration, classification
 from tests.support import eval_models
+from tests.support.commands import run_command
 from trainer.data.sources import tfds_source
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -351,13 +350,7 @@ def test_a_report_is_replaced_as_a_whole(command, run):
 
 @pytest.mark.slow
 def test_the_command_itself(run):
-    ended = subprocess.run(
-        [sys.executable, "-m", "eval.report", f"--run_dir={run}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    ended = run_command("eval.report", f"--run_dir={run}", fresh=True)
     assert ended.returncode == 0
     assert ended.stderr == ""
     assert len(ended.stdout.splitlines()) == 2
