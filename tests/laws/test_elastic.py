@@ -9,14 +9,24 @@ import pytest
 import tensorflow as tf
 
 from tests.support.commands import result, run_trainer
-from tests.support.compiled_steps import BLOCK, CNN, RESNET8, config, fingerprint, run
+from tests.support.compiled_steps import (
+    BLOCK,
+    CNN,
+    PLAIN,
+    RESNET8,
+    config,
+    fingerprint,
+    run,
+)
 from tests.support.multi_worker import finish, start
 from tests.support.resumed_runs import SAME, assert_equal_runs, interrupt
 from trainer.config.enums import Precision
 from trainer.distributed import reduction
 from trainer.rundir import checkpoints
 
-DROPPING = dataclasses.replace(CNN, kwargs={**CNN.kwargs, "dropout": 0.2})
+DROPPING = {"dropout": 0.2}
+SMALL = dataclasses.replace(PLAIN, kwargs={**PLAIN.kwargs, **DROPPING})
+LARGE = dataclasses.replace(CNN, kwargs={**CNN.kwargs, **DROPPING})
 ELASTIC = ["--elastic_shards=4", "--threads=2"]
 
 
@@ -42,10 +52,11 @@ def case(model, precision, count, *marks):
 @pytest.mark.parametrize(
     ("model", "precision", "count"),
     [
-        case(DROPPING, Precision.FLOAT32, 2),
-        case(DROPPING, Precision.FLOAT32, 4, pytest.mark.slow),
-        case(DROPPING, Precision.MIXED_BFLOAT16, 2, pytest.mark.slow),
-        case(DROPPING, Precision.MIXED_BFLOAT16, 4, pytest.mark.slow),
+        case(SMALL, Precision.FLOAT32, 2),
+        case(LARGE, Precision.FLOAT32, 2, pytest.mark.slow),
+        case(LARGE, Precision.FLOAT32, 4, pytest.mark.slow),
+        case(LARGE, Precision.MIXED_BFLOAT16, 2, pytest.mark.slow),
+        case(LARGE, Precision.MIXED_BFLOAT16, 4, pytest.mark.slow),
         case(BLOCK, Precision.FLOAT32, 4),
         case(RESNET8, Precision.FLOAT32, 2, pytest.mark.slow),
         case(RESNET8, Precision.FLOAT32, 4, pytest.mark.slow),
@@ -66,7 +77,7 @@ def test_any_number_of_replicas_gives_the_same_bits(replicas, model, precision, 
 
 
 def test_shards_are_the_global_batch_in_float64(replicas):
-    whole = config(DROPPING, precision=Precision.FLOAT64)
+    whole = config(SMALL, precision=Precision.FLOAT64)
     _, losses = run(replicas(1), whole, 10)
     for count in (1, 8):
         parts = dataclasses.replace(whole, elastic_shards=count)

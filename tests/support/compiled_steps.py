@@ -25,11 +25,12 @@ IMAGES = np.clip(
     GENERATOR.normal(LABELS[:, None, None, None] * 20, 40, (COUNT, 16, 16, 3)), 0, 255
 ).astype(np.uint8)
 CNN = ModelConfig(name="cnn", kwargs={"width": 0.25})
+PLAIN = dataclasses.replace(CNN, name="plain")  # of tests.support.nets
 RESNET8 = ModelConfig(name="resnet8", kwargs={"width": 0.5, "dropout": 0.2})
-BLOCK = dataclasses.replace(RESNET8, name="block")  # of tests.support.nets
+BLOCK = dataclasses.replace(RESNET8, name="block")  # of tests.support.nets, too
 
 
-def config(model=CNN, **settings) -> Config:
+def config(model=PLAIN, **settings) -> Config:
     optimizer = OptimConfig(
         name=settings.pop("optimizer", OptimizerName.ADAMW),
         learning_rate=settings.pop("learning_rate", 1e-3),
@@ -57,7 +58,8 @@ def assemble(cluster, settings: Config, traced=None):
 def trace_step(cluster, settings: Config):
     keras.utils.set_random_seed(settings.seed)
     with cluster.strategy.scope(), pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry.MODELS, "block", "tests.support.nets:block")
+        for name in ("plain", "block"):
+            patch.setitem(registry.MODELS, name, f"tests.support.nets:{name}")
         model = builder.build_model(
             settings.model,
             image_shape=IMAGES.shape[1:],

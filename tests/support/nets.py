@@ -1,7 +1,9 @@
-"""A network for laws of the step, and small networks of the registry."""
+"""Networks for laws of the step, soon traced, and small ones of the registry."""
+
+import keras
 
 from trainer.models import registry
-from trainer.models.layers import scaled
+from trainer.models.layers import Dropout, scaled
 from trainer.models.networks import resnet
 
 
@@ -9,10 +11,10 @@ def block(x, num_classes, *, width=1.0, dropout=0.0, sync_batch_norm=False):
     """resnet8's stem and one of its blocks: each kind of layer, soon traced."""
     norm, channels = resnet._Norm(sync_batch_norm), scaled(16, width)
     x = norm(resnet._conv(x, channels, "stem", bias=True), "stem")
-    x = resnet.keras.layers.ReLU(name="stem_relu")(x)
+    x = keras.layers.ReLU(name="stem_relu")(x)
     shortcut = resnet._conv(x, channels, "shortcut", size=1, strides=2)
     x = norm(resnet._conv(x, channels, "a", strides=2), "a")
-    x = resnet.keras.layers.Add(name="add")([shortcut, x])
+    x = keras.layers.Add(name="add")([shortcut, x])
     return resnet._classify(x, num_classes, dropout)
 
 
@@ -20,3 +22,22 @@ def options_of_width(name, width=0.25):
     """The option `width` of a network of the registry; none where it has no width."""
     known = registry.read_signature(name).parameters
     return {"width": width} if "width" in known else {}
+
+
+def plain(x, num_classes, *, width=1.0, dropout=0.3):
+    """cnn with two convolutions of its six: each kind of layer."""
+    for number, channels in enumerate((32, 64), start=1):
+        x = keras.layers.Conv2D(
+            scaled(channels, width),
+            3,
+            padding="same",
+            activation="relu",
+            kernel_initializer="he_normal",
+            name=f"conv_{number}",
+        )(x)
+        x = keras.layers.MaxPooling2D(2, name=f"pool_{number}")(x)
+        x = Dropout(dropout / 2, name=f"dropout_{number}")(x)
+    x = keras.layers.Flatten(name="flatten")(x)
+    x = keras.layers.Dense(scaled(128, width), activation="relu", name="dense")(x)
+    x = Dropout(dropout, name="dense_dropout")(x)
+    return keras.layers.Dense(num_classes, name="classes")(x)

@@ -11,6 +11,7 @@ from tests.support.compiled_steps import (
     CNN,
     COUNT,
     GENERATOR,
+    PLAIN,
     RESNET8,
     assemble,
     config,
@@ -24,7 +25,7 @@ from trainer.data.device_dataset import DeviceDataset, gather_images
 from trainer.data.sampler import Sampler
 
 
-@pytest.mark.parametrize("model", [CNN, BLOCK], ids=["cnn", "block"])
+@pytest.mark.parametrize("model", [PLAIN, BLOCK], ids=["plain", "block"])
 @pytest.mark.parametrize("count", [1, 2])
 def test_steps_per_call_do_not_change_a_bit(replicas, model, count):
     settings = config(model)
@@ -34,8 +35,13 @@ def test_steps_per_call_do_not_change_a_bit(replicas, model, count):
 
 @pytest.mark.parametrize(
     "model",
-    [CNN, BLOCK, pytest.param(RESNET8, marks=pytest.mark.slow)],
-    ids=["cnn", "block", "resnet8"],
+    [
+        PLAIN,
+        BLOCK,
+        pytest.param(CNN, marks=pytest.mark.slow),
+        pytest.param(RESNET8, marks=pytest.mark.slow),
+    ],
+    ids=["plain", "block", "cnn", "resnet8"],
 )
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(replicas, model):
     one = fingerprint(run(replicas(1), config(model), 5)[0])
