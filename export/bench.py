@@ -31,7 +31,7 @@ def main(values: flags.FlagValues) -> None:
     rows, path = benchmark.write_bench(request)
     print(table.format_table(rows), path, sep="\n")
     if values["max_accuracy_drop"].present:
-        benchmark.check_accuracy(rows, values.max_accuracy_drop)
+        benchmark.enforce_gates(rows, values.max_accuracy_drop)
 
 
 def run() -> NoReturn:

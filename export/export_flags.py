@@ -23,7 +23,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
     )
     flags.DEFINE_float(
         "max_accuracy_drop",
-        0.01,
+        VerificationOptions.max_accuracy_drop,
         "Limit for dynamic, int8 and int16x8 (float32 and SavedModel may change no "
         "answer, float16 0.2 % of them).",
         **proof,

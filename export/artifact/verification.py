@@ -5,6 +5,7 @@ A gate accepts or refuses one file; it never chooses between models.
 
 import dataclasses
 import time
+import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -73,11 +74,13 @@ class Gate:
                 return cls(flips=0.0)
             case Scheme.FLOAT16:
                 return cls(flips=_FLOAT16_FLIPS)
-            case _:
+            case Scheme.DYNAMIC | Scheme.INT8 | Scheme.INT16X8:
                 return cls(accuracy_drop=accuracy_drop, agreement=AGREEMENT)
+            case _:
+                typing.assert_never(scheme)
 
     def enforce(self, test: Mapping[str, Any]) -> None:
-        """Checks the "test" of a manifest.
+        """Checks the "test" of a manifest, or a row of bench.json, against the limits.
 
         Raises:
             TrainingFailed: a limit is exceeded.
@@ -88,7 +91,7 @@ class Gate:
                 f"{test['flips']} of {images:,} images change class against the "
                 f"checkpoint, limit: {int(limit * images)}; nothing was kept"
             )
-        if self.accuracy_drop is not None and exceeds_drop(test, self.accuracy_drop):
+        if self.accuracy_drop is not None and _exceeds_drop(test, self.accuracy_drop):
             low, high = test["accuracy_drop_interval"]
             raise TrainingFailed(
                 f"accuracy drops by {test['accuracy_drop']:.4f} (95 %: {low:.4f} to "
@@ -107,7 +110,7 @@ class Gate:
             )
 
 
-def exceeds_drop(test: Mapping[str, Any], limit: float) -> bool:
+def _exceeds_drop(test: Mapping[str, Any], limit: float) -> bool:
     """Whether accuracy falls significantly and by more than `limit`."""
     above = test["accuracy_drop"] > limit + 1e-12
     return above and test["accuracy_drop_interval"][0] > 0

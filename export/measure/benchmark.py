@@ -32,7 +32,8 @@ BENCH_FILE = "bench.json"
 CHECKPOINT, SAVED_MODEL = "checkpoint", "saved_model"
 FORMATS = (CHECKPOINT, SAVED_MODEL, *(scheme.value for scheme in Scheme))
 # Fields of a row in addition to those that a report shows.
-_TESTED = {"images", "sampled", "flips", "accuracy_drop", "accuracy_drop_interval"}
+_TESTED = {"images", "sampled", "flips", "agreement_interval"}
+_TESTED |= {"accuracy_drop", "accuracy_drop_interval"}
 _KEPT = ("file", "bytes", "operators", "multiply_accumulates")  # of a manifest
 
 
@@ -193,19 +194,29 @@ def _is_complete(test: object) -> bool:
     return isinstance(found, dict) and found.keys() >= {"name", "delegate"}
 
 
-def check_accuracy(rows: Sequence[Mapping[str, Any]], limit: float) -> None:
-    """Checks that no row failed or lost more accuracy than `limit`.
+def enforce_gates(rows: Sequence[Mapping[str, Any]], limit: float) -> None:
+    """Checks that no row failed and each passes the gate of its format.
+
+    A file that was there already may have been exported with another limit.
 
     Raises:
-        TrainingFailed: a row failed or lost more.
+        TrainingFailed: some failed or missed their gate.
     """
     missed = [
-        row["format"]
-        for row in rows
-        if "failed" in row or verification.exceeds_drop(row, limit)
+        row["format"] for row in rows if "failed" in row or not _passes_gate(row, limit)
     ]
     if missed:
         raise TrainingFailed(
-            f"{', '.join(missed)} failed or lost more accuracy than "
+            f"{', '.join(missed)} failed or missed the gate with "
             f"max_accuracy_drop={limit}"
         )
+
+
+def _passes_gate(row: Mapping[str, Any], limit: float) -> bool:
+    name = row["format"]
+    scheme = None if name in (CHECKPOINT, SAVED_MODEL) else Scheme(name)
+    try:
+        verification.Gate.for_scheme(scheme, limit).enforce(row)
+    except TrainingFailed:
+        return False
+    return True

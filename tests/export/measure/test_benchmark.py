@@ -93,20 +93,31 @@ def test_a_measurement_that_ends_says_at_which_file(monkeypatch, tmp_path, end, 
     assert caught.value.path == "/a/x.tflite" and len(turns) == 2
 
 
-def row(name: str, drop: float = 0.0) -> dict:
-    interval = [drop / 2, 2 * drop]
+def row(name: str, drop: float = 0.0, flips: int = 0) -> dict:
+    agreement = 1 - flips / 100
     return {
         "format": name,
+        "images": 100,
+        "accuracy": 0.9 - drop,
         "accuracy_drop": drop,
-        "accuracy_drop_interval": interval,
+        "accuracy_drop_interval": [drop / 2, 2 * drop],
+        "flips": flips,
+        "agreement": agreement,
+        "agreement_interval": [agreement - 0.02, min(1, agreement + 0.02)],
     }
 
 
 def test_the_gate_names_what_missed_it():
-    benchmark.check_accuracy([row("float32"), row("int8", 0.01)], 0.01)
+    benchmark.enforce_gates([row("checkpoint"), row("int8", 0.01, flips=5)], 0.01)
     rows = [row("float32"), row("int8", 0.02), {"format": "dynamic", "failed": "x"}]
     with pytest.raises(TrainingFailed, match="int8, dynamic .*max_accuracy_drop=0.01"):
-        benchmark.check_accuracy(rows, 0.01)
+        benchmark.enforce_gates(rows, 0.01)
+
+
+def test_agreement_and_flips_are_part_of_the_gate():
+    rows = [row("saved_model", flips=1), row("float32"), row("int8", flips=20)]
+    with pytest.raises(TrainingFailed, match="^saved_model, int8 failed or missed"):
+        benchmark.enforce_gates(rows, 0.01)
 
 
 def test_a_file_of_other_labels_or_kernels_is_made_again():
@@ -164,7 +175,7 @@ def test_a_file_that_crashes_is_a_row_that_names_it(tmp_path):
     }
     engine = {"name": "LiteRT", "delegate": None, "kernels": "xnnpack"}
     test |= {"flips": 0, "engine": engine, "sampled": False}
-    test |= {"accuracy_drop_interval": [0.4, 0.6]}
+    test |= {"accuracy_drop_interval": [0.4, 0.6], "agreement_interval": [0.4, 0.6]}
     older = {key: test[key] for key in test if key != "accuracy_drop_interval"}
     for odd in ([1], {"images": 3}, test | {"nll": "x"}, test | {"engine": [1]}, older):
         made.write_bytes(plain)
