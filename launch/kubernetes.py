@@ -91,6 +91,7 @@ def build_manifests(
     if values.kind is None:
         raise command_line.UsageError(f"--kind is missing: {', '.join(platforms)}")
     described = pod.read_pod(values, trainer_flags)
+    platform_registry.check_environment(values.env)
     documents = platforms[values.kind].build_manifests(described)
     if values.namespace is not None:
         job_spec.split_fields(

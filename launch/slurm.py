@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from launch import command_line
-from launch.platforms import slurm
+from launch.platforms import platform_registry, slurm
 
 USAGE = """launch.slurm: prints a batch script for SLURM.
 
@@ -24,7 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _print_script(values: flags.FlagValues, trainer_flags: list[str]) -> int:
-    print(slurm.build_script(values, trainer_flags), end="")
+    script = slurm.build_script(values, trainer_flags)
+    platform_registry.check_environment(values.env)
+    print(script, end="")
     return 0
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from launch import command_line
-from launch.platforms import vertex
+from launch.platforms import platform_registry, vertex
 
 USAGE = """launch.vertex: prints the body of a Vertex AI CustomJob.
 
@@ -25,7 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _print_body(values: flags.FlagValues, trainer_flags: list[str]) -> int:
-    print(json.dumps(vertex.build_custom_job(values, trainer_flags), indent=2))
+    body = vertex.build_custom_job(values, trainer_flags)
+    platform_registry.check_environment(values.env)
+    print(json.dumps(body, indent=2))
     return 0
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 
 from absl import flags
@@ -11,14 +12,18 @@ from launch import command_line, rendezvous, trainer_command
 from launch.platforms import platform_registry
 from trainer.contract import EXIT_PEER_LOST, stop_signals
 
-USAGE = """launch.worker: runs trainer.main inside a scheduler's container or step.
+_TITLES = [platform.title for platform in platform_registry.PLATFORMS]
+_DESCRIPTION = (
+    f"Works out TF_CONFIG from the environment of {', '.join(_TITLES[:-1])} or "
+    f"{_TITLES[-1]}, waits until all workers reach each other, then becomes the "
+    "trainer: exit codes and signals are the trainer's. Exits 175 when a peer does not "
+    "come, 2 when the environment does not fit."
+)
+USAGE = f"""launch.worker: runs trainer.main inside a scheduler's container or step.
 
     python -m launch.worker [flags] -- TRAINER FLAGS
 
-Works out TF_CONFIG from the environment of SLURM, a Kubernetes Indexed Job, a JobSet,
-a TrainJob, a TFJob or Vertex AI, waits until all workers reach each other, then becomes
-the trainer: exit codes and signals are the trainer's. Exits 175 when a peer does not
-come, 2 when the environment does not fit.
+{textwrap.fill(_DESCRIPTION, 88)}
 """
 
 Exec = Callable[[str, list[str], dict[str, str]], object]  # as os.execve

@@ -10,9 +10,9 @@ from launch.platforms.platform import (
     read_text,
 )
 from launch.platforms.pod import Pod
-from trainer.contract import ClusterSpec
+from trainer.contract import EXIT_FAILED, EXIT_WRONG_USAGE, ClusterSpec
 
-PERMANENT_EXIT_CODES = [1, 2]  # a restart would fail the same way
+PERMANENT_EXIT_CODES = [EXIT_FAILED, EXIT_WRONG_USAGE]
 
 
 class IndexedJob:
@@ -22,7 +22,9 @@ class IndexedJob:
     """
 
     name = "job"
+    title = "a Kubernetes Indexed Job"
     detection_variable = "JOB_COMPLETION_INDEX"
+    own_variables = ("LAUNCH_*", "JOB_COMPLETION_*")
 
     def read_cluster(self, environment: Environment) -> ClusterSpec:
         """Reads the variables of the manifest and the index that Kubernetes gives."""

@@ -14,7 +14,6 @@ COMMAND = ("python", "-m", "launch.worker", "--")
 
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_OURS = re.compile(r"TF_CONFIG|CLUSTER_SPEC|(LAUNCH|PET|SLURM|JOB_COMPLETION)_.*")
 _QUANTITIES = {
     "cpus": (
         re.compile(r"[1-9][0-9]*(\.[0-9]+)?|0?\.[0-9]+|[1-9][0-9]*m"),
@@ -156,8 +155,6 @@ def _read_environment(pairs: Sequence[str]) -> dict[str, str]:
         name, equals, value = pair.partition("=")
         if not equals or not _VARIABLE.fullmatch(name):
             raise UsageError(f"--env={pair} is not NAME=VALUE")
-        if _OURS.fullmatch(name):
-            raise UsageError(f"--env={pair}: {name} is set by the scheduler; rename it")
         if name in environment:
             raise UsageError(f"--env={name} is given twice; leave one out")
         environment[name] = value

@@ -23,7 +23,9 @@ class JobSet:
     """
 
     name = "jobset"
+    title = "a JobSet"
     detection_variable = "LAUNCH_JOBSET"
+    own_variables = ("LAUNCH_*", "JOB_COMPLETION_*")
 
     def read_cluster(self, environment: Environment) -> ClusterSpec:
         """Reads the variables of the manifest and the index that Kubernetes gives."""

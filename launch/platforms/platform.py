@@ -24,11 +24,16 @@ class Platform(Protocol):
 
     Attributes:
       name: its name in errors; also the kind of its manifests, if it has any.
+      title: its name in the help of launch.worker.
       detection_variable: an environment variable that marks its workers.
+      own_variables: variables that it sets, which no job may set; LSB_* stands for all
+        that begin so.
     """
 
     name: str
+    title: str
     detection_variable: str
+    own_variables: tuple[str, ...]
 
     def read_cluster(self, environment: Environment) -> ClusterSpec:
         """Reads the workers of the job and the index of this process.

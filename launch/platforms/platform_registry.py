@@ -4,8 +4,11 @@ A platform is one module of this package, with an instance `PLATFORM`, and one l
 below.
 """
 
+import fnmatch
 import importlib
+from collections.abc import Sequence
 
+from launch.command_line import UsageError
 from launch.platforms.platform import Environment, Platform
 from launch.platforms.pod import ManifestPlatform
 from trainer.contract import ClusterSpec
@@ -27,6 +30,21 @@ def manifest_platforms() -> dict[str, ManifestPlatform]:
     """Maps the names of platforms that take Kubernetes manifests to them."""
     found = [one for one in PLATFORMS if isinstance(one, ManifestPlatform)]
     return {one.name: one for one in sorted(found, key=lambda one: one.name)}
+
+
+def check_environment(pairs: Sequence[str]) -> None:
+    """Checks the NAME=VALUE `pairs` that a job sets for its workers.
+
+    A worker recognises its platform by variables: those of any other would mislead it.
+
+    Raises:
+      UsageError: a platform sets one of them itself.
+    """
+    own = [pattern for platform in PLATFORMS for pattern in platform.own_variables]
+    for pair in pairs:
+        name = pair.partition("=")[0]
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in own):
+            raise UsageError(f"--env={pair}: {name} is set by the scheduler; rename it")
 
 
 def detect_platform(environment: Environment) -> Platform:

@@ -23,13 +23,24 @@ from launch.platforms.platform import (
     read_text,
 )
 from launch.trainer_command import TrainerCommand, for_scheduler
-from trainer.contract import MAX_HOST_CHARS, ClusterSpec
+from trainer.contract import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_PEER_LOST,
+    EXIT_WRONG_USAGE,
+    MAX_HOST_CHARS,
+    STOPS,
+    ClusterSpec,
+)
 
 FIRST_PORT = 16_384  # below Linux' ephemeral ports, which start at 32,768
 PORTS_PER_JOB = 16
 PORT_BLOCKS = 1_024
 LEFT_BEHIND_SECS = 1_800  # the chief may still evaluate when the others are done
 SAVE_MARGIN_SECS = 60  # in addition to the grace period, as SLURM checks at intervals
+# The job ends with the first; it is queued again after the others.
+FINAL_CODES = (0, EXIT_FAILED, EXIT_WRONG_USAGE, EXIT_INTERRUPTED)
+REQUEUED_CODES = sorted(set(STOPS.values()) - {EXIT_INTERRUPTED})
 
 _TEMPLATE = pathlib.Path(__file__).parent / "templates" / "slurm.sh"
 # sbatch: minutes, h:m:s, days-h:m:s
@@ -47,7 +58,9 @@ class Slurm:
     """
 
     name = "slurm"
+    title = "SLURM"
     detection_variable = "SLURM_PROCID"
+    own_variables = ("SLURM_*",)
 
     def read_cluster(self, environment: Environment) -> ClusterSpec:
         """Reads the nodes of the step and the number of tasks of each."""
@@ -137,6 +150,9 @@ def build_script(values: flags.FlagValues, trainer_flags: list[str]) -> str:
         setup="\n".join([*exports, *values.setup]),
         srun=" \\\n    ".join(_build_srun(values, job, trainer)),
         max_restarts=job.max_restarts,
+        final=" | ".join(map(str, FINAL_CODES)),
+        requeued=" | ".join(map(str, REQUEUED_CODES)),
+        peer_lost=EXIT_PEER_LOST,
     )
 
 

@@ -17,7 +17,9 @@ class TFJob:
     """
 
     name = "tfjob"
+    title = "a TFJob"
     detection_variable = TF_CONFIG
+    own_variables = (TF_CONFIG,)
 
     def read_cluster(self, environment: Environment) -> ClusterSpec:
         """Reads TF_CONFIG."""

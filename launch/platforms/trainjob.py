@@ -27,7 +27,9 @@ class TrainJob:
     """
 
     name = "trainjob"
+    title = "a TrainJob"
     detection_variable = "PET_NODE_RANK"
+    own_variables = ("PET_*", "JOB_COMPLETION_*")
 
     def read_cluster(self, environment: Environment) -> ClusterSpec:
         """Reads the variables that the policy `torch` sets."""

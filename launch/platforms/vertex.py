@@ -10,7 +10,7 @@ from launch.platforms import job_spec
 from launch.platforms.job_spec import TrainingJob, escape_dollars
 from launch.platforms.platform import Environment, read_text
 from launch.trainer_command import TrainerCommand, for_scheduler
-from trainer.contract import ClusterSpec, read_cluster
+from trainer.contract import TF_CONFIG, ClusterSpec, read_cluster
 
 _POOLS = ["workerpool0", "workerpool1"]
 # https://cloud.google.com/compute/docs/machine-resource: -8-lssd has local disks, and a
@@ -28,7 +28,9 @@ class VertexAI:
     """
 
     name = "vertex"
+    title = "Vertex AI"
     detection_variable = "CLUSTER_SPEC"
+    own_variables = ("CLUSTER_SPEC", TF_CONFIG)
 
     def read_cluster(self, environment: Environment) -> ClusterSpec:
         """Reads CLUSTER_SPEC."""

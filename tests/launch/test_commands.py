@@ -78,6 +78,8 @@ BAD = [
     [*SLURM, "--env=A"],
     [*SLURM, "--env=A=1", "--env=A=2"],
     [*SLURM, "--env=TF_CONFIG={}"],
+    [*CLUSTER, "--env=SLURM_PROCID=1"],
+    [*VERTEX, "--env=LAUNCH_JOB=a"],
     [*SLURM, "--setup= "],
     [*SLURM, "--", "--strategy=one_device"],
     ["kubernetes"],

@@ -1,8 +1,9 @@
 #!/bin/bash
 $directives
 
-# srun's exit code is the highest of its tasks': 175 is a lost peer or storage; 129, 138
-# and 143 are saved and stopped by a signal; above 128 are deaths by a signal.
+# srun's exit code is the highest of its tasks': $peer_lost is a lost peer or storage;
+# those that requeue are saved and stopped by a signal; the rest above 128 are deaths by
+# a signal.
 $setup
 restarts=0
 while true; do
@@ -10,8 +11,8 @@ while true; do
   srun \
     $srun || code=$$?
   case $$code in
-    0 | 1 | 2 | 130) exit "$$code" ;;
-    129 | 138 | 143)
+    $final) exit "$$code" ;;
+    $requeued)
       # Not after scancel: then the job is no longer running.
       case "$$(scontrol show job "$$SLURM_JOB_ID" --oneliner)" in
         *JobState=RUNNING*) scontrol requeue "$$SLURM_JOB_ID" ;;

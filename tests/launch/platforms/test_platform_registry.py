@@ -6,6 +6,10 @@ import shutil
 import subprocess
 import sys
 
+import pytest
+
+from launch import worker
+from launch.command_line import UsageError
 from launch.platforms import platform_registry
 from tests.support.commands import ROOT
 
@@ -18,7 +22,9 @@ class Nomad:
     """A task group whose allocations are numbered."""
 
     name = "nomad"
+    title = "Nomad"
     detection_variable = "NOMAD_ALLOC_INDEX"
+    own_variables = ("NOMAD_*",)
 
     def read_cluster(self, environment):
         group = read_text(environment, "NOMAD_GROUP_NAME")
@@ -80,3 +86,13 @@ def test_every_platform_has_a_name_and_a_variable_of_its_own():
         assert len(set(values)) == len(values)
     modules = {type(one).__module__ for one in platform_registry.PLATFORMS}
     assert len(modules) == len(platform_registry.PLATFORMS)
+
+
+def test_every_platform_keeps_its_own_variables_and_stands_in_the_help():
+    described = " ".join(worker.USAGE.split())
+    for one in platform_registry.PLATFORMS:
+        assert one.title in described
+        name = one.detection_variable
+        with pytest.raises(UsageError, match=f"{name} is set by the scheduler"):
+            platform_registry.check_environment(["A=1", f"{name}=2"])
+    platform_registry.check_environment(["A=1", "SLURM=2", "MY_SLURM_ID=3"])
