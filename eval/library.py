@@ -62,7 +62,8 @@ def train(
             tensor [N, H, W, C] in [-1, 1); None: the network that `config` names.
         run_dir: a new directory or the run to resume; None: a new one under runs/.
         run_config: where and how it runs; `run_dir` overrides its own.
-        callbacks: called with the TrainState and the StepOutput after each block.
+        callbacks: called with the TrainState and the StepOutput after each block, on
+            every worker; when one is called, a checkpoint that was due is saved.
 
     Raises:
         InvalidInput: a value is out of range, `data` is no data set, or another config

@@ -38,6 +38,32 @@ from trainer.training.step import TrainStep
 from trainer.training.timetable import Timetable
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ChiefCallbacks:
+    """The callbacks that only the chief runs.
+
+    Attributes:
+        validation: None without validation rows.
+        optional: those that an option or the environment asks for.
+    """
+
+    metrics: callbacks.MetricsCallback
+    validation: callbacks.ValidationCallback | None
+    checkpoint: callbacks.CheckpointCallback
+    optional: list[Callback]
+
+    def in_order(self) -> list[Callback]:
+        """Lists them in the order in which they are called.
+
+        Metrics and validation come before the checkpoint, so that everything up to step
+        s is written when the checkpoint of s is saved.
+        """
+        listed: list[Callback] = [self.metrics]
+        if self.validation is not None:
+            listed.append(self.validation)
+        return [*listed, self.checkpoint, *self.optional]
+
+
 @dataclasses.dataclass(kw_only=True)
 class TrainingSession:
     """The parts of one training, built by `start.build_session`.
@@ -220,79 +246,61 @@ class TrainingSession:
         """Trains to the last step; returns the validation metrics."""
         sizer = BlockSizer(self.run_config.steps_per_call)
         votes = callbacks.WorkerVotes(WorkerExchange(self.cluster), self.request, sizer)
-        validation, writing, stop = self._leading_callbacks(lease, votes)
+        chief = None if lease is None else self._chief_callbacks(lease)
+        checkpoint = chief.checkpoint if chief else None
+        alone = self.cluster.workers == 1
         listed = [
             callbacks.NanGuard(self.config.optim, self.timetable, self.run),
             votes,
             callbacks.HeartbeatCallback(self.monitor),
-            *writing,
+            callbacks.ProgressCallback(
+                self.timetable, self.monitor, means=chief is not None
+            ),
+            *(chief.in_order() if chief else []),
             *more_callbacks,
-            stop,
+            callbacks.StopOnSignal(votes, self.request, self.run, alone, checkpoint),
         ]
         timer = self.monitor.timer
         run_block = loop.timed_step(self.train_step, self.state, timer, sizer)
         self.request.defer()
         self.monitor.heartbeat.write("compile", self.state.step)
         loop.train(self.state, run_block, listed, blocks=self.blocks(sizer))
-        if validation is None:
+        if chief is None or chief.validation is None:
             return None
-        return validation.scores or validation.measure(self.state)
+        return chief.validation.scores or chief.validation.measure(self.state)
 
-    def _leading_callbacks(
-        self, lease: Lease | None, votes: callbacks.WorkerVotes
-    ) -> tuple[
-        callbacks.ValidationCallback | None, list[Callback], callbacks.StopOnSignal
-    ]:
-        """Creates validation, the callbacks that write or show, and StopOnSignal."""
-        if lease is not None:
-            validation, writing, checkpoint = self._writing_callbacks(lease)
-        else:
-            shown = callbacks.ProgressCallback(
-                self.timetable, self.monitor, means=False
-            )
-            validation, writing, checkpoint = None, [shown], None
-        alone = self.cluster.workers == 1
-        stop = callbacks.StopOnSignal(votes, self.request, self.run, alone, checkpoint)
-        return validation, writing, stop
-
-    def _writing_callbacks(
-        self, lease: Lease
-    ) -> tuple[
-        callbacks.ValidationCallback | None,
-        list[Callback],
-        callbacks.CheckpointCallback,
-    ]:
-        """Creates the callbacks of the chief; returns two of them separately, too.
-
-        Metrics and validation come before the checkpoint, so that everything up to step
-        s is written when the checkpoint of s is saved.
-        """
-        timetable, monitor, state = self.timetable, self.monitor, self.state
-        run, say = self.run, monitor.say
-        writer = MultiWriter.open(run.metrics, run.tensorboard, lease.attempt, say)
+    def _chief_callbacks(self, lease: Lease) -> ChiefCallbacks:
+        """Creates the callbacks that only the chief runs: those that write."""
+        run, state, monitor = self.run, self.state, self.monitor
+        writer = MultiWriter.open(
+            run.metrics, run.tensorboard, lease.attempt, monitor.say
+        )
         if state.step == 0:
             with monitor.progress.phase("writing the first summaries"):
                 self._write_first_summaries(writer)
-        since, optim = (state.seconds, state.images), self.config.optim
-        validation = self._validation(writer)
-        checkpoint = callbacks.CheckpointCallback(
-            timetable,
+        since = (state.seconds, state.images)
+        return ChiefCallbacks(
+            metrics=callbacks.MetricsCallback(
+                self.timetable, self.config.optim, monitor, writer, since
+            ),
+            validation=self._validation(writer),
+            checkpoint=self._checkpoint(writer, lease),
+            optional=list(self._optional_callbacks()),
+        )
+
+    def _checkpoint(
+        self, writer: MultiWriter, lease: Lease
+    ) -> callbacks.CheckpointCallback:
+        return callbacks.CheckpointCallback(
+            self.timetable,
             self.run,
             self.run_config.keep_checkpoints,
             self.metadata.checkpoint_fields(),
             writer.sync,
             lease,
-            monitor,
-            saved_at=monitor.timer.now(),
+            self.monitor,
+            saved_at=self.monitor.timer.now(),
         )
-        listed: list[Callback] = [
-            callbacks.ProgressCallback(timetable, monitor),
-            callbacks.MetricsCallback(timetable, optim, monitor, writer, since),
-            *([validation] if validation else []),
-            checkpoint,
-            *self._optional_callbacks(),
-        ]
-        return validation, listed, checkpoint
 
     def _validation(self, writer: MultiWriter) -> callbacks.ValidationCallback | None:
         split, rows = self.dataset.train, self.dataset.held_out
@@ -309,6 +317,7 @@ class TrainingSession:
         )
 
     def _optional_callbacks(self) -> Iterator[Callback]:
+        """Creates the callbacks that an option or the environment asks for."""
         if kubeflow.in_trainjob():
             total, now = self.timetable.total_steps, self.monitor.timer.now
             sender = kubeflow.StatusSender(total, self.state.step, now)

@@ -27,11 +27,10 @@ from trainer.training.loop import Callback
 from trainer.training.session import TrainingSession
 from trainer.training.timetable import Timetable, build_timetable
 
-PHASES = {
+PHASES = {  # what the console shows; a phase that is missing here shows its name
     "devices": "looking for devices",
     "data": "reading the data set",
     "build": "building the network",
-    "restore": "restoring the last checkpoint",
     "teach": "asking the teacher",
     "compile": "compiling the first call",
     "train": "training",
@@ -59,7 +58,8 @@ def train(
         run_config: the options that say where and how the training runs.
         request: receives the stop signals.
         splits: the data; None: the TFDS data set that `config` names.
-        more_callbacks: further callbacks, called last, on the chief only.
+        more_callbacks: further callbacks, called after the toolkit's own, on every
+            worker, as Keras calls callbacks; only the wait for signals comes later.
         flags_text: the flags of the command, kept in flags.txt.
 
     Returns:
@@ -101,7 +101,7 @@ def build_session(
     splits: Splits | None = None,
 ) -> TrainingSession:
     """Connects devices, loads data, compiles the step; writes heartbeats only."""
-    timer = PhaseTimer(show=lambda name: CONSOLE.phase(PHASES[name]))
+    timer = PhaseTimer(show=lambda name: CONSOLE.phase(PHASES.get(name, name)))
     monitor = Monitor(timer, CONSOLE, heartbeat)
     threads, cluster = _connect(config, run_config, monitor)
     request.install()  # again: TensorFlow replaces the handler of SIGTERM
