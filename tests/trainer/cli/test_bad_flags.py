@@ -81,7 +81,7 @@ BAD = """
 --logical_devices=65 --strategy=mirrored
 --logical_devices=2
 --logical_devices=2 --strategy=one_device
---model=vgg
+--model=no_such_model
 --model_kwargs=whiten=false
 --model_kwargs=whiten=1 --model=speednet
 --model_kwargs=activation=gelu
@@ -94,7 +94,7 @@ BAD = """
 --momentum=1 --optimizer=sgd
 --momentum=nan --optimizer=sgd
 --momentum=0.9
---optimizer=adam
+--optimizer=no_such_optimizer
 --sgd_learning_rate=-1
 --sgd_learning_rate=5
 --sgd_learning_rate=inf
@@ -112,7 +112,7 @@ BAD = """
 --run_dir=runs/\udcff
 --run_dir=gs://bucket/run
 --runs_root=
---schedule=linear
+--schedule=no_such_schedule
 --seed=-1
 --seed=2147483648
 --seed=x

@@ -27,6 +27,13 @@ def test_schedules_by_hand():
     np.testing.assert_allclose(triangle, [0.5, 1, 0.75, 0.5, 0.25])
 
 
+@pytest.mark.parametrize("schedule", list(Schedule))
+def test_every_schedule_has_rates(schedule):
+    found = rates(schedule, warmup=2, total=10)
+    assert np.isfinite(found).all() and (found >= 0).all()
+    assert found.max() == pytest.approx(1)
+
+
 def test_a_rate_depends_on_its_step_alone():
     config = OptimConfig(schedule=Schedule.COSINE)
     plan = {"warmup_steps": 5, "total_steps": 50}
@@ -63,3 +70,12 @@ def test_nesterov_momentum_by_hand():
         optimizer.apply([np.ones(1, np.float32)], [variable])
     # v1 = -.1, w1 = .9 v1 - .1 = -.19; v2 = .9 v1 - .1 = -.19, w2 = w1 + .9 v2 - .1
     np.testing.assert_allclose(variable.numpy(), [-0.19 - 0.171 - 0.1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", list(OptimizerName))
+def test_every_optimizer_can_be_built(name):
+    variables = _variables()
+    settings = Config(optim=OptimConfig(name=name))
+    optimizer = optimizers.build_optimizer(settings, variables)
+    optimizer.apply([np.ones(3, np.float32)] * 3, variables)
+    assert all((v.numpy() != 1).all() for v in variables)
