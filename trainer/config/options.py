@@ -8,8 +8,9 @@ help, bounds, JSON and the flag table of the docs are all made from it::
         GROUP = "Data"
         crop_pixels: int = option(4, "Largest shift of a crop.", at_least=0, at_most=8)
 
-Adding an option is this one edit, and one where the value is used. A help text names
-other options in backquotes.
+Adding an option is this one edit, and one where the value is used; then
+``python -m trainer.cli.flags > docs/flags.md`` writes the table of the docs again. A
+help text names other options in backquotes.
 """
 
 import dataclasses
