@@ -35,7 +35,11 @@ def events(run_dir) -> list[tuple[str, int]]:
 
 
 def interrupt(data_dir, run_dir, number: signal.Signals, words) -> int:
-    """Starts training, signals it at a random moment after its first checkpoint."""
+    """Starts training, signals it at a random moment after its first checkpoint.
+
+    A checkpoint that is there before tells nothing: the process may still be importing.
+    """
+    before = checkpoints.list_folders(run_dir / "checkpoints")
     where = [f"--data_dir={data_dir}", f"--run_dir={run_dir}"]
     process = subprocess.Popen(
         [sys.executable, "-m", "trainer.main", *TINY, *where, *EXACT, *words],
@@ -45,7 +49,7 @@ def interrupt(data_dir, run_dir, number: signal.Signals, words) -> int:
     )
     limit = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < limit:
-        if checkpoints.list_folders(run_dir / "checkpoints"):
+        if checkpoints.list_folders(run_dir / "checkpoints") != before:
             time.sleep(random.uniform(0, 0.3))
             process.send_signal(number)
             break
