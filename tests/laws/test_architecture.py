@@ -41,7 +41,6 @@ IMPORTS_INSIDE = {
     "trainer.data.sources.digits": {"sklearn"},
     "trainer.data.sources.tfds_preparation": {"tensorflow_datasets"},
     "trainer.monitoring.native_output": {"keras", "tensorflow"},  # while stderr is away
-    "trainer.optim.optimizers": {"keras"},
     "trainer.system": {"psutil"},
 }
 

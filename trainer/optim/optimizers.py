@@ -9,25 +9,20 @@ from keras import ops
 from trainer.config.enums import OptimizerName, Precision
 from trainer.config.schema import Config, OptimConfig
 
-if typing.TYPE_CHECKING:
-    import keras
-
 MOMENTUM = {OptimizerName.SGD: 0.9, OptimizerName.MUON: 0.6}
 BIASES = ("bias", "beta")
 NOT_DECAYED = ("gamma", *BIASES)
 
 
 def build_optimizer(
-    config: Config, weights: list["keras.Variable"]
-) -> "keras.optimizers.Optimizer":
+    config: Config, weights: list[keras.Variable]
+) -> keras.optimizers.Optimizer:
     """Builds the optimizer of `weights` and its variables, in the strategy's scope.
 
     It expects gradients that are already summed over replicas: only then is clipping
     exact, and an infinity on one replica reaches all. In mixed_float16 it is wrapped in
     Keras' dynamic loss scaling.
     """
-    import keras
-
     optim = config.optim
     common = {
         "name": optim.name.value,  # Keras would number a second one in the process
@@ -58,15 +53,14 @@ def build_optimizer(
 
 def _muon(
     config: OptimConfig, momentum: float, common: dict[str, Any]
-) -> "keras.optimizers.Optimizer":
-
+) -> keras.optimizers.Optimizer:
     others = config.sgd_learning_rate / config.learning_rate
     kind = _skip_all_reduce(Muon, config.bias_scaler)
     return kind(kernel_momentum=momentum, others=others, **common)
 
 
 def _skip_all_reduce(
-    base: type["keras.optimizers.Optimizer"], bias_factor: float
+    base: type[keras.optimizers.Optimizer], bias_factor: float
 ) -> type:
     """Derives an optimizer class that does not sum gradients over replicas again.
 
