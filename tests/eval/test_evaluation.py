@@ -11,6 +11,7 @@ from eval.evaluation_options import EvaluationOptions
 from tests.support import eval_models, export_runs
 from trainer.config.enums import EvalTta
 from trainer.errors import InvalidInput
+from trainer.models import evaluator
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,8 @@ def test_it_has_the_numbers_and_the_files_of_the_command(monkeypatch, capfd, tmp
     assert f"{ours.scores['accuracy']:.2%}" in repr(ours)
 
 
-def test_options_and_corrupted_images_are_those_of_the_command(tmp_path):
+def test_options_and_corrupted_images_are_those_of_the_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluator, "BATCH", 8)  # 75 batches of two images, padded
     run = export_runs.copied(tmp_path)
     options = EvaluationOptions(eval_tta=EvalTta.FLIP)
     found = trainer.evaluate(run, options=options, corruption_images=2)

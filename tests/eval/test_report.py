@@ -16,6 +16,7 @@ from eval.metrics import calibration, classification
 from tests.support import eval_models
 from tests.support.commands import run_command
 from trainer.data.sources import tfds_source
+from trainer.models import evaluator
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -169,7 +170,8 @@ def check_documented(report):
     assert not {name for name in names if f"`{name}`" not in text}
 
 
-def test_corruptions_make_a_table_of_fifteen(command, run):
+def test_corruptions_make_a_table_of_fifteen(command, run, monkeypatch):
+    monkeypatch.setattr(evaluator, "BATCH", 8)  # 75 batches of four images, padded
     words = ("--corruptions", "--corruption_sample=4")
     assert command(f"--run_dir={run}", *words).code == 0
     report, _, page = read(run)
