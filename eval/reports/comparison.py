@@ -12,7 +12,7 @@ from eval import model_source, runner
 from eval.formats import atomic_folders
 from eval.metrics import classification, significance
 from eval.model_source import ModelSource
-from eval.reports import examples, report_files
+from eval.reports import examples, output_folder
 from eval.reports import html as reports_html
 from eval.reports.output_folder import COMPARISON_DATA, COMPARISON_PAGE
 from eval.reports.requests import ComparisonRequest
@@ -76,7 +76,7 @@ def write_comparison(
         results = evaluate_all(sources, split, data, options.eval_tta, say)
         with CONSOLE.phase("comparing"):
             found = build_comparison(results)
-    report_files.write_folder(request.out_dir, render_files(found, split))
+    output_folder.write_folder(request.out_dir, render_files(found, split))
     return found
 
 

@@ -9,7 +9,7 @@ from eval import model_source, runner
 from eval.formats import atomic_folders
 from eval.model_source import ModelSource
 from eval.predictors import engine
-from eval.reports import report_data, report_files
+from eval.reports import output_folder, report_data, report_files
 from eval.reports.requests import ReportRequest
 from eval.robustness import corruption_benchmark
 from eval.runner import Evaluation
@@ -37,7 +37,7 @@ def write_report(
         report = _build(evaluation, request)
     with CONSOLE.phase("drawing and writing the report"):
         files = report_files.render_files(report, evaluation)
-        report_files.write_folder(request.out_dir, files)
+        output_folder.write_folder(request.out_dir, files)
     return report
 
 

@@ -1,7 +1,6 @@
 """Renders and writes the files of a report: page, figures, data, predictions."""
 
 import functools
-import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from eval.formats import atomic_folders
 from eval.metrics import classification
 from eval.predictors import engine
 from eval.reports import examples, html, plots, report_data
@@ -76,24 +74,6 @@ def _shown_classes(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         return numbered
     tested = [row for row in numbered if row["support"]]
     return sorted(tested, key=lambda row: row["f1"])[:MAX_CLASSES]
-
-
-def write_folder(folder: pathlib.Path, content: Mapping[str, bytes]) -> None:
-    """Writes the files of `content`, in this order; replaces an older `folder`.
-
-    Raises:
-        TrainingFailed: the storage cannot hold the files.
-        PeerLost: the disk is full or gone.
-        Interrupted: SIGTERM or SIGHUP was received.
-    """
-    folder = folder.resolve()
-    with atomic_folders.staging_folder(folder.parent, "the report") as hidden:
-        made = hidden / folder.name
-        for name, data in content.items():
-            path = made / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            files.write_bytes(path, data)
-        atomic_folders.replace(made, folder, seal=name)  # the last file
 
 
 def _figures(

@@ -8,7 +8,7 @@ import pytest
 from tests.support.commands import ROOT, TINY
 
 EVALUATION = ["eval.report", "eval.compare", "export.tflite", "export.saved_model"]
-EVALUATION += ["export.bench", "export.micro", "eval.predict"]
+EVALUATION += ["export.bench", "export.micro", "eval.predict", "eval.data"]
 UNUSED = {"sklearn", "pandas", "scipy.stats", "matplotlib.pyplot"}
 
 

@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 from absl import flags
 
 from eval import compare, predict, report, runner
+from eval import data as data_command
 from eval.reports import plots
 from tests.support import commands
 from trainer.cli import command as cli_command
@@ -26,6 +27,8 @@ from trainer.rundir.layout import Run
 from trainer.training import state
 
 STEP = 7
+COMMANDS = {"report": report, "compare": compare, "predict": predict}
+COMMANDS["data"] = data_command
 
 
 def teach(model: keras.Model, split: Split) -> None:
@@ -134,7 +137,7 @@ class Ended:
 
 
 def command(monkeypatch, capfd, name: str, *words: str, paint=False) -> Ended:
-    """Runs eval.report, compare or predict in this process, as its command line does.
+    """Runs a command of eval in this process, as its command line does.
 
     Pictures take most of the time; they are left empty unless asked for with `paint`.
     """
@@ -145,7 +148,7 @@ def command(monkeypatch, capfd, name: str, *words: str, paint=False) -> Ended:
     monkeypatch.setattr(
         runner, "start_devices", lambda: None
     )  # devices are made once only
-    module = {"report": report, "compare": compare, "predict": predict}[name]
+    module = COMMANDS[name]
     values = module.define(flags.FlagValues())
     monkeypatch.setattr(sys, "argv", [f"eval.{name}", *words])
     capfd.readouterr()
@@ -156,7 +159,7 @@ def command(monkeypatch, capfd, name: str, *words: str, paint=False) -> Ended:
                 "",
                 values,
                 lambda *found: module.main(values, *found),
-                words="" if name == "report" else "A B ...",
+                words="A B ..." if name in ("compare", "predict") else "",
             )
         except SystemExit as error:
             code = error.code

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from eval.reports import report_files
+from eval.reports import output_folder
 from export.artifact import artifact
 from tests.support.commands import ROOT, TINY
 from tests.support.run_directories import begin
@@ -87,7 +87,7 @@ def test_the_owner_of_a_run_need_not_see_who_wrote_what_only_it_may_write(tmp_pa
 def test_reports_exports_signs_and_the_link_sweep_their_folders(tmp_path):
 
     killed(tmp_path / "report" / "report.json")
-    report_files.write_folder(tmp_path / "report", {"report.json": b"{}"})
+    output_folder.write_folder(tmp_path / "report", {"report.json": b"{}"})
     assert hidden(tmp_path / "report") == []
     killed(tmp_path / "export" / "bench.json")
     with artifact.staging_folder(tmp_path / "export"):

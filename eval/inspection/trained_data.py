@@ -1,0 +1,131 @@
+"""Data sets that TensorFlow reads, and a run's probabilities for what it did not see.
+
+This module loads TensorFlow; a folder of image files is inspected without it.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from eval import model_source, runner
+from eval.evaluation_options import DataChoice
+from eval.inspection import inspected_data
+from eval.inspection.inspected_data import InspectedData, InspectedImage
+from trainer import errors
+from trainer.data import loading, sampler
+from trainer.data.sources.image_files import TEST, TRAIN, VALIDATION
+from trainer.data.split import DataSource, Split
+from trainer.data.store.request import FilesRequest
+from trainer.data.store.store import StoredImages
+from trainer.monitoring.progress import CONSOLE
+from trainer.rundir.layout import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class OutOfSample:
+    """Probabilities of images that a model was not trained on.
+
+    Attributes:
+        model: its name.
+        rows: of an InspectedData, int64 [N].
+        probabilities: float64 [N, C].
+    """
+
+    model: str
+    rows: np.ndarray
+    probabilities: np.ndarray
+
+
+def open_dataset(images: DataChoice, say: Callable[[str], object]) -> InspectedData:
+    """The TFDS data set that `images` names, prepared if it is not.
+
+    Raises:
+        InvalidInput: there is none, or it is not prepared and cannot be.
+    """
+    source = loading.open_source(images.dataset, images.data_dir, say=say)
+    train, test = source.load("train"), source.load("test")
+    return _from_splits(source.name, train, test, np.zeros(0, int))
+
+
+def open_trained(
+    run: Run, images: DataChoice, say: Callable[[str], object]
+) -> tuple[InspectedData, OutOfSample]:
+    """The data of a finished run, split as it was, and probabilities of unseen rows.
+
+    Those are the test rows and the rows that were held out of the training; of other
+    data than the run's own, the test rows alone.
+
+    Raises:
+        InvalidInput: the run has not finished, or its data cannot be used.
+        TrainingFailed: its outputs are no numbers.
+    """
+    source = model_source.from_run(run)
+    runner.start_devices()
+    opened = runner.open_data(source, images, say)
+    train, test = opened.load("train"), opened.load("test")
+    held = np.zeros(0, int)
+    if train.sha256 == source.trained_on.get("train"):
+        fraction = run.config().data.validation_fraction
+        _, held = sampler.validation_split(train.labels, fraction, opened.held_out)
+    else:
+        say(
+            f"{opened.name} is not what {source.name} was trained on: its test split"
+            " alone is searched for label errors"
+        )
+    predictor = runner.open_predictor(source, test)
+    parts = [train.images[held], test.images]
+    with (
+        errors.failing_on_value_errors(source.name),
+        CONSOLE.count(sum(map(len, parts)), "predicting unseen images") as tick,
+    ):
+        found = np.concatenate([predictor(part, tick) for part in parts if len(part)])
+    data, rows = _with_splits(opened, train, test, held)
+    known = rows >= 0
+    return data, OutOfSample(source.name, rows[known], found[known])
+
+
+def _with_splits(
+    opened: DataSource, train: Split, test: Split, held: np.ndarray
+) -> tuple[InspectedData, np.ndarray]:
+    """The data, its rows named as they were split, and the rows not trained on.
+
+    Those are the rows of `held`, then those of `test`: int64, -1 for a file that is
+    gone.
+    """
+    if not isinstance(opened, StoredImages):
+        data = _from_splits(opened.name, train, test, held)
+        return data, np.concatenate(
+            [held, len(train.labels) + np.arange(len(test.labels))]
+        )
+    request = FilesRequest(**{opened.kind: opened.folder})
+    splits = dict.fromkeys(train.ids, TRAIN)
+    splits |= dict.fromkeys([train.ids[row] for row in held], VALIDATION)
+    splits |= dict.fromkeys(test.ids, TEST)
+    data = inspected_data.from_listing(request.list_files(), splits)
+    place = {image.name: row for row, image in enumerate(data.images)}
+    names = [*(train.ids[row] for row in held), *test.ids]
+    return data, np.array([place.get(name, -1) for name in names])
+
+
+def _from_splits(
+    name: str, train: Split, test: Split, held: np.ndarray
+) -> InspectedData:
+    """A data set of pixels, its training rows `held` out as validation."""
+    unseen = set(held.tolist())
+    parts = [
+        [
+            InspectedImage(
+                str(train.ids[row]),
+                VALIDATION if row in unseen else TRAIN,
+                int(label),
+            )
+            for row, label in enumerate(train.labels)
+        ],
+        [
+            InspectedImage(str(name), TEST, int(label))
+            for name, label in zip(test.ids, test.labels, strict=True)
+        ],
+    ]
+    pairs = list(zip(parts, (train.images, test.images), strict=True))
+    return inspected_data.from_arrays(name, train.names, pairs)
