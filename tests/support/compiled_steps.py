@@ -1,5 +1,6 @@
 """The compiled step on small random images, without a run around it."""
 
+import contextlib
 import dataclasses
 import functools
 
@@ -54,12 +55,19 @@ def assemble(cluster, settings: Config, traced=None):
     return TrainState(state.model, state.optimizer, trainer.averages), trainer
 
 
+@contextlib.contextmanager
+def small_networks():
+    """A context in which the registry has the networks of tests.support.nets."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("plain", "block"):
+            patch.setitem(registry.MODELS, name, f"tests.support.nets:{name}")
+        yield
+
+
 @functools.lru_cache(maxsize=12)
 def trace_step(cluster, settings: Config):
     keras.utils.set_random_seed(settings.seed)
-    with cluster.strategy.scope(), pytest.MonkeyPatch.context() as patch:
-        for name in ("plain", "block"):
-            patch.setitem(registry.MODELS, name, f"tests.support.nets:{name}")
+    with cluster.strategy.scope(), small_networks():
         model = builder.build_model(
             settings.model,
             image_shape=IMAGES.shape[1:],

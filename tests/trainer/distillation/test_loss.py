@@ -9,7 +9,7 @@ from tests.support.eval_models import softmax
 from tests.support.gpu_kernels import without_gpu_kernel
 from trainer.config.enums import Augment, Precision
 from trainer.config.run_config import RunConfig
-from trainer.config.schema import Config, DataConfig, DistillationConfig, ModelConfig
+from trainer.config.schema import Config, DataConfig, DistillationConfig
 from trainer.data import dataset
 from trainer.data.sampler import Sampler
 from trainer.data.split import Split
@@ -59,7 +59,7 @@ def whole() -> dataset.Dataset:
 
 def config(**settings) -> Config:
     return Config(
-        model=ModelConfig(name="cnn", kwargs={"width": 0.25}),
+        model=compiled_steps.PLAIN,
         data=DataConfig(augment=Augment.FLIP_CROP, crop_pixels=1),
         global_batch=32,
         train_steps=100,
@@ -70,7 +70,10 @@ def config(**settings) -> Config:
 def run(cluster, settings: Config, count: int = 10):
     """The state after `count` steps, their metrics, and the trainer."""
     planned = timetable.build_timetable(settings, RunConfig(), len(LEARNT))
-    state, images, trainer = network.build_network(settings, cluster, whole(), planned)
+    with compiled_steps.small_networks():
+        state, images, trainer = network.build_network(
+            settings, cluster, whole(), planned
+        )
     if settings.distillation.enabled:
         answers = np.random.default_rng(1).normal(0, 3, images.shape_of_answers)
         images.teach(answers.astype(np.float16))
