@@ -8,6 +8,8 @@ size of the data set. The examples are noise, as their content does not affect t
 speed.
 """
 
+import contextlib
+import tempfile
 import time
 import typing
 
@@ -15,23 +17,28 @@ from absl import flags
 
 from benchmarks import interleave, synthetic_data, training
 from trainer.cli import command
-from trainer.config.enums import Augment, Precision
+from trainer.config.enums import Augment, Input, Precision
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config, DataConfig, ModelConfig
 from trainer.data import sampler
 from trainer.monitoring import native_output
 
 if typing.TYPE_CHECKING:
+    import numpy as np
+
     from trainer.training.step import TrainStep
 
 BAR = 0.97  # real input / constant batch
 CONSTANT = "constant"
+INPUTS = [Input.DEVICE.value, Input.HOST.value]
+FILES = []  # mapped by the sides
 VALUES = flags.FlagValues()
 
 
 def define(values: flags.FlagValues) -> flags.FlagValues:
     training.define_step(values, "resnet8")
     interleave.define_chosen(values, "augment", [member.value for member in Augment])
+    interleave.define_chosen(values, "input", INPUTS)
     flags.DEFINE_list(
         "examples",
         ["50000"],
@@ -44,32 +51,52 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
 
 
 class Steps:
-    """The compiled step with one input; `augment` None is the constant batch."""
+    """The compiled step with one input; `augment` None is the constant batch.
 
-    def __init__(self, augment: str | None, examples: int) -> None:
+    From the host it gets a mapped file, which the thread reads on and on.
+    """
+
+    def __init__(
+        self, augment: str | None, examples: int, source: str = Input.DEVICE.value
+    ) -> None:
         import numpy as np
 
-        self._trainer = compiled(augment, examples)
-        order = sampler.Sampler(
+        self._trainer, self._step = compiled(augment, examples, source), 0
+        self._order = sampler.Sampler(
             np.arange(examples), global_batch=VALUES.global_batch, seed=0
         )
-        self._rows = order.block(0, VALUES.steps)
+        reading = self._trainer.pixels.reading(self._order.block, 0, 2**40)
+        self._open = contextlib.ExitStack()  # until the process ends
+        self._open.enter_context(reading)
         self.speed()
 
     def speed(self) -> float:
         """Measures images per second of one call of --steps steps."""
         import numpy as np
 
-        rates = np.full(len(self._rows), 1e-3, np.float32)
+        rows = self._order.block(self._step, VALUES.steps)
+        rates = np.full(len(rows), 1e-3, np.float32)
         start = time.perf_counter()
-        self._trainer(0, self._rows, rates)
-        return self._rows.size / (time.perf_counter() - start)
+        self._trainer(self._step, rows, rates)
+        self._step += len(rows)
+        return rows.size / (time.perf_counter() - start)
 
 
-def compiled(augment: str | None, examples: int) -> "TrainStep":
+def mapped(images: "np.ndarray") -> "np.ndarray":
+    """Writes `images` to a temporary file and maps it."""
+    import numpy as np
+
+    file = tempfile.NamedTemporaryFile()  # noqa: SIM115  as long as the process
+    images.tofile(file.name)
+    FILES.append(file)
+    return np.memmap(file.name, np.uint8, "r", shape=images.shape)
+
+
+def compiled(augment: str | None, examples: int, source: str) -> "TrainStep":
     """Builds the trainer's step; with `augment` None on a constant batch."""
     from benchmarks.constant_batch import OnConstantBatch
     from trainer.data.device_dataset import DeviceDataset
+    from trainer.data.host_pixels import HostPixels
     from trainer.distributed import strategy
     from trainer.models import builder
     from trainer.optim import optimizers
@@ -91,24 +118,40 @@ def compiled(augment: str | None, examples: int) -> "TrainStep":
     optimizer = optimizers.build_optimizer(config, model.trainable_variables)
     here = strategy.connect(RunConfig())
     kind = OnConstantBatch if augment is None else step.TrainStep
-    return kind(config, here, model, optimizer, DeviceDataset(images, labels, here))
+    pixels = None
+    if source == Input.HOST.value:
+        pixels = HostPixels(mapped(images), here, global_batch=VALUES.global_batch)
+    data = DeviceDataset(images, labels, here, pixels)
+    return kind(config, here, model, optimizer, data)
 
 
 def rows(examples: int, names: list[str]) -> list[dict]:
     """Measures a row for each augmentation with that number of examples."""
-    made = {name: Steps(name, examples) for name in names}
-    made[CONSTANT] = Steps(None, examples)
+    sources = interleave.chosen(VALUES, "input", INPUTS)
+    made = {
+        f"{name} {source}": Steps(name, examples, source)
+        for name in names
+        for source in sources
+    }
+    made[f"{CONSTANT} {sources[0]}"] = Steps(None, examples)
     sides = {name: steps.speed for name, steps in made.items()}
     measured = interleave.interleaved(sides, VALUES.rounds)
-    return [
-        {
-            "examples": examples,
-            "augment": name,
-            "images/s": middle,
-            "by constant": interleave.ratio(measured, name, CONSTANT),
-        }
-        for name, middle in interleave.medians(measured).items()
-    ]
+    found = []
+    for side, middle in interleave.medians(measured).items():
+        name, source = side.split()
+        found.append(
+            {
+                "examples": examples,
+                "augment": name,
+                "input": source,
+                "images/s": middle,
+                "by constant": interleave.ratio(measured, side, list(sides)[-1]),
+                "by first input": interleave.ratio(
+                    measured, side, f"{name} {sources[0]}"
+                ),
+            }
+        )
+    return found
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ limited by its own group and by every parent group: the lowest limit counts.
 """
 
 import contextlib
+import ctypes
 import errno
 import math
 import os
@@ -126,6 +127,28 @@ def free_bytes() -> int:
 
     limits = (memory_limit(), address_limit())
     return int(min(psutil.virtual_memory().available, *limits))
+
+
+def gpu_bytes() -> int | None:
+    """Returns the whole memory of the smallest visible NVIDIA GPU; None: unknown.
+
+    The driver is asked, since TensorFlow tells only what it has taken itself.
+    """
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+        count, found = ctypes.c_int(), []
+        if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+            return None
+        for number in range(count.value):
+            device, size = ctypes.c_int(), ctypes.c_size_t()
+            if driver.cuDeviceGet(ctypes.byref(device), number):
+                return None
+            if driver.cuDeviceTotalMem_v2(ctypes.byref(size), device):
+                return None
+            found.append(size.value)
+    except (OSError, AttributeError):
+        return None
+    return min(found, default=None)
 
 
 def describe_address_limit(limit: float) -> str | None:

@@ -20,7 +20,7 @@ from eval.metrics import classification
 from trainer import files
 from trainer.config.serialization import misfit
 from trainer.data import sampler
-from trainer.data.split import Split
+from trainer.data.split import ImageRows, Split
 from trainer.errors import InvalidInput
 from trainer.rundir.layout import Run
 
@@ -129,7 +129,7 @@ def from_manifest(manifest: dict) -> Calibration:
 def from_run(
     run: Run,
     weights_sha256: str,
-    predict: Callable[[np.ndarray], np.ndarray],
+    predict: Callable[[ImageRows], np.ndarray],
     train: Callable[[], Split],
     test: Split,
     held_out: np.ndarray | None = None,
@@ -159,7 +159,7 @@ def from_run(
         return uncalibrated(f"Uncalibrated: {leaked}.")
     if not len(rows := rows[~seen[rows]]):
         return uncalibrated(NO_ROWS)
-    fitted = _fit(predict(split.images[rows]), split.labels[rows], rows)
+    fitted = _fit(predict(ImageRows(split.images, rows)), split.labels[rows], rows)
     known = {"weights_sha256": weights_sha256, "train_sha256": split.sha256}
     content = {"version": VERSION, **fitted, **known}
     _save(run, content)

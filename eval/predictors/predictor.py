@@ -11,6 +11,7 @@ from eval.predictors.outputs import Output
 from trainer.config.enums import EvalTta
 from trainer.errors import InvalidInput
 from trainer.models import evaluator
+from trainer.models.evaluator import Images
 from trainer.monitoring.progress import CONSOLE, OnBatch
 
 
@@ -26,7 +27,7 @@ class Model(Protocol):
     step: float
     engine: Mapping[str, Any]
 
-    def __call__(self, images: np.ndarray, tick: OnBatch) -> np.ndarray:
+    def __call__(self, images: Images, tick: OnBatch) -> np.ndarray:
         """Computes the outputs of `images` uint8 [N, H, W, C]: [N, classes]."""
         ...
 
@@ -104,9 +105,7 @@ class Predictor:
                 f" {_format_shape(shape)} and {classes} (`dataset` names another)"
             )
 
-    def __call__(
-        self, images: np.ndarray, tick: OnBatch = ignore_progress
-    ) -> np.ndarray:
+    def __call__(self, images: Images, tick: OnBatch = ignore_progress) -> np.ndarray:
         """Computes probabilities of `images` uint8 [N, H, W, C]: float64 [N, classes].
 
         `tick` counts each image once for each view. Views are averaged as logits, or as
@@ -119,7 +118,7 @@ class Predictor:
         if self.tta is EvalTta.NONE:
             return self._probabilities(self._raw(images, tick))
 
-        def logits(view: np.ndarray) -> np.ndarray:
+        def logits(view: Images) -> np.ndarray:
             raw = self._raw(view, tick)
             if self.output is Output.LOGITS:
                 return raw
@@ -128,17 +127,17 @@ class Predictor:
         averaged = evaluator.mean_over_views(logits, images, self.tta)
         return outputs.to_probabilities(averaged, Output.LOGITS, step=0)
 
-    def with_progress(self, what: str) -> Callable[[np.ndarray], np.ndarray]:
+    def with_progress(self, what: str) -> Callable[[Images], np.ndarray]:
         """Returns a function that predicts with a progress line called `what`."""
 
-        def predict(images: np.ndarray) -> np.ndarray:
+        def predict(images: Images) -> np.ndarray:
             views = evaluator.count_views(self.tta)
             with CONSOLE.count(len(images) * views, what) as tick:
                 return self(images, tick)
 
         return predict
 
-    def _raw(self, images: np.ndarray, tick: OnBatch) -> np.ndarray:
+    def _raw(self, images: Images, tick: OnBatch) -> np.ndarray:
         raw = self.model(images, tick)
         if self.output is Output.AUTO:
             self.output = outputs.infer_output(raw, self.model.step)

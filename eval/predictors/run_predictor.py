@@ -8,6 +8,7 @@ from eval.predictors import engine
 from trainer.config.schema import Config
 from trainer.errors import InvalidInput
 from trainer.models import evaluator
+from trainer.models.evaluator import Images
 from trainer.monitoring.progress import OnBatch
 
 
@@ -52,6 +53,6 @@ class CheckpointModel:
                 f" `dataset` must name one like the run's: {line}"
             ) from error
 
-    def __call__(self, images: np.ndarray, tick: OnBatch) -> np.ndarray:
+    def __call__(self, images: Images, tick: OnBatch) -> np.ndarray:
         """Computes the logits of `images` uint8 [N, H, W, C]: float32 [N, classes]."""
         return self._evaluator.logits(images, tick)

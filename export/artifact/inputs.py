@@ -175,7 +175,7 @@ def _verification_set(
     count = min(sample or total, total)
     # Evenly spread, so that every class occurs if the data set is sorted by class.
     rows = np.linspace(0, total - 1, count).round().astype(int)
-    images = test.images[rows]
+    images = test.images if count == total else test.images[rows]
     with CONSOLE.count(count, "checkpoint") as tick:
         probabilities = predictor(images, tick)
     return VerificationSet(

@@ -49,7 +49,9 @@ def test_input_cost_gives_every_augmentation_by_the_constant_batch():
     done = run_command(
         "benchmarks.input_cost", *words, "--augment=none,crop", check=True
     )
-    rows = {row["augment"]: row for row in json.loads(done.stdout)["rows"]}
+    found = json.loads(done.stdout)["rows"]
+    assert [row["input"] for row in found] == ["device", "host"] * 2 + ["device"]
+    rows = {row["augment"]: row for row in found}
     assert rows.keys() == {"none", "crop", "constant"}
     assert rows["constant"]["by constant"] == 1
     assert all(row["images/s"] > 0 for row in rows.values())

@@ -8,9 +8,10 @@ import keras
 import numpy as np
 import pytest
 
-from trainer.config.enums import Augment, OptimizerName
+from trainer.config.enums import Augment, Input, OptimizerName
 from trainer.config.schema import Config, DataConfig, ModelConfig, OptimConfig
 from trainer.data.device_dataset import DeviceDataset
+from trainer.data.host_pixels import HostPixels
 from trainer.data.sampler import Sampler
 from trainer.models import builder, registry
 from trainer.optim import optimizers
@@ -65,7 +66,7 @@ def small_networks():
 
 
 @functools.lru_cache(maxsize=12)
-def trace_step(cluster, settings: Config):
+def trace_step(cluster, settings: Config, source=Input.DEVICE):
     keras.utils.set_random_seed(settings.seed)
     with cluster.strategy.scope(), small_networks():
         model = builder.build_model(
@@ -75,7 +76,10 @@ def trace_step(cluster, settings: Config):
             precision=settings.precision.value,
         )
         optimizer = optimizers.build_optimizer(settings, model.trainable_variables)
-    images = DeviceDataset(IMAGES, LABELS, cluster)
+    pixels = None
+    if source is Input.HOST:
+        pixels = HostPixels(IMAGES, cluster, global_batch=settings.global_batch)
+    images = DeviceDataset(IMAGES, LABELS, cluster, pixels)
     weights = class_weights(LABELS, range(10), settings.optim.class_weight)
     trainer = training_step.TrainStep(
         settings, cluster, model, optimizer, images, class_weights=weights
@@ -89,13 +93,14 @@ def run(cluster, settings: Config, count: int, per_call: int = 5, traced=None):
     state, trainer = assemble(cluster, settings, traced)
     rows = Sampler(np.arange(COUNT), global_batch=settings.global_batch, seed=0)
     measured = []
-    while state.step < count:
-        size = min(per_call, count - state.step)
-        rates = np.full(size, settings.optim.learning_rate, np.float32)
-        outcome = trainer(state.step, rows.block(state.step, size), rates)
-        np.testing.assert_array_equal(outcome.rows, rows.block(state.step, size))
-        state.advance(outcome)
-        measured.append(outcome.metrics)
+    with trainer.pixels.reading(rows.block, 0, count):
+        while state.step < count:
+            size = min(per_call, count - state.step)
+            rates = np.full(size, settings.optim.learning_rate, np.float32)
+            outcome = trainer(state.step, rows.block(state.step, size), rates)
+            np.testing.assert_array_equal(outcome.rows, rows.block(state.step, size))
+            state.advance(outcome)
+            measured.append(outcome.metrics)
     return state, np.concatenate(measured)
 
 

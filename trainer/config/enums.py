@@ -21,6 +21,14 @@ class Augment(enum.Enum):
     CROP = "crop"  # for what may not be mirrored, such as digits
 
 
+class Input(enum.Enum):
+    """Where the images of a step are before it."""
+
+    AUTO = "auto"
+    DEVICE = "device"  # all of the training split, on every device
+    HOST = "host"  # in memory or in a mapped file, read by a thread
+
+
 class Resize(enum.Enum):
     """How an image of another shape is brought to the size of the training images."""
 

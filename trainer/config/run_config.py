@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from trainer.config.enums import EvalTta, Resume, Strategy
+from trainer.config.enums import EvalTta, Input, Resume, Strategy
 from trainer.config.options import (
     DATA,
     DEVICES,
@@ -56,6 +56,13 @@ class RunConfig(Bounded):
         "for every view that `augment` and `crop_pixels` can give.",
         group=DISTILLATION,
         parse=parse_directory,
+    )
+    input: Input = option(
+        Input.AUTO,
+        "Where the training images are: copied to every device, or read by a thread of "
+        "the host while the steps before them run. Both give the same bits. auto: "
+        "device where they fit.",
+        group=DATA,
     )
     strategy: Strategy = option(
         Strategy.ONE_DEVICE, "Distribution strategy.", group=DEVICES

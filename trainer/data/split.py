@@ -41,6 +41,30 @@ class Split:
         return split_hashes(self.ids, self.images, self.labels)[0]
 
 
+@dataclasses.dataclass(frozen=True)
+class ImageRows:
+    """Some rows of images; what is asked for is copied, never all of them.
+
+    Attributes:
+        images: uint8 [N, H, W, C], in memory or mapped from a file.
+        rows: int [n].
+    """
+
+    images: np.ndarray
+    rows: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the rows as an array: n, H, W, C."""
+        return (len(self.rows), *self.images.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        return self.images[self.rows[part]]
+
+
 @runtime_checkable
 class DataSource(Protocol):
     """A data set whose splits are loaded when they are asked for.

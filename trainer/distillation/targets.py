@@ -8,10 +8,12 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import system
+from trainer.config.enums import Input
 from trainer.config.schema import Config
 from trainer.data.augmentation import AugmentationIndex
 from trainer.data.dataset import Dataset
-from trainer.data.device_dataset import DeviceDataset, on_each_device
+from trainer.data.device_dataset import DeviceDataset, PixelSource, on_each_device
+from trainer.data.host_pixels import HostPixels
 from trainer.distributed.strategy import Cluster
 from trainer.errors import InvalidInput
 from trainer.rng import RandomStream
@@ -23,8 +25,14 @@ class DistillationTargets(DeviceDataset):
     The logits are zeros until `teach` is called.
     """
 
-    def __init__(self, config: Config, data: Dataset, cluster: Cluster) -> None:
-        super().__init__(data.train.images, data.train.labels, cluster)
+    def __init__(
+        self,
+        config: Config,
+        data: Dataset,
+        cluster: Cluster,
+        pixels: PixelSource | None = None,
+    ) -> None:
+        super().__init__(data.train.images, data.train.labels, cluster, pixels)
         self.views, self._data, self._cluster = (
             AugmentationIndex.from_config(config.data),
             data,
@@ -52,7 +60,7 @@ class DistillationTargets(DeviceDataset):
         self._place(whole.reshape(-1, self._classes))
 
     def _place(self, logits: np.ndarray) -> None:
-        self._logits = on_each_device(logits, self._cluster)
+        self._logits = on_each_device(lambda _: logits, self._cluster)
 
     @property
     def targets(self) -> tuple[tf.Tensor, tf.Tensor]:
@@ -73,16 +81,26 @@ class DistillationTargets(DeviceDataset):
 
 
 def build_device_dataset(
-    config: Config, data: Dataset, cluster: Cluster
+    config: Config, data: Dataset, cluster: Cluster, source: Input
 ) -> DeviceDataset:
     """Builds the training data of `config`, with soft labels if there is a teacher.
+
+    Args:
+        config: whether there is a teacher, and the batch.
+        data: the data set.
+        cluster: the replicas.
+        source: HOST reads the images from the host; targets are always on the device.
 
     Raises:
         InvalidInput: the soft labels would not fit into memory.
     """
+    images, labels = data.train.images, data.train.labels
+    pixels = None
+    if source is Input.HOST:
+        pixels = HostPixels(images, cluster, global_batch=config.global_batch)
     if not config.distillation.enabled:
-        return DeviceDataset(data.train.images, data.train.labels, cluster)
-    count, classes = len(data.train.labels), len(data.train.names)
+        return DeviceDataset(images, labels, cluster, pixels)
+    count, classes = len(labels), len(data.train.names)
     views = AugmentationIndex.from_config(config.data).count
     need = 2 * views * count * classes * (2 + len(cluster.local_devices))
     free = system.free_bytes()
@@ -92,4 +110,4 @@ def build_device_dataset(
             f"bytes of memory, {free:,} are free;\n"
             f"lower crop_pixels={config.data.crop_pixels}"
         )
-    return DistillationTargets(config, data, cluster)
+    return DistillationTargets(config, data, cluster, pixels)

@@ -6,6 +6,8 @@ Synopsis::
     logits = model(images)  # uint8 [N, H, W, C] -> float32 [N, K]
 """
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
@@ -55,10 +57,13 @@ def _build_body(
     return body
 
 
-def adapt(model: keras.Model, images: np.ndarray) -> None:
-    """Computes the weights of layers with `adapt` from images uint8 [N, H, W, C]."""
+def adapt(model: keras.Model, images: Sequence[np.ndarray]) -> None:
+    """Computes the weights of layers with `adapt` from images uint8 [N, H, W, C].
+
+    The images are copied only where there is such a layer.
+    """
     adapted = [x for x in model.get_layer("body").layers if hasattr(x, "adapt")]
     if adapted:
-        seen = model.get_layer("normalise")(images).numpy()
+        seen = model.get_layer("normalise")(images[:]).numpy()
         for layer in adapted:
             layer.adapt(seen)

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
 
 import keras
 import numpy as np
@@ -64,6 +65,18 @@ def batch_size(body: keras.Model) -> int:
     return max(1, min(BATCH, MEMORY // live_bytes(body)))
 
 
+class Images(Protocol):
+    """Images uint8 [N, H, W, C], an array or what copies slices of one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """N, H, W, C."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice) -> np.ndarray: ...
+
+
 class Evaluator:
     """Runs one network in float32 on one device, whatever trained its weights.
 
@@ -112,15 +125,15 @@ class Evaluator:
             variable.assign(weights[path].astype(np.float32))
 
     def logits(
-        self, images: np.ndarray, tick: Callable[[int], object] = lambda _: None
+        self, images: Images, tick: Callable[[int], object] = lambda _: None
     ) -> np.ndarray:
-        """Computes float32 [N, K] of uint8 [N, H, W, C].
+        """Computes float32 [N, K] of uint8 [N, H, W, C], a batch in memory at a time.
 
         `tick` is called with the size of each batch when it is done.
         """
 
-        def answer(view: np.ndarray) -> np.ndarray:
-            found = self._batch(view)
+        def answer(view: Images) -> np.ndarray:
+            found = self._batch(view[:])
             tick(len(view))
             return found
 
@@ -179,18 +192,47 @@ def count_views(tta: EvalTta) -> int:
     return len(_SHARES[tta]) * (1 if tta is EvalTta.NONE else 2)
 
 
-def views(images: np.ndarray, tta: EvalTta) -> Iterator[tuple[float, np.ndarray]]:
+@dataclasses.dataclass(frozen=True)
+class ImageView:
+    """A view of images, which is computed for the slices that are asked for.
+
+    Attributes:
+        images: uint8 [N, H, W, C].
+        pixels: shift down and to the right.
+        mirror: whether they are mirrored after that.
+    """
+
+    images: Images
+    pixels: int
+    mirror: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """N, H, W, C."""
+        return self.images.shape
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        found = self.images[part]
+        if self.pixels:
+            found = _moved(found, self.pixels)
+        return np.ascontiguousarray(found[:, :, ::-1]) if self.mirror else found
+
+
+def views(images: Images, tta: EvalTta) -> Iterator[tuple[float, Images]]:
     """Yields the weight and pixels of each view of `images` [N, H, W, C].
 
-    The first view is the images themselves; the weights add up to 1.
+    The first view is the images themselves; the weights add up to 1. Of images that are
+    not an array in memory it is an ImageView, so that no view of all is in memory.
     """
+    in_memory = isinstance(images, np.ndarray) and not isinstance(images, np.memmap)
+    sides = (False,) if tta is EvalTta.NONE else (False, True)
     for pixels, share in _SHARES[tta].items():
-        moved = _moved(images, pixels) if pixels else images
-        if tta is EvalTta.NONE:
-            yield share, moved
-        else:
-            yield share / 2, moved
-            yield share / 2, np.ascontiguousarray(moved[:, :, ::-1])
+        for mirror in sides:
+            view = ImageView(images, pixels, mirror)
+            yield share / len(sides), view[:] if in_memory else view
 
 
 def _moved(images: np.ndarray, pixels: int) -> np.ndarray:
@@ -202,7 +244,7 @@ def _moved(images: np.ndarray, pixels: int) -> np.ndarray:
 
 
 def mean_over_views(
-    answer: Callable[[np.ndarray], np.ndarray], images: np.ndarray, tta: EvalTta
+    answer: Callable[[Images], np.ndarray], images: Images, tta: EvalTta
 ) -> np.ndarray:
     """Computes the weighted mean of `answer` over all views: [N, K], same dtype.
 

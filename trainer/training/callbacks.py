@@ -16,6 +16,7 @@ from trainer.errors import TrainingDiverged
 from trainer.models.evaluator import (
     EvalMetrics,
     Evaluator,
+    Images,
     compute_metrics,
     count_views,
 )
@@ -200,7 +201,7 @@ class ValidationCallback:
 
     timetable: Timetable
     evaluator: Evaluator
-    images: np.ndarray
+    images: Images
     labels: np.ndarray
     names: tuple[str, ...]
     writer: MultiWriter
@@ -251,7 +252,7 @@ class ValidationCallback:
 def measure_split(
     evaluator: Evaluator,
     state: TrainState,
-    images: np.ndarray,
+    images: Images,
     labels: np.ndarray,
     monitor: Monitor,
     what: str,

@@ -4,12 +4,18 @@ import dataclasses
 import math
 
 import keras
+import numpy as np
+import tensorflow as tf
 
 from trainer import system
-from trainer.config.enums import OptimizerName, Precision
+from trainer.config.enums import Input, OptimizerName, Precision
+from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config
+from trainer.data import host_pixels
 from trainer.data.dataset import Dataset
+from trainer.distributed.collectives import PEER_LOST, gather
 from trainer.distributed.strategy import Cluster
+from trainer.errors import PeerLost
 from trainer.models import builder, evaluator
 from trainer.monitoring.pictures import GRID_IMAGES
 from trainer.monitoring.progress import duration
@@ -19,7 +25,14 @@ GIB = 2**30
 FRAMEWORK = GIB  # memory of TensorFlow, Keras, TFDS and matplotlib after import
 # The backward pass keeps all activations and needs about as much memory for gradients.
 ACTIVATION_PASSES = 2
+GPU_PART = 0.9  # of a GPU's memory that may be planned for; the driver takes some
 PIXEL_BYTES = 4 * (4 + 8)  # of a drawn image: float32 and matplotlib's float64, as RGBA
+
+
+INPUTS = {
+    Input.DEVICE: "the training images are copied to every device",
+    Input.HOST: "a thread of the host reads the training images ahead of the steps",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +43,13 @@ class ResourceEstimate:
         parameters: number of parameters of the model.
         kept: bytes that are used from start to end: data and weights.
         passing: bytes of phases that follow each other, by phase; the largest counts.
+        on_device: bytes of one device with its own memory, such as a GPU.
     """
 
     parameters: int
     kept: dict[str, int]
     passing: dict[str, int]
+    on_device: int
 
     @property
     def memory_bytes(self) -> int:
@@ -43,31 +58,38 @@ class ResourceEstimate:
 
     @classmethod
     def from_shapes(
-        cls, body: keras.Model, config: Config, cluster: Cluster, data: Dataset
+        cls,
+        body: keras.Model,
+        config: Config,
+        cluster: Cluster,
+        data: Dataset,
+        source: Input,
     ) -> "ResourceEstimate":
-        """Estimates the memory from shapes, without running anything."""
+        """Estimates the memory from shapes, without running anything.
+
+        `source` is where the steps have their images from.
+        """
         local = len(cluster.local_devices)
         share = config.global_batch // (config.elastic_shards or cluster.replicas)
         half = config.precision in (Precision.MIXED_BFLOAT16, Precision.MIXED_FLOAT16)
         activations = sum(math.prod(layer.output.shape[1:]) for layer in body.layers)
         step = activations * share * ACTIVATION_PASSES * (2 if half else 4)
         parameters = int(body.count_params())
-        slots = 4 if config.optim.name is OptimizerName.ADAMW else 3
-        slots += 2 * (config.optim.ema_decay is not None)
-        slots += (
-            config.elastic_shards or 0
-        )  # gradients of all shards until they are summed
-        shape = data.image_shape
-        held = len(data.held_out) * math.prod(shape)
-        images = data.train.images.nbytes * (1 + local) + data.test.images.nbytes
+        weights = parameters * 4 * _slots(config)
+        height, width, _ = data.image_shape
+        copies = data.train.images.nbytes
+        if source is Input.HOST:
+            copies = host_pixels.buffer_bytes(data.image_shape, config, cluster)
+        held = _own_bytes(data.train.images) + _own_bytes(data.test.images)
         return cls(
             parameters,
-            {"data": images + held, "weights": parameters * 4 * slots * local},
+            {"data": held + copies * local, "weights": weights * local},
             {
                 "training": step * local,
                 "evaluation": evaluator.batch_size(body) * evaluator.live_bytes(body),
-                "pictures": GRID_IMAGES * shape[0] * shape[1] * PIXEL_BYTES,
+                "pictures": GRID_IMAGES * height * width * PIXEL_BYTES,
             },
+            copies + weights + step,
         )
 
     def remedy(self, config: Config, cluster: Cluster) -> str:
@@ -78,7 +100,8 @@ class ResourceEstimate:
         shares = config.elastic_shards or cluster.replicas
         narrower = f"lower model_kwargs=width={config.model.kwargs.get('width', 1.0)}"
         flags = {
-            "data": "use a smaller `dataset` or a machine with more memory",
+            "data": "set input=host, use a smaller data set or a machine with more "
+            "memory",
             "weights": narrower,
             "training": f"lower global_batch={config.global_batch}",
             "evaluation": f"{narrower}, or use smaller images: `global_batch` does not "
@@ -97,6 +120,7 @@ class ResourceEstimate:
         data: Dataset,
         cluster: Cluster,
         decode_secs: float,
+        choice: "InputChoice",
     ) -> list[str]:
         """Describes the plan of a training, and warns if memory may not suffice."""
         free, total = system.free_bytes(), timetable.total_steps
@@ -110,6 +134,7 @@ class ResourceEstimate:
             f"{total:,} steps of {config.global_batch} images = "
             f"{timetable.epoch(total):.4g} epochs; about "
             f"{self.memory_bytes / GIB:.1f} GiB of memory, {free / GIB:.1f} are free",
+            f"{INPUTS[choice.source]} ({choice.why})",
         ]
         if config.train_steps is not None:
             lines.append(f"train_steps={config.train_steps} overrides `epochs`")
@@ -117,6 +142,63 @@ class ResourceEstimate:
             remedy = self.remedy(config, cluster)
             lines.append(f"warning: memory may not suffice; {remedy}")
         return lines
+
+
+def _slots(config: Config) -> int:
+    """Counts the arrays of the size of the weights, with those of the optimizer."""
+    slots = 4 if config.optim.name is OptimizerName.ADAMW else 3
+    slots += 2 * (config.optim.ema_decay is not None)
+    # Gradients of all shards are kept until they are summed.
+    return slots + (config.elastic_shards or 0)
+
+
+def _own_bytes(images: np.ndarray) -> int:
+    """Memory that `images` take in this process; of a mapped file, none."""
+    return 0 if isinstance(images, np.memmap) else images.nbytes
+
+
+@dataclasses.dataclass(frozen=True)
+class InputChoice:
+    """Where the steps have their images from: DEVICE or HOST, and why."""
+
+    source: Input
+    why: str
+
+
+def choose_input(
+    body: keras.Model,
+    config: Config,
+    run_config: RunConfig,
+    cluster: Cluster,
+    data: Dataset,
+) -> InputChoice:
+    """Chooses DEVICE where the training split fits on the devices, otherwise HOST.
+
+    All workers take the images from the host if one of them has to.
+
+    Raises:
+        PeerLost: a worker was lost before it had chosen.
+    """
+    if run_config.input is not Input.AUTO:
+        return InputChoice(run_config.input, f"input={run_config.input.value}")
+    estimate = ResourceEstimate.from_shapes(body, config, cluster, data, Input.DEVICE)
+    need, free = estimate.memory_bytes, system.free_bytes()
+    if tf.config.list_logical_devices("GPU"):
+        gpu = system.gpu_bytes()
+        need, free = estimate.on_device, gpu and int(gpu * GPU_PART)
+    fits = free is None or need <= free
+    try:
+        votes = gather(cluster, [int(fits)])
+    except PEER_LOST as error:
+        raise PeerLost(
+            "a worker was lost while all chose their input; restart the whole group"
+        ) from error
+    if not fits:
+        why = f"{need / GIB:.1f} GiB would be needed, {free / GIB:.1f} are free"
+        return InputChoice(Input.HOST, f"on a device {why}")
+    if not votes.all():
+        return InputChoice(Input.HOST, "they do not fit on a device of another worker")
+    return InputChoice(Input.DEVICE, "they fit")
 
 
 # The backward pass computes gradients of weights and of inputs, each as costly as the

@@ -1,5 +1,7 @@
 """Builds network, optimizer, compiled step and evaluator from config and data."""
 
+import dataclasses
+
 import keras
 import numpy as np
 
@@ -9,12 +11,15 @@ from trainer.config.schema import Config
 from trainer.data.augmentation import AlternatingFlip
 from trainer.data.dataset import Dataset
 from trainer.data.device_dataset import DeviceDataset
+from trainer.data.split import ImageRows
 from trainer.distillation import targets
 from trainer.distributed.strategy import Cluster
 from trainer.errors import InvalidConfig, InvalidInput
 from trainer.models import builder, registry
 from trainer.models.evaluator import Evaluator
 from trainer.optim import class_weights, optimizers
+from trainer.training import estimate
+from trainer.training.estimate import InputChoice
 from trainer.training.state import TrainState
 from trainer.training.step import TrainStep
 from trainer.training.timetable import Timetable
@@ -22,9 +27,23 @@ from trainer.training.timetable import Timetable
 ADAPT_IMAGES = 5000  # training images for `adapt`: 4.8 million patches of 2x2 pixels
 
 
+@dataclasses.dataclass(frozen=True)
+class TrainingNetwork:
+    """A network with its optimizer, its training data and its compiled step."""
+
+    state: TrainState
+    images: DeviceDataset
+    train_step: TrainStep
+    input_choice: InputChoice
+
+
 def build_network(
-    config: Config, cluster: Cluster, dataset: Dataset, timetable: Timetable
-) -> tuple[TrainState, DeviceDataset, TrainStep]:
+    config: Config,
+    run_config: RunConfig,
+    cluster: Cluster,
+    dataset: Dataset,
+    timetable: Timetable,
+) -> TrainingNetwork:
     """Builds network, optimizer and compiled step in the strategy's scope.
 
     Raises:
@@ -33,23 +52,13 @@ def build_network(
     _check_small(config, dataset)
     keras.utils.set_random_seed(config.seed)
     with cluster.strategy.scope():
-        try:
-            model = builder.build_model(
-                config.model,
-                image_shape=dataset.image_shape,
-                num_classes=len(dataset.train.names),
-                precision=config.precision.value,
-            )
-        except InvalidConfig:
-            raise
-        except ValueError as error:
-            raise InvalidInput(
-                f"model={config.model.name} does not take images of "
-                f"{dataset.image_shape}; they may be too small for it"
-            ) from error
+        model = _build_model(config, dataset)
         optimizer = optimizers.build_optimizer(config, model.trainable_variables)
-        builder.adapt(model, dataset.train.images[dataset.learnt[:ADAPT_IMAGES]])
-    images = targets.build_device_dataset(config, dataset, cluster)
+        rows = dataset.learnt[:ADAPT_IMAGES]
+        builder.adapt(model, ImageRows(dataset.train.images, rows))
+    body = model.get_layer("body")
+    choice = estimate.choose_input(body, config, run_config, cluster, dataset)
+    images = targets.build_device_dataset(config, dataset, cluster, choice.source)
     train_step = TrainStep(
         config,
         cluster,
@@ -60,7 +69,25 @@ def build_network(
         flips=_flips(config, dataset),
         class_weights=_class_weights(config, dataset),
     )
-    return TrainState(model, optimizer, train_step.averages), images, train_step
+    state = TrainState(model, optimizer, train_step.averages)
+    return TrainingNetwork(state, images, train_step, choice)
+
+
+def _build_model(config: Config, dataset: Dataset) -> keras.Model:
+    try:
+        return builder.build_model(
+            config.model,
+            image_shape=dataset.image_shape,
+            num_classes=len(dataset.train.names),
+            precision=config.precision.value,
+        )
+    except InvalidConfig:
+        raise
+    except ValueError as error:
+        raise InvalidInput(
+            f"model={config.model.name} does not take images of "
+            f"{dataset.image_shape}; they may be too small for it"
+        ) from error
 
 
 def _flips(config: Config, dataset: Dataset) -> AlternatingFlip | None:

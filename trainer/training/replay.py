@@ -144,7 +144,8 @@ def _replay_kept(built: TrainingSession, kept: list[Checkpoint]) -> str:
     for checkpoint in kept:
         before = state.step
         blocks = _blocks_until(checkpoint.step, built, sizer)
-        loop.train(state, run_block, shown, blocks=blocks)
+        with built.reading_ahead():
+            loop.train(state, run_block, shown, blocks=blocks)
         _compare(built, checkpoint, before)
         said += f"steps {before + 1} to {checkpoint.step}: {', '.join(COMPARED)} "
         said += "are those of the manifest\n"

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from trainer.config.schema import Config
 from trainer.data.dataset import Dataset
 from trainer.data.device_dataset import DeviceDataset
 from trainer.data.sampler import Sampler
+from trainer.data.split import ImageRows
 from trainer.distillation import soft_labels, teacher
 from trainer.distillation.targets import DistillationTargets
 from trainer.distributed.collectives import WorkerExchange
@@ -32,6 +34,7 @@ from trainer.rundir.lease import Lease
 from trainer.rundir.metadata import RunMetadata
 from trainer.storage import as_refusal
 from trainer.training import callbacks, estimate, loop, result
+from trainer.training.estimate import InputChoice
 from trainer.training.loop import BlockSizer, Callback, StepBlock
 from trainer.training.state import TrainState
 from trainer.training.step import TrainStep
@@ -81,6 +84,7 @@ class TrainingSession:
     timetable: Timetable
     state: TrainState
     images: DeviceDataset
+    input_choice: InputChoice
     train_step: TrainStep
     evaluator: Evaluator
 
@@ -117,13 +121,22 @@ class TrainingSession:
 
     def blocks(self, sizer: BlockSizer) -> Iterator[StepBlock]:
         """Yields the blocks of the remaining steps."""
-        sampler = Sampler(
+        optim = self.config.optim
+        return loop.step_blocks(self.state, self.timetable, self.sampler, optim, sizer)
+
+    def reading_ahead(self) -> contextlib.AbstractContextManager[None]:
+        """Context in which the images of the remaining steps may be read ahead."""
+        total = self.timetable.total_steps
+        return self.images.pixels.reading(self.sampler.block, self.state.step, total)
+
+    @functools.cached_property
+    def sampler(self) -> Sampler:
+        """The rows of every step."""
+        return Sampler(
             self.dataset.learnt,
             global_batch=self.config.global_batch,
             seed=self.config.seed,
         )
-        optim = self.config.optim
-        return loop.step_blocks(self.state, self.timetable, sampler, optim, sizer)
 
     def prepare_soft_labels(self, *, write: bool = True) -> None:
         """Loads or computes the soft labels if there is a teacher."""
@@ -175,7 +188,7 @@ class TrainingSession:
     def _estimate(self) -> estimate.ResourceEstimate:
         body = self.train_step.body
         return estimate.ResourceEstimate.from_shapes(
-            body, self.config, self.cluster, self.dataset
+            body, self.config, self.cluster, self.dataset, self.input_choice.source
         )
 
     def _tell_plan(self) -> None:
@@ -185,6 +198,7 @@ class TrainingSession:
             self.dataset,
             self.cluster,
             self.monitor.timer.seconds["data"],
+            self.input_choice,
         )
         for line in [*lines, f"run directory: {self.run.path}"]:
             self.monitor.say(line)
@@ -264,7 +278,8 @@ class TrainingSession:
         run_block = loop.timed_step(self.train_step, self.state, timer, sizer)
         self.request.defer()
         self.monitor.heartbeat.write("compile", self.state.step)
-        loop.train(self.state, run_block, listed, blocks=self.blocks(sizer))
+        with self.reading_ahead():
+            loop.train(self.state, run_block, listed, blocks=self.blocks(sizer))
         if chief is None or chief.validation is None:
             return None
         return chief.validation.scores or chief.validation.measure(self.state)
@@ -309,7 +324,7 @@ class TrainingSession:
         return callbacks.ValidationCallback(
             self.timetable,
             self.evaluator,
-            split.images[rows],
+            ImageRows(split.images, rows),
             split.labels[rows],
             split.names,
             writer,

@@ -113,9 +113,7 @@ def build_session(
     timetable = _timetable(config, run_config, dataset)
     teacher.check_teacher_run(run, config, run_config, dataset.recorded())
     with suppress_native_stderr(), timer.phase("build"):
-        state, images, train_step = network.build_network(
-            config, cluster, dataset, timetable
-        )
+        built = network.build_network(config, run_config, cluster, dataset, timetable)
         evaluator = network.build_evaluator(config, run_config, cluster, dataset)
     found = environment.describe(threads)
     key = environment.reproducibility_key(run_config.strategy.value, cluster, found)
@@ -127,9 +125,10 @@ def build_session(
         cluster=cluster,
         dataset=dataset,
         timetable=timetable,
-        state=state,
-        images=images,
-        train_step=train_step,
+        state=built.state,
+        images=built.images,
+        input_choice=built.input_choice,
+        train_step=built.train_step,
         evaluator=evaluator,
     )
 

@@ -1,8 +1,8 @@
 """The compiled training step: computes new weights and metrics from a global batch.
 
-One call of `TrainStep` runs a block of steps in one compiled function. A step gathers
-its images by row, augments them, runs the network forward and backward, sums over all
-replicas, and updates the weights. Nothing is read from the host while a block runs.
+One call of `TrainStep` runs a block of steps in compiled functions. A step takes its
+images (see trainer.data.device_dataset), augments them, runs the network forward and
+backward, sums over all replicas, and updates the weights.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ import tensorflow as tf
 from trainer.config.enums import Precision
 from trainer.config.schema import Config
 from trainer.data.augmentation import AlternatingFlip, area_resize, augment
-from trainer.data.device_dataset import DeviceDataset, gather_images
+from trainer.data.device_dataset import DeviceDataset, PixelSource
 from trainer.distillation.loss import distillation_loss
 from trainer.distributed import reduction
 from trainer.distributed.strategy import Cluster
@@ -94,7 +94,7 @@ class TrainStep:
     def compile(self) -> None:
         """Traces the function of a block once, for any number of steps."""
         self._compiled = tf.function(self._run_block).get_concrete_function(
-            self._images.packed_pixels,
+            self._images.pixels.spec,
             self._images.targets,
             tf.TensorSpec([None, self._config.global_batch], tf.int32),
             tf.TensorSpec([], tf.int64),
@@ -103,19 +103,30 @@ class TrainStep:
 
     def __call__(self, step: int, rows: np.ndarray, rates: np.ndarray) -> StepOutput:
         """Runs K steps from `step` on, with `rows` int32 [K, B] and `rates` [K]."""
-        metrics, gathered = self._compiled(
-            self._images.packed_pixels,
-            self._images.targets,
-            tf.constant(rows),
-            tf.constant(step, tf.int64),
-            tf.constant(rates),
-        )
-        return StepOutput(metrics.numpy(), gathered.numpy())
+        outputs, done = [], 0
+        for pixels, count in self._images.pixels.calls(step, rows):
+            now = slice(done, done + count)
+            found = self._compiled(
+                pixels,
+                self._images.targets,
+                tf.constant(rows[now]),
+                tf.constant(step + done, tf.int64),
+                tf.constant(rates[now]),
+            )
+            outputs.append([tensor.numpy() for tensor in found])
+            done += count
+        metrics, gathered = (np.concatenate(x) for x in zip(*outputs, strict=True))
+        return StepOutput(metrics, gathered)
 
     @property
     def averages(self) -> list[averages.Average]:
         """The averages that are shipped instead of variables of the network."""
         return self._statistics + self._weights
+
+    @property
+    def pixels(self) -> PixelSource:
+        """Where the pixels come from."""
+        return self._images.pixels
 
     @property
     def body(self) -> keras.Model:
@@ -129,11 +140,9 @@ class TrainStep:
 
     def augmented(self, rows: np.ndarray) -> np.ndarray:
         """Augments the images of int32 rows [n] as at step 0: float32 [n, H, W, C]."""
-        pixels = self._images.packed_pixels
-        local = self._cluster.strategy.experimental_local_results(pixels)[0]
-        zero = tf.zeros([], tf.int64)
+        pixels, zero = self._images.pixels.load(rows), tf.zeros([], tf.int64)
         stream = RandomStream(self._config.seed, zero, zero)
-        return self._augment(local, tf.constant(rows), stream).numpy()
+        return self._augment(pixels, tf.constant(rows), stream).numpy()
 
     def _run_block(
         self,
@@ -151,7 +160,7 @@ class TrainStep:
             self._optimizer.learning_rate.assign(rates[i])
             step = first_step + tf.cast(i, tf.int64)
             results = strategy.run(
-                self._replica_step, args=(pixels, targets, rows[i], step)
+                self._replica_step, args=(pixels, targets, rows[i], step, i)
             )
             # Sums and gathered rows are exchanged, so every replica returns the same.
             measured, took = (
@@ -163,19 +172,26 @@ class TrainStep:
 
     @tf.autograph.experimental.do_not_convert
     def _replica_step(
-        self, pixels: tf.Tensor, targets: Targets, rows: tf.Tensor, step: tf.Tensor
+        self,
+        pixels: tf.Tensor,
+        targets: Targets,
+        rows: tf.Tensor,
+        step: tf.Tensor,
+        index: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Computes the share of this replica, and the update that all replicas make."""
-        replica = tf.distribute.get_replica_context()
-        first = replica.replica_id_in_sync_group * self._share
-        mine = tf.ensure_shape(rows[first : first + self._share], [self._share])
+        replica, source = tf.distribute.get_replica_context(), self._images.pixels
+        start = replica.replica_id_in_sync_group * self._share
+        mine = tf.ensure_shape(rows[start : start + self._share], [self._share])
+        own = source.of_step(pixels, index)
 
         def measure(rows: tf.Tensor, first: tf.Tensor) -> Gradients:
             stream = RandomStream(self._config.seed, step, tf.cast(first, tf.int64))
-            images, learnt = self.batch(pixels, targets, rows, stream)
+            part = source.part(own, first - start, rows.shape[0])
+            images, learnt = self.batch(part, targets, rows, stream)
             return self._gradients(images, learnt, stream)
 
-        sums, gradients, statistics = self._reduce(measure, mine, first)
+        sums, gradients, statistics = self._reduce(measure, mine, start)
         norm = self._update(gradients, statistics, step)
         measured = tf.concat([sums / self._config.global_batch, [norm]], 0)
         return measured, replica.all_gather(mine, axis=0)
@@ -202,7 +218,7 @@ class TrainStep:
         if self._flips:
             number = stream.step * self._config.global_batch + stream.first
             mirror = self._flips(rows, number)
-        images = gather_images(pixels, rows, self._images.shape)
+        images = self._images.pixels.decode(pixels, rows)
         return augment(
             images, data.augment, stream, crop_pixels=data.crop_pixels, mirror=mirror
         )

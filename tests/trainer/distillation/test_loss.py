@@ -7,7 +7,7 @@ import tensorflow as tf
 from tests.support import compiled_steps
 from tests.support.eval_models import softmax
 from tests.support.gpu_kernels import without_gpu_kernel
-from trainer.config.enums import Augment, Precision
+from trainer.config.enums import Augment, Input, Precision
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config, DataConfig, DistillationConfig
 from trainer.data import dataset
@@ -16,6 +16,7 @@ from trainer.data.split import Split
 from trainer.distillation import loss
 from trainer.distillation.targets import DistillationTargets
 from trainer.rng import RandomStream
+from trainer.rundir.weights import weights_sha256
 from trainer.training import network, timetable
 
 GENERATOR = np.random.default_rng(0)
@@ -67,13 +68,14 @@ def config(**settings) -> Config:
     )
 
 
-def run(cluster, settings: Config, count: int = 10):
+def run(cluster, settings: Config, count: int = 10, source: Input = Input.DEVICE):
     """The state after `count` steps, their metrics, and the trainer."""
     planned = timetable.build_timetable(settings, RunConfig(), len(LEARNT))
     with compiled_steps.small_networks():
-        state, images, trainer = network.build_network(
-            settings, cluster, whole(), planned
+        built = network.build_network(
+            settings, RunConfig(input=source), cluster, whole(), planned
         )
+    state, images, trainer = built.state, built.images, built.train_step
     if settings.distillation.enabled:
         answers = np.random.default_rng(1).normal(0, 3, images.shape_of_answers)
         images.teach(answers.astype(np.float16))
@@ -116,3 +118,12 @@ def test_the_answer_picked_is_that_of_the_row_in_its_view(replicas):
     view = images.views.sample_views(here, 32).numpy()
     np.testing.assert_array_equal(logits[:, 0], answers[view, places, 0])
     np.testing.assert_array_equal(labels, compiled_steps.LABELS[rows])
+
+
+@pytest.mark.parametrize(("count", "shards"), [(2, None), (1, 4)])
+def test_the_teacher_teaches_images_of_the_host_alike(replicas, count, shards):
+    settings = config(distillation=teacher(), elastic_shards=shards)
+    state, losses, _ = run(replicas(count), settings, 4)
+    other, found, _ = run(replicas(count), settings, 4, Input.HOST)
+    np.testing.assert_array_equal(found, losses)
+    assert weights_sha256(other.arrays()) == weights_sha256(state.arrays())

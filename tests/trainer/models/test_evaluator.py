@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.nets import options_of_width
+from trainer.config.enums import Input
 from trainer.config.schema import Config, ModelConfig
 from trainer.models import builder, registry
 from trainer.models import evaluator as models_evaluator
@@ -153,7 +154,7 @@ class OneDevice:
 def forecast(held, **settings) -> tuple[ResourceEstimate, str]:
     config = Config(**settings)
     made = body(config.model.name, side=held.image_shape[0])
-    found = ResourceEstimate.from_shapes(made, config, OneDevice(), held)
+    found = ResourceEstimate.from_shapes(made, config, OneDevice(), held, Input.DEVICE)
     return found, found.remedy(config, OneDevice())
 
 
@@ -171,7 +172,7 @@ def test_a_forecast_counts_evaluation_and_pictures():
         ("training", 1024, "lower global_batch=1024"),
         ("training", 1, "lower model_kwargs=width=1.0"),
         ("pictures", 256, "use smaller images"),
-        ("data", 256, "smaller `dataset`"),
+        ("data", 256, "set input=host, use a smaller data set"),
         ("weights", 256, "lower model_kwargs=width=1.0"),
     ],
 )
@@ -179,7 +180,7 @@ def test_advice_names_what_matters(largest, batch, named):
     sizes = dict.fromkeys(("data", "weights", "training", "evaluation", "pictures"), 1)
     sizes[largest] = 5 * 2**30
     kept = {name: sizes.pop(name) for name in ("data", "weights")}
-    said = ResourceEstimate(1, kept, sizes).remedy(
+    said = ResourceEstimate(1, kept, sizes, 0).remedy(
         Config(global_batch=batch), OneDevice()
     )
     assert said.startswith(f"{largest} takes 5.0 GiB of it: ")

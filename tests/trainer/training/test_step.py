@@ -181,7 +181,7 @@ def test_packed_rows_are_gathered_exactly():
 
     packed = DeviceDataset(images, np.zeros(9, np.int32), OneDevice())
     rows = tf.constant([8, 0, 3, 3], tf.int32)
-    out = gather_images(packed.packed_pixels, rows, (5, 3, 1))
+    out = gather_images(packed.pixels.words, rows, (5, 3, 1))
     np.testing.assert_array_equal(out, images[[8, 0, 3, 3]])
 
 

@@ -16,7 +16,7 @@ from tests.support.flag_values import read
 from tests.support.gpu_kernels import without_gpu_kernel
 from tests.support.resumed_runs import SAME, interrupt
 from tests.support.run_directories import begin
-from trainer.config.enums import Augment, Flip, OptimizerName, Precision
+from trainer.config.enums import Augment, Flip, Input, OptimizerName, Precision
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config, DataConfig, ModelConfig, OptimConfig
 from trainer.data.augmentation import AlternatingFlip, area_resize
@@ -42,7 +42,7 @@ TRICKS = [
 GENERATOR = np.random.default_rng(0)
 
 
-def speednet_step(cluster, precision: Precision):
+def speednet_step(cluster, precision: Precision, source=Input.AUTO):
     settings = Config(
         model=ModelConfig(
             name="speednet", kwargs={"width": 0.25, "activation": "gelu"}
@@ -58,15 +58,19 @@ def speednet_step(cluster, precision: Precision):
     images = np.pad(IMAGES, [(0, 0), (4, 4), (4, 4), (0, 0)], mode="reflect")
     train_split = types.SimpleNamespace(images=images, labels=LABELS, names=[0] * 10)
     held = types.SimpleNamespace(
-        train=train_split, learnt=np.arange(400), image_shape=images.shape[1:]
+        train=train_split,
+        test=train_split,
+        learnt=np.arange(400),
+        image_shape=images.shape[1:],
     )
-    planned = timetable.build_timetable(settings, RunConfig(), len(held.learnt))
-    return network.build_network(settings, cluster, held, planned)
+    run_config = RunConfig(input=source)
+    planned = timetable.build_timetable(settings, run_config, len(held.learnt))
+    return network.build_network(settings, run_config, cluster, held, planned)
 
 
 @pytest.mark.parametrize("precision", [Precision.FLOAT32, Precision.MIXED_BFLOAT16])
 def test_every_operator_of_the_tricks_has_a_gpu_kernel(replicas, precision):
-    *_, trainer = speednet_step(replicas(2), precision)
+    trainer = speednet_step(replicas(2), precision).train_step
     assert not without_gpu_kernel(trainer.graph)
 
 
@@ -244,3 +248,15 @@ def test_a_resume_with_another_activation_is_refused_by_name(data_dir, tmp_path)
     done = run_trainer(data_dir, tmp_path / "run", *TRICKS, *words)
     assert done.returncode == 2
     assert "model.kwargs.activation: 'gelu' != 'relu'" in done.stderr
+
+
+def test_small_steps_and_alternating_flips_of_images_of_the_host_are_alike(replicas):
+    found, rates = [], np.full(6, 0.1, np.float32)
+    rows = np.random.default_rng(0).integers(0, 400, (6, 32), np.int32)
+    for source in (Input.DEVICE, Input.HOST):
+        built = speednet_step(replicas(1), Precision.FLOAT32, source)
+        metrics = built.train_step(0, rows, rates).metrics  # 4 of them on small images
+        shown = built.train_step.augmented(rows[0])
+        found.append([metrics, shown, *built.state.arrays().values()])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
