@@ -38,7 +38,8 @@ class TrainingResult(types.SimpleNamespace):
     """The keys of result.json as attributes, see docs/run_directory.md.
 
     Attributes:
-        run_dir: where the run is.
+        run_dir: where the run is. Workers other than the chief, which alone tests and
+            writes, have this one only.
     """
 
 
@@ -72,15 +73,24 @@ def train(
         KeyboardInterrupt: stopped, after a checkpoint.
     """
     check_source(data)
-    run_config = run_config or RunConfig()
-    if run_dir is not None:
-        path = os.path.abspath(os.path.expanduser(run_dir))
-        run_config = dataclasses.replace(run_config, run_dir=path)
+    run_config = _locate(run_config or RunConfig(), run_dir)
     config = _complete(config, data, model)
     run = checks.select_run(config, run_config)
     result = run.result() or _train(run, config, run_config, data, callbacks)
+    if result is None:
+        return TrainingResult(run_dir=run.path)
     _calibrate(run, data)
     return TrainingResult(run_dir=run.path, **result)
+
+
+def _locate(run_config: RunConfig, run_dir: str | os.PathLike[str] | None) -> RunConfig:
+    """`run_config` with the directory that the caller names."""
+    if run_config.dry_run:
+        raise InvalidInput("dry_run=True trains nothing; leave `dry_run` out")
+    if run_dir is None:
+        return run_config
+    path = os.path.abspath(os.path.expanduser(run_dir))
+    return dataclasses.replace(run_config, run_dir=path)
 
 
 def _train(
@@ -89,15 +99,12 @@ def _train(
     run_config: RunConfig,
     data: Splits,
     callbacks: Sequence[Callback],
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     layout.check_storage(run)
     with _stopping_on_interrupt() as request:
-        result = start.train(
+        return start.train(
             run, config, run_config, request, splits=data, more_callbacks=callbacks
         )
-    if result is None:
-        raise InvalidInput("dry_run=True trains nothing; leave `dry_run` out")
-    return result
 
 
 def _complete(config: Config, data: Splits, model: Network | None) -> Config:

@@ -1,12 +1,22 @@
 """Two processes on loopback: the same rows and losses as one, and no hang."""
 
+import os
 import re
 import signal
+import subprocess
+import sys
 
 import pytest
 
-from tests.support.commands import result, run_trainer
-from tests.support.multi_worker import LOGGED, finish, losses, start, wait_for_steps
+from tests.support.commands import ROOT, result, run_trainer
+from tests.support.multi_worker import (
+    LOGGED,
+    finish,
+    losses,
+    start,
+    tf_configs,
+    wait_for_steps,
+)
 
 
 def test_two_workers_equal_two_replicas_of_one(data_dir, tmp_path):
@@ -72,3 +82,39 @@ def test_a_worker_that_never_comes_is_named(data_dir, tmp_path):
     said, _ = first.communicate(timeout=120)
     assert first.returncode == 175, said
     assert "worker 1 (never came)" in said
+
+
+SCRIPT = """
+import sys
+import numpy as np
+import trainer
+labels = np.arange(80) % 2
+noise = np.random.default_rng(0).integers(0, 100, (80, 12, 12, 3), np.uint8)
+images = noise + 100 * labels[:, None, None, None].astype(np.uint8)
+data = trainer.data.from_arrays(train=(images, labels))
+strategy = trainer.Strategy.MULTI_WORKER
+run = trainer.RunConfig(run_dir=sys.argv[1], strategy=strategy, threads=1)
+config = trainer.Config(epochs=2, global_batch=16)
+result = trainer.train(config, data, run_config=run)
+print(sorted(vars(result))[:3])
+"""
+
+
+@pytest.mark.slow
+def test_a_script_trains_on_two_workers(tmp_path):
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(tmp_path / "run")],
+            cwd=ROOT,
+            env={**os.environ, "TF_CONFIG": described},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for described in tf_configs(2)
+    ]
+    (chief, said), (other, also) = finish(workers)
+    assert (chief, other) == (0, 0), said + also
+    assert "'run_dir'" not in said.splitlines()[-1]  # other keys come before it
+    assert also.splitlines()[-1] == "['run_dir']"
+    assert result(tmp_path / "run")["finished"]

@@ -24,6 +24,13 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+def tf_configs(workers: int) -> list[str]:
+    """TF_CONFIG of each worker of a job on loopback."""
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(workers)]}
+    tasks = [{"type": "worker", "index": index} for index in range(workers)]
+    return [json.dumps({"cluster": cluster, "task": task}) for task in tasks]
+
+
 def start(data_dir, run_dir, *words: str) -> list[subprocess.Popen]:
     """Two workers of one run."""
     return start_in(data_dir, [run_dir, run_dir], *words)
@@ -36,20 +43,17 @@ def start_in(
 
     The `second` one may have flags of its own, after the others', and `variables`.
     """
-    ports = free_ports(len(run_dirs))
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+    described = tf_configs(len(run_dirs))
     started = []
     for index, run_dir in enumerate(run_dirs):
         flags = [*TINY, f"--data_dir={data_dir}", f"--run_dir={run_dir}", *words]
-        task = {"type": "worker", "index": index}
         own, more = ((second or []), variables) if index == 1 else ([], {})
-        described = json.dumps({"cluster": cluster, "task": task})
         started.append(
             subprocess.Popen(
                 [sys.executable, "-m", "trainer.main", *flags]
                 + ["--strategy=multi_worker", "--threads=1", *own],
                 cwd=ROOT,
-                env={**os.environ, "TF_CONFIG": described, **more},
+                env={**os.environ, "TF_CONFIG": described[index], **more},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
