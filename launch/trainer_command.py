@@ -22,6 +22,9 @@ DEFAULT_GRACE_SECS = 30
 
 _NAMES = ("strategy", "run_dir", "runs_root", "resume", "dataset", "data_dir", "model")
 _NAMES += ("threads",)
+# Flags of the data: `trainer.prepare` takes them, too.
+_DATA = ("dataset", "data_dir", "image_dir", "image_list", "image_size", "resize")
+_DATA += ("channels", "test_fraction", "skip_unreadable")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,16 +65,16 @@ class TrainerCommand:
         added = [f"--run_dir={run_dir}", "--strategy=multi_worker"]
         if threads is not None and given.threads is None:
             added.append(f"--threads={threads}")
-        shared = {name: given[name].value for name in ("dataset", "data_dir")}
+        shared = {name: given[name].value for name in _DATA}
         return cls(
             arguments=(*arguments, *(a for a in added if a not in arguments)),
             run_dir=run_dir,
             grace_secs=given.grace_secs,
             dry_run=given.dry_run,
             prepare_arguments=tuple(
-                f"--{name}={value}"
+                f"--{name}" if value is True else f"--{name}={value}"
                 for name, value in shared.items()
-                if value is not None
+                if value not in (None, False)
             ),
         )
 
@@ -131,7 +134,8 @@ def local_run_dir(arguments: Sequence[str], *, time: str) -> str:
     `time` has milliseconds, so that the jobs of a sweep use different folders.
     """
     given = _parse_known(arguments)
-    dataset = re.sub("[/:]", "-", given.dataset or "cifar10")
+    files = [name for name in ("image_dir", "image_list") if given[name].value]
+    dataset = re.sub("[/:]", "-", given.dataset or "".join(files) or "cifar10")
     name = f"{time}-{given.model or 'cnn'}-{dataset}"
     return f"{given.runs_root or 'runs'}/{name}"
 
@@ -139,8 +143,10 @@ def local_run_dir(arguments: Sequence[str], *, time: str) -> str:
 def _parse_known(arguments: Sequence[str]) -> flags.FlagValues:
     """Parses the flags named above; all others are ignored."""
     values = flags.FlagValues()
-    for name in _NAMES:
-        flags.DEFINE_string(name, None, "", flag_values=values)
+    for name in dict.fromkeys((*_NAMES, *_DATA)):
+        if name != "skip_unreadable":
+            flags.DEFINE_string(name, None, "", flag_values=values)
+    flags.DEFINE_bool("skip_unreadable", False, "", flag_values=values)
     flags.DEFINE_integer(
         "grace_secs", DEFAULT_GRACE_SECS, "", lower_bound=1, flag_values=values
     )

@@ -15,7 +15,7 @@ import enum
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -77,6 +77,7 @@ def define(
     values: flags.FlagValues,
     *configs: type,
     choices: Mapping[str, Sequence[str]] | None = None,
+    only: Container[str] | None = None,
 ) -> None:
     """Declares the flags of `configs` on `values`, under their headings.
 
@@ -84,9 +85,10 @@ def define(
         values: the flags are added to it.
         configs: dataclasses whose fields have an Option.
         choices: allowed texts by the name of the flag.
+        only: names of the flags that are declared; None: all.
     """
-    found = declared(*configs)
-    names = {each.name for each in found}
+    found = [each for each in declared(*configs) if only is None or each.name in only]
+    names = {each.name for each in found} | set(values)
     for each in found:
         text = _as_flags(each.option.help, names)
         where = {"flag_values": values, "module_name": each.group}
@@ -125,6 +127,28 @@ def _as_flags(text: str, names: set[str], quote: str = "") -> str:
         return f"{quote}--{match[1]}{quote}" if known else match[0]
 
     return re.sub(r"`([^`]+)`", translate, text)
+
+
+def parse(
+    values: flags.FlagValues, only: Container[str], *configs: type
+) -> dict[str, Any]:
+    """The values of the flags `only` of `configs`, by name, as their fields have them.
+
+    Raises:
+        InvalidConfig: a value is out of range.
+    """
+    found = {}
+    for each in declared(*configs):
+        if each.name in only:
+            text = values[each.name].value
+            value = (
+                None
+                if text is None
+                else _value(text, each.type, each.option, each.name)
+            )
+            each.option.bounds.check(each.name, value)
+            found[each.name] = value
+    return found
 
 
 def build(config: type, values: flags.FlagValues, **given: Any) -> Any:

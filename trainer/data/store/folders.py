@@ -73,7 +73,7 @@ def remove(name: str, data_dir: str | None) -> pathlib.Path:
                 raise InvalidInput(f"{path} cannot be removed")
             return path
     places = " or ".join(map(str, search_folders(data_dir)))
-    raise InvalidInput(f"there is no store {name} in {places}; see trainer.prepare")
+    raise InvalidInput(f"there is no store {name} in {places}; `list` shows them")
 
 
 def size(path: pathlib.Path) -> int:
