@@ -105,7 +105,8 @@ def describe_model(inputs: ExportInputs, options: TFLiteOptions) -> ModelDescrip
     name = inputs.run.config().model.name
     text = (
         f"{name} trained on {inputs.data}, {options.scheme.value}; "
-        f"weights {inputs.source.facts['sha256'][:12]}"
+        f"weights {inputs.source.facts['sha256'][:12]}; image files become "
+        f"{inputs.preprocessing} (upright, bilinear, antialiased)"
     )
     return metadata_writer.describe_model(
         name, text, inputs.network.image_shape, options.scheme, options.io

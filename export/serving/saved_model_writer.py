@@ -15,6 +15,7 @@ from export.artifact.inputs import ExportInputs, open_inputs
 from export.serving import image_decoding, warmup
 from export.serving.serving_module import ServingModule
 from trainer import storage
+from trainer.data.preprocessing import PixelSpec
 from trainer.monitoring import native_output
 
 FOLDER = "saved_model"  # in the folder of exports; its versions are numbered folders
@@ -47,7 +48,8 @@ def write_saved_model(inputs: ExportInputs) -> Artifact:
     with artifact.staging_folder(inputs.folder) as folder:
         path = folder / FOLDER
         with native_output.suppress_native_stderr("writing the SavedModel"):
-            save_signatures(inputs.network, names, path)
+            spec = inputs.preprocessing
+            save_signatures(inputs.network, spec, names, path)
             predictor = model_files.open_file(path, FileOptions(Output.PROBABILITIES))
         test = verification.verify(inputs.verification_set, predictor, FOLDER)
         verification.Gate.for_scheme(None, 0.0).enforce(test)
@@ -58,11 +60,16 @@ def write_saved_model(inputs: ExportInputs) -> Artifact:
 
 
 def save_signatures(
-    network: ServingModule, names: tuple[str, ...], folder: pathlib.Path
+    network: ServingModule,
+    spec: PixelSpec,
+    names: tuple[str, ...],
+    folder: pathlib.Path,
 ) -> None:
     """Saves `network` with its two signatures.
 
     Args:
+        network: what answers.
+        spec: how encoded images become pixels.
         names: names of the classes.
 
     Raises:
@@ -83,14 +90,19 @@ def save_signatures(
     files = tf.TensorSpec([None], tf.string, "encoded")
     serve = tf.function(classify, [images], autograph=False)
     serve_encoded = tf.function(
-        lambda files: classify(image_decoding.decode_images(files, shape)),
+        lambda files: classify(image_decoding.decode_images(files, spec)),
         [files],
         autograph=False,
     )
-    signatures = {
-        "serving_default": serve.get_concrete_function(),
-        "serve_encoded": serve_encoded.get_concrete_function(),
-    }
+    _save(module, folder, {"serving_default": serve, "serve_encoded": serve_encoded})
+
+
+def _save(
+    module: tf.Module,
+    folder: pathlib.Path,
+    functions: dict[str, tf.types.experimental.PolymorphicFunction],
+) -> None:
+    signatures = {name: f.get_concrete_function() for name, f in functions.items()}
     try:
         tf.saved_model.save(module, str(folder), signatures)
     except tf.errors.OpError as error:  # TensorFlow's wrapping of an OSError

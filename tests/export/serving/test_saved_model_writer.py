@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from export.artifact import artifact
 from export.serving import image_decoding, saved_model_writer, warmup
 from tests.support import export_runs
+from trainer.data.preprocessing import PixelSpec
 
 # A stranger's program: TensorFlow and a folder.
 STRANGER = """
@@ -103,7 +104,8 @@ def test_files_are_decoded_and_turned_as_pillow_does(kind):
             file = turned(kind, number, endian)
             upright = ImageOps.exif_transpose(Image.open(io.BytesIO(file)))
             shape = (upright.height, upright.width, 3)
-            (ours,) = image_decoding.decode_images(tf.constant([file]), shape).numpy()
+            spec = PixelSpec(*shape)
+            (ours,) = image_decoding.decode_images(tf.constant([file]), spec).numpy()
             np.testing.assert_array_equal(ours, np.asarray(upright), f"{number}")
 
 
