@@ -17,8 +17,9 @@ from eval.predictors.predictor import Predictor
 from eval.predictors.run_predictor import CheckpointModel
 from trainer import errors, files
 from trainer.config import parsing
-from trainer.config.schema import Config
+from trainer.config.schema import Config, DataConfig
 from trainer.config.serialization import misfit
+from trainer.data.split import IMAGE_DIR, IMAGE_LIST
 from trainer.data.store.request import FilesRequest
 from trainer.errors import InvalidInput
 from trainer.rundir import checkpoints, layout
@@ -35,6 +36,7 @@ class ModelSource:
         dataset, data_dir: the training data; None if unknown.
         image_files: how image files become its pixels, and which ones it was trained
             on; None if unknown.
+        resized: what brought a data set to other pixels than its own; None: nothing.
         trained_on: SHA-256 of its splits by name, {} if unknown.
         classes: class names in the order of the outputs, None if unknown.
         image_shape: (H, W, C) of the training images, None if unknown.
@@ -48,6 +50,7 @@ class ModelSource:
     dataset: str | None
     data_dir: str | None
     image_files: FilesRequest | None
+    resized: DataConfig | None
     trained_on: dict[str, str]
     classes: tuple[str, ...] | None
     image_shape: tuple[int, ...] | None
@@ -163,7 +166,8 @@ def _training_data(run: Run, recorded: dict[str, Any]) -> dict[str, Any]:
         where = run.path / "config.json"
         raise InvalidInput(f"{where} is damaged: its data is not an object")
     return {
-        "image_files": FilesRequest.from_recorded(recorded),
+        "image_files": (files := FilesRequest.from_recorded(recorded)),
+        "resized": _resizing(recorded.get("config"), files),
         "trained_on": _hashes(data.get("sha256")),
         "classes": _tuple(data.get("labels")),
         "image_shape": _tuple(data.get("image_shape")),
@@ -214,7 +218,8 @@ def from_file(
         },
         dataset=_dataset_name(config),
         data_dir=recorded.get("run", {}).get("data_dir"),
-        image_files=_image_files(manifest, recorded, predictor.model.shape),
+        image_files=(found := _image_files(manifest, recorded, predictor.model.shape)),
+        resized=_resizing(config, found),
         trained_on=_hashes(manifest.get("data_sha256")),
         classes=labels,
         image_shape=None,  # the file itself defines its input
@@ -222,6 +227,20 @@ def from_file(
         final=False,
         manifest=manifest,
         open=lambda shape, classes: predictor,
+    )
+
+
+def _resizing(config: object, files: FilesRequest | None) -> DataConfig | None:
+    """The options by which a data set was resized, at the size that was recorded."""
+    try:
+        data = config["data"]
+        asked = data["image_size"] is not None or data["channels"] is not None
+        if files is None or not (asked or data["dataset"] in (IMAGE_DIR, IMAGE_LIST)):
+            return None
+    except (KeyError, TypeError):
+        return None
+    return DataConfig(
+        image_size=files.image_size, channels=files.channels, resize=files.resize
     )
 
 

@@ -127,7 +127,8 @@ def open_data(
     if not name:
         raise InvalidInput("`dataset` is empty; name a TFDS data set, e.g. cifar10")
     folder = source.data_dir if chosen.data_dir is None else chosen.data_dir
-    return loading.open_source(name, folder, say=say)
+    found = loading.open_source(name, folder, say=say)
+    return found if source.resized is None else found.with_pixels(source.resized)
 
 
 def _open_files(

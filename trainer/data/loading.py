@@ -8,8 +8,9 @@ from trainer.config import parsing
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config
 from trainer.data.dataset import Dataset, Splits
-from trainer.data.sources import tfds_preparation, tfds_source
-from trainer.data.split import IMAGE_DIR, IMAGE_LIST, DataSource
+from trainer.data.sources import tfds_preparation
+from trainer.data.sources.tfds_source import TfdsSource
+from trainer.data.split import IMAGE_DIR, IMAGE_LIST
 from trainer.data.store import store
 from trainer.data.store.request import FilesRequest
 from trainer.data.store.store import StoredImages
@@ -28,9 +29,13 @@ def load_dataset(
     write, name = not run_config.dry_run, config.data.dataset
     if name in (IMAGE_DIR, IMAGE_LIST):
         request = FilesRequest.from_configs(config, run_config)
-        splits = _load_splits(open_files(request, say=say, write=write))
+        source = open_files(request, say=say, write=write)
+        say(f"{request.option}: its pixels are in {source.manifest.folder}")
+        splits = _load_splits(source)
     else:
-        splits = from_tfds(name, run_config.data_dir, say=say, write=write)
+        source = open_source(name, run_config.data_dir, say=say, write=write)
+        source = source.with_pixels(config.data)
+        splits = _load_tfds(name, source, say=say, keep=write)
     return splits.hold_out(config.data.validation_fraction)
 
 
@@ -40,7 +45,7 @@ def open_source(
     *,
     say: Callable[[str], object] = print,
     write: bool = True,
-) -> DataSource:
+) -> TfdsSource:
     """Opens the TFDS data set `name`, prepared if it is not; decodes nothing yet.
 
     Args:
@@ -54,7 +59,7 @@ def open_source(
         DataUnavailable: it is not prepared and cannot be.
     """
     builder = tfds_preparation.prepare(name, data_dir, say=say, write=write)
-    return tfds_source.TfdsSource(builder)
+    return TfdsSource(builder)
 
 
 def open_files(
@@ -92,7 +97,25 @@ def from_tfds(
         InvalidInput: it cannot be had.
     """
     source = open_source(name, data_dir, say=say, write=write)
-    return Splits(name, source.name, source.load("train"), source.load("test"))
+    return _load_tfds(name, source, say=say, keep=write)
+
+
+def _load_tfds(
+    name: str, source: TfdsSource, *, say: Callable[[str], object], keep: bool
+) -> Splits:
+    """Loads both splits; keeps their decoded pixels for the next time, if it may."""
+    kept = source.kept()
+    if keep and kept is not None and kept.find() is None:
+        train, test = kept.get(source.decode, say)
+    else:
+        train, test = source.load("train"), source.load("test")
+    return Splits(
+        source=name,
+        name=source.name,
+        train=train,
+        test=test,
+        preprocessing=source.spec,
+    )
 
 
 def from_files(path: str | os.PathLike[str], **options: Any) -> Splits:

@@ -43,6 +43,7 @@ def describe_scores(
     validation: EvalMetrics | None, test: EvalMetrics, data: Dataset
 ) -> dict[str, Any]:
     """Describes accuracies, their interval, and the data they were measured on."""
+    recorded = data.recorded()
     return {
         "validation_accuracy": validation.accuracy if validation else None,
         "test_accuracy": test.accuracy,
@@ -51,7 +52,8 @@ def describe_scores(
         "test_images": test.total,
         "test_split": data.test.split,
         "data": data.name,
-        "data_sha256": data.recorded()["sha256"],
+        "data_sha256": recorded["sha256"],
+        "pixels_sha256": recorded["pixels_sha256"],
     }
 
 

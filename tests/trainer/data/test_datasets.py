@@ -1,11 +1,18 @@
 """Any TFDS classification set: what is accepted, and what a refusal says."""
 
+import io
+
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from PIL import Image
 
 from tests.support.tfds_sets import pixels, prepare
+from trainer.config.schema import DataConfig
+from trainer.data import preprocessing
+from trainer.data.preprocessing import PixelSpec
 from trainer.data.sources import digits, tfds_source
+from trainer.data.sources.tfds_source import TfdsSource
 from trainer.errors import InvalidInput
 
 
@@ -123,3 +130,27 @@ def prepare_splits(path, name: str, images, labels: dict[str, list[int]]):
         disable_shuffling=True,
     )
     return tfds_source.locate(name, str(path))
+
+
+def test_images_of_several_sizes_become_one_by_the_rule_of_files(tmp_path):
+    images = [*pixels(2, 9, 12, 3), *pixels(2, 20, 8, 3)]
+    builder = prepare(tmp_path, "resized", images, [0, 1, 2, 0], shape=(None, None, 3))
+    config = DataConfig(image_size=(8, 10), channels=1)
+    source = TfdsSource(builder).with_pixels(config)
+    spec = PixelSpec(8, 10, 1)
+    assert source.spec == spec
+    for ours, image in zip(source.load("train").images, images, strict=True):
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "PNG")
+        expected = preprocessing.decode(buffer.getvalue(), spec)
+        np.testing.assert_array_equal(ours, expected)
+
+
+def test_a_size_that_images_have_changes_nothing(tmp_path):
+    builder = prepare(
+        tmp_path, "same", pixels(4, 8, 8, 3), [0, 1, 2, 0], shape=(8, 8, 3)
+    )
+    source = TfdsSource(builder)
+    assert source.with_pixels(DataConfig(image_size=(8, 8))) == source
+    assert source.with_pixels(DataConfig(channels=3)) == source
+    assert source.with_pixels(DataConfig(channels=1)).spec == PixelSpec(8, 8, 1)

@@ -14,9 +14,14 @@ import tensorflow_datasets as tfds
 
 from trainer import storage, system
 from trainer.config import parsing
+from trainer.config.schema import DataConfig
+from trainer.data import preprocessing
+from trainer.data.preprocessing import PixelSpec, UnreadableImage
 from trainer.data.sources import digits as digits  # registers itself with TFDS
 from trainer.data.sources.literal_paths import take_folders_literally
 from trainer.data.split import ARRAYS, Split, split_hashes
+from trainer.data.store.kept_splits import LEAST_EXAMPLES, KeptSplits
+from trainer.data.store.probing import in_threads
 from trainer.errors import DataUnavailable, InvalidInput, first_line
 from trainer.monitoring import native_output
 from trainer.monitoring.progress import CONSOLE, OnBatch
@@ -32,10 +37,12 @@ class TfdsSource:
 
     Attributes:
         builder: of the data set.
+        spec: the pixels that its image files become; None: those that TFDS gives.
         held_out: None: a fraction of the training split validates.
     """
 
     builder: tfds.core.DatasetBuilder
+    spec: PixelSpec | None = None
     held_out: None = None
 
     @property
@@ -49,9 +56,60 @@ class TfdsSource:
         return str(self.builder.data_dir)
 
     def load(self, which: str) -> Split:
+        """Maps the kept pixels of a split into memory, or decodes it: `load_split`."""
+        if (kept := self.kept()) and (stored := kept.find()):
+            return stored.load(which)
+        return self.decode(which)
+
+    def kept(self) -> KeptSplits | None:
+        """Where its decoded pixels are kept; None for a small data set."""
+        splits = self.builder.info.splits.values()
+        if sum(split.num_examples for split in splits) < LEAST_EXAMPLES:
+            return None
+        return KeptSplits(
+            name=self.name,
+            data_dir=self._root(),
+            folder=self.folder,
+            version=f"TensorFlow {tf.__version__}",
+            spec=self.spec,
+        )
+
+    def _root(self) -> str | None:
+        """The folder of data sets that this one lies in; None: it lies elsewhere."""
+        inside = f"/{self.name}"
+        return (
+            self.folder.removesuffix(inside) if self.folder.endswith(inside) else None
+        )
+
+    def decode(self, which: str) -> Split:
         """Decodes a split without TensorFlow's own lines, see `load_split`."""
         with native_output.suppress_native_stderr("reading the data set"):
-            return load_split(self.builder, which)
+            return load_split(self.builder, which, self.spec)
+
+    def with_pixels(self, data: DataConfig) -> "TfdsSource":
+        """The same data set, resized where `data` asks for a size or channels.
+
+        Raises:
+            InvalidInput: it is not for image classification, or channels are asked for
+                and its images have several sizes.
+        """
+        image, _ = _features(self.builder)
+        height, width, channels = self.builder.info.features[image].shape
+        wanted = data.channels or channels or 3
+        if data.image_size is not None:
+            if (*data.image_size, wanted) == (height, width, channels):
+                return self
+            spec = PixelSpec(*data.image_size, wanted, data.resize)
+            return dataclasses.replace(self, spec=spec)
+        if wanted == channels or data.channels is None:
+            return self
+        if None in (height, width):
+            raise InvalidInput(
+                f"channels={data.channels} of dataset={self.builder.name} needs an "
+                "`image_size`"
+            )
+        spec = PixelSpec(height, width, wanted, data.resize)
+        return dataclasses.replace(self, spec=spec)
 
 
 def locate(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
@@ -90,10 +148,13 @@ def locate(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
         ) from error
 
 
-def load_split(builder: tfds.core.DatasetBuilder, which: str) -> Split:
+def load_split(
+    builder: tfds.core.DatasetBuilder, which: str, spec: PixelSpec | None = None
+) -> Split:
     """Decodes the split `which` ("train" or "test") of a prepared data set.
 
-    The test split of a data set that has none is its "validation" split.
+    The test split of a data set that has none is its "validation" split. With a `spec`
+    Pillow decodes as it does files; otherwise TFDS decodes.
 
     Raises:
         PeerLost: the storage cannot be read for now.
@@ -106,7 +167,7 @@ def load_split(builder: tfds.core.DatasetBuilder, which: str) -> Split:
     what = f"reading {builder.name}, {split}"
     try:
         with CONSOLE.count(count, what, "examples") as tick:
-            return _decode(builder, split, (image, label), tick)
+            return _decode(builder, split, (image, label), spec, tick)
     except InvalidInput:
         raise
     except (tf.errors.OpError, OSError, ValueError) as error:
@@ -155,25 +216,21 @@ def _split_name(builder: tfds.core.DatasetBuilder, which: str) -> str:
 
 
 def _decode(
-    builder: tfds.core.DatasetBuilder, split: str, keys: tuple[str, str], tick: OnBatch
+    builder: tfds.core.DatasetBuilder,
+    split: str,
+    keys: tuple[str, str],
+    spec: PixelSpec | None,
+    tick: OnBatch,
 ) -> Split:
-    image, label = keys
+    label = keys[1]
     count = builder.info.splits[split].num_examples
     features = builder.info.features
-    own_id = "id" in features and isinstance(features["id"], tfds.features.Text)
-    config = tfds.ReadConfig(add_tfds_id=True, try_autocache=False)
-    config.options.deterministic = True
-    source = builder.as_dataset(split=split, read_config=config, shuffle_files=False)
-    source = source.map(
-        lambda e: (e[image], e[label], e["id" if own_id else "tfds_id"]),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
-    if None in features[image].shape:
-        source = _check_equal_sizes(source, builder)
+    source = _examples(builder, split, keys, spec)
     images = labels = None
     ids: list[str] = []
     for pixels, classes, names in source.batch(BATCH).prefetch(2).as_numpy_iterator():
+        if spec is not None:
+            pixels = _decode_files(pixels, names, spec)
         if images is None:
             images = _allocate((count, *pixels.shape[1:]), builder)
             labels = np.empty(count, np.int32)
@@ -194,6 +251,53 @@ def _decode(
         )
     sha256, pixels_sha256 = split_hashes(ids, images, labels)
     return Split(images, labels, tuple(ids), names, sha256, split, pixels_sha256)
+
+
+def _examples(
+    builder: tfds.core.DatasetBuilder,
+    split: str,
+    keys: tuple[str, str],
+    spec: PixelSpec | None,
+) -> tf.data.Dataset:
+    """Image, label and id of every example; with a `spec` the image is its file."""
+    image, label = keys
+    features = builder.info.features
+    own_id = "id" in features and isinstance(features["id"], tfds.features.Text)
+    config = tfds.ReadConfig(add_tfds_id=True, try_autocache=False)
+    config.options.deterministic = True
+    source = builder.as_dataset(
+        split=split,
+        read_config=config,
+        shuffle_files=False,
+        decoders=None if spec is None else {image: tfds.decode.SkipDecoding()},
+    )
+    source = source.map(
+        lambda e: (e[image], e[label], e["id" if own_id else "tfds_id"]),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    if spec is None and None in features[image].shape:
+        return _check_equal_sizes(source, builder)
+    return source
+
+
+def _decode_files(
+    contents: np.ndarray, names: np.ndarray, spec: PixelSpec
+) -> np.ndarray:
+    """The pixels of image files, uint8 [n, H, W, C].
+
+    Raises:
+        ValueError: one cannot be read; the message names it.
+    """
+
+    def decode(example: tuple[bytes, bytes]) -> np.ndarray:
+        content, name = example
+        try:
+            return preprocessing.decode(content, spec)
+        except UnreadableImage as error:
+            raise ValueError(f"{name.decode(errors='replace')}: {error}") from error
+
+    return np.stack(list(in_threads(decode, list(zip(contents, names, strict=True)))))
 
 
 def _describe_hidden_labels(
@@ -230,8 +334,8 @@ def _check_equal_sizes(
         if pixels.shape != first:
             raise InvalidInput(
                 f"dataset={builder.name} has images of several sizes: number 0 is "
-                f"{tuple(first)}, number {number} is {tuple(pixels.shape)};\nprepare a "
-                "data set whose images have one size"
+                f"{tuple(first)}, number {number} is {tuple(pixels.shape)};\nname "
+                "the size to train on with `image_size`"
             )
     return source
 

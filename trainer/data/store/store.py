@@ -88,7 +88,7 @@ class StoredImages:
             ids=tuple(ids),
             names=tuple(self.manifest.fields["classes"]),
             sha256=facts["sha256"],
-            split=which,
+            split=facts.get("name", which),
             pixels_sha256=facts["pixels_sha256"],
         )
 
@@ -219,6 +219,15 @@ def describe_changes(old: Manifest, listing: Listing) -> str:
     return "; ".join(words) or "the order of its files"
 
 
+def describe(path: pathlib.Path) -> str:
+    """What a store holds, in words."""
+    found = store_manifest.load(path)
+    if found is None:
+        return "not complete"
+    counts = {which: found.images(which) for which in ("train", "test")}
+    return f"{counts} images of {found.fields['source']['path']}"
+
+
 def verify(path: pathlib.Path) -> Iterator[str]:
     """Reads a whole store and yields what is wrong with it, a line each."""
     found = store_manifest.load(path)
@@ -238,7 +247,7 @@ def verify(path: pathlib.Path) -> Iterator[str]:
 def _verify_split(
     folder: pathlib.Path, split: Split, fields: dict[str, Any]
 ) -> Iterator[str]:
-    facts, step = fields["splits"][split.split], fields["chunk_images"]
+    facts, step = fields["splits"][folder.name], fields["chunk_images"]
     hashes = SplitHashes(split.ids, split.images.shape)
     count = len(split.images)
     with CONSOLE.count(count, f"verifying {folder}") as tick:

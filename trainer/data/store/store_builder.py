@@ -1,9 +1,7 @@
 """Builds a store: decodes all files, sets a test split apart, writes the splits."""
 
 import dataclasses
-import hashlib
 import json
-import os
 import pathlib
 import shutil
 from collections.abc import Callable, Sequence
@@ -12,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from trainer import files, storage
-from trainer.data import sampler
+from trainer.data import preprocessing, sampler
 from trainer.data.preprocessing import PixelSpec
 from trainer.data.sources.image_files import (
     TEST,
@@ -22,10 +20,10 @@ from trainer.data.sources.image_files import (
     check_counts,
     name_some,
 )
-from trainer.data.split import SplitHashes
-from trainer.data.store import folders, store_manifest
+from trainer.data.store import folders, split_files, store_manifest
 from trainer.data.store.lock import preparation_lock
 from trainer.data.store.request import FilesRequest
+from trainer.data.store.split_files import SplitFiles
 from trainer.data.store.staging import Staging, chunk_images
 from trainer.errors import DataUnavailable, InvalidInput
 from trainer.monitoring.progress import CONSOLE
@@ -70,12 +68,7 @@ class StoreBuilder:
             self._check_disk(partial)
             try:
                 self._write(partial)
-                files.delete(old := files.temporary_path(self.folder))
-                if self.folder.exists():
-                    os.rename(self.folder, old)
-                os.rename(partial, self.folder)
-                files.sync_directory(root)
-                files.delete(old)
+                split_files.publish(partial, self.folder)
             except InvalidInput:
                 files.delete(partial)
                 raise
@@ -117,6 +110,7 @@ class StoreBuilder:
         staging = Staging(partial, found, self.spec)
         head = {
             "version": store_manifest.VERSION,
+            "decoder": preprocessing.VERSION,
             "preprocessing": self.spec.to_json(),
             "fingerprint": self.listing.fingerprint,
         }
@@ -131,8 +125,9 @@ class StoreBuilder:
         }
         with CONSOLE.count(sum(map(len, rows.values())), "writing the store") as tick:
             for which, chosen in rows.items():
-                fields["splits"][which] = self._write_split(
-                    partial / which, staging.rows(), chosen, tick
+                split = self._describe_rows(staging.rows(), chosen)
+                fields["splits"][which] = split_files.write(
+                    partial / which, split, chunk_images(self.spec), tick
                 )
         self._write_lists(partial)
         staging.remove()
@@ -201,40 +196,14 @@ class StoreBuilder:
                 "picture, which the test split took; add others, or remove the class"
             )
 
-    def _write_split(
-        self,
-        folder: pathlib.Path,
-        staged: np.ndarray,
-        rows: np.ndarray,
-        tick: Callable[[int], None],
-    ) -> dict[str, Any]:
-        """Writes the files of a split; returns what the manifest says of them."""
-        folder.mkdir()
+    def _describe_rows(self, staged: np.ndarray, rows: np.ndarray) -> SplitFiles:
         found = [self.listing.files[row] for row in rows]
-        labels = np.array([file.label for file in found], np.int32)
-        ids = [file.name for file in found]
-        hashes, chunks = SplitHashes(ids, (len(rows), *self.spec.shape)), []
-        step = chunk_images(self.spec)
-        with open(folder / store_manifest.PIXELS, "wb") as out:
-            for start in range(0, len(rows), step):
-                pixels = np.ascontiguousarray(staged[rows[start : start + step]])
-                out.write(pixels)
-                hashes.update(pixels)
-                chunks.append(hashlib.sha256(pixels).hexdigest())
-                tick(len(pixels))
-            out.flush()
-            os.fsync(out.fileno())
-        np.save(folder / store_manifest.LABELS, labels)
-        files.write_new(
-            folder / store_manifest.IDS, json.dumps(ids).encode(), durable=True
+        return SplitFiles(
+            shape=(len(rows), *self.spec.shape),
+            read=lambda start, end: staged[rows[start:end]],
+            labels=np.array([file.label for file in found], np.int32),
+            ids=[file.name for file in found],
         )
-        sha256, pixels_sha256 = hashes.finish(labels)
-        return {
-            "images": len(rows),
-            "sha256": sha256,
-            "pixels_sha256": pixels_sha256,
-            "chunks": chunks,
-        }
 
     def _write_lists(self, partial: pathlib.Path) -> None:
         """Writes what the listing was, so that a later change can be named."""

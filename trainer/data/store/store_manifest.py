@@ -10,6 +10,7 @@ import PIL
 
 from trainer import files
 from trainer.config.serialization import misfit
+from trainer.data import preprocessing
 from trainer.data.preprocessing import PixelSpec
 from trainer.errors import InvalidInput
 
@@ -69,6 +70,8 @@ def load(folder: pathlib.Path) -> Manifest | None:
         wrong = misfit(fields, _FIELDS)
         if wrong is not None or fields["version"] != VERSION:
             return None
+        if fields["decoder"] != preprocessing.VERSION:
+            return None
         found = Manifest(folder, fields)
         for which in ("train", "test"):
             split = fields["splits"][which]
@@ -96,6 +99,7 @@ def header() -> dict[str, Any]:
         toolkit = "not installed"
     return {
         "version": VERSION,
+        "decoder": preprocessing.VERSION,
         "packages": {"honest-trainer": toolkit, "pillow": PIL.__version__},
     }
 
