@@ -60,20 +60,20 @@ def _decode_pixels(content: tf.Tensor) -> tf.Tensor:
 
 def _decode_png(content: tf.Tensor) -> tf.Tensor:
     """RGB uint8 [H, W, 3] of a PNG file."""
-    depth_and_type = tf.strings.substr(content, 24, 2)
+    header = tf.cast(
+        tf.io.decode_raw(tf.strings.substr(content, 24, 2), tf.uint8), tf.int32
+    )
+    depth, grey = header[0], header[1] == 0
 
     def decode_bytes() -> tf.Tensor:
         image = tf.io.decode_png(content, 4)
         # TensorFlow leaves grey of 1, 2 and 4 bits at 0 to 1, 3 and 15.
-        keys = tf.constant([b"\x01\x00", b"\x02\x00", b"\x04\x00"])
-        found = tf.cast(keys == depth_and_type, tf.uint8)
-        factor = tf.maximum(
-            tf.reduce_sum(found * tf.constant([255, 85, 17], tf.uint8)), 1
-        )
+        most = tf.where(grey & (depth < 8), 2**depth - 1, 255)
+        factor = tf.cast(255 // most, tf.uint8)
         return _put_on_white(tf.concat([image[..., :3] * factor, image[..., 3:]], -1))
 
     return tf.cond(
-        depth_and_type == b"\x10\x00",  # 16 bits of grey, which Pillow keeps
+        grey & (depth == 16),  # which Pillow keeps
         lambda: _divide_by_257(tf.io.decode_png(content, 3, tf.uint16)),
         decode_bytes,
     )
