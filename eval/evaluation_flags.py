@@ -102,8 +102,8 @@ def _define_data(values: flags.FlagValues) -> None:
         "eval_tta",
         EvalTta.NONE.value,
         [member.value for member in EvalTta],
-        "Test-time augmentation: predictions averaged over 2 views of an image, or 6;"
-        " no file does that by itself. All mirror: not for digits.",
+        "Test-time augmentation: predictions averaged over 2 views of an image, 6 or 3;"
+        " no file does that by itself. All but shift mirror: not for digits.",
         **where,
     )
 

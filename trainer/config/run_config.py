@@ -129,8 +129,8 @@ class RunConfig(Bounded):
     eval_tta: EvalTta = option(
         EvalTta.NONE,
         "Test-time augmentation of validation and test: mean logits over 2 views "
-        "(flip) or 6 (flip_shift), named beside every number. Both mirror images: not "
-        "for digits.",
+        "(flip), 6 (flip_shift) or 3 (shift), named beside every number. The first two "
+        "mirror images: for digits and text use shift.",
         group=REPORTS,
     )
     log_every_steps: int = option(

@@ -184,12 +184,13 @@ _SHARES = {
     EvalTta.NONE: {0: 1.0},
     EvalTta.FLIP: {0: 1.0},
     EvalTta.FLIP_SHIFT: {0: 0.5, -1: 0.25, 1: 0.25},
+    EvalTta.SHIFT: {0: 0.5, -1: 0.25, 1: 0.25},
 }
 
 
 def count_views(tta: EvalTta) -> int:
     """Counts the views of an image."""
-    return len(_SHARES[tta]) * (1 if tta is EvalTta.NONE else 2)
+    return len(_SHARES[tta]) * (2 if tta.mirrors else 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,7 +229,7 @@ def views(images: Images, tta: EvalTta) -> Iterator[tuple[float, Images]]:
     not an array in memory it is an ImageView, so that no view of all is in memory.
     """
     in_memory = isinstance(images, np.ndarray) and not isinstance(images, np.memmap)
-    sides = (False,) if tta is EvalTta.NONE else (False, True)
+    sides = (False, True) if tta.mirrors else (False,)
     for pixels, share in _SHARES[tta].items():
         for mirror in sides:
             view = ImageView(images, pixels, mirror)

@@ -39,6 +39,14 @@ def test_the_six_views_by_hand():
     ]
 
 
+def test_shift_has_the_views_of_flip_shift_that_are_not_mirrored():
+    whole = list(evaluator.views(IMAGES, EvalTta.FLIP_SHIFT))[::2]
+    seen = list(evaluator.views(IMAGES, EvalTta.SHIFT))
+    assert [weight for weight, _ in seen] == [0.5, 0.25, 0.25]
+    for (_, view), (_, other) in zip(seen, whole, strict=True):
+        np.testing.assert_array_equal(view, other)
+
+
 @pytest.mark.parametrize("which", ALL)
 def test_weights_add_up_to_one_and_the_first_view_is_the_image(which):
     seen = list(evaluator.views(IMAGES, which))
