@@ -39,6 +39,7 @@ IMPORTS_INSIDE = {
         "export.measure.saved_model_loader",
     },
     "export.microcontroller.interpreter": {"tflite_micro"},  # optional
+    "trainer.data.augmentation.quantiles": {"scipy"},  # for mixing alone
     "trainer.data.sources.digits": {"sklearn"},
     "trainer.data.sources.tfds_preparation": {"tensorflow_datasets"},
     "trainer.monitoring.native_output": {"keras", "tensorflow"},  # while stderr is away

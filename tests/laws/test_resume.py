@@ -10,11 +10,14 @@ from tests.support.resumed_runs import EXACT, assert_equal_runs, events, interru
 
 # So many steps that a kill comes before the end.
 LONG = ["--train_steps=48", "--eval_every_epochs=0.5"]
+PHOTOGRAPHS = ["--augment=flip_resized_crop", "--color_jitter=0.4", "--mixup=0.2"]
+PHOTOGRAPHS += ["--randaugment_ops=2", "--cutmix=1"]
 TWO = ["--strategy=mirrored", "--logical_devices=2"]
 
 
 CASES = {
     "resnet8-mirrored": ["--model=resnet8", *TWO],
+    "photographs-mirrored": ["--model=cnn", *PHOTOGRAPHS, *TWO],
 }
 SLOW_CASES = {
     "cnn": ["--model=cnn"],

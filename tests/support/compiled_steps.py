@@ -78,7 +78,12 @@ def trace_step(cluster, settings: Config, source=Input.DEVICE):
         optimizer = optimizers.build_optimizer(settings, model.trainable_variables)
     pixels = None
     if source is Input.HOST:
-        pixels = HostPixels(IMAGES, cluster, global_batch=settings.global_batch)
+        pixels = HostPixels(
+            IMAGES,
+            cluster,
+            global_batch=settings.global_batch,
+            partners=settings.data.mixes,
+        )
     images = DeviceDataset(IMAGES, LABELS, cluster, pixels)
     weights = class_weights(LABELS, range(10), settings.optim.class_weight)
     trainer = training_step.TrainStep(

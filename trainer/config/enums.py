@@ -12,13 +12,43 @@ class Strategy(enum.Enum):
 
 
 class Augment(enum.Enum):
-    """Augmentation of the training images; each but CROP includes the one before."""
+    """Flips and crops of the training images.
+
+    A property lists the members that have it: a new member has none until it is listed.
+    """
 
     NONE = "none"
     FLIP = "flip"
     FLIP_CROP = "flip_crop"
     FLIP_CROP_CUTOUT = "flip_crop_cutout"
     CROP = "crop"  # for what may not be mirrored, such as digits
+    RESIZED_CROP = "resized_crop"  # the same, for photographs
+    FLIP_RESIZED_CROP = "flip_resized_crop"
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether half of the images are mirrored."""
+        return self in (
+            Augment.FLIP,
+            Augment.FLIP_CROP,
+            Augment.FLIP_CROP_CUTOUT,
+            Augment.FLIP_RESIZED_CROP,
+        )
+
+    @property
+    def crops(self) -> bool:
+        """Whether images are shifted by up to `crop_pixels`."""
+        return self in (Augment.CROP, Augment.FLIP_CROP, Augment.FLIP_CROP_CUTOUT)
+
+    @property
+    def resizes(self) -> bool:
+        """Whether a part of random area is resized to the whole image."""
+        return self in (Augment.RESIZED_CROP, Augment.FLIP_RESIZED_CROP)
+
+    @property
+    def countable(self) -> bool:
+        """Whether it can give a finite, small number of views of an image."""
+        return self in (Augment.NONE, Augment.FLIP, Augment.CROP, Augment.FLIP_CROP)
 
 
 class Input(enum.Enum):
@@ -84,6 +114,12 @@ class EvalTta(enum.Enum):
     NONE = "none"
     FLIP = "flip"  # the image and its mirror
     FLIP_SHIFT = "flip_shift"  # these, and both moved by a pixel to either side
+    SHIFT = "shift"  # the image, and it moved so: for digits and text
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether there is a mirrored view beside each."""
+        return self in (EvalTta.FLIP, EvalTta.FLIP_SHIFT)
 
     @property
     def words(self) -> str:

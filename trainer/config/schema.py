@@ -10,16 +10,9 @@ import hashlib
 import re
 from typing import Any
 
-from trainer.config.enums import (
-    Augment,
-    Flip,
-    OptimizerName,
-    Precision,
-    Resize,
-    Schedule,
-)
+from trainer.config.data_config import DataConfig
+from trainer.config.enums import Flip, OptimizerName, Precision, Schedule
 from trainer.config.options import (
-    DATA,
     DEVICES,
     DISTILLATION,
     MODEL,
@@ -29,91 +22,10 @@ from trainer.config.options import (
     option,
     require,
 )
-from trainer.config.parsing import parse_image_size, parse_kwargs
+from trainer.config.parsing import parse_kwargs
 from trainer.config.serialization import from_plain, to_plain
 
 VERSION = 2  # of the Config in config.json
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DataConfig(Bounded):
-    """The training examples and their augmentation."""
-
-    GROUP = DATA
-
-    dataset: str = option("cifar10", "TFDS image-classification data set.")
-    validation_fraction: float = option(
-        0.1,
-        "Fraction of the training split that is held out for validation, stratified by "
-        "class, the same for every seed.",
-        at_least=0,
-        at_most=0.5,
-    )
-    test_fraction: float = option(
-        0.1,
-        "Fraction of each class that is set apart as the test split where the images "
-        "have none, by the hash of their content, the same for every seed.",
-        above=0,
-        at_most=0.5,
-    )
-    image_size: tuple[int, int] | None = option(
-        None,
-        "Height and width of the training images: a side, or HEIGHTxWIDTH. Default: "
-        "the size of the files, where all have one.",
-        parse=parse_image_size,
-    )
-    resize: Resize = option(
-        Resize.CROP, "How image files of another shape are brought to `image_size`."
-    )
-    channels: int | None = option(
-        None,
-        "1 for grey, 3 for colour. Default: 3 as soon as one file has colour.",
-        at_least=1,
-        at_most=3,
-    )
-    augment: Augment = option(Augment.FLIP_CROP, "Augmentation of the training images.")
-    crop_pixels: int = option(
-        4, "Largest shift of a crop in pixels.", at_least=0, at_most=8
-    )
-    flip: Flip = option(Flip.RANDOM, "Choice of the images that an epoch mirrors.")
-    progressive_size: int | None = option(
-        None,
-        "Progressive resizing: height and width of the images in the first steps. "
-        "Default: full size.",
-        at_least=16,
-    )
-    progressive_fraction: float = option(
-        0.5,
-        "Fraction of the steps that `progressive_size` applies to.",
-        above=0,
-        at_most=1,
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(
-            self.dataset.strip() == self.dataset and self.dataset != "",
-            f"dataset={self.dataset!r} must name a TFDS data set, e.g. cifar10",
-        )
-        require(self.channels != 2, "channels=2 must be 1 for grey or 3 for colour")
-        mirrors = self.augment not in (Augment.NONE, Augment.CROP)
-        require(
-            self.flip is Flip.RANDOM or mirrors,
-            f"flip={self.flip.value} needs an augmentation that mirrors, got "
-            f"augment={self.augment.value}; leave `flip` out",
-        )
-        crops = self.augment not in (Augment.NONE, Augment.FLIP)
-        require(
-            self.crop_pixels == DataConfig.crop_pixels or crops,
-            f"crop_pixels={self.crop_pixels} needs an augmentation that crops, got "
-            f"augment={self.augment.value}; leave `crop_pixels` out",
-        )
-        require(
-            self.progressive_size is not None
-            or self.progressive_fraction == DataConfig.progressive_fraction,
-            f"progressive_fraction={self.progressive_fraction} has no effect without "
-            "`progressive_size`; add it",
-        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -343,14 +255,19 @@ class Config(Bounded):
     def _check_pairs(self) -> None:
         data, teacher = self.data, self.distillation.enabled
         require(
-            not teacher or data.augment is not Augment.FLIP_CROP_CUTOUT,
-            "`teacher` needs a finite number of views, which augment=flip_crop_cutout "
-            "does not have; use augment=flip_crop",
+            not teacher or data.uncountable is None,
+            f"`teacher` needs a finite number of views, which {data.uncountable} does "
+            "not have; use augment=flip_crop or crop alone",
         )
         require(
             not teacher or data.flip is Flip.RANDOM,
             "flip=alternating cannot be combined with `teacher`: its soft labels are "
             "found by the view that is drawn; leave one out",
+        )
+        require(
+            not data.mixes or self.global_batch > 1,
+            f"mixup={data.mixup}, cutmix={data.cutmix} need two images in a batch; "
+            "raise `global_batch`",
         )
         require(
             not (self.jit_compile and self.deterministic),

@@ -237,6 +237,7 @@ def buffer_bytes(shape: tuple[int, int, int], config: Config, cluster: Cluster) 
     They are ready, being read, in use, and handed over to the device.
     """
     step = config.global_batch // cluster.replicas * _words(shape) * WORD_BYTES
+    step *= 2 if config.data.mixes and cluster.replicas > 1 else 1  # and the partners
     count, ready = chunk_size(step)
     return (ready + 3) * count * step
 

@@ -22,7 +22,7 @@ import numpy as np
 from trainer import files
 from trainer.config.enums import Precision
 from trainer.config.schema import Config
-from trainer.data.augmentation import AugmentationIndex
+from trainer.data.augmentation.views import AugmentationIndex
 from trainer.data.dataset import Dataset
 from trainer.distillation.teacher import leakage_warning, load_weights
 from trainer.distributed.collectives import digest, gather

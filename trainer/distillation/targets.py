@@ -10,7 +10,7 @@ import tensorflow as tf
 from trainer import system
 from trainer.config.enums import Input
 from trainer.config.schema import Config
-from trainer.data.augmentation import AugmentationIndex
+from trainer.data.augmentation.views import AugmentationIndex
 from trainer.data.dataset import Dataset
 from trainer.data.device_dataset import DeviceDataset, PixelSource, on_each_device
 from trainer.data.host_pixels import HostPixels
@@ -97,7 +97,12 @@ def build_device_dataset(
     images, labels = data.train.images, data.train.labels
     pixels = None
     if source is Input.HOST:
-        pixels = HostPixels(images, cluster, global_batch=config.global_batch)
+        pixels = HostPixels(
+            images,
+            cluster,
+            global_batch=config.global_batch,
+            partners=config.data.mixes,
+        )
     if not config.distillation.enabled:
         return DeviceDataset(images, labels, cluster, pixels)
     count, classes = len(labels), len(data.train.names)

@@ -8,7 +8,7 @@ import numpy as np
 from trainer.config.enums import Flip
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config
-from trainer.data.augmentation import AlternatingFlip
+from trainer.data.augmentation.crops import AlternatingFlip
 from trainer.data.dataset import Dataset
 from trainer.data.device_dataset import DeviceDataset
 from trainer.data.split import ImageRows

@@ -345,8 +345,9 @@ class TrainingSession:
         """Writes the summaries of step 0: graph, hyperparameters, augmented images."""
         settings = tensorboard.flatten_settings(self.config.to_json())
         writer.write_start(self.train_step.graph, settings)
-        rows = next(self.blocks(BlockSizer(1))).rows[0][: pictures.GRID_IMAGES]
-        images = self.train_step.augmented(rows).astype(np.uint8)
+        batch = next(self.blocks(BlockSizer(1))).rows[0]
+        rows = batch[: pictures.GRID_IMAGES]
+        images = self.train_step.augmented(batch, len(rows)).astype(np.uint8)
         split = self.dataset.train
 
         def grid() -> np.ndarray:

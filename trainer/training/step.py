@@ -6,6 +6,7 @@ backward, sums over all replicas, and updates the weights.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -14,7 +15,10 @@ import tensorflow as tf
 
 from trainer.config.enums import Precision
 from trainer.config.schema import Config
-from trainer.data.augmentation import AlternatingFlip, area_resize, augment
+from trainer.data.augmentation import mixing
+from trainer.data.augmentation.crops import AlternatingFlip
+from trainer.data.augmentation.pipeline import augment
+from trainer.data.augmentation.resizing import area_resize
 from trainer.data.device_dataset import DeviceDataset, PixelSource
 from trainer.distillation.loss import distillation_loss
 from trainer.distributed import reduction
@@ -138,11 +142,27 @@ class TrainStep:
         """The graph of the compiled block, for TensorBoard."""
         return self._compiled.graph
 
-    def augmented(self, rows: np.ndarray) -> np.ndarray:
-        """Augments the images of int32 rows [n] as at step 0: float32 [n, H, W, C]."""
-        pixels, zero = self._images.pixels.load(rows), tf.zeros([], tf.int64)
-        stream = RandomStream(self._config.seed, zero, zero)
-        return self._augment(pixels, tf.constant(rows), stream).numpy()
+    def augmented(self, rows: np.ndarray, count: int) -> np.ndarray:
+        """Augments the first images of a global batch as at step 0.
+
+        Args:
+            rows: int32 [B], the rows of the global batch.
+            count: number of images, at most B.
+
+        Returns:
+            Float32 [count, H, W, C].
+        """
+        load, zero = self._images.pixels.load, tf.zeros([], tf.int64)
+        stream, everyone = (
+            RandomStream(self._config.seed, zero, zero),
+            tf.constant(rows),
+        )
+        images = self._augment(load(rows[:count]), everyone[:count], stream)
+        if self._config.data.mixes:
+            partners = self._partners(everyone, stream, count)
+            theirs = load(rows[len(rows) - count :])
+            images, _ = self._mix(theirs, images, stream, partners)
+        return images.numpy()
 
     def _run_block(
         self,
@@ -183,12 +203,20 @@ class TrainStep:
         replica, source = tf.distribute.get_replica_context(), self._images.pixels
         start = replica.replica_id_in_sync_group * self._share
         mine = tf.ensure_shape(rows[start : start + self._share], [self._share])
-        own = source.of_step(pixels, index)
+        own, batch = source.of_step(pixels, index), rows
 
         def measure(rows: tf.Tensor, first: tf.Tensor) -> Gradients:
             stream = RandomStream(self._config.seed, step, tf.cast(first, tf.int64))
             part = source.part(own, first - start, rows.shape[0])
             images, learnt = self.batch(part, targets, rows, stream)
+            if self._config.data.mixes:
+                partners = self._partners(batch, stream, rows.shape[0])
+                theirs = source.partners(own, first - start, rows.shape[0])
+                images, share = self._mix(theirs, images, stream, partners)
+                others, *_ = self._images.gather_targets(targets, *partners)
+                # ReverseV2 has no GPU kernel for int64.
+                others = tf.gather(others, tf.range(rows.shape[0])[::-1])
+                learnt = (*learnt, others, share)
             return self._gradients(images, learnt, stream)
 
         sums, gradients, statistics = self._reduce(measure, mine, start)
@@ -219,9 +247,39 @@ class TrainStep:
             number = stream.step * self._config.global_batch + stream.first
             mirror = self._flips(rows, number)
         images = self._images.pixels.decode(pixels, rows)
-        return augment(
-            images, data.augment, stream, crop_pixels=data.crop_pixels, mirror=mirror
-        )
+        return augment(images, data, stream, mirror=mirror)
+
+    def _partners(
+        self, rows: tf.Tensor, stream: RandomStream, count: int
+    ) -> tuple[tf.Tensor, RandomStream]:
+        """Finds the partners of `count` examples, from the last one's to the first's.
+
+        Args:
+            rows: int32 [B], the rows of the global batch.
+            stream: position of the examples.
+            count: number of examples.
+
+        Returns:
+            Rows of the partners, int32 [count], and their position.
+        """
+        first = mixing.first_partner(stream.first, count, self._config.global_batch)
+        theirs = tf.ensure_shape(rows[first : first + count], [count])
+        return theirs, dataclasses.replace(stream, first=first)
+
+    def _mix(
+        self,
+        pixels: tf.Tensor,
+        images: tf.Tensor,
+        stream: RandomStream,
+        partners: tuple[tf.Tensor, RandomStream],
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mixes augmented images [n, H, W, C] with `partners`; also returns shares.
+
+        `pixels` are those of the partners.
+        """
+        whole = images.shape[0] == self._config.global_batch
+        others = images if whole else self._augment(pixels, *partners)
+        return mixing.mix(images, tf.reverse(others, [0]), self._config.data, stream)
 
     def _gradients(
         self, images: tf.Tensor, targets: tuple[tf.Tensor, ...], stream: RandomStream
@@ -249,15 +307,32 @@ class TrainStep:
         forward = ForwardContext(dropout_masks=masks)
         with forward_context(forward), tf.GradientTape() as tape:
             logits = self._body(self._normalise(images), training=True)
-            losses = self._losses(logits, *targets)
+            losses = self._mean_over_labels(
+                lambda *given: self._losses(logits, *given), targets
+            )
             loss = tf.reduce_sum(losses) / self._config.global_batch
             scaled = self._scale(loss)
         gradients = tape.gradient(scaled, trained)
-        right = tf.equal(tf.argmax(logits, 1), targets[0])
-        sums = tf.stack(
-            [tf.reduce_sum(losses), tf.reduce_sum(tf.cast(right, losses.dtype))]
+        answers = tf.argmax(logits, 1)
+        right = self._mean_over_labels(
+            lambda labels, *_: tf.cast(tf.equal(answers, labels), losses.dtype), targets
         )
+        sums = tf.stack([tf.reduce_sum(losses), tf.reduce_sum(right)])
         return sums, gradients, [forward.statistics[v.path] for v, _ in self._moving]
+
+    def _mean_over_labels(
+        self, score: Callable[..., tf.Tensor], targets: tuple[tf.Tensor, ...]
+    ) -> tf.Tensor:
+        """Scores the labels [n]; of mixed ones it is the mean, weighted by the shares.
+
+        So the loss is that of the mixture of labels, and the accuracy the expected one.
+        """
+        if not self._config.data.mixes:
+            return score(*targets)
+        labels, others, share = targets
+        own = score(labels)
+        share = tf.cast(share, own.dtype)
+        return share * own + (1 - share) * score(others)
 
     def _losses(
         self, logits: tf.Tensor, labels: tf.Tensor, *soft_labels: tf.Tensor

@@ -19,6 +19,21 @@ BAD = """
 --crop_pixels=9
 --crop_pixels=1.5
 --crop_pixels=2 --augment=flip
+--crop_pixels=2 --augment=resized_crop
+--color_jitter=0
+--color_jitter=1.5
+--cutmix=0
+--cutmix=nan
+--mixup=-1
+--mixup=0.2 --global_batch=1
+--min_crop_area=0
+--min_crop_area=0.5
+--min_crop_area=0.5 --augment=crop
+--randaugment_ops=0
+--randaugment_ops=1.5
+--randaugment_magnitude=11 --randaugment_ops=2
+--randaugment_magnitude=5
+--flip=alternating --augment=resized_crop
 --data_dir=
 --dataset=
 --debug=maybe

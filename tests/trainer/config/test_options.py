@@ -18,8 +18,8 @@ from trainer.errors import InvalidConfig
 class MoreDataConfig(schema.DataConfig):
     """Today's options and one more."""
 
-    mixup: float | None = option(
-        None, "Mixup (Zhang et al. 2017) with `crop_pixels`.", at_least=0, below=2
+    blur: float | None = option(
+        None, "Blurs images (Gauss 1809) with `crop_pixels`.", at_least=0, below=2
     )
 
 
@@ -37,8 +37,8 @@ def parsed(*words: str) -> flags.FlagValues:
 
 
 def test_it_has_a_flag_and_reaches_the_config():
-    config = flag_schema.build(MoreConfig, parsed("--mixup=0.2", "--augment=flip"))
-    assert (config.data.mixup, config.data.augment) == (0.2, Augment.FLIP)
+    config = flag_schema.build(MoreConfig, parsed("--blur=0.2", "--augment=flip"))
+    assert (config.data.blur, config.data.augment) == (0.2, Augment.FLIP)
     assert flag_schema.build(MoreConfig, parsed()) == MoreConfig()
 
 
@@ -46,33 +46,31 @@ def test_it_stands_in_help_under_the_heading_of_its_class():
     text = command.help_text("x", "", parsed())
     data = text[text.index("Data:") : text.index("Later:")]
     said = (
-        "  --mixup\n      Mixup (Zhang et al. 2017) with --crop_pixels. (default: off)"
+        "  --blur\n      Blurs images (Gauss 1809) with --crop_pixels. (default: off)"
     )
     assert said in data
 
 
 @pytest.mark.parametrize("value", ["-0.1", "2", "nan", "inf"])
 def test_its_bounds_are_checked_and_named(value):
-    values = parsed(f"--mixup={value}")
-    with pytest.raises(InvalidConfig, match="^mixup=.* at least 0 and below 2$"):
+    values = parsed(f"--blur={value}")
+    with pytest.raises(InvalidConfig, match="^blur=.* at least 0 and below 2$"):
         flag_schema.build(MoreConfig, values)
 
 
 def test_it_survives_json_and_is_missing_in_older_files():
-    config = MoreConfig(data=MoreDataConfig(mixup=1))
+    config = MoreConfig(data=MoreDataConfig(blur=1))
     fields = json.loads(json.dumps(serialization.to_plain(dataclasses.asdict(config))))
     assert serialization.from_plain(MoreConfig, fields) == config
-    fields["data"]["mixup"] = True
-    with pytest.raises(InvalidConfig, match="its data.mixup is True"):
+    fields["data"]["blur"] = True
+    with pytest.raises(InvalidConfig, match="its data.blur is True"):
         serialization.from_plain(MoreConfig, fields)
-    del fields["data"]["mixup"]
-    assert serialization.from_plain(MoreConfig, fields).data.mixup is None
+    del fields["data"]["blur"]
+    assert serialization.from_plain(MoreConfig, fields).data.blur is None
 
 
 def test_it_stands_in_the_table():
-    row = (
-        "| `--mixup` |  | a number at least 0 and below 2 | Mixup (Zhang et al. 2017) "
-    )
+    row = "| `--blur` |  | a number at least 0 and below 2 | Blurs images (Gauss 1809) "
     assert row + "with `--crop_pixels`. |" in flag_schema.table(MoreConfig).splitlines()
 
 

@@ -16,7 +16,8 @@ from trainer.config.enums import Augment
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import DataConfig
 from trainer.data import loading
-from trainer.data.augmentation import AugmentationIndex, augment
+from trainer.data.augmentation.pipeline import augment
+from trainer.data.augmentation.views import AugmentationIndex
 from trainer.distillation import soft_labels, teacher
 from trainer.distillation.soft_labels import SoftLabelCache
 from trainer.errors import InvalidInput
@@ -95,12 +96,13 @@ def test_the_answers_kept_are_those_to_what_augmentation_shows(
         student / soft_labels.FOLDER, key, tuple(manifest["shape"])
     )
     answers.load(damaged=pytest.fail)
+    data = DataConfig(augment=Augment.CROP, crop_pixels=1)
     views, kept = AugmentationIndex(Augment.CROP, 1), answers.array().astype(np.float64)
     for step in range(5):
         here = RandomStream(0, tf.constant(step, tf.int64), tf.constant(0, tf.int64))
         places = np.random.default_rng(step).integers(0, len(held.learnt), 100)
         pixels = tf.constant(held.train.images[held.learnt[places]])
-        varied = augment(pixels, Augment.CROP, here, crop_pixels=1)
+        varied = augment(pixels, data, here)
         expected = evaluator.logits(varied.numpy().astype(np.uint8))
         expected -= expected.max(axis=1, keepdims=True)
         found = kept[views.sample_views(here, 100).numpy(), places]

@@ -19,7 +19,8 @@ from tests.support.run_directories import begin
 from trainer.config.enums import Augment, Flip, Input, OptimizerName, Precision
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config, DataConfig, ModelConfig, OptimConfig
-from trainer.data.augmentation import AlternatingFlip, area_resize
+from trainer.data.augmentation.crops import AlternatingFlip
+from trainer.data.augmentation.resizing import area_resize
 from trainer.models import builder
 from trainer.models.layers import VARIANCE_FLOOR, Dirac, filters
 from trainer.models.networks.speednet import GELU_SLOPE

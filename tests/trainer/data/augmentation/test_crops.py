@@ -5,7 +5,9 @@ import pytest
 import tensorflow as tf
 
 from trainer.config.enums import Augment
-from trainer.data.augmentation import GREY, augment
+from trainer.config.schema import DataConfig
+from trainer.data.augmentation.crops import GREY
+from trainer.data.augmentation.pipeline import augment
 from trainer.rng import RandomStream
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (64, 12, 10, 3), np.uint8)
@@ -13,7 +15,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (64, 12, 10, 3), np.uint8)
 
 def varied(how: Augment, images=IMAGES, *, seed=0, step=0, first=0) -> np.ndarray:
     here = RandomStream(seed, tf.constant(step, tf.int64), tf.constant(first, tf.int64))
-    return augment(tf.constant(images), how, here).numpy()
+    return augment(tf.constant(images), DataConfig(augment=how), here).numpy()
 
 
 def test_none_changes_nothing():

@@ -5,20 +5,24 @@ import pytest
 import tensorflow as tf
 
 from trainer.config.enums import Augment
-from trainer.data.augmentation import AugmentationIndex, augment
+from trainer.config.schema import DataConfig
+from trainer.data.augmentation.pipeline import augment
+from trainer.data.augmentation.views import AugmentationIndex
 from trainer.rng import RandomStream
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (64, 12, 10, 3), np.uint8)
-COUNTABLE = [how for how in Augment if how is not Augment.FLIP_CROP_CUTOUT]
+COUNTABLE = [how for how in Augment if how.countable]
 
 
 @pytest.mark.parametrize("how", COUNTABLE)
 @pytest.mark.parametrize("pixels", [0, 1, 4])
 def test_the_view_drawn_is_what_augmentation_shows(how, pixels):
     views, seen = AugmentationIndex(how, pixels), set()
+    given = {"crop_pixels": pixels} if how.crops else {}
+    data = DataConfig(augment=how, **given)
     for step in range(5):
         here = RandomStream(3, tf.constant(step, tf.int64), tf.constant(64, tf.int64))
-        varied = augment(tf.constant(IMAGES), how, here, crop_pixels=pixels)
+        varied = augment(tf.constant(IMAGES), data, here)
         drawn = views.sample_views(here, len(IMAGES)).numpy()
         for image, view, shown in zip(IMAGES, drawn, varied.numpy(), strict=True):
             np.testing.assert_array_equal(views.render(image[None], view)[0], shown)
@@ -47,3 +51,15 @@ def test_replicas_draw_the_views_that_one_would():
         for first in range(0, 64, 16)
     ]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_what_has_no_finite_number_of_views_is_not_counted():
+    uncounted = set(Augment) - set(COUNTABLE)
+    assert {how.value for how in uncounted} == {
+        "flip_crop_cutout",
+        "resized_crop",
+        "flip_resized_crop",
+    }
+    for how in uncounted:
+        with pytest.raises(ValueError, match="no finite number of views"):
+            AugmentationIndex(how, 4)
