@@ -67,10 +67,10 @@ def _decode_png(content: tf.Tensor) -> tf.Tensor:
 
     def decode_bytes() -> tf.Tensor:
         image = tf.io.decode_png(content, 4)
-        # TensorFlow leaves grey of 1, 2 and 4 bits at 0 to 1, 3 and 15.
+        # With grey of 1, 2 and 4 bits, TensorFlow's opaque alpha is 1, 3 and 15.
         most = tf.where(grey & (depth < 8), 2**depth - 1, 255)
         factor = tf.cast(255 // most, tf.uint8)
-        return _put_on_white(tf.concat([image[..., :3] * factor, image[..., 3:]], -1))
+        return _put_on_white(tf.concat([image[..., :3], image[..., 3:] * factor], -1))
 
     return tf.cond(
         grey & (depth == 16),  # which Pillow keeps

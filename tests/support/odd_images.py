@@ -27,7 +27,6 @@ KINDS = {
     "tiff 16 bit": ("TIFF", "I;16", {}),
 }
 IN_GRAPH = [name for name in KINDS if name.startswith(("jpeg", "png", "bmp"))]
-IN_GRAPH.remove("png 1 bit")
 SUFFIX = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp"}
 SUFFIX |= {"WEBP": ".webp", "TIFF": ".tif"}
 
