@@ -10,10 +10,12 @@ import numpy as np
 from eval.inspection import duplicates
 from eval.inspection.image_facts import ImageFacts
 from eval.inspection.inspected_data import InspectedData
+from trainer.data.sources.image_files import SPLITS
 
 VERSION = 1
 EXTREMES = 12  # brightest, darkest and blurriest images that are listed
 SIZES = 10  # commonest sizes that are listed
+_ORDER = list(dict.fromkeys(SPLITS.values()))
 Facts = Sequence[ImageFacts | str]  # by row; text: why an image cannot be used
 ByRow = dict[int, ImageFacts]
 
@@ -67,7 +69,7 @@ def _name(data: InspectedData, row: int) -> dict[str, Any]:
 
 def _balance(data: InspectedData) -> dict[str, Any]:
     """Images of each class by split, and the largest class over the smallest."""
-    splits = list(dict.fromkeys(image.split for image in data.images))
+    splits = sorted({image.split for image in data.images}, key=_ORDER.index)
     counted = collections.Counter((image.split, image.label) for image in data.images)
     by_split = {}
     for split in splits:
@@ -95,8 +97,14 @@ def _parts(data: InspectedData, facts: Facts) -> list[dict[str, Any]]:
             "images": len(own),
             **_describe([facts[row] for row in own]),
         }
-        for (split, label), own in rows.items()
+        for (split, label), own in sorted(rows.items(), key=_place)
     ]
+
+
+def _place(part: tuple[tuple[str, int], list[int]]) -> tuple[int, int]:
+    """By class, then by split."""
+    (split, label), _ = part
+    return label, _ORDER.index(split)
 
 
 def _describe(facts: Facts) -> dict[str, Any]:
@@ -165,7 +173,7 @@ def _group(data: InspectedData, readable: ByRow, rows: list[int]) -> dict[str, A
     images = [data.images[row] for row in rows]
     contents = {readable[row].file_sha256 for row in rows}
     return {
-        "splits": sorted({image.split for image in images}),
+        "splits": sorted({image.split for image in images}, key=_ORDER.index),
         "classes": [data.classes[k] for k in sorted({i.label for i in images})],
         "same_bytes": len(contents) == 1 and contents != {b""},
         "images": [_name(data, row) for row in rows],

@@ -15,6 +15,7 @@ from trainer import files
 from trainer.data.sources.folder_source import list_folder
 from trainer.data.sources.table_source import list_table
 from trainer.errors import InvalidInput
+from trainer.monitoring import native_output
 from trainer.monitoring.progress import CONSOLE
 
 _BLOCK = 256  # images whose measuring has begun
@@ -58,7 +59,7 @@ def _open(
             lists = list_folder if images.image_dir else list_table
             listing = lists(images.image_dir or images.image_list)
             return inspected_data.from_listing(listing), None
-    with CONSOLE.phase("loading TensorFlow"):
+    with native_output.suppress_native_stderr():
         from eval.inspection import trained_data
     if request.run is None:
         return trained_data.open_dataset(images, say), None

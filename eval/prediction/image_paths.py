@@ -7,10 +7,10 @@ import stat
 from collections.abc import Collection, Iterable, Iterator
 
 from trainer.data.preprocessing import EXTENSIONS
+from trainer.data.sources.image_files import SPLITS
 from trainer.errors import InvalidInput
 
 STDIN = "-"  # the word for the list that comes from a pipe
-SPLITS = frozenset({"train", "validation", "valid", "val", "test"})
 WAIT_SECS = 1.0  # for the next path of a slow pipe
 _LONGEST_PATH = 4096
 _PIECE = 1 << 16
@@ -70,7 +70,7 @@ def _find_label(parts: tuple[str, ...], classes: frozenset[str]) -> str | None:
     """The class among the folders `parts` of a file, the outermost one first."""
     if parts and parts[0] in classes:
         return parts[0]
-    if len(parts) > 1 and parts[0] in SPLITS and parts[1] in classes:
+    if len(parts) > 1 and parts[0].lower() in SPLITS and parts[1] in classes:
         return parts[1]
     return None
 

@@ -63,11 +63,23 @@ def test_no_pair_is_missed_by_comparing_few(monkeypatch):
     centres = GENERATOR.uniform(0, 255, (40, 288))
     rows = np.repeat(centres, 5, 0) + GENERATOR.normal(0, 5, (200, 288))
     rows = rows.astype(np.float32)
-    whole = set(duplicates.find_near_pairs(rows))
-    monkeypatch.setattr(duplicates, "_BLOCK", 7)
-    found = {tuple(sorted(pair)) for pair in duplicates.find_near_pairs(rows)}
-    assert found == {tuple(sorted(pair)) for pair in whole}
-    assert len(found) == 40 * 10
+    whole = pairs_of(rows)
+    monkeypatch.setattr(duplicates, "_BLOCK", (7, 5))
+    assert pairs_of(rows) == whole
+    assert len(whole) == 40 * 10
+
+
+def pairs_of(rows) -> set[tuple[int, int]]:
+    found = [
+        tuple(sorted(p)) for some in duplicates.find_near_pairs(rows) for p in some
+    ]
+    assert len(set(found)) == len(found)
+    return set(found)
+
+
+def test_thousands_of_pictures_that_are_all_alike_are_one_group():
+    rows = np.full((6000, 288), 30) + GENERATOR.normal(0, 0.1, (6000, 288))
+    assert len(duplicates.group_near(rows.astype(np.float32))) == 1
 
 
 def test_a_brighter_picture_of_another_colour_is_no_copy():
