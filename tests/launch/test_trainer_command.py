@@ -255,3 +255,14 @@ def test_threads_are_those_that_the_platform_gives():
     for words in (["--threads=2"], ["--threads", "2"]):
         given = TrainerCommand.from_flags(words, default_run_dir="b", threads=4)
         assert "--threads=4" not in given.arguments
+
+
+def test_image_files_are_prepared_as_they_are_trained_on():
+    given = ["--image_dir=a", "--image_size=32", "--skip_unreadable", "--epochs=1"]
+    made = TrainerCommand.from_flags(given, default_run_dir="r")
+    assert made.prepare_arguments == (
+        "--image_dir=a",
+        "--image_size=32",
+        "--skip_unreadable",
+    )
+    assert local_run_dir(given, time="T") == "runs/T-cnn-image_dir"

@@ -177,3 +177,17 @@ def test_a_resume_refuses_other_images(photo_run):
     assert done.returncode == 2
     assert "1 added (disc/040.png)" in done.stderr
     assert "was trained on other data" in done.stderr
+
+
+def test_a_resized_tfds_set_is_evaluated_at_the_size_of_its_run(data_dir, tmp_path):
+    where = [f"--data_dir={data_dir}", f"--run_dir={tmp_path / 'run'}"]
+    sizes = ["--image_size=20x16", "--channels=1"]
+    run_command("trainer.main", *TINY, *where, *sizes, check=True)
+    recorded = json.loads((tmp_path / "run" / "config.json").read_text())["data"]
+    assert recorded["image_shape"] == [20, 16, 1]
+    done = run_command("eval.report", *where, check=True)
+    assert "is not the test split" not in done.stderr
+    report = json.loads((tmp_path / "run" / "report" / "report.json").read_text())
+    assert report["data"]["same_as_trained"] is True
+    accuracy = result(tmp_path / "run")["test_accuracy"]
+    assert report["scores"]["accuracy"] == pytest.approx(accuracy)
