@@ -4,6 +4,7 @@ Decoding CIFAR-10 takes 6 to 9 seconds, mapping its pixels into memory a few
 milliseconds. The pixels, ids and hashes are those that were decoded.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -21,6 +22,7 @@ from trainer.data.store.lock import preparation_lock
 from trainer.data.store.split_files import SplitFiles
 from trainer.data.store.staging import chunk_images
 from trainer.data.store.store import StoredImages
+from trainer.errors import DataUnavailable
 from trainer.monitoring.progress import CONSOLE
 
 LEAST_EXAMPLES = 10_000  # fewer are decoded in about a second
@@ -69,19 +71,30 @@ class KeptSplits:
         root = folders.writable_folder(self.data_dir)
         if not os.access(storage.nearest_existing(root), os.W_OK | os.X_OK):
             return decode("train"), decode("test")
-        with preparation_lock(root, self._store_name(), self.name, say):
+        with contextlib.ExitStack() as stack:
+            try:
+                lock = preparation_lock(root, self._store_name(), self.name, say)
+                stack.enter_context(lock)
+            except DataUnavailable:  # a full disk, say
+                return decode("train"), decode("test")
             if (found := self.find()) is None:
                 splits = decode("train"), decode("test")
-                try:
-                    found = self._keep(root, *splits)
-                except OSError as error:
-                    say(
-                        f"the decoded pixels of {self.name} are not kept in {root}: "
-                        f"{storage.reason(error)}"
-                    )
-                if found is None:
+                if (found := self._try_to_keep(root, splits, say)) is None:
                     return splits
         return found.load("train"), found.load("test")
+
+    def _try_to_keep(
+        self,
+        root: pathlib.Path,
+        splits: tuple[Split, Split],
+        say: Callable[[str], object],
+    ) -> StoredImages | None:
+        try:
+            return self._keep(root, *splits)
+        except OSError as error:
+            why = storage.reason(error)
+            say(f"the decoded pixels of {self.name} are not kept in {root}: {why}")
+            return None
 
     def _store_name(self) -> str:
         text = f"{TFDS}\0{self.folder}\0{self.spec}"
