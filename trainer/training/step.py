@@ -142,16 +142,17 @@ class TrainStep:
         """The graph of the compiled block, for TensorBoard."""
         return self._compiled.graph
 
-    def augmented(self, rows: np.ndarray, count: int) -> np.ndarray:
+    def augmented(self, rows: np.ndarray, count: int | None = None) -> np.ndarray:
         """Augments the first images of a global batch as at step 0.
 
         Args:
             rows: int32 [B], the rows of the global batch.
-            count: number of images, at most B.
+            count: number of images, at most B; None: all.
 
         Returns:
             Float32 [count, H, W, C].
         """
+        count = len(rows) if count is None else count
         load, zero = self._images.pixels.load, tf.zeros([], tf.int64)
         stream, everyone = (
             RandomStream(self._config.seed, zero, zero),
