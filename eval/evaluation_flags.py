@@ -17,6 +17,22 @@ from trainer.errors import InvalidInput
 HEADING = "Model files and data"
 
 
+def define_model(values: flags.FlagValues, heading: str) -> None:
+    """Declares the one run, checkpoint or model file that a command is about."""
+    model = {"flag_values": values, "module_name": heading}
+    flags.DEFINE_string("run_dir", None, "The run; off: runs/latest.", **model)
+    flags.DEFINE_integer(
+        "checkpoint", None, "Step; off: the last of a finished run.", **model
+    )
+    flags.DEFINE_string(
+        "model",
+        None,
+        "A .tflite or SavedModel instead of a run. A SavedModel is a program that may "
+        "read and write your files: open none that you would not run.",
+        **model,
+    )
+
+
 def define(values: flags.FlagValues) -> None:
     """Declares how model files are read and which images they are evaluated on."""
     define_file_options(values)

@@ -26,18 +26,7 @@ from trainer.rundir import layout
 
 def define(values: flags.FlagValues) -> flags.FlagValues:
     """Declares the flags on `values`; tests pass a fresh FlagValues."""
-    model = {"flag_values": values, "module_name": "What to evaluate"}
-    flags.DEFINE_string("run_dir", None, "The run; off: runs/latest.", **model)
-    flags.DEFINE_integer(
-        "checkpoint", None, "Step; off: the last of a finished run.", **model
-    )
-    flags.DEFINE_string(
-        "model",
-        None,
-        "A .tflite or SavedModel instead of a run. A SavedModel is a program that may "
-        "read and write your files: open none that you would not run.",
-        **model,
-    )
+    evaluation_flags.define_model(values, "What to evaluate")
     evaluation_flags.define(values)
     out = {"flag_values": values, "module_name": "Report"}
     flags.DEFINE_string(

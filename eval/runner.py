@@ -3,16 +3,19 @@
 import dataclasses
 import io
 import os
+import pathlib
 import sys
 from collections.abc import Callable
 
 import numpy as np
 
+from eval import model_source
 from eval.evaluation_options import DataChoice
 from eval.metrics import calibration, classification
 from eval.metrics.calibration import Calibration
 from eval.model_source import ModelSource
 from eval.predictors import input_range_check
+from eval.predictors.file_options import FileOptions
 from eval.predictors.predictor import Predictor
 from trainer.config.enums import EvalTta
 from trainer.config.run_config import RunConfig
@@ -24,6 +27,7 @@ from trainer.errors import InvalidInput
 from trainer.models import evaluator
 from trainer.monitoring import native_output
 from trainer.monitoring.progress import CONSOLE, OnBatch
+from trainer.rundir.layout import Run
 
 DEFAULT_DATASET = "cifar10"  # of a file that does not name its own
 
@@ -90,6 +94,28 @@ def start_devices() -> None:
     with native_output.suppress_native_stderr():
         strategy.set_threads(None)
         strategy.connect(RunConfig())
+
+
+def open_source(
+    run: Run | None,
+    checkpoint: int | None,
+    model: pathlib.Path | None,
+    options: FileOptions,
+) -> ModelSource:
+    """Opens a run, at the step `checkpoint` or at its end, or else a model file.
+
+    TensorFlow's devices are started.
+
+    Raises:
+        InvalidInput: it cannot be used.
+    """
+    if run is not None:
+        source = model_source.from_run(run, checkpoint)
+        start_devices()
+        return source
+    start_devices()
+    with native_output.suppress_native_stderr(f"opening {model}"):
+        return model_source.from_file(model, options)
 
 
 def print_line(line: str) -> None:

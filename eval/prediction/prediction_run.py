@@ -7,15 +7,13 @@ from typing import TextIO
 
 import numpy as np
 
-from eval import model_source, runner
+from eval import runner
 from eval.metrics import classification
-from eval.model_source import ModelSource
 from eval.prediction import image_paths, record_writers
 from eval.prediction.image_classifier import FilePrediction, ImageClassifier
 from eval.prediction.picture_grid import PictureGrid
 from eval.prediction.prediction_request import PredictionRequest, RecordFormat
 from trainer import errors, streams
-from trainer.monitoring import native_output
 from trainer.monitoring.printable import single_line
 from trainer.monitoring.progress import CONSOLE, EVERY_SECS
 from trainer.storage import as_failure
@@ -103,19 +101,11 @@ def _write_records(
 
 
 def _open_classifier(request: PredictionRequest) -> ImageClassifier:
-    source = _open_source(request)
+    source = runner.open_source(
+        request.run, request.checkpoint, request.model, request.options
+    )
     with CONSOLE.phase(f"opening {source.name}"):
         return ImageClassifier(source, request.resize, request.image_size)
-
-
-def _open_source(request: PredictionRequest) -> ModelSource:
-    if request.run is not None:
-        source = model_source.from_run(request.run, request.checkpoint)
-        runner.start_devices()
-        return source
-    runner.start_devices()
-    with native_output.suppress_native_stderr(f"opening {request.model}"):
-        return model_source.from_file(request.model, request.options)
 
 
 def _names(paths: tuple[str, ...]) -> Iterator[str | None]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from eval import model_source, runner
+from eval import runner
 from eval.formats import atomic_folders
 from eval.model_source import ModelSource
 from eval.predictors import engine
@@ -16,7 +16,6 @@ from eval.runner import Evaluation
 from trainer import errors, system
 from trainer.config.enums import EvalTta
 from trainer.distributed import environment
-from trainer.monitoring import native_output
 from trainer.monitoring.progress import CONSOLE
 
 
@@ -31,7 +30,9 @@ def write_report(
         InvalidInput: the model, the data or the folder cannot be used.
         TrainingFailed: the model cannot be run, or its outputs are no numbers.
     """
-    source = _open_source(request)
+    source = runner.open_source(
+        request.run, request.checkpoint, request.model, request.options.file
+    )
     with errors.failing_on_value_errors(source.name):
         evaluation = _evaluate(source, request, say)
         report = _build(evaluation, request)
@@ -68,16 +69,6 @@ def _balanced(scores: Mapping[str, Any]) -> str:
         low, high = scores[f"{name}_interval"]
         found.append(f"{title} {scores[name]:.2%} (95 %: {low:.2%} to {high:.2%}), ")
     return "".join(found)
-
-
-def _open_source(request: ReportRequest) -> ModelSource:
-    if request.run is not None:
-        source = model_source.from_run(request.run, request.checkpoint)
-        runner.start_devices()
-        return source
-    runner.start_devices()
-    with native_output.suppress_native_stderr(f"opening {request.model}"):
-        return model_source.from_file(request.model, request.options.file)
 
 
 def _evaluate(
