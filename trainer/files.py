@@ -134,6 +134,16 @@ def open_regular(path: pathlib.Path, flags: int) -> int:
     return descriptor
 
 
+def open_for_update(path: pathlib.Path, *, create: bool = False) -> IO[bytes]:
+    """Opens the regular file at `path` to read and write; nothing is cut off.
+
+    Raises:
+        OSError: as `open_regular` does.
+    """
+    flags = os.O_RDWR | (os.O_CREAT if create else 0)
+    return os.fdopen(open_regular(path, flags), "r+b")
+
+
 def _odd(path: pathlib.Path) -> OSError:
     text = "it is a link or not a regular file; move it away"
     return OSError(errno.ELOOP, text, str(path))

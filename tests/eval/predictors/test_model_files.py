@@ -310,7 +310,7 @@ def test_an_8_bit_scale_other_than_the_pixels_is_told_and_kept(tmp_path):
         ours = model_files.open_file(
             path, FileOptions(Output.LOGITS, input_scaling=scaling)
         )
-        assert ["(input_scaling=" in line for line in ours.notes] == [True]
+        assert ["set input_scaling=" in line for line in ours.notes] == [True]
         found[scaling] = ours(IMAGES)
         right = (found[scaling].argmax(axis=1) == truth).mean()
         assert right > 0.5

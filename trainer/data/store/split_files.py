@@ -46,7 +46,7 @@ def write(
     """
     folder.mkdir()
     hashes, chunks = SplitHashes(split.ids, split.shape), []
-    with open(folder / store_manifest.PIXELS, "wb") as out:
+    with files.open_for_update(folder / store_manifest.PIXELS, create=True) as out:
         for start in range(0, split.shape[0], chunk):
             pixels = np.ascontiguousarray(split.read(start, start + chunk))
             out.write(pixels)

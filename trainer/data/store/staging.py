@@ -116,8 +116,7 @@ class Staging:
 
     @contextlib.contextmanager
     def _open_rows(self) -> Iterator[IO[bytes]]:
-        descriptor = files.open_regular(self._folder / ROWS, os.O_RDWR | os.O_CREAT)
-        with open(descriptor, "r+b") as file:
+        with files.open_for_update(self._folder / ROWS, create=True) as file:
             file.truncate(len(self._files) * int(np.prod(self._spec.shape)))
             yield file
 
@@ -127,7 +126,7 @@ class Staging:
         path = self._folder / JOURNAL
         if done == 0:
             files.write_new(path, json.dumps(head).encode() + b"\n")
-        with open(files.open_regular(path, os.O_RDWR), "r+b") as file:
+        with files.open_for_update(path) as file:
             end = sum(len(file.readline()) for _ in range(done + 1))
             file.truncate(end)
             file.seek(end)
