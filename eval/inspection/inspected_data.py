@@ -1,19 +1,15 @@
 """InspectedData: the images of a data set with their splits, labels and content."""
 
 import dataclasses
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from eval.inspection import image_facts
 from eval.inspection.image_facts import ImageFacts
-from trainer import files
 from trainer.data import preprocessing
 from trainer.data.preprocessing import PixelSpec, UnreadableImage
 from trainer.data.sources.image_files import Listing
-
-FILE_BYTES = 1 << 30  # of an image file
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -93,7 +89,7 @@ def from_listing(
             for f in found
         ],
         remarks=listing.remarks,
-        open=lambda row: files.read_bytes(pathlib.Path(found[row].path), FILE_BYTES),
+        open=lambda row: preprocessing.read_file(found[row].path),
     )
 
 

@@ -3,7 +3,6 @@
 import collections
 import concurrent.futures
 import dataclasses
-import pathlib
 import time
 from collections.abc import Iterable, Iterator
 
@@ -14,14 +13,12 @@ from eval.model_source import ModelSource
 from eval.prediction.image_paths import ImagePath
 from eval.predictors import engine
 from eval.predictors.predictor import Predictor
-from trainer import files
 from trainer.config.enums import Resize
 from trainer.config.serialization import misfit
-from trainer.data.preprocessing import PixelSpec, UnreadableImage, decode
+from trainer.data.preprocessing import PixelSpec, UnreadableImage, decode, read_file
 from trainer.errors import InvalidInput
 from trainer.models import evaluator
 
-FILE_BYTES = 1 << 30  # of an image file
 CHUNK_BYTES = 1 << 26  # of the pixels that are predicted at once
 CHUNK_SECS = 1.0  # after which the files that are decoded so far are predicted
 _WINDOW = 32  # files whose decoding has begun; a core holds one before it is resized
@@ -220,7 +217,7 @@ def _decode_file(image: ImagePath, spec: PixelSpec) -> FilePrediction:
     reason, pixels = image.problem, None
     if not reason:
         try:
-            content = files.read_bytes(pathlib.Path(image.path), FILE_BYTES)
+            content = read_file(image.path)
             pixels = decode(content, spec)
         except UnreadableImage as error:
             reason = str(error)

@@ -7,6 +7,7 @@ whatever else opens image files. Pillow decodes; nothing here depends on TensorF
 import contextlib
 import dataclasses
 import io
+import os
 import pathlib
 import struct
 import warnings
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from trainer import files
 from trainer.config.enums import Resize
 from trainer.errors import first_line
 
@@ -29,6 +31,7 @@ EXTENSIONS = frozenset(
 VERSION = 3  # of the rules below: it changes when a file may give other pixels
 GREY = 128  # around a letterboxed image: zero after normalisation
 BACKGROUND = 255  # white, under what is transparent
+MAX_FILE_BYTES = 1 << 30
 MAX_PIXELS = 178_956_970  # of a file: where Pillow, too, suspects a decompression bomb
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})
 # What Pillow's decoders raise for damaged files of these formats.
@@ -106,6 +109,16 @@ class ImageInfo:
     mode: str
 
 
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        OSError: it cannot be opened, is no regular file, or is larger than
+            MAX_FILE_BYTES.
+    """
+    return files.read_bytes(path, MAX_FILE_BYTES)
+
+
 def probe(content: bytes | pathlib.Path) -> ImageInfo:
     """Looks at the header of an image file: its bytes or its path.
 
@@ -142,7 +155,7 @@ def decode(content: bytes | pathlib.Path, spec: PixelSpec) -> np.ndarray:
 @contextlib.contextmanager
 def _open(content: bytes | pathlib.Path) -> Iterator[Image.Image]:
     """Opens a file; says what is wrong with it in an UnreadableImage."""
-    data = content if isinstance(content, bytes) else content.read_bytes()
+    data = content if isinstance(content, bytes) else read_file(content)
     if not data:
         raise UnreadableImage("the file is empty")
     Image.init()  # all formats; done once

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from trainer import files, storage, system
+from trainer import storage, system
 from trainer.data import preprocessing
 from trainer.data.preprocessing import ImageInfo, PixelSpec, UnreadableImage
 from trainer.data.sources.image_files import ImageFile, Listing
@@ -15,7 +15,6 @@ from trainer.errors import InvalidInput
 from trainer.monitoring.progress import CONSOLE
 from trainer.storage import as_failure
 
-MAX_FILE_BYTES = 1 << 30
 LARGEST_PROPOSAL, MULTIPLE = 224, 16  # of a proposed image_size, in pixels
 PROBED = 64  # files that one task looks at
 Task, Result = TypeVar("Task"), TypeVar("Result")
@@ -25,13 +24,13 @@ def read_content(file: ImageFile) -> bytes:
     """The bytes of an image file.
 
     Raises:
-        UnreadableImage: it cannot be opened, or is larger than MAX_FILE_BYTES.
+        UnreadableImage: it cannot be opened, or is too large.
         PeerLost: the storage cannot be read for now.
     """
     if file.problem is not None:
         raise UnreadableImage(file.problem)
     try:
-        return files.read_bytes(file.path, MAX_FILE_BYTES)
+        return preprocessing.read_file(file.path)
     except OSError as error:
         if storage.is_temporary_read_error(error):
             raise as_failure(f"{file.path} cannot be read", error) from error
