@@ -71,12 +71,27 @@ def staging_folder(folder: pathlib.Path, what: str) -> Iterator[pathlib.Path]:
 def _create_hidden(folder: pathlib.Path) -> tuple[pathlib.Path, int]:
     """Creates a locked folder in `folder`; removes those of killed processes."""
     files.remove_leftovers(folder)
-    for left in folder.glob(f"{HIDDEN}*/{LOCK}"):
-        with contextlib.suppress(OSError):  # another process is writing there
-            os.close(_lock_file(left, new=False))
-            shutil.rmtree(left.parent, ignore_errors=True)
-    hidden = pathlib.Path(tempfile.mkdtemp(prefix=HIDDEN, dir=folder))
-    return hidden, _lock_file(hidden / LOCK, new=True)
+    for left in folder.glob(f"{HIDDEN}*"):
+        _remove_left(left)
+    while True:
+        hidden = pathlib.Path(tempfile.mkdtemp(prefix=HIDDEN, dir=folder))
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):
+            return hidden, _lock_file(hidden / LOCK, new=True)
+        # Another process removed it: between the two calls it looked like one left.
+
+
+def _remove_left(left: pathlib.Path) -> None:
+    """Removes the hidden folder `left`, unless another process is writing there.
+
+    A killed process may have left it without a lock: before it made one, or while it
+    removed the folder.
+    """
+    with contextlib.suppress(OSError):
+        lock = _lock_file(left / LOCK, new=False)
+        try:
+            shutil.rmtree(left, ignore_errors=True)
+        finally:
+            os.close(lock)
 
 
 def _lock_file(path: pathlib.Path, *, new: bool) -> int:
@@ -85,12 +100,15 @@ def _lock_file(path: pathlib.Path, *, new: bool) -> int:
     If the file system has no locks, a `new` file is opened without one.
 
     Raises:
+        FileNotFoundError: another process has removed the file.
         OSError: another process holds the lock, or this cannot be known.
     """
     lock = files.open_regular(path, os.O_RDWR | os.O_CREAT)
     try:
         if not files.lock(lock, wait=False) and not new:
             raise OSError(errno.ENOLCK, "the file system has no locks", str(path))
+        if not os.path.samestat(os.fstat(lock), os.stat(path)):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     except OSError:
         os.close(lock)
         raise

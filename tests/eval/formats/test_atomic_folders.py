@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -67,6 +68,33 @@ def test_where_folders_cannot_be_renamed_the_last_file_is_last(tmp_path, monkeyp
     with pytest.raises(TrainingFailed, match="could not be written"):
         write(tmp_path, "an export has no such file")
     assert (tmp_path / "made" / "page").read_text() == "second"
+
+
+@pytest.mark.parametrize("content", [(), ("lock",), ("made",)])
+def test_a_folder_that_a_killed_process_left_is_removed(tmp_path, content):
+    left = tmp_path / ".writing-killed"
+    left.mkdir()
+    for name in content:
+        (left / name).write_text("")
+    write(tmp_path, "next")
+    assert [p.name for p in tmp_path.iterdir()] == ["made"]
+
+
+def test_a_folder_that_is_removed_before_it_is_locked_is_made_again(
+    tmp_path, monkeypatch
+):
+    real, removed = tempfile.mkdtemp, []
+
+    def mkdtemp(**words):
+        made = real(**words)
+        if not removed:
+            removed.append(made)
+            os.rmdir(made)
+        return made
+
+    monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
+    write(tmp_path, "text")
+    assert removed and [p.name for p in tmp_path.iterdir()] == ["made"]
 
 
 @pytest.mark.faults
