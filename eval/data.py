@@ -28,13 +28,15 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
         "run_dir",
         None,
         "A finished run: its own images are inspected, split as they were, and likely"
-        " label errors are found by what it says of images that it did not see; off:"
-        " none.",
+        " label errors are found by what it says of images that it did not see.",
         **run,
     )
     out = {"flag_values": values, "module_name": "Output"}
     flags.DEFINE_string(
-        "out_dir", None, "Off: inspection/, or that folder in the run.", **out
+        "out_dir",
+        None,
+        "Where the page goes. Default: inspection/, or that folder in the run.",
+        **out,
     )
     flags.DEFINE_bool(
         "strict", False, "Exits with 1 if images of one split are in another.", **out

@@ -20,9 +20,9 @@ HEADING = "Model files and data"
 def define_model(values: flags.FlagValues, heading: str) -> None:
     """Declares the one run, checkpoint or model file that a command is about."""
     model = {"flag_values": values, "module_name": heading}
-    flags.DEFINE_string("run_dir", None, "The run; off: runs/latest.", **model)
+    flags.DEFINE_string("run_dir", None, "The run. Default: runs/latest.", **model)
     flags.DEFINE_integer(
-        "checkpoint", None, "Step; off: the last of a finished run.", **model
+        "checkpoint", None, "Step. Default: the last of a finished run.", **model
     )
     flags.DEFINE_string(
         "model",
@@ -54,16 +54,16 @@ def define_file_options(values: flags.FlagValues) -> None:
         "input_range",
         None,
         [member.value for member in InputRange],
-        "What pixels 0 and 255 are to a file; off: what its metadata says, else 0:255;"
-        " 8-bit integer inputs take the pixel.",
+        "What pixels 0 and 255 are to a file; 8-bit integer inputs take the pixel."
+        " Default: what its metadata says, else 0:255.",
         **where,
     )
     flags.DEFINE_enum(
         "input_scaling",
         None,
         [member.value for member in InputScaling],
-        "How an 8-bit input takes pixels: as they are, or in the scale of the file;"
-        " off: what the file says.",
+        "How an 8-bit input takes pixels: as they are, or in the scale of the file."
+        " Default: what the file says.",
         **where,
     )
     define_kernels(values)
@@ -75,8 +75,9 @@ def define_kernels(values: flags.FlagValues) -> None:
         "kernels",
         None,
         [member.value for member in Kernels],
-        "LiteRT's for a .tflite: its default delegate (xnnpack), its own, or the"
-        " reference, as on microcontrollers; they round differently; off: xnnpack.",
+        "Kernels that run a .tflite: those of LiteRT's default delegate (xnnpack), its"
+        " own, or the reference, as on microcontrollers; they round differently."
+        " Default: xnnpack.",
         flag_values=values,
         module_name=HEADING,
     )
@@ -86,14 +87,16 @@ def define_images(values: flags.FlagValues, heading: str) -> None:
     """Declares which images a model is evaluated on."""
     where = {"flag_values": values, "module_name": heading}
     flags.DEFINE_string(
-        "dataset", None, "TFDS data set; off: the model's own.", **where
-    )
-    flags.DEFINE_string("data_dir", None, "Where it is; off: where it was.", **where)
-    flags.DEFINE_string(
-        "image_dir", None, "Folder of image files; off: the model's own.", **where
+        "dataset", None, "TFDS data set. Default: the model's own.", **where
     )
     flags.DEFINE_string(
-        "image_list", None, "Table of image files; off: the model's own.", **where
+        "data_dir", None, "Where it is. Default: where it was.", **where
+    )
+    flags.DEFINE_string(
+        "image_dir", None, "Folder of image files. Default: the model's own.", **where
+    )
+    flags.DEFINE_string(
+        "image_list", None, "Table of image files. Default: the model's own.", **where
     )
 
 

@@ -46,7 +46,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
     flags.DEFINE_string(
         "grid",
         None,
-        "A PNG to write with at most 64 of the files and their answers; off: none.",
+        "A PNG to write with at most 64 of the files and their answers.",
         **out,
     )
     evaluation_flags.define_file_options(values)
@@ -60,14 +60,14 @@ def _define_pixels(values: flags.FlagValues) -> None:
         "resize",
         None,
         [member.value for member in Resize],
-        "What happens to images of another shape; off: what the model was trained"
-        " with, else crop.",
+        "What happens to images of another shape. Default: what the model was"
+        " trained with, else crop.",
         **where,
     )
     flags.DEFINE_string(
         "image_size",
         None,
-        "A side or HEIGHTxWIDTH, for a file that takes any; off: its own.",
+        "A side or HEIGHTxWIDTH, for a file that takes any. Default: its own.",
         **where,
     )
 

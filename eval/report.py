@@ -32,15 +32,15 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
     flags.DEFINE_string(
         "out_dir",
         None,
-        "Off: the run's report/, or <model>.report/; test-time augmentation is added to"
-        " that name.",
+        "Where the report goes. Default: the run's report/, or <model>.report/;"
+        " test-time augmentation is added to that name.",
         **out,
     )
     flags.DEFINE_bool(
         "corruptions", False, "Also on corrupted images, 75 times as many.", **out
     )
     flags.DEFINE_integer(
-        "corruption_sample", None, "Test images to corrupt; off: all.", **out
+        "corruption_sample", None, "Test images to corrupt. Default: all.", **out
     )
     flags.DEFINE_bool("debug", False, "Shows the traceback of an error.", **out)
     return values

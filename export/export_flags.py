@@ -12,14 +12,14 @@ from trainer.rundir import layout
 def define(values: flags.FlagValues) -> flags.FlagValues:
     """Declares the flags that every export has; tests pass a fresh FlagValues."""
     what = {"flag_values": values, "module_name": "What to export"}
-    flags.DEFINE_string("run_dir", None, "The run; off: runs/latest.", **what)
+    flags.DEFINE_string("run_dir", None, "The run. Default: runs/latest.", **what)
     evaluation_flags.define_images(values, "What to export")
     flags.DEFINE_bool(
         "calibrate", True, "Divides logits by the run's temperature.", **what
     )
     proof = {"flag_values": values, "module_name": "Verification"}
     flags.DEFINE_integer(
-        "verify_sample", None, "Test images to verify on; off: all.", **proof
+        "verify_sample", None, "Test images to verify on. Default: all.", **proof
     )
     flags.DEFINE_float(
         "max_accuracy_drop",

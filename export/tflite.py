@@ -25,15 +25,16 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
         "scheme",
         None,
         [scheme.value for scheme in Scheme],
-        "Of weights and arithmetic; off: float32.",
+        "Numbers of weights and arithmetic. Default: float32.",
         **where,
     )
     flags.DEFINE_enum(
         "io",
         None,
         [io.value for io in Io],
-        "Of pixels and probabilities; off: uint8 (float networks answer in float32), "
-        "int16 for int16x8. float32 and int16 inputs are (pixel - 128) / 128.",
+        "Numbers of pixels and probabilities; float32 and int16 inputs are "
+        "(pixel - 128) / 128. Default: uint8 (float networks answer in float32), "
+        "int16 for int16x8.",
         **where,
     )
     flags.DEFINE_integer(

@@ -25,8 +25,8 @@ def _define(values: flags.FlagValues) -> flags.FlagValues:
     flags.DEFINE_string(
         "data_dir",
         None,
-        "Where it goes; off: $TFDS_DATA_DIR or TFDS's own, for image files the user's "
-        "cache.",
+        "Where it goes. Default: $TFDS_DATA_DIR or TFDS's own, for image files the "
+        "user's cache.",
         **where,
     )
     flag_schema.define(values, RunConfig, Config, only=FILES)

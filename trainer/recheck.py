@@ -14,9 +14,9 @@ SUMMARY = "Replays a run's steps between kept checkpoints and compares the hashe
 
 def _define(values: flags.FlagValues) -> flags.FlagValues:
     where = {"flag_values": values, "module_name": "Run"}
-    flags.DEFINE_string("run_dir", None, "The run; off: runs/latest.", **where)
+    flags.DEFINE_string("run_dir", None, "The run. Default: runs/latest.", **where)
     flags.DEFINE_string(
-        "data_dir", None, "Where its TFDS data set is; off: where it was.", **where
+        "data_dir", None, "Where its TFDS data set is. Default: where it was.", **where
     )
     flags.DEFINE_bool("debug", False, "Shows the traceback of an error.", **where)
     return values

@@ -64,9 +64,11 @@ def _describe(flag: flags.Flag) -> list[str]:
         choices, text = text.split(">: ", 1)
         value = f"={choices[1:]}"
     name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}{value}"
-    default = "off" if flag.default is None else flag.default_as_str.strip("'")
-    if flag.default is not None or "Default: " not in text:
+    if flag.default is not None:
+        default = flag.default_as_str.strip("'")
         text = f"{text} (default: {default})"
+    elif "Default: " not in text:
+        text = f"{text} (default: not set)"
     wrapped = textwrap.wrap(text, 74)
     return [f"  {name}", *(f"      {line}" for line in wrapped)]
 
