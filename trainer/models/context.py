@@ -21,10 +21,13 @@ class ForwardContext:
             [n, features]; drawn before the forward pass, as XLA has another generator.
         statistics: batch statistics by the path of the moving variable that they
             update; the step averages them over replicas.
+        frozen: names of layers that are not trained in this pass; those that normalise
+            use their moving statistics.
     """
 
     dropout_masks: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
     statistics: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
+    frozen: frozenset[str] = frozenset()
 
 
 _current: contextvars.ContextVar[ForwardContext | None] = contextvars.ContextVar(

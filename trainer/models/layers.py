@@ -63,7 +63,9 @@ class BatchNorm(keras.layers.Layer):
     Keras 3's own layer is not fused: on two CPU cores a training step of resnet8 is 1.6
     (float32) to 1.9 (bfloat16) times faster with this one. This layer does not assign
     moving statistics: it puts batch statistics into the forward context, and the step
-    averages them over replicas, so that every replica has the same ones.
+    averages them over replicas, so that every replica has the same ones. A frozen layer
+    (`trainable` is False, or the context names it) uses its moving statistics and
+    leaves them as they are.
 
     Args:
         momentum: momentum of the moving statistics.
@@ -104,7 +106,7 @@ class BatchNorm(keras.layers.Layer):
         self.moving_variance = weight("moving_variance", "ones", False)
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        if not training:
+        if not training or self._frozen:
             return self._normalise(
                 x, self.moving_mean.value, self.moving_variance.value
             )
@@ -123,8 +125,12 @@ class BatchNorm(keras.layers.Layer):
 
     @property
     def moving(self) -> list[keras.Variable]:
-        """The moving mean and the moving variance."""
-        return [self.moving_mean, self.moving_variance]
+        """The moving mean and the moving variance; none of a layer that never moves."""
+        return [self.moving_mean, self.moving_variance] if self.trainable else []
+
+    @property
+    def _frozen(self) -> bool:
+        return not self.trainable or self.name in context.current_context().frozen
 
     def _fused(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         empty = tf.zeros([0], tf.float32)
