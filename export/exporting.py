@@ -13,6 +13,7 @@ from export.lite import tflite_writer
 from export.lite.tflite_options import TFLiteOptions
 from export.measure import benchmark as bench
 from export.microcontroller import micro_formats, micro_writer
+from export.microcontroller.micro_formats import MicroOptions, Runtime
 from export.serving import saved_model_writer
 from trainer.data.split import DataSource
 from trainer.errors import InvalidConfig
@@ -76,14 +77,16 @@ def export_micro(
     run_dir: str | os.PathLike[str],
     data: DataSource | None = None,
     *,
+    runtime: str | Runtime = Runtime.TFLM,
     scheme: str | Scheme = Scheme.INT8,
     verification: VerificationOptions | None = None,
 ) -> Artifact:
     """Writes a finished run as C source for microcontrollers; needs tflite-micro.
 
     Args:
-        run_dir: the run; the source goes to export/micro_<scheme>/.
+        run_dir: the run; the source goes to export/micro/<runtime>/.
         data: as in `export_tflite`.
+        runtime: "tflm": TensorFlow Lite Micro.
         scheme: "int8", "int16x8" or "float32".
         verification: as in `export_tflite`.
 
@@ -91,11 +94,13 @@ def export_micro(
         InvalidInput: the package is missing, or see `export_tflite`.
         TrainingFailed: see `export_tflite`.
     """
-    chosen = _parse_member(Scheme, "scheme", scheme)
-    micro_formats.check_scheme(chosen)
+    options = MicroOptions(
+        _parse_member(Runtime, "runtime", runtime),
+        _parse_member(Scheme, "scheme", scheme),
+    )
     micro_formats.check_installed()
     request = _prepare(run_dir, data, verification, folders=True)
-    return micro_writer.export_micro(request, chosen)
+    return micro_writer.export_micro(request, options)
 
 
 def benchmark(

@@ -2,7 +2,7 @@
 
 Synopsis::
 
-    python -m export.micro  # runs/latest/export/micro_int8/model.h and model.c
+    python -m export.micro  # runs/latest/export/micro/tflm/model.h and model.c
 
 The arena is the smallest with which TensorFlow Lite Micro and its reference kernels
 start, and the test split is run in it; what CMSIS-NN's kernels need is computed.
@@ -15,32 +15,53 @@ from absl import flags
 from export import export_flags
 from export.artifact.number_formats import Scheme
 from export.microcontroller import micro_formats
+from export.microcontroller.micro_formats import MICRO_IO, MicroOptions, Runtime
 from trainer.cli import command
 from trainer.monitoring import native_output
 
 
 def define(values: flags.FlagValues) -> flags.FlagValues:
     """Declares the flags on `values`; tests pass a fresh FlagValues."""
+    where = {"flag_values": values, "module_name": "C source"}
+    flags.DEFINE_enum(
+        "runtime",
+        Runtime.TFLM.value,
+        [runtime.value for runtime in Runtime],
+        "What runs the model: TensorFlow Lite Micro (tflm).",
+        **where,
+    )
     flags.DEFINE_enum(
         "scheme",
         Scheme.INT8.value,
-        [scheme.value for scheme in micro_formats.MICRO_IO],
+        [scheme.value for scheme in MICRO_IO],
         "Of weights and arithmetic.",
-        flag_values=values,
-        module_name="Number format",
+        **where,
+    )
+    flags.DEFINE_integer(
+        "vectors", MicroOptions.vectors, "Test images in vectors.c.", **where
     )
     return export_flags.define_with_kernels(values)
+
+
+def parse_options(values: flags.FlagValues) -> MicroOptions:
+    """Converts parsed flags to options.
+
+    Raises:
+        InvalidConfig: they contradict each other or are out of range.
+    """
+    return MicroOptions(Runtime(values.runtime), Scheme(values.scheme), values.vectors)
 
 
 def main(values: flags.FlagValues) -> None:
     """Exports the C source and prints where it is."""
     export_flags.parse_verification(values)
+    options = parse_options(values)
     micro_formats.check_installed()
     request = export_flags.parse_request(values, folders=True)
     with native_output.suppress_native_stderr():
         from export.microcontroller import micro_writer
-    artifact = micro_writer.export_micro(request, Scheme(values.scheme))
-    print(artifact.summary(), micro_writer.arena_summary(artifact), sep="\n")
+    artifact = micro_writer.export_micro(request, options)
+    print(artifact.summary(), micro_writer.memory_summary(artifact), sep="\n")
 
 
 def run() -> NoReturn:

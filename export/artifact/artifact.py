@@ -110,6 +110,7 @@ def publish_folder(
 ) -> Artifact:
     """Renames the folder `made`, with its manifest, to `final`, replacing any."""
     manifest = _write_manifest(made, final.name, facts)
+    final.parent.mkdir(exist_ok=True)
     atomic_folders.replace(made, final)
     return Artifact(final, manifest)
 

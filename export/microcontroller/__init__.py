@@ -1,1 +1,1 @@
-"""C source for microcontrollers, and the interpreter that checks it."""
+"""C source for microcontrollers: for TensorFlow Lite Micro, or for no library."""

@@ -1,9 +1,13 @@
-"""TensorFlow Lite Micro: its package and the number formats it has kernels for."""
+"""What C source is written for, in which number formats, with which test vectors."""
 
+import dataclasses
+import enum
 import importlib.util
 
+import numpy as np
+
 from export.artifact.number_formats import Io, Scheme
-from trainer.errors import InvalidInput
+from trainer.errors import InvalidConfig, InvalidInput
 
 PACKAGE = "tflite-micro"  # optional
 # The type of input and output: these files cannot CAST uint8.
@@ -13,6 +17,51 @@ MICRO_IO = {
     Scheme.FLOAT32: Io.FLOAT32,
 }
 ACTIVATION_BYTES = {Scheme.INT8: 1, Scheme.INT16X8: 2, Scheme.FLOAT32: 4}
+FOLDER = "micro"  # in the folder of exports
+MOST_VECTORS = 1000
+
+
+class Runtime(enum.Enum):
+    """What runs the model on the microcontroller."""
+
+    TFLM = "tflm"  # TensorFlow Lite Micro
+
+
+@dataclasses.dataclass(frozen=True)
+class MicroOptions:
+    """What is written.
+
+    Attributes:
+        runtime: what runs the model.
+        scheme: of weights and arithmetic.
+        vectors: number of test images in vectors.c.
+
+    Raises:
+        InvalidConfig: a value is out of range.
+        InvalidInput: the scheme has no kernels.
+    """
+
+    runtime: Runtime = Runtime.TFLM
+    scheme: Scheme = Scheme.INT8
+    vectors: int = 10
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.vectors <= MOST_VECTORS:
+            raise InvalidConfig(
+                f"vectors={self.vectors} must be within 1 to {MOST_VECTORS}"
+            )
+        check_scheme(self.scheme)
+
+    @property
+    def folder(self) -> str:
+        """The folder in `micro/`: the runtime, with a scheme that is not int8."""
+        suffix = "" if self.scheme is Scheme.INT8 else f"_{self.scheme.value}"
+        return f"{self.runtime.value}{suffix}"
+
+    def vector_rows(self, images: int) -> np.ndarray:
+        """Chooses the rows of the test vectors among `images`, evenly spread."""
+        count = min(self.vectors, images)
+        return np.linspace(0, images - 1, count).round().astype(int)
 
 
 def check_scheme(scheme: Scheme) -> None:
@@ -42,3 +91,18 @@ def check_installed() -> None:
             f"C source is proven with the package {PACKAGE}, which is not installed;\n"
             f"pip install {PACKAGE}"
         )
+
+
+def raw_answers(
+    probabilities: np.ndarray, quantization: tuple[float, int]
+) -> np.ndarray:
+    """Computes what a file answered before it was dequantised, [N, K].
+
+    Args:
+        probabilities: float64 [N, K], multiples of the scale.
+        quantization: (scale, zero point); (0.0, 0) if the answers are floats.
+    """
+    scale, zero_point = quantization
+    if scale == 0:
+        return probabilities.astype(np.float32)
+    return np.rint(probabilities / scale).astype(np.int64) + zero_point

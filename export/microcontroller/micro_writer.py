@@ -1,185 +1,28 @@
-"""Writes a run as C source, verified with the interpreter for microcontrollers."""
+"""Writes a run as C source for the runtime that the options name."""
 
-import importlib.metadata
-import pathlib
-import sys
-from collections.abc import Mapping
-from typing import Any
+import typing
 
-from eval.formats.embedded import one_line
-from eval.formats.flatbuffer import FlatbufferInfo
-from eval.predictors.outputs import Output
-from eval.predictors.predictor import Predictor
-from export.artifact import artifact, verification
 from export.artifact.artifact import Artifact
 from export.artifact.export_options import ExportRequest
-from export.artifact.inputs import ExportInputs, open_inputs
-from export.artifact.number_formats import Scheme
-from export.lite import converter, metadata_writer, tflite_writer
-from export.lite.tflite_options import TFLiteOptions
-from export.microcontroller import c_source, cmsis_nn
-from export.microcontroller.c_source import ModelConstants
-from export.microcontroller.interpreter import MicroModel
-from export.microcontroller.micro_formats import ACTIVATION_BYTES, MICRO_IO, PACKAGE
-from trainer import files
-from trainer.errors import TrainingFailed
-from trainer.monitoring.progress import CONSOLE
+from export.artifact.inputs import open_inputs
+from export.microcontroller.micro_formats import MicroOptions, Runtime
+from export.microcontroller.tflm import tflm_writer
 
 
-def export_micro(request: ExportRequest, scheme: Scheme) -> Artifact:
-    """Opens the run of `request` and writes it as C source, see `write_micro`."""
-    return write_micro(open_inputs(request), scheme)
-
-
-def write_micro(inputs: ExportInputs, scheme: Scheme) -> Artifact:
-    """Writes, verifies and names the C source.
+def export_micro(request: ExportRequest, options: MicroOptions) -> Artifact:
+    """Opens the run of `request` and writes it.
 
     Raises:
         TrainingFailed: it fails its gate, or cannot be run or written.
     """
-    options = TFLiteOptions(scheme, MICRO_IO[scheme])
-    images = tflite_writer.select_calibration_images(inputs, options)
-    _print(_estimate_size(inputs, scheme))
-    content = metadata_writer.align_buffers(
-        converter.convert(inputs.network, scheme, options.io, images)
-    )
-    model = _open_model(content, scheme)
-    count = len(inputs.verification_set.labels)
-    _print(verification.describe_duration(count, model.image_secs, PACKAGE))
-    with artifact.staging_folder(inputs.folder) as folder:
-        test = _verify(inputs, model, _open_in_litert(inputs, content, options, folder))
-        drop = inputs.verification.max_accuracy_drop
-        verification.Gate.for_scheme(scheme, drop).enforce(test)
-        facts = inputs.facts() | tflite_writer.describe_file(content, options, images)
-        facts |= {"format": "micro", "test": test}
-        facts |= describe_arenas(model, content, scheme)
-        facts["tflite_micro"] = importlib.metadata.version(PACKAGE)
-        path = folder / f"micro_{scheme.value}"
-        _write_source(path, content, _constants(inputs, model, facts))
-        return artifact.publish_folder(path, inputs.folder / path.name, facts)
+    inputs = open_inputs(request)
+    match options.runtime:
+        case Runtime.TFLM:
+            return tflm_writer.write_tflm(inputs, options)
+        case _:
+            typing.assert_never(options.runtime)
 
 
-def _write_source(
-    folder: pathlib.Path, content: bytes, constants: ModelConstants
-) -> None:
-    folder.mkdir()
-    header = c_source.format_header(content, constants)
-    files.write_bytes(folder / "model.h", header.encode())
-    source = c_source.format_source(content, constants)
-    files.write_bytes(folder / "model.c", source.encode())
-
-
-def describe_arenas(
-    model: MicroModel, content: bytes, scheme: Scheme
-) -> dict[str, Any]:
-    """Collects the fields of a manifest about the arena, for each set of kernels.
-
-    Args:
-        content: the bytes of `model`.
-    """
-    reference = model.arena_bytes
-    extra = cmsis_nn.extra_bytes(FlatbufferInfo(content), ACTIVATION_BYTES[scheme])
-    needs = {kind: None if n is None else reference + n for kind, n in extra.items()}
-    return {
-        "arena_bytes": reference,
-        "arena": {
-            "reference": {"bytes": reference, "measured": True},
-            "cmsis_nn": {**needs, "measured": False},
-        },
-    }
-
-
-def arena_summary(made: Artifact) -> str:
-    """Formats memory and agreement with LiteRT as one line."""
-    litert, arena_bytes = made.manifest["test"]["litert"], made.manifest["arena_bytes"]
-    cmsis_nn_bytes = _cmsis_nn_bytes(made.manifest["arena"])
-    known = "unknown" if cmsis_nn_bytes is None else f"{cmsis_nn_bytes:,}"
-    return (
-        f"arena {arena_bytes:,} bytes with the reference kernels (measured), "
-        f"{known} with CMSIS-NN's (computed); "
-        f"{litert['agreement']:.2%} of answers as in "
-        f"LiteRT, probabilities within {litert['largest_difference']:.4f}"
-    )
-
-
-def _cmsis_nn_bytes(arena: Mapping[str, Any]) -> int | None:
-    """Returns the arena for DSP and for MVE instructions; None if it is not known."""
-    needs = [arena["cmsis_nn"]["dsp"], arena["cmsis_nn"]["mve"]]
-    return None if None in needs else max(needs)
-
-
-def _print(line: str | None) -> None:
-    if line is not None:
-        print(line, file=sys.stderr, flush=True)
-
-
-def _estimate_size(inputs: ExportInputs, scheme: Scheme) -> str:
-    """Describes the estimated size of the model before its conversion."""
-    count = sum(int(w.shape.num_elements()) for w in inputs.network.weights)
-    size = count * (4 if scheme is Scheme.FLOAT32 else 1)
-    return f"micro_{scheme.value}: {count:,} weights, about {size:,} bytes of flash"
-
-
-def _open_model(content: bytes, scheme: Scheme) -> MicroModel:
-    """Opens `content` in the smallest arena; prints the sizes of both."""
-    try:
-        with CONSOLE.phase("looking for the smallest arena"):
-            model = MicroModel(content)
-    except RuntimeError as error:
-        raise TrainingFailed(f"scheme={scheme.value}: {error}") from error
-    _print(
-        f"micro_{scheme.value}: {len(content):,} bytes of flash for the model, an "
-        f"arena of {model.arena_bytes:,} bytes with the reference kernels"
-    )
-    return model
-
-
-def _open_in_litert(
-    inputs: ExportInputs, content: bytes, options: TFLiteOptions, folder: pathlib.Path
-) -> Predictor:
-    """Opens the same model in LiteRT."""
-    path = folder / "litert.tflite"
-    description = tflite_writer.describe_model(inputs, options)
-    names = inputs.verification_set.names
-    described = metadata_writer.add_metadata(content, description, names)
-    files.write_bytes(path, described)
-    return tflite_writer.open_predictor(path, inputs.verification.kernels)
-
-
-def _verify(
-    inputs: ExportInputs, model: MicroModel, litert: Predictor
-) -> dict[str, Any]:
-    """Returns the "test" of a manifest, with the differences from LiteRT."""
-    verification_set = inputs.verification_set
-    predictor = Predictor(PACKAGE, model, Output.PROBABILITIES)
-    probabilities = verification.predict(verification_set, predictor, PACKAGE)
-    reference = verification.predict(verification_set, litert, "LiteRT")
-    flips = verification.count_flips(probabilities, reference)
-    test = verification.compare(
-        verification_set, probabilities, predictor.min_probability
-    )
-    return test | {
-        "engine": dict(model.engine),
-        "litert": {
-            "engine": dict(litert.model.engine),
-            "agreement": 1 - flips / len(probabilities),
-            "flips": flips,
-            "largest_difference": float(abs(probabilities - reference).max()),
-        },
-    }
-
-
-def _constants(
-    inputs: ExportInputs, model: MicroModel, facts: Mapping[str, Any]
-) -> ModelConstants:
-    weights = facts["weights_sha256"][:12]
-    return ModelConstants(
-        comment=f"{facts['scheme']} network, weights {weights}; see manifest.json",
-        image_shape=inputs.network.image_shape,
-        input_is=f"input: {facts['io']['input_is']}",
-        input=model.input,
-        output=model.output,
-        arena_bytes=model.arena_bytes,
-        cmsis_nn_bytes=_cmsis_nn_bytes(facts["arena"]),
-        labels=[one_line(label) for label in inputs.verification_set.names],
-    )
+def memory_summary(made: Artifact) -> str:
+    """Formats flash, memory and agreement with LiteRT as one line."""
+    return tflm_writer.arena_summary(made)

@@ -38,7 +38,7 @@ IMPORTS_INSIDE = {
         "export.measure.litert_loader",
         "export.measure.saved_model_loader",
     },
-    "export.microcontroller.interpreter": {"tflite_micro"},  # optional
+    "export.microcontroller.tflm.interpreter": {"tflite_micro"},  # optional
     "trainer.data.augmentation.quantiles": {"scipy"},  # for mixing alone
     "trainer.data.sources.digits": {"sklearn"},
     "trainer.data.sources.tfds_preparation": {"tensorflow_datasets"},

@@ -19,15 +19,16 @@ from export.artifact.number_formats import Io, Scheme
 from export.lite import converter, metadata_writer, tflite_writer
 from export.lite.calibration_images import CalibrationImages
 from export.lite.tflite_options import TFLiteOptions
-from export.microcontroller import (
+from export.microcontroller import c_text, micro_formats
+from export.microcontroller.micro_formats import MICRO_IO, MicroOptions, Runtime
+from export.microcontroller.tflm import (
     c_source,
     cmsis_nn,
     interpreter,
-    micro_formats,
-    micro_writer,
+    project_files,
+    tflm_writer,
 )
-from export.microcontroller.c_source import ModelConstants
-from export.microcontroller.micro_formats import MICRO_IO
+from export.microcontroller.tflm.c_source import ModelConstants
 from export.serving.serving_module import ServingModule
 from tests.support import commands, export_runs
 from trainer.config import schema
@@ -83,6 +84,76 @@ def test_an_arena_that_is_not_known_is_not_stated():
     assert "MODEL_ARENA_BYTES_CMSIS_NN" not in text and "is not known" in text
 
 
+def test_the_resolver_has_every_operator_once():
+    text = project_files.format_resolver(["CONV_2D", "MAX_POOL_2D", "RELU6", "PADV2"])
+    assert re.findall(r"resolver\.(\w+)\(", text) == [
+        "AddConv2D",
+        "AddMaxPool2D",
+        "AddRelu6",
+        "AddPadV2",
+    ]
+    assert "kModelOperators = 4;" in text
+
+
+# As far as the sketch uses them; signatures as in the documentation of TensorFlow Lite
+# Micro.
+DECLARATIONS = {
+    "micro/micro_mutable_op_resolver.h": """
+        #pragma once
+        enum TfLiteStatus { kTfLiteOk, kTfLiteError };
+        namespace tflite {
+        template <unsigned int count> struct MicroMutableOpResolver {
+          TfLiteStatus AddConv2D();
+          TfLiteStatus AddSoftmax();
+        };
+        }""",
+    "micro/micro_interpreter.h": """
+        #pragma once
+        #include <cstddef>
+        #include <cstdint>
+        union TfLitePtrUnion { int8_t* int8; int16_t* i16; float* f; };
+        struct TfLiteTensor { TfLitePtrUnion data; };
+        namespace tflite {
+        struct Model;
+        struct MicroInterpreter {
+          template <class Resolver> MicroInterpreter(
+              const Model*, const Resolver&, uint8_t*, size_t);
+          TfLiteStatus AllocateTensors();
+          TfLiteStatus Invoke();
+          TfLiteTensor* input(size_t);
+          TfLiteTensor* output(size_t);
+          size_t arena_used_bytes() const;
+        };
+        }""",
+    "schema/schema_generated.h": """
+        namespace tflite { struct Model; const Model* GetModel(const void*); }""",
+}
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
+@pytest.mark.parametrize("scheme", MICRO_IO)
+def test_the_sketch_has_no_errors_of_syntax_or_type(scheme, tmp_path):
+    for name, text in DECLARATIONS.items():
+        path = tmp_path / "tensorflow" / "lite" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    pixels = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
+    answers = np.linspace(0, 1, 10).reshape(2, 5).astype(np.float32)
+    if scheme is not Scheme.FLOAT32:
+        answers = (255 * answers - 128).astype(int)
+    project = {
+        "model.h": c_source.format_header(CONTENT, CONSTANTS),
+        "resolver.h": project_files.format_resolver(["CONV_2D", "SOFTMAX"]),
+        "sketch.cc": project_files.format_sketch(scheme, cmsis_nn=True),
+        **project_files.format_vectors(scheme, pixels, answers),
+    }
+    for name, text in project.items():
+        (tmp_path / name).write_text(text)
+    strict = ["-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-I."]
+    for compiler in (["c++", "-std=c++17", "sketch.cc"], ["cc", "vectors.c"]):
+        subprocess.run([*compiler, *strict], cwd=tmp_path, check=True)
+
+
 # name, kernel, width of an activation, bytes with DSP and with MVE instructions
 SCRATCH = [
     ("CONV_2D", (16, 3, 3, 3), 1, 2 * 28 * 2, 4 * 32),
@@ -120,7 +191,7 @@ def test_resnet8_has_room_for_what_cmsis_nn_was_seen_to_need():
 
 def test_names_of_classes_are_whole_in_c_whatever_is_in_them():
     for name in ("a\0b", "line\u2028line", "a\nb"):
-        text = c_source.c_string(one_line(name))
+        text = c_text.c_string(one_line(name))
         assert text.isascii() and "\\000" not in text and text.count("\n") == 0
 
 
@@ -161,8 +232,9 @@ def test_int8_is_bit_for_bit_what_the_reference_kernels_give():
 @pytest.mark.parametrize("scheme", MICRO_IO)
 def test_the_microcontrollers_interpreter_agrees_with_litert(scheme, capfd):
     pytest.importorskip("tflite_micro")
-    made = micro_writer.write_micro(
-        export_runs.opened("--max_accuracy_drop=0.02"), scheme
+    made = tflm_writer.write_tflm(
+        export_runs.opened("--max_accuracy_drop=0.02"),
+        MicroOptions(Runtime.TFLM, scheme, vectors=3),
     )
     found = artifact.load_artifact(made.path).manifest
     told = [line for line in capfd.readouterr().err.splitlines() if "flash" in line]
@@ -179,6 +251,7 @@ def test_the_microcontrollers_interpreter_agrees_with_litert(scheme, capfd):
     assert arena["cmsis_nn"]["dsp"] >= found["arena_bytes"]
     if scheme is Scheme.FLOAT32:
         assert found["test"]["litert"]["largest_difference"] < 1e-5
+    assert "#define MODEL_VECTORS 3\n" in (made.path / "vectors.h").read_text()
     assert (
         f"MODEL_ARENA_BYTES {found['arena_bytes']}\n"
         in (made.path / "model.h").read_text()

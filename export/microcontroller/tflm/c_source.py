@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Sequence
 
+from export.microcontroller.c_text import c_strings
+
 _HEADER = """\
 /* {comment} */
 #ifndef MODEL_H_
@@ -113,13 +115,6 @@ def format_source(content: bytes, constants: ModelConstants) -> str:
     lines = (content[start : start + _PER_LINE] for start in starts)
     return _SOURCE.format(
         comment=constants.comment,
-        labels=",\n".join(f"    {c_string(label)}" for label in constants.labels),
+        labels=c_strings(constants.labels),
         data=",\n".join("    " + ", ".join(map(str, line)) for line in lines),
     )
-
-
-def c_string(text: str) -> str:
-    """A C string literal; characters outside ASCII become octal escapes of UTF-8."""
-    plain = set(range(32, 127)) - set(b'"\\?')  # ??x would be a trigraph
-    escaped = (chr(b) if b in plain else f"\\{b:03o}" for b in text.encode())
-    return f'"{"".join(escaped)}"'

@@ -1,0 +1,1 @@
+"""C source for TensorFlow Lite Micro, and the interpreter that checks it."""
