@@ -24,6 +24,7 @@ from trainer.config.serialization import fits
 
 MODELS = {
     "cnn": "trainer.models.networks.cnn:cnn",
+    "mobilenet": "trainer.models.networks.mobilenet:mobilenet",
     "resnet8": "trainer.models.networks.resnet:resnet8",
     "resnet20": "trainer.models.networks.resnet:resnet20",
     "speednet": "trainer.models.networks.speednet:speednet",

@@ -12,6 +12,7 @@ from trainer.models import builder, context, layers, registry
 
 PARAMETERS = {
     "cnn": 550_570,
+    "mobilenet": 223_850,
     "resnet8": 78_666,
     "resnet20": 271_098,
     "speednet": 1_975_096,
@@ -44,6 +45,20 @@ def test_resnet8_folded_has_the_parameters_of_mlperf_tiny():
     model = build("resnet8")
     norms = [v for v in model.variables if "_norm/" in v.path]
     assert model.count_params() - sum(int(np.prod(v.shape)) for v in norms) == 77_706
+
+
+def test_mobilenet_is_the_reference_of_visual_wake_words():
+    model = build("mobilenet", shape=(96, 96, 3), classes=2)
+    norms = [v for v in model.variables if "_norm/" in v.path]
+    assert model.count_params() == 221_794
+    assert model.count_params() - sum(int(np.prod(v.shape)) for v in norms) == 210_850
+
+
+def test_mobilenet_of_the_paper_has_its_parameters():
+    # 4.2 million by table 8 of Howard et al. 2017, without biases and statistics.
+    model = build("mobilenet", shape=(224, 224, 3), classes=1000, width=1.0)
+    weights = [v for v in model.variables if "kernel" in v.path]
+    assert sum(int(np.prod(v.shape)) for v in weights) == 4_209_088
 
 
 @pytest.mark.parametrize("name", registry.MODELS)

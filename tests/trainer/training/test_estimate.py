@@ -8,9 +8,9 @@ from trainer.training.timetable import Interval, Timetable
 SHAPE = (32, 32, 3)
 
 
-def body(name, shape=SHAPE):
+def body(name, shape=SHAPE, classes=10):
     model = builder.build_model(
-        ModelConfig(name=name), image_shape=shape, num_classes=10
+        ModelConfig(name=name), image_shape=shape, num_classes=classes
     )
     return model.get_layer("body")
 
@@ -19,6 +19,11 @@ def test_resnet8_has_the_multiply_adds_of_mlperf_tiny():
     assert (
         estimate.forward_flops(body("resnet8")) == 2 * 12_501_632
     )  # Banbury et al.: 12.5 M
+
+
+def test_mobilenet_has_the_multiply_adds_of_visual_wake_words():
+    found = estimate.forward_flops(body("mobilenet", (96, 96, 3), 2))
+    assert found == 2 * 7_489_664  # Banbury et al.: 7.5 M
 
 
 def test_small_images_cost_what_their_steps_have():
