@@ -18,20 +18,22 @@ from eval.metrics import calibration
 from eval.prediction.image_classifier import ImageClassifier
 from eval.prediction.image_paths import ImagePath
 from trainer.config.run_config import RunConfig
-from trainer.config.schema import Config
+from trainer.config.schema import PENDING, Config
 from trainer.contract import EXIT_INTERRUPTED
 from trainer.data.dataset import Splits
 from trainer.data.preprocessing import UnreadableImage
 from trainer.data.split import check_source
 from trainer.distributed.shutdown import KeyboardRequest
 from trainer.errors import Interrupted, InvalidInput
-from trainer.models import architecture
+from trainer.models import registry
+from trainer.models.lookup import own_network
 from trainer.rundir import checks, layout
 from trainer.rundir.layout import Run
-from trainer.training import start
+from trainer.training import network, start
 from trainer.training.loop import Callback
+from trainer.training.start import ScriptInputs
 
-Network = Callable[..., Any]  # (x, num_classes, *, option=default) -> logits
+Network = Callable[..., Any]  # a function, or a Keras model
 
 
 class TrainingResult(types.SimpleNamespace):
@@ -54,13 +56,14 @@ def train(
 ) -> TrainingResult:
     """Trains a network, or resumes the run in `run_dir`, with the commands' exactness.
 
-    Ctrl-C stops after a checkpoint and raises KeyboardInterrupt; the same call resumes.
+    Ctrl-C stops after a checkpoint; the same call resumes.
 
     Args:
         config: what decides the numbers; `data` decides the data set.
         data: from `trainer.data.from_arrays` or `from_tfds`.
-        model: a function (x, num_classes, *, option=default) -> logits of a float Keras
-            tensor [N, H, W, C] in [-1, 1); None: the network that `config` names.
+        model: a function (x, num_classes, *, option=default) -> logits, a function
+            (num_classes, image_shape, *, option=default) -> Keras model, or a Keras
+            model, see docs/models.md; None: the network that `config` names.
         run_dir: a new directory or the run to resume; None: a new one under runs/.
         run_config: where and how it runs; `run_dir` overrides its own.
         callbacks: called with the TrainState and the StepOutput after each block, on
@@ -74,9 +77,10 @@ def train(
     """
     check_source(data)
     run_config = _locate(run_config or RunConfig(), run_dir)
-    config = _complete(config, data, model)
+    config, run_config = _complete(config, run_config, data, model)
     run = checks.select_run(config, run_config)
-    result = run.result() or _train(run, config, run_config, data, callbacks)
+    how = (run, config, run_config, ScriptInputs(data, model, callbacks))
+    result = _load_finished(*how) or _train(*how)
     if result is None:
         return TrainingResult(run_dir=run.path)
     _calibrate(run, data)
@@ -97,31 +101,36 @@ def _train(
     run: Run,
     config: Config,
     run_config: RunConfig,
-    data: Splits,
-    callbacks: Sequence[Callback],
+    script: ScriptInputs,
 ) -> dict[str, Any] | None:
     layout.check_storage(run)
     with _stopping_on_interrupt() as request:
-        return start.train(
-            run, config, run_config, request, splits=data, more_callbacks=callbacks
-        )
+        return start.train(run, config, run_config, request, script=script)
 
 
-def _complete(config: Config, data: Splits, model: Network | None) -> Config:
-    """`config` with the data set's name and the architecture of `model`."""
+def _load_finished(
+    run: Run, config: Config, run_config: RunConfig, script: ScriptInputs
+) -> dict[str, Any] | None:
+    """The result of a run that is finished, if it was trained with this network."""
+    if (result := run.result()) is not None and config.model.architecture == PENDING:
+        dataset = script.splits.hold_out(config.data.validation_fraction)
+        file = own_network.reopen_network(config.model, run_config.model_file)
+        built = network.describe_network(config, dataset, file, script.network)
+        start.adopt_network(run, built)
+    return result
+
+
+def _complete(
+    config: Config, run_config: RunConfig, data: Splits, model: Network | None
+) -> tuple[Config, RunConfig]:
+    """Both configs with the names of the data set and of the network."""
     named = dataclasses.replace(config.data, dataset=data.source)
+    config = dataclasses.replace(config, data=named)
     if model is None:
-        return dataclasses.replace(config, data=named)
-    described = architecture.describe(
-        model,
-        config.model.kwargs,
-        image_shape=data.train.images.shape[1:],
-        num_classes=len(data.train.names),
-        precision=config.precision.value,
-    )
-    name = getattr(model, "__name__", "network")
-    network = dataclasses.replace(config.model, name=name, architecture=described)
-    return dataclasses.replace(config, data=named, model=network)
+        return registry.locate_network(config, run_config)
+    name = getattr(model, "__name__", None) or getattr(model, "name", "network")
+    network = dataclasses.replace(config.model, name=name, architecture=PENDING)
+    return dataclasses.replace(config, model=network), run_config
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@
 
 import dataclasses
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from absl import flags
 
 from launch.command_line import HELP_FLAGS, UsageError, require_utf8
+from trainer import contract
 
 MODULE = "trainer.main"
 PREPARE_MODULE = "trainer.prepare"
@@ -135,8 +135,8 @@ def local_run_dir(arguments: Sequence[str], *, time: str) -> str:
     """
     given = _parse_known(arguments)
     files = [name for name in ("image_dir", "image_list") if given[name].value]
-    dataset = re.sub("[/:]", "-", given.dataset or "".join(files) or "cifar10")
-    name = f"{time}-{given.model or 'cnn'}-{dataset}"
+    dataset = given.dataset or "".join(files) or "cifar10"
+    name = contract.name_run(time, given.model or "cnn", dataset)
     return f"{given.runs_root or 'runs'}/{name}"
 
 

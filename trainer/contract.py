@@ -62,6 +62,19 @@ def is_progress_line(line: str) -> bool:
     return _PASSING.search(line) is not None
 
 
+def name_run(time: str, model: str, dataset: str) -> str:
+    """Names the directory of a new run: time, network, data set.
+
+    A network that has no usable name, such as a lambda of a script, is called network.
+
+    >>> name_run("T", "nets/my_net.py:network", "cifar10")
+    'T-my_net-network-cifar10'
+    """
+    network = model.rpartition("/")[2].replace(".py:", "-").replace(":", "-")
+    shown = network if re.fullmatch(r"\w[\w.-]*", network) else "network"
+    return f"{time}-{shown}-{re.sub('[/:]', '-', dataset)}"
+
+
 @dataclasses.dataclass(frozen=True)
 class ClusterSpec:
     """The workers of one job, `host:port` in task order, and the index of this process.

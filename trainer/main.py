@@ -5,6 +5,7 @@ from typing import NoReturn
 from trainer.cli import command, flags, summary
 from trainer.distributed import shutdown
 from trainer.monitoring import native_output
+from trainer.monitoring.progress import CONSOLE
 from trainer.rundir import checks, layout
 
 SUMMARY = "Trains a small image classifier; --run_dir resumes a run."
@@ -17,6 +18,8 @@ def main() -> None:
     request.install()
     run = checks.select_run(config, run_config)
     if (finished := run.result()) is not None:
+        if note := checks.describe_source_change(run, config):
+            CONSOLE.say(note)
         print(summary.format_result(run, finished))
         return
     if not run_config.dry_run:

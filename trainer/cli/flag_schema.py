@@ -84,7 +84,8 @@ def define(
     Args:
         values: the flags are added to it.
         configs: dataclasses whose fields have an Option.
-        choices: allowed texts by the name of the flag.
+        choices: texts that the help names, by the name of the flag; others are not
+            refused here.
         only: names of the flags that are declared; None: all.
     """
     found = [each for each in declared(*configs) if only is None or each.name in only]
@@ -94,8 +95,8 @@ def define(
         where = {"flag_values": values, "module_name": each.group}
         shown = None if each.default == {} else each.default
         if choices and each.name in choices:
-            flags.DEFINE_enum(each.name, shown, choices[each.name], text, **where)
-        elif issubclass(each.type, enum.Enum):
+            text = f"{text} Names: {', '.join(choices[each.name])}."
+        if issubclass(each.type, enum.Enum):
             texts = [member.value for member in each.type]
             flags.DEFINE_enum(each.name, shown.value, texts, text, **where)
         else:

@@ -16,9 +16,10 @@ from trainer.data.split import IMAGE_DIR, IMAGE_LIST
 from trainer.distillation import teacher
 from trainer.distributed import tf_config
 from trainer.models import registry
+from trainer.models.lookup.signatures import SYNC
 
 VALUES = flags.FlagValues()
-CHOICES = {"model": sorted(registry.MODELS)}
+CHOICES = {"model": [*sorted(registry.MODELS), *registry.FORMS]}
 # Flags of earlier releases and their replacements.
 RENAMED = {
     "other_learning_rate": "sgd_learning_rate",
@@ -49,7 +50,7 @@ def read_configs(values: flags.FlagValues = VALUES) -> tuple[Config, RunConfig]:
     teacher_sha256 = teacher.find_sha256(run_config, values.teacher_weight)
     config = flag_schema.build(Config, values, teacher_sha256=teacher_sha256)
     config = _name_image_files(config, run_config, given=values["dataset"].present)
-    registry.check_options(config.model)
+    config, run_config = registry.locate_network(config, run_config)
     last = (run_config.profile_steps or (0, 0))[1]
     require(
         config.train_steps is None or last <= config.train_steps,
@@ -104,10 +105,10 @@ def document() -> str:
         "| `--model` | options and their defaults |",
         "|---|---|",
     ]
-    for name in CHOICES["model"]:
+    for name in sorted(registry.MODELS):
         options = registry.read_signature(name).parameters.items()
-        shown = [f"`{k}={v.default}`" for k, v in options if k != registry.SYNC]
-        sync = " · takes `--sync_batch_norm`" if registry.SYNC in dict(options) else ""
+        shown = [f"`{k}={v.default}`" for k, v in options if k != SYNC]
+        sync = " · takes `--sync_batch_norm`" if SYNC in dict(options) else ""
         lines.append(f"| `{name}` | {', '.join(shown)}{sync} |")
     limits = [f"`{name}` is {bounds}" for name, bounds in registry.BOUNDS.items()]
     return "\n".join([*lines, "", f"{', '.join(limits)}.", ""])

@@ -22,7 +22,14 @@ from trainer.config.parsing import (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig(Bounded):
-    """Options that say where and how a run is carried out."""
+    """Options that say where and how a run is carried out.
+
+    Attributes:
+        model_file: where the file of a user's network is; its content is hashed in
+            ModelConfig.source_sha256.
+    """
+
+    model_file: str | None = None
 
     data_dir: str | None = option(
         None,

@@ -26,6 +26,7 @@ from trainer.config.parsing import parse_kwargs
 from trainer.config.serialization import from_plain, to_plain
 
 VERSION = 2  # of the Config in config.json
+PENDING = ""  # an architecture that will be described once the data are known
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,13 +34,18 @@ class ModelConfig(Bounded):
     """The network and its own options.
 
     Attributes:
-        architecture: of a network that is no function of ours, its JSON. config.json
-            has the SHA-256 of it, model.json the text.
+        architecture: of a network that is no function of ours, its JSON; PENDING until
+            it is built. config.json has the SHA-256 of it, model.json the text.
+        source_sha256: of the file that holds a user's network.
     """
 
     GROUP = MODEL
 
-    name: str = option("cnn", "Network.", flag="model")
+    name: str = option(
+        "cnn",
+        "Network: one of ours, or the function of a file or module.",
+        flag="model",
+    )
     kwargs: dict[str, Any] = option(
         {},
         "Options of the network, the keyword arguments of its function: NAME=VALUE, "
@@ -53,6 +59,7 @@ class ModelConfig(Bounded):
         "Batch statistics over all replicas instead of over each replica alone.",
     )
     architecture: str | None = None
+    source_sha256: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -240,9 +247,17 @@ class Config(Bounded):
         group=DEVICES,
         at_least=1,
     )
+    accumulate_steps: int | None = option(
+        None,
+        "Number of parts of a batch that follow each other, so that it needs less "
+        "memory; their gradients are added. Another word for `elastic_shards`.",
+        group=DEVICES,
+        at_least=1,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._merge_accumulation()
         self._check_shards()
         self._check_pairs()
         require(
@@ -286,6 +301,18 @@ class Config(Bounded):
             "cannot exchange numbers inside the choice of a size; leave one out",
         )
 
+    def _merge_accumulation(self) -> None:
+        """Keeps `accumulate_steps` as `elastic_shards`: equal runs, equal configs."""
+        parts, shards = self.accumulate_steps, self.elastic_shards
+        require(
+            None in (parts, shards) or parts == shards,
+            f"accumulate_steps={parts} and elastic_shards={shards} are two words for "
+            "the parts of a batch; leave one out",
+        )
+        if parts is not None:
+            object.__setattr__(self, "elastic_shards", parts)
+            object.__setattr__(self, "accumulate_steps", None)
+
     def _check_shards(self) -> None:
         count, batch = self.elastic_shards, self.global_batch
         if count is None:
@@ -311,9 +338,14 @@ class Config(Bounded):
     def to_json(self) -> dict[str, Any]:
         """Converts the config to nested plain values, with a version."""
         fields = to_plain(dataclasses.asdict(self))
-        if (text := self.model.architecture) is not None:
+        if text := self.model.architecture:
             fields["model"]["architecture"] = _sha256(text)
         return {"version": VERSION, **fields}
+
+    @staticmethod
+    def complete_json(fields: dict[str, Any]) -> dict[str, Any]:
+        """Adds the defaults of options that an older run does not name."""
+        return _with_defaults(fields, Config().to_json())
 
     @classmethod
     def from_json(
@@ -339,6 +371,14 @@ class Config(Bounded):
         )
         model = dataclasses.replace(config.model, architecture=architecture)
         return dataclasses.replace(config, model=model) if sha256 else config
+
+
+def _with_defaults(found: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    filled = {**defaults, **found}
+    for name, default in defaults.items():
+        if isinstance(default, dict) and default and isinstance(found.get(name), dict):
+            filled[name] = _with_defaults(found[name], default)
+    return filled
 
 
 def _sha256(text: str) -> str:

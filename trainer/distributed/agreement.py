@@ -33,6 +33,7 @@ OWN = {
     "image_dir",
     "image_list",
     "teacher",
+    "model_file",
     "run_dir",
     "runs_root",
     "threads",
@@ -92,6 +93,31 @@ def check_data(cluster: Cluster, data: dict[str, Any], rows: np.ndarray) -> None
                 f"{data['name']} differ);\ngive all workers the same data set, see "
                 "`data_dir`"
             )
+
+
+def check_architecture(cluster: Cluster, architecture: str | None) -> None:
+    """Checks that all workers have built the same network; every worker has to call it.
+
+    `architecture` is this worker's; None: it could not build one.
+
+    Raises:
+        InvalidInput: a worker has another one; it is raised on all workers.
+    """
+    if cluster.workers == 1:
+        return
+    sha256 = hashlib.sha256((architecture or "").encode()).hexdigest()
+    own = [int(architecture is not None), digest(sha256)]
+    gathered = gather(cluster, own)
+    for worker, theirs in enumerate(gathered):
+        if (theirs == gathered[0]).all() and theirs[0]:
+            continue
+        with contextlib.suppress(*PEER_LOST):
+            gather(cluster, [0])  # leave only when all workers know of it
+        what = "has built another network than worker 0"
+        raise InvalidInput(
+            f"worker {worker} {what if theirs[0] else 'cannot build the network'};\n"
+            "give all workers the same files and packages"
+        )
 
 
 def data_digests(data: dict[str, Any], rows: np.ndarray) -> dict[str, int]:

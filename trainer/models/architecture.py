@@ -5,6 +5,7 @@ network that is trained is built from the same JSON.
 """
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import keras
 from keras.src.backend.common import global_state
 
+from trainer.config.serialization import differences
 from trainer.errors import InvalidInput
 from trainer.models import layers
 
@@ -80,6 +82,34 @@ def rebuild(text: str, precision: str) -> keras.Model:
     described = json.loads(text)
     body = _in_precision(described["body"], described["precision"], precision)
     return keras.models.model_from_json(json.dumps(body))
+
+
+def explain_difference(theirs: str, ours: str) -> str:
+    """Says in which layers two descriptions of `describe` differ, in a line."""
+    before, now = (_layers(text) for text in (theirs, ours))
+    gone = [f"{name} is gone" for name in before if name not in now]
+    new = [f"{name} is new" for name in now if name not in before]
+    changed = [
+        f"{name}.{change}"
+        for name in before.keys() & now.keys()
+        for change in differences(before[name], now[name])
+    ]
+    named = "; ".join([*sorted(changed), *gone, *new]) or "the order of layers differs"
+    return named if len(named) <= 300 else f"{named[:297]} and more"
+
+
+def _layers(text: str) -> dict[str, Any]:
+    """The settings of every layer by its name, and what it is connected to."""
+    found = {}
+    for layer in json.loads(text)["body"]["config"]["layers"]:
+        settings = {k: v for k, v in layer["config"].items() if k != "name"}
+        inputs = json.dumps(layer.get("inbound_nodes"))
+        found[layer["name"]] = {
+            "kind": layer["class_name"],
+            **settings,
+            "inputs": hashlib.sha256(inputs.encode()).hexdigest()[:8],
+        }
+    return found
 
 
 def _in_precision(value: Any, old: str, new: str) -> Any:

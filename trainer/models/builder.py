@@ -6,6 +6,7 @@ Synopsis::
     logits = model(images)  # uint8 [N, H, W, C] -> float32 [N, K]
 """
 
+import re
 from collections.abc import Sequence
 
 import keras
@@ -40,9 +41,15 @@ def build_model(
             body = architecture.rebuild(config.architecture, precision)
         pixels = keras.Input(image_shape, dtype="uint8", name="images")
         outputs = body(layers.Normalise(name="normalise")(pixels))
-        return keras.Model(pixels, outputs, name=config.name)
+        return keras.Model(pixels, outputs, name=_scope(config.name))
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def _scope(name: str) -> str:
+    """`name` without the characters that TensorFlow refuses in its graphs."""
+    allowed = re.sub(r"[^A-Za-z0-9_.-]", "-", name).lstrip("-_")
+    return allowed or "network"
 
 
 def _build_body(

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from trainer import errors, files, storage, system
+from trainer.config.schema import Config
 from trainer.errors import InvalidInput
 from trainer.rundir.arrays import parse_npz
 from trainer.rundir.weights import eval_weights, raw_weights, weights_sha256
@@ -112,7 +113,10 @@ def load(
     """
     found = _load(path)
     for name, value in (expected or {}).items():
-        if found.facts.get(name) != value:
+        theirs = found.facts.get(name)
+        if name == "config" and isinstance(theirs, dict):
+            theirs = Config.complete_json(theirs)
+        if theirs != value:
             raise errors.CorruptCheckpoint(f"it belongs to another run: {name} differs")
     return found
 

@@ -1,5 +1,6 @@
 """Checks that a training can start or resume in a run directory."""
 
+import dataclasses
 import errno
 import os
 import pathlib
@@ -7,11 +8,11 @@ import shutil
 
 from trainer.config.enums import Resume
 from trainer.config.run_config import RunConfig
-from trainer.config.schema import Config
+from trainer.config.schema import PENDING, Config
 from trainer.config.serialization import differences
 from trainer.errors import InvalidInput
 from trainer.rundir import checkpoints
-from trainer.rundir.layout import Run, choose_directory
+from trainer.rundir.layout import SOURCE, Run, choose_directory
 from trainer.storage import as_refusal, nearest_existing
 
 
@@ -49,13 +50,35 @@ def check_can_start(run: Run, config: Config, run_config: RunConfig) -> None:
         )
     if not isinstance(run.recorded().get("config"), dict):
         raise InvalidInput(f"{run.path / 'config.json'} is damaged: it has no config")
-    theirs, ours = (each.to_json() for each in (run.config(), config))
-    if found := differences(theirs, ours):
+    theirs, ours = _comparable(run.config(), config)
+    if found := differences(theirs.to_json(), ours.to_json()):
         named = "; ".join(found)[:500]
         raise InvalidInput(
             f"{run.path} was started with another config (its != yours: {named});\n"
             "use the same options, or another `run_dir`"
         )
+
+
+def _comparable(theirs: Config, ours: Config) -> tuple[Config, Config]:
+    """Leaves out the network where ours is not built yet; it is compared later."""
+    if ours.model.architecture != PENDING or theirs.model.architecture is None:
+        return theirs, ours
+    unknown = {"architecture": PENDING, "source_sha256": None}
+    return tuple(
+        dataclasses.replace(each, model=dataclasses.replace(each.model, **unknown))
+        for each in (theirs, ours)
+    )
+
+
+def describe_source_change(run: Run, config: Config) -> str | None:
+    """Says that the file of a user's network is not the one of `run`; None if it is."""
+    theirs, ours = run.config().model.source_sha256, config.model.source_sha256
+    if None in (theirs, ours) or theirs == ours:
+        return None
+    return (
+        f"{config.model.name} has changed since {run.path} was trained; "
+        f"{run.path / SOURCE} has the file that it was built from"
+    )
 
 
 def check_directory(path: pathlib.Path) -> None:
@@ -96,7 +119,12 @@ def check_directory(path: pathlib.Path) -> None:
 def _check_layout(run: Run) -> None:
     """Checks that the directories and files of the run have the right type."""
     wrong = None
-    for path in (run.checkpoints, run.tensorboard, run.path / "workers"):
+    for path in (
+        run.checkpoints,
+        run.tensorboard,
+        run.path / "workers",
+        run.path / SOURCE,
+    ):
         if os.path.lexists(path) and not os.path.isdir(path):
             kind = "a dangling link" if not os.path.exists(path) else "a file"
             wrong = f"{path} is {kind} and should be a directory"

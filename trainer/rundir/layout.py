@@ -10,11 +10,10 @@ import dataclasses
 import datetime
 import os
 import pathlib
-import re
 from collections.abc import Callable
 from typing import Any
 
-from trainer import files, storage
+from trainer import contract, files, storage
 from trainer.config.enums import EvalTta
 from trainer.config.parsing import parse_path
 from trainer.config.run_config import RunConfig
@@ -24,6 +23,7 @@ from trainer.errors import InvalidInput
 
 LATEST = "latest"
 ARCHITECTURE = "model.json"
+SOURCE = "source"  # folder of a copy of the file of a user's network
 # Fields of result.json that the summary shows.
 _RESULT = {
     "test_accuracy_interval": list,
@@ -118,7 +118,8 @@ class Run:
         Only the process that holds the lease may call it.
         """
         files.remove_leftovers(self.path, mine=_OWNERS)
-        files.remove_leftovers(self.path / "workers")
+        for name in ("workers", SOURCE):
+            files.remove_leftovers(self.path / name)
         for folder in (self.tensorboard, self.path / "teacher"):
             files.remove_leftovers(folder, mine=None)
 
@@ -166,17 +167,14 @@ def resolve_links(path: pathlib.Path) -> pathlib.Path:
 def choose_directory(config: Config, run_config: RunConfig) -> pathlib.Path:
     """Chooses the directory of a training: `run_dir`, or a new one in `runs_root`.
 
-    A new name contains time, network and data set. A network without a usable name,
-    such as a lambda of a script, is called "network".
+    A new name contains time, network and data set.
     """
     if run_config.run_dir is not None:
         return resolve_links(pathlib.Path(run_config.run_dir))
     now = datetime.datetime.now(datetime.UTC)
-    dataset = config.data.dataset.replace("/", "-").replace(":", "-")
     # A sweep starts several runs in the same second.
     time = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}"
-    own = re.fullmatch(r"\w[\w.-]*", config.model.name)
-    name = f"{time}-{config.model.name if own else 'network'}-{dataset}"
+    name = contract.name_run(time, config.model.name, config.data.dataset)
     root = pathlib.Path(run_config.runs_root).absolute()
     names = [name, *(f"{name}-{n}" for n in range(2, 100))]
     return next(root / n for n in names if not (root / n).exists())

@@ -7,7 +7,7 @@ from trainer import files
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import VERSION, Config
 from trainer.config.serialization import to_plain
-from trainer.rundir.layout import ARCHITECTURE, Run
+from trainer.rundir.layout import ARCHITECTURE, SOURCE, Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +21,7 @@ class RunMetadata:
         environment: what the bits also depend on, see `distributed.environment`.
         reproducibility_key: replicas and the part of the environment that checkpoints
             keep.
+        source: name and content of the file of a user's network, which is copied.
     """
 
     config: Config
@@ -28,11 +29,16 @@ class RunMetadata:
     data: dict[str, Any]
     environment: dict[str, Any]
     reproducibility_key: dict[str, Any]
+    source: tuple[str, bytes] | None = None
 
     def write(self, run: Run) -> None:
         """Writes environment.json, then config.json, which marks it as a run."""
         if (text := self.config.model.architecture) is not None:
             files.write_bytes(run.path / ARCHITECTURE, text.encode())
+        if self.source is not None:
+            name, content = self.source
+            (run.path / SOURCE).mkdir(exist_ok=True)
+            files.write_bytes(run.path / SOURCE / name, content)
         run.write("environment.json", self.environment)
         recorded = {
             "version": VERSION,

@@ -1,6 +1,8 @@
 """Builds network, optimizer, compiled step and evaluator from config and data."""
 
+import contextlib
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,8 +17,11 @@ from trainer.data.split import ImageRows
 from trainer.distillation import targets
 from trainer.distributed.strategy import Cluster
 from trainer.errors import InvalidConfig, InvalidInput
-from trainer.models import builder, registry
+from trainer.models import architecture, builder, registry
 from trainer.models.evaluator import Evaluator
+from trainer.models.lookup import signatures
+from trainer.models.lookup.own_network import NetworkFile
+from trainer.models.lookup.signatures import Signature
 from trainer.optim import class_weights, optimizers
 from trainer.training import estimate
 from trainer.training.estimate import InputChoice
@@ -71,6 +76,52 @@ def build_network(
     )
     state = TrainState(model, optimizer, train_step.averages)
     return TrainingNetwork(state, images, train_step, choice)
+
+
+def describe_network(
+    config: Config, dataset: Dataset, file: NetworkFile | None, given: Any
+) -> Config:
+    """Builds a network that is no function of ours, once, to describe it.
+
+    Args:
+        config: its architecture is PENDING.
+        dataset: its images and classes decide the shapes.
+        file: the source file of the network that `config` names, if it has one.
+        given: the function or Keras model of a script; None: the one that is named.
+
+    Returns:
+        `config` with the architecture that the training is built from.
+
+    Raises:
+        InvalidInput: the network cannot be imported or built, or keeps state that a
+            resumed run would not share.
+    """
+    keras.utils.set_random_seed(config.seed)
+    if given is None:
+        given = registry.import_network(config.model, file)
+    if not callable(given):
+        raise InvalidInput(f"model={config.model.name} is {given!r:.60}, no function")
+    options = _options(config, given)
+    explained = file.explained("cannot be built") if file else contextlib.nullcontext()
+    with explained:
+        described = architecture.describe(
+            given,
+            options,
+            image_shape=dataset.image_shape,
+            num_classes=len(dataset.train.names),
+            precision=config.precision.value,
+        )
+    model = dataclasses.replace(config.model, architecture=described)
+    return dataclasses.replace(config, model=model)
+
+
+def _options(config: Config, given: Any) -> dict[str, Any]:
+    """The keyword arguments of a function; a Keras model has none."""
+    known = Signature({})
+    if not isinstance(given, keras.Model):
+        known = signatures.inspect_signature(given, f"model={config.model.name}")
+    signatures.check_against(config.model, known, {})
+    return signatures.complete_options(config.model, known)
 
 
 def _build_model(config: Config, dataset: Dataset) -> keras.Model:

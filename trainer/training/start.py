@@ -1,6 +1,7 @@
 """Starts a training: connects devices and workers, loads data, builds the session."""
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import tensorflow as tf
 
 from trainer.config.enums import Strategy
 from trainer.config.run_config import RunConfig
-from trainer.config.schema import Config
+from trainer.config.schema import PENDING, Config
 from trainer.data.dataset import Dataset, Splits
 from trainer.data.loading import load_dataset
 from trainer.distillation import teacher
@@ -17,10 +18,13 @@ from trainer.distributed.heartbeat import Heartbeat
 from trainer.distributed.shutdown import StopRequest
 from trainer.distributed.strategy import Cluster
 from trainer.errors import InvalidInput
+from trainer.models import architecture
+from trainer.models.lookup import own_network
+from trainer.models.lookup.own_network import NetworkFile
 from trainer.monitoring.monitor import Monitor
 from trainer.monitoring.native_output import suppress_native_stderr
 from trainer.monitoring.progress import CONSOLE, PhaseTimer
-from trainer.rundir.layout import Run
+from trainer.rundir.layout import SOURCE, Run
 from trainer.rundir.metadata import RunMetadata
 from trainer.training import network
 from trainer.training.loop import Callback
@@ -40,14 +44,32 @@ PHASES = {  # what the console shows; a phase that is missing here shows its nam
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class ScriptInputs:
+    """What a script gives in place of the names in a config.
+
+    Attributes:
+        splits: the data; None: those that the config names.
+        network: a function or a Keras model; None: the one that the config names.
+        callbacks: called after the toolkit's own, on every worker, as Keras calls
+            callbacks; only the wait for signals comes later.
+    """
+
+    splits: Splits | None = None
+    network: Any = None
+    callbacks: Sequence[Callback] = ()
+
+
+NO_SCRIPT = ScriptInputs()
+
+
 def train(
     run: Run,
     config: Config,
     run_config: RunConfig,
     request: StopRequest,
     *,
-    splits: Splits | None = None,
-    more_callbacks: Sequence[Callback] = (),
+    script: ScriptInputs = NO_SCRIPT,
     flags_text: str = "",
 ) -> dict[str, Any] | None:
     """Starts or resumes the training in `run`.
@@ -57,9 +79,7 @@ def train(
         config: the options that decide the numbers.
         run_config: the options that say where and how the training runs.
         request: receives the stop signals.
-        splits: the data; None: the TFDS data set that `config` names.
-        more_callbacks: further callbacks, called after the toolkit's own, on every
-            worker, as Keras calls callbacks; only the wait for signals comes later.
+        script: what a script gives; by default `config` names data and network.
         flags_text: the flags of the command, kept in flags.txt.
 
     Returns:
@@ -70,14 +90,14 @@ def train(
     folder, hang_secs = run.path / "workers", run_config.hang_secs
     heartbeat = Heartbeat(folder, worker, workers, hang_secs)
     with _leaving_no_sign(heartbeat, run_config):
-        session = build_session(run, config, run_config, request, heartbeat, splits)
+        session = build_session(run, config, run_config, request, heartbeat, script)
         with contextlib.closing(session.monitor.progress), session.translated_errors():
             record, rows = session.dataset.recorded(), session.dataset.learnt
             agreement.check_data(session.cluster, record, rows)
             if run_config.dry_run:
                 session.dry_run()
                 return None
-            return session.train(flags_text, more_callbacks)
+            return session.train(flags_text, script.callbacks)
 
 
 @contextlib.contextmanager
@@ -98,7 +118,7 @@ def build_session(
     run_config: RunConfig,
     request: StopRequest,
     heartbeat: Heartbeat,
-    splits: Splits | None = None,
+    script: ScriptInputs = NO_SCRIPT,
 ) -> TrainingSession:
     """Connects devices, loads data, compiles the step; writes heartbeats only."""
     timer = PhaseTimer(show=lambda name: CONSOLE.phase(PHASES.get(name, name)))
@@ -107,19 +127,20 @@ def build_session(
     request.install()  # again: TensorFlow replaces the handler of SIGTERM
     strategy.check_shares(config, cluster.replicas)
     with timer.phase("data"):
-        fraction = config.data.validation_fraction
-        given = splits and splits.hold_out(fraction)
-        dataset = given or load_dataset(config, run_config, say=CONSOLE.say)
+        dataset = _load_data(config, run_config, script)
     timetable = _timetable(config, run_config, dataset)
     teacher.check_teacher_run(run, config, run_config, dataset.recorded())
+    file = own_network.reopen_network(config.model, run_config.model_file)
+    with timer.phase("build"):
+        config = _describe_network(config, dataset, file, script.network, cluster)
+        config = adopt_network(run, config)
     with suppress_native_stderr(), timer.phase("build"):
         built = network.build_network(config, run_config, cluster, dataset, timetable)
         evaluator = network.build_evaluator(config, run_config, cluster, dataset)
     found = environment.describe(threads)
-    key = environment.reproducibility_key(run_config.strategy.value, cluster, found)
     return TrainingSession(
         run=run,
-        metadata=RunMetadata(config, run_config, dataset.recorded(), found, key),
+        metadata=_metadata(config, run_config, dataset, cluster, found, file),
         request=request,
         monitor=monitor,
         cluster=cluster,
@@ -131,6 +152,74 @@ def build_session(
         train_step=built.train_step,
         evaluator=evaluator,
     )
+
+
+def _load_data(config: Config, run_config: RunConfig, script: ScriptInputs) -> Dataset:
+    if script.splits is not None:
+        return script.splits.hold_out(config.data.validation_fraction)
+    return load_dataset(config, run_config, say=CONSOLE.say)
+
+
+def _metadata(
+    config: Config,
+    run_config: RunConfig,
+    dataset: Dataset,
+    cluster: Cluster,
+    found: dict[str, Any],
+    file: NetworkFile | None,
+) -> RunMetadata:
+    key = environment.reproducibility_key(run_config.strategy.value, cluster, found)
+    source = None if file is None else (file.path.name, file.content)
+    return RunMetadata(config, run_config, dataset.recorded(), found, key, source)
+
+
+def _describe_network(
+    config: Config,
+    dataset: Dataset,
+    file: NetworkFile | None,
+    given: Any,
+    cluster: Cluster,
+) -> Config:
+    """Describes a network that is no function of ours, the same one on every worker."""
+    if config.model.architecture != PENDING:
+        return config
+    try:
+        config = network.describe_network(config, dataset, file, given)
+    except InvalidInput:
+        with contextlib.suppress(InvalidInput):  # the other workers are told
+            agreement.check_architecture(cluster, None)
+        raise
+    agreement.check_architecture(cluster, config.model.architecture)
+    return config
+
+
+def adopt_network(run: Run, config: Config) -> Config:
+    """Compares the network of `config`, which was built, with that of `run`.
+
+    Returns `config` with the source file that `run` was started with: another one is no
+    hindrance where it builds the same network.
+
+    Raises:
+        InvalidInput: `run` was started with another network.
+    """
+    if not run.exists or config.model.architecture is None:
+        return config
+    theirs, ours = run.config().model, config.model
+    before, now = theirs.architecture, ours.architecture
+    if before is not None and before != now:
+        there = f"{run.path / SOURCE} has its file; " if theirs.source_sha256 else ""
+        raise InvalidInput(
+            f"model={ours.name} builds another network than {run.path} was started "
+            f"with (its != yours: {architecture.explain_difference(before, now)});\n"
+            f"{there}use its own network, or another `run_dir`"
+        )
+    if theirs.source_sha256 != ours.source_sha256:
+        CONSOLE.say(
+            f"{ours.name} has changed since {run.path} was started, and builds the "
+            "same network: going on"
+        )
+    model = dataclasses.replace(ours, source_sha256=theirs.source_sha256)
+    return dataclasses.replace(config, model=model)
 
 
 def _connect(

@@ -12,6 +12,7 @@ from tests.support.flag_values import read
 from trainer.config.schema import ModelConfig
 from trainer.errors import InvalidConfig
 from trainer.models import registry
+from trainer.models.lookup import signatures
 
 SOURCE = """
 import typing
@@ -24,7 +25,7 @@ def network(x, num_classes, depth: int = DEFAULT, *, width: float = 1.0,
 
 
 def test_a_signature_is_read_from_source():
-    found = registry.parse_signature(SOURCE, "network")
+    found = signatures.parse_signature(SOURCE, "network")
     assert {name: p.type for name, p in found.parameters.items()} == {
         "depth": int,
         "width": float,
@@ -35,16 +36,16 @@ def test_a_signature_is_read_from_source():
     }
     assert found.parameters["depth"].default == "DEFAULT"
     assert found.accepts_any
-    assert registry.parse_signature(SOURCE, "other") is None
+    assert signatures.parse_signature(SOURCE, "other") is None
     decorated = SOURCE.replace("def network", "@x\ndef network")
-    assert registry.parse_signature(decorated, "network") is None
+    assert signatures.parse_signature(decorated, "network") is None
 
 
 @pytest.mark.parametrize("name", registry.MODELS)
 def test_the_source_says_what_the_imported_function_does(name):
     import inspect
 
-    function = registry.import_network(name)
+    function = registry.import_network(ModelConfig(name=name))
     seen = inspect.signature(function).parameters
     read_ones = registry.read_signature(name).parameters
     assert list(read_ones) == [n for n, p in seen.items() if p.kind is p.KEYWORD_ONLY]

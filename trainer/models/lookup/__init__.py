@@ -1,0 +1,1 @@
+"""Finds a network by name and checks its options, before TensorFlow is imported."""
