@@ -9,6 +9,8 @@ from export.artifact import artifact
 from export.artifact.artifact import Artifact
 from export.artifact.export_options import ExportRequest, VerificationOptions
 from export.artifact.number_formats import Io, Scheme, resolve_formats
+from export.browser import litert_js, page_writer
+from export.browser.page_options import PageOptions
 from export.lite import tflite_writer
 from export.lite.tflite_options import TFLiteOptions
 from export.measure import benchmark as bench
@@ -101,6 +103,34 @@ def export_micro(
     micro_formats.check_installed()
     request = _prepare(run_dir, data, verification, folders=True)
     return micro_writer.export_micro(request, options)
+
+
+def export_page(
+    run_dir: str | os.PathLike[str],
+    data: DataSource | None = None,
+    *,
+    scheme: str | Scheme = Scheme.INT8,
+    images: int | None = None,
+    verification: VerificationOptions | None = None,
+) -> Artifact:
+    """Writes a finished run as a page that classifies pictures in a browser.
+
+    npm fetches LiteRT.js once.
+
+    Args:
+        run_dir: the run; the page goes to export/web/.
+        data: as in `export_tflite`.
+        scheme: "int8", "float32", "float16" or "dynamic".
+        images: number of test images in the page; None: up to 200, by their size.
+        verification: as in `export_tflite`.
+
+    Raises:
+        InvalidInput: npm is not installed, or see `export_tflite`.
+        TrainingFailed: npm cannot fetch LiteRT.js, or see `export_tflite`.
+    """
+    options = PageOptions(_parse_member(Scheme, "scheme", scheme), images)
+    request = _prepare(run_dir, data, verification, folders=True)
+    return page_writer.export_page(request, options, litert_js.load_runtime())
 
 
 def benchmark(

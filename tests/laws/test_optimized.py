@@ -12,6 +12,7 @@ from tests.support.sources import SOURCES
 COMMANDS = ["trainer.main", "trainer.prepare", "trainer.recheck", "eval.report"]
 COMMANDS += ["eval.compare", "export.tflite", "export.saved_model", "export.bench"]
 COMMANDS += ["export.micro", "launch.local", "launch.worker", "launch.slurm"]
+COMMANDS += ["export.web"]
 COMMANDS += ["launch.kubernetes", "launch.vertex"]
 
 

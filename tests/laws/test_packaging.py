@@ -73,11 +73,12 @@ def installed(wheel, tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.mark.slow
-def test_the_wheel_has_every_module_and_template_and_nothing_else(wheel):
+def test_the_wheel_has_every_module_and_other_file_and_no_more(wheel):
     expected = {str(path.relative_to(ROOT)) for path in SOURCES}
     for package in ALLOWED:
-        templates = (ROOT / package).rglob("templates/*")
-        expected |= {str(path.relative_to(ROOT)) for path in templates}
+        for pattern in ("templates/*", "static/*"):
+            others = (ROOT / package).rglob(pattern)
+            expected |= {str(path.relative_to(ROOT)) for path in others}
     names = zipfile.ZipFile(wheel).namelist()
     assert {name for name in names if ".dist-info/" not in name} == expected
     assert any(name.endswith("/LICENSE") for name in names)

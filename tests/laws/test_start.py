@@ -9,6 +9,7 @@ from tests.support.commands import ROOT, TINY
 
 EVALUATION = ["eval.report", "eval.compare", "export.tflite", "export.saved_model"]
 EVALUATION += ["export.bench", "export.micro", "eval.predict", "eval.data"]
+EVALUATION += ["export.web"]
 UNUSED = {"sklearn", "pandas", "scipy.stats", "matplotlib.pyplot"}
 
 

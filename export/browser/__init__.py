@@ -1,0 +1,1 @@
+"""The page that runs an exported network in a browser."""

@@ -1,0 +1,75 @@
+"""Writes a run as a page that classifies pictures in a browser, offline.
+
+Synopsis::
+
+    python -m export.web          # runs/latest/export/web/index.html
+    python -m export.web --serve  # the same, and a server for it on this machine
+
+Any server of static files can serve the folder; no picture leaves the browser.
+LiteRT.js comes from npm, once.
+"""
+
+import contextlib
+from typing import NoReturn
+
+from absl import flags
+
+from export import export_flags
+from export.artifact.number_formats import Scheme
+from export.browser import litert_js, page_server
+from export.browser.page_options import PAGE_SCHEMES, PageOptions
+from trainer.cli import command
+from trainer.monitoring import native_output
+
+
+def define(values: flags.FlagValues) -> flags.FlagValues:
+    """Declares the flags on `values`; tests pass a fresh FlagValues."""
+    where = {"flag_values": values, "module_name": "The page"}
+    flags.DEFINE_enum(
+        "scheme",
+        Scheme.INT8.value,
+        [scheme.value for scheme in PAGE_SCHEMES],
+        "Of weights and arithmetic.",
+        **where,
+    )
+    flags.DEFINE_integer(
+        "page_images",
+        None,
+        "Test images in the page, which a browser verifies. Default: up to 200.",
+        **where,
+    )
+    flags.DEFINE_bool("serve", False, "Serves the page until Ctrl-C.", **where)
+    flags.DEFINE_integer("port", 8000, "Of the server; 0: any free one.", **where)
+    return export_flags.define(values)
+
+
+def main(values: flags.FlagValues) -> None:
+    """Exports the page, prints where it is, and serves it if asked."""
+    options = PageOptions(Scheme(values.scheme), values.page_images)
+    with contextlib.ExitStack() as stack:
+        bound = None
+        if values.serve:  # before the work begins
+            bound = stack.enter_context(page_server.bind(values.port))
+        request = export_flags.parse_request(values, folders=True)
+        runtime = litert_js.load_runtime()
+        with native_output.suppress_native_stderr():
+            from export.browser import page_writer
+        made = page_writer.export_page(request, options, runtime)
+        print(made.summary())
+        if bound is not None:
+            page_server.serve(made.path, bound)
+
+
+def run() -> NoReturn:
+    """Runs the command with the words of this process."""
+    values = define(flags.FlagValues())
+    command.run(
+        "export.web",
+        "Writes a run as a page that classifies pictures in a browser.",
+        values,
+        lambda: main(values),
+    )
+
+
+if __name__ == "__main__":
+    run()
