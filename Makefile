@@ -7,7 +7,7 @@ DATA := data
 RUN := runs/demo
 PYTEST_FLAGS ?=
 
-.PHONY: demo test test-slow test-faults test-clients lint format clean
+.PHONY: demo test test-slow test-faults test-clients test-web lint format clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/python -m trainer.main --flagfile=configs/digits.flags --data_dir=$(DATA) --run_dir=$(RUN)
@@ -32,6 +32,14 @@ test-faults: $(VENV)/dev.stamp
 CLIENTS := .venv-clients
 test-clients: $(VENV)/dev.stamp $(CLIENTS)/stamp
 	$(BIN)/python -m pytest -m slow -rs tests/export/test_clients.py
+
+# The page of export.web in Chromium, which Debian's package manager installs if there is
+# none. TFDS_DATA_DIR=DIR with a prepared CIFAR-10 adds all of its test images.
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+test-web: $(VENV)/dev.stamp
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || $(SUDO) apt-get install -y chromium
+	@command -v npm || $(SUDO) apt-get install -y npm
+	TEST_WEB=1 $(BIN)/python -m pytest -m "slow or not slow" -rs tests/export/browser
 
 $(CLIENTS)/stamp: $(BIN)/python
 	$(BIN)/python -m venv $(CLIENTS)
