@@ -20,6 +20,7 @@ function facts(manifest) {
   return [
     ["Network", `${manifest.config.model.name}, ${manifest.scheme}, ${number(model.bytes)} bytes`],
     ["Accuracy", `${percent(test.accuracy, 2)} (95 % interval ${percent(low, 2)} to ${percent(high, 2)}) of ${images}`],
+    ["Classes", number(manifest.labels.length)],
     ["Calibration", `expected calibration error (ECE) ${percent(test.ece, 2)}, NLL ${test.nll.toFixed(4)}; ${temperature(manifest)}`],
     ["Unlike the checkpoint", `${number(test.flips)} of these answers`],
     ["Trained on", manifest.data],

@@ -70,13 +70,17 @@ class Webcam {
 
   async start() {
     const video = byId("video"), button = byId("webcam");
+    if (!navigator.mediaDevices) {
+      this.onError("Browsers show a webcam to pages of HTTPS and of this machine only.");
+      return;
+    }
     button.disabled = true; // until the user has answered
     try {
       this.stream = await navigator.mediaDevices.getUserMedia({
         video: { facingMode: "environment" },
       });
     } catch (error) {
-      this.onError(`The webcam cannot be used: ${error.message || "it is not allowed here"}.`);
+      this.onError(`The webcam cannot be used: ${error.message}.`);
       return;
     } finally {
       button.disabled = false;

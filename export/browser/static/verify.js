@@ -2,6 +2,7 @@
 
 import { mostLikely } from "./classifier.js";
 import { byId, className, element, paint, percent } from "./elements.js";
+import { fetchFile } from "./gallery.js";
 
 const MARKS = 500; // images that are shown; all that differ are shown in any case
 const PAUSE_MS = 50; // after so long the browser may draw
@@ -39,6 +40,15 @@ export async function verify(classifier, tests, onProgress = () => {}) {
   return found;
 }
 
+/** Whether the network has the manifest's SHA-256; null where a browser cannot tell. */
+export async function hasHash({ files, page }) {
+  if (!globalThis.crypto?.subtle) return null; // it needs HTTPS or this machine
+  const content = await (await fetchFile(page.model)).arrayBuffer();
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
+  const hex = [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex === files[page.model].sha256;
+}
+
 /** Runs `verify` and shows it. */
 export async function showVerification(manifest, classifier, tests) {
   const progress = byId("verify-progress"), line = byId("verified");
@@ -51,10 +61,14 @@ export async function showVerification(manifest, classifier, tests) {
     const found = await verify(classifier, tests, (done) => {
       progress.value = done;
     });
-    line.className = found.differing.length ? "wrong" : "right";
+    found.hash = await hasHash(manifest);
+    line.className = found.differing.length || found.hash === false ? "wrong" : "right";
     line.textContent = describe(found);
     showMarks(manifest, tests, new Set(found.differing));
-    return found;
+  } catch (error) {
+    line.className = "wrong";
+    line.textContent = `The verification failed: ${error.message || error}`;
+    throw error;
   } finally {
     progress.hidden = true;
     byId("verify").disabled = false;
@@ -67,8 +81,10 @@ function describe(found) {
   const rest = found.identical === found.images
     ? "and every probability is"
     : `and all probabilities of ${number(found.identical)}; the largest difference is ${found.difference.toExponential(1)}`;
+  const file = found.hash === null ? ""
+    : ` The network's file is ${found.hash ? "" : "not "}the one of the manifest (SHA-256).`;
   return `${number(found.equal)} of ${images} answers are equal to LiteRT's, ${rest}. `
-    + `${number(found.right)} of ${images} are right (${percent(found.right / found.images)}).`;
+    + `${number(found.right)} of ${images} are right (${percent(found.right / found.images)}).${file}`;
 }
 
 function showMarks(manifest, tests, differing) {

@@ -85,6 +85,7 @@ def test_every_answer_is_litert_s(tab):
     tab.evaluate("document.getElementById('verify').click()")
     tab.wait_until("document.getElementById('verified').textContent")
     said = tab.text("verified")
+    assert said.endswith("file is the one of the manifest (SHA-256).")
     assert said.startswith("60 of 60 answers are equal to LiteRT's, and every proba")
     assert tab.evaluate("document.querySelectorAll('#marks .right').length") == 60
 
@@ -103,6 +104,17 @@ def test_another_answer_is_seen(browser, site, tmp_path):
         assert "differs" in tab.evaluate(
             "document.querySelectorAll('#marks li')[7].textContent"
         )
+
+
+def test_another_network_is_seen(browser, site, tmp_path):
+    folder = shutil.copytree(site[0].path, tmp_path / "web")
+    with (folder / "model_int8.tflite").open("ab") as file:
+        file.write(b"\0")
+    with pages.served(folder) as url:
+        tab = pages.wait_until_ready(browser.open(url))
+        tab.evaluate("document.getElementById('verify').click()")
+        tab.wait_until("document.getElementById('verified').textContent")
+        assert "file is not the one of the manifest" in tab.text("verified")
 
 
 def test_nothing_is_asked_of_another_host(tab, site):
