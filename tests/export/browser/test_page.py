@@ -126,12 +126,13 @@ def test_nothing_is_asked_of_another_host(tab, site):
     assert tab.evaluate(blocked) == "no"
 
 
-@pytest.mark.parametrize("event", [PASTE, DROP])
-def test_a_picture_that_is_pasted_or_dropped_is_classified(tab, event):
+@pytest.mark.parametrize("event", [PASTE, DROP], ids=["paste", "drop"])
+def test_a_picture_that_is_pasted_or_dropped_is_classified(tab, site, event):
     clear(tab)
     tab.evaluate(GIVE % (encode(png()), event))
     assert "%" in wait_for_answer(tab)
-    assert tab.evaluate("document.getElementById('seen').width") == 8
+    width = site[0].manifest["image_shape"][1]
+    assert tab.evaluate("document.getElementById('seen').width") == width
 
 
 def test_a_file_that_is_chosen_is_classified(tab, tmp_path):
