@@ -19,6 +19,7 @@ _NAMES = {
 
 # Operators that change only the type or shape of a tensor.
 _CARRIERS = ("DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE", "CAST", "EXPAND_DIMS")
+_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,7 @@ class FlatbufferInfo:
         """Counts multiply-accumulates of convolutions and dense layers per image."""
         total = 0
         for name, operator in self._operators():
-            if name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+            if name in _WEIGHTED:
                 kernel = self._shape(operator.Inputs(1))
                 outputs = int(np.prod(self._shape(operator.Outputs(0))))
                 # Kernels are [out, h, w, in], depthwise ones [1, h, w, out].
@@ -59,6 +60,25 @@ class FlatbufferInfo:
                 each = kernel[1:3] if depthwise else kernel[1:]
                 total += outputs * int(np.prod(each))
         return total
+
+    def quantised_kernels(self) -> dict[str, int]:
+        """Counts the integer kernels of convolutions and dense layers by their scales.
+
+        Returns:
+            "per_channel": kernels with a scale for each output channel, "per_tensor":
+            those with one scale for several; empty if no kernel has integers.
+        """
+        found = collections.Counter()
+        for name, operator in self._operators():
+            if name not in _WEIGHTED:
+                continue
+            tensor = self._subgraph.Tensors(operator.Inputs(1))
+            quantization = tensor.Quantization()
+            scales = quantization.ScaleLength() if quantization else 0
+            if scales:
+                channels = self._shape(operator.Outputs(0))[-1]
+                found["per_channel" if scales == channels else "per_tensor"] += 1
+        return dict(found)
 
     def input_quantization(self) -> tuple[float, int]:
         """Scale and zero point of the input, after a first QUANTIZE; or (0, 0)."""

@@ -79,8 +79,12 @@ class Gate:
             case _:
                 typing.assert_never(scheme)
 
-    def enforce(self, test: Mapping[str, Any]) -> None:
+    def enforce(self, test: Mapping[str, Any], worst_layers: str = "") -> None:
         """Checks the "test" of a manifest, or a row of bench.json, against the limits.
+
+        Args:
+            test: the measured values.
+            worst_layers: the layers of an integer file that lose most, for the message.
 
         Raises:
             TrainingFailed: a limit is exceeded.
@@ -96,9 +100,8 @@ class Gate:
             raise TrainingFailed(
                 f"accuracy drops by {test['accuracy_drop']:.4f} (95 %: {low:.4f} to "
                 f"{high:.4f}) to {test['accuracy']:.4f} on {images:,} images, limit: "
-                f"{self.accuracy_drop} (`max_accuracy_drop`); nothing was kept;\na"
-                " large drop of an integer file means calibration images unlike the"
-                " test images"
+                f"{self.accuracy_drop} (`max_accuracy_drop`); nothing was kept;\n"
+                f"{_describe_remedy(worst_layers)}"
             )
         low, high = test["agreement_interval"]
         if self.agreement is not None and high < self.agreement:
@@ -106,8 +109,22 @@ class Gate:
                 f"{test['agreement']:.2%} (95 %: {low:.2%} to {high:.2%}) of answers "
                 f"are the checkpoint's, limit: {self.agreement:.0%}; nothing was kept;"
                 "\na network that has learnt little has no answers to keep: train it "
-                "longer, or export scheme=float16"
+                f"longer, or export scheme=float16{_name_layers(worst_layers)}"
             )
+
+
+def _describe_remedy(worst_layers: str) -> str:
+    """Describes what helps a file that loses accuracy, in one line."""
+    if not worst_layers:
+        return "use scheme=float16, or fine-tune the run with `qat`"
+    return (
+        "use scheme=int16x8, fine-tune the run with `qat`, or calibration images more "
+        f"like the test images{_name_layers(worst_layers)}"
+    )
+
+
+def _name_layers(worst_layers: str) -> str:
+    return f"; layers that lose most: {worst_layers}" if worst_layers else ""
 
 
 def _exceeds_drop(test: Mapping[str, Any], limit: float) -> bool:

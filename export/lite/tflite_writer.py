@@ -2,6 +2,7 @@
 
 import pathlib
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from eval.formats.flatbuffer import FlatbufferInfo
@@ -15,8 +16,9 @@ from export.artifact.artifact import Artifact
 from export.artifact.export_options import ExportRequest
 from export.artifact.inputs import ExportInputs, open_inputs
 from export.artifact.number_formats import NEEDS_CALIBRATION, Io, Scheme, file_name
-from export.lite import converter, metadata_writer
+from export.lite import converter, layer_errors, metadata_writer
 from export.lite.calibration_images import CalibrationImages
+from export.lite.layer_errors import LayerError
 from export.lite.metadata_writer import ModelDescription
 from export.lite.tflite_options import TFLiteOptions
 from trainer import files
@@ -44,6 +46,7 @@ def write_tflite(inputs: ExportInputs, options: TFLiteOptions) -> Artifact:
     """
     images = select_calibration_images(inputs, options)
     model = converter.convert(inputs.network, options.scheme, options.io, images)
+    errors = measure_layers(inputs, model, images)
     final = inputs.folder / file_name(options.scheme, options.io)
     described = metadata_writer.add_metadata(
         model, describe_model(inputs, options), inputs.verification_set.names
@@ -51,15 +54,28 @@ def write_tflite(inputs: ExportInputs, options: TFLiteOptions) -> Artifact:
     with artifact.staging_folder(inputs.folder) as folder:
         path = folder / final.name
         files.write_bytes(path, described)
-        test = _verify(inputs, options.scheme, path)
+        test = _verify(inputs, options.scheme, path, errors)
         facts = inputs.facts() | describe_file(model, options, images)
         facts |= {"test": test}
         # Appended after the model: the bytes that were measured are those that ship.
         files.write_bytes(path, metadata_writer.append_provenance(described, facts))
+        facts |= {"layers": [each.to_json() for each in errors]}
         return artifact.publish_file(path, final, facts)
 
 
-def _verify(inputs: ExportInputs, scheme: Scheme, path: pathlib.Path) -> dict[str, Any]:
+def measure_layers(
+    inputs: ExportInputs, model: bytes, images: CalibrationImages | None
+) -> list[LayerError]:
+    """Measures the error of each layer of an integer model; empty for other schemes."""
+    return layer_errors.measure(inputs.network, model, images) if images else []
+
+
+def _verify(
+    inputs: ExportInputs,
+    scheme: Scheme,
+    path: pathlib.Path,
+    errors: Sequence[LayerError],
+) -> dict[str, Any]:
     """Runs the file at `path` on the test images and returns the manifest's "test"."""
     options = inputs.verification
     predictor = open_predictor(path, options.kernels)
@@ -68,7 +84,7 @@ def _verify(inputs: ExportInputs, scheme: Scheme, path: pathlib.Path) -> dict[st
         print(line, file=sys.stderr, flush=True)
     test = verification.verify(inputs.verification_set, predictor, path.name)
     gate = verification.Gate.for_scheme(scheme, options.max_accuracy_drop)
-    gate.enforce(test)
+    gate.enforce(test, layer_errors.describe_worst(errors))
     return test
 
 
@@ -139,6 +155,7 @@ def describe_file(
         "bytes_without_metadata": len(content),
         "min_runtime_version": min_runtime_version(graph, scheme),
         "operators": graph.operators(),
+        "quantised_kernels": graph.quantised_kernels(),
         "multiply_accumulates": graph.multiply_accumulates(),
         "calibration": images.facts() if images else None,
     }

@@ -1,7 +1,9 @@
 """Every .tflite answers as its checkpoint does, and says truly what it is."""
 
+import collections
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +18,13 @@ from eval.formats import tflite_metadata
 from eval.formats.flatbuffer import FlatbufferInfo
 from export import tflite
 from export.artifact import artifact
-from export.artifact.number_formats import IO_TYPES, Io, Scheme, resolve_formats
+from export.artifact.number_formats import (
+    IO_TYPES,
+    NEEDS_CALIBRATION,
+    Io,
+    Scheme,
+    resolve_formats,
+)
 from export.lite import converter, metadata_writer, tflite_writer
 from export.lite.calibration_images import CalibrationImages
 from export.lite.tflite_options import TFLiteOptions
@@ -143,6 +151,23 @@ def test_int8_is_integer_only_and_per_channel(made):
     assert all(channels == scales for channels, scales in kernel_scales(content))
 
 
+def test_integer_files_list_the_error_of_each_layer(made):
+    for scheme in Scheme:
+        rows = made[scheme].manifest["layers"]
+        if scheme not in NEEDS_CALIBRATION:
+            assert not rows
+            continue
+        counted = collections.Counter(row["operator"] for row in rows)
+        assert counted == {"CONV_2D": 6, "MAX_POOL_2D": 3, "FULLY_CONNECTED": 2}
+        ends = rows[0]["layer"], rows[-1]["layer"]
+        assert ends == ("block1_conv_a", "classes")
+        assert all(0 <= row["added"] <= row["error"] < 0.2 for row in rows)
+    errors = {s: made[s].manifest["layers"][-1]["error"] for s in NEEDS_CALIBRATION}
+    assert errors[Scheme.INT16X8] < errors[Scheme.INT8]
+    assert made[Scheme.INT8].manifest["quantised_kernels"] == {"per_channel": 8}
+    assert made[Scheme.FLOAT32].manifest["quantised_kernels"] == {}
+
+
 def test_no_normalisation_is_left_to_a_client_of_raw_pixels(made):
     for scheme, mean in ((Scheme.FLOAT32, [0.0]), (Scheme.INT16X8, [128.0])):
         found = tflite_metadata.parse_normalization(made[scheme].path.read_bytes())
@@ -168,8 +193,11 @@ def test_black_calibration_images_fail_and_keep_nothing(made, monkeypatch):
     opened = export_runs.opened()
     before = {p.name: p.read_bytes() for p in opened.folder.glob("model_int8*")}
     monkeypatch.setattr(CalibrationImages, "normalised", black)
-    with pytest.raises(TrainingFailed, match="accuracy drops by .* nothing was kept"):
+    with pytest.raises(
+        TrainingFailed, match="accuracy drops by .* nothing was kept"
+    ) as it:
         export(Scheme.INT8)
+    assert re.search(r"lose most: block\d_\w+ \+\d+\.\d%, block", str(it.value))
     after = {p.name: p.read_bytes() for p in opened.folder.glob("model_int8*")}
     assert after == before
 

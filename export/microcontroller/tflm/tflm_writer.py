@@ -13,7 +13,7 @@ from export.artifact import artifact, verification
 from export.artifact.artifact import Artifact
 from export.artifact.inputs import ExportInputs
 from export.artifact.number_formats import Scheme
-from export.lite import converter, metadata_writer, tflite_writer
+from export.lite import converter, layer_errors, metadata_writer, tflite_writer
 from export.lite.tflite_options import TFLiteOptions
 from export.microcontroller.micro_formats import (
     ACTIVATION_BYTES,
@@ -44,15 +44,18 @@ def write_tflm(inputs: ExportInputs, options: MicroOptions) -> Artifact:
     content = metadata_writer.align_buffers(
         converter.convert(inputs.network, scheme, lite.io, images)
     )
+    errors = tflite_writer.measure_layers(inputs, content, images)
     model = _open_model(content, options)
     count = len(inputs.verification_set.labels)
     _print(verification.describe_duration(count, model.image_secs, PACKAGE))
     with artifact.staging_folder(inputs.folder) as folder:
         test = _verify(inputs, model, _open_in_litert(inputs, content, lite, folder))
         drop = inputs.verification.max_accuracy_drop
-        verification.Gate.for_scheme(scheme, drop).enforce(test)
+        worst = layer_errors.describe_worst(errors)
+        verification.Gate.for_scheme(scheme, drop).enforce(test, worst)
         facts = inputs.facts() | tflite_writer.describe_file(content, lite, images)
         facts |= {"format": "micro", "runtime": options.runtime.value, "test": test}
+        facts |= {"layers": [each.to_json() for each in errors]}
         facts |= describe_arenas(model, content, scheme)
         facts["tflite_micro"] = importlib.metadata.version(PACKAGE)
         path = folder / options.folder
