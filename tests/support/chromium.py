@@ -118,6 +118,7 @@ class Chromium:
         tab.call("Emulation.setEmulatedMedia", features=[scheme])
         size = {"width": width, "height": 900, "deviceScaleFactor": 1}
         tab.call("Emulation.setDeviceMetricsOverride", **size, mobile=width < 600)
+        tab.call("Emulation.setScrollbarsHidden", hidden=True)
         tab.call("Page.navigate", url=url)
         self.wait_for("Page.loadEventFired", tab.session)
         return tab

@@ -21,7 +21,8 @@ function facts(manifest) {
     ["Network", `${manifest.config.model.name}, ${manifest.scheme}, ${number(model.bytes)} bytes`],
     ["Accuracy", `${percent(test.accuracy, 2)} (95 % interval ${percent(low, 2)} to ${percent(high, 2)}) of ${images}`],
     ["Classes", number(manifest.labels.length)],
-    ["Calibration", `expected calibration error (ECE) ${percent(test.ece, 2)}, NLL ${test.nll.toFixed(4)}; ${temperature(manifest)}`],
+    ["Calibration", `expected calibration error (ECE) ${percent(test.ece, 2)}, NLL ${test.nll.toFixed(4)}`],
+    ["Temperature", temperature(manifest)],
     ["Unlike the checkpoint", `${number(test.flips)} of these answers`],
     ["Trained on", manifest.data],
     ["Tested on", manifest.test_data],
@@ -37,7 +38,7 @@ function facts(manifest) {
 const number = (value) => value.toLocaleString("en");
 
 function temperature({ temperature: found, temperature_source: why }) {
-  return found === "uncalibrated" ? `uncalibrated: ${why}` : `temperature ${found.toFixed(3)}`;
+  return found === "uncalibrated" ? why : `${found.toFixed(3)} (the logits are divided by it)`;
 }
 
 function describePixels({ height, width, channels, resize, filter }) {
