@@ -27,6 +27,7 @@ from trainer.distributed.shutdown import KeyboardRequest
 from trainer.errors import Interrupted, InvalidInput
 from trainer.models import registry
 from trainer.models.lookup import own_network
+from trainer.pretrained import source
 from trainer.rundir import checks, layout
 from trainer.rundir.layout import Run
 from trainer.training import network, start
@@ -78,6 +79,7 @@ def train(
     check_source(data)
     run_config = _locate(run_config or RunConfig(), run_dir)
     config, run_config = _complete(config, run_config, data, model)
+    config = source.add_sha256(config, run_config)
     run = checks.select_run(config, run_config)
     how = (run, config, run_config, ScriptInputs(data, model, callbacks))
     result = _load_finished(*how) or _train(*how)

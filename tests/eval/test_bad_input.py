@@ -11,11 +11,10 @@ import tensorflow as tf
 
 from eval.metrics import calibration
 from tests.support import eval_models, export_runs, forged_files
-from trainer.distillation import teacher
 from trainer.errors import InvalidInput
 from trainer.models import builder
 from trainer.optim import optimizers
-from trainer.rundir import checkpoints
+from trainer.rundir import checkpoints, finished
 from trainer.rundir.layout import Run
 from trainer.training import state
 
@@ -132,7 +131,7 @@ def test_edited_weights_that_were_sealed_again(refused, run, tmp_path):
         export_runs.open_inputs(f"--run_dir={run}")
     own = Run(run).result()["weights_sha256"]
     with pytest.raises(InvalidInput, match="no good checkpoint with the weights"):
-        teacher.load_weights(Run(run), own)
+        finished.load_weights(Run(run), own, "teacher")
 
 
 CONTRADICTIONS = {

@@ -17,6 +17,7 @@ from trainer.distillation import teacher
 from trainer.distributed import tf_config
 from trainer.models import registry
 from trainer.models.lookup.signatures import SYNC
+from trainer.pretrained import source
 
 VALUES = flags.FlagValues()
 CHOICES = {"model": [*sorted(registry.MODELS), *registry.FORMS]}
@@ -51,6 +52,7 @@ def read_configs(values: flags.FlagValues = VALUES) -> tuple[Config, RunConfig]:
     config = flag_schema.build(Config, values, teacher_sha256=teacher_sha256)
     config = _name_image_files(config, run_config, given=values["dataset"].present)
     config, run_config = registry.locate_network(config, run_config)
+    config = source.add_sha256(config, run_config)
     last = (run_config.profile_steps or (0, 0))[1]
     require(
         config.train_steps is None or last <= config.train_steps,

@@ -23,10 +23,12 @@ from trainer.errors import InvalidConfig
 KEY = "option"  # key in the metadata of a field
 
 # The headings of the flags, in their order.
-DATA, MODEL, OPTIMIZER, DISTILLATION = "Data", "Model", "Optimizer", "Distillation"
+DATA, MODEL, PRETRAINED = "Data", "Model", "Pretrained weights"
+OPTIMIZER, DISTILLATION = "Optimizer", "Distillation"
 SCHEDULE, DEVICES = "Schedule", "Devices and arithmetic"
 RUN, REPORTS = "Run directory", "Reports"
-GROUPS = [DATA, MODEL, OPTIMIZER, DISTILLATION, SCHEDULE, DEVICES, RUN, REPORTS]
+GROUPS = [DATA, MODEL, PRETRAINED, OPTIMIZER, DISTILLATION, SCHEDULE, DEVICES]
+GROUPS += [RUN, REPORTS]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Any
 from trainer.errors import InvalidConfig
 
 MAX_SIDE = 4096  # pixels of a training image
+IMAGENET = "imagenet"  # weights that Keras downloads, for `init_from`
 
 
 def parse_path(name: str, text: str) -> pathlib.Path:
@@ -35,13 +36,18 @@ def parse_path(name: str, text: str) -> pathlib.Path:
 def parse_directory(name: str, text: str) -> str:
     """Parses a directory of this machine; returns an absolute path."""
     if "://" in text:
-        raise InvalidConfig(f"{name}={text} must be a folder of this machine")
+        raise InvalidConfig(f"{name}={text} must be a path of this machine")
     return os.path.abspath(parse_path(name, text))
 
 
 def parse_data_directory(name: str, text: str) -> str:
     """Parses a directory, or the address of a bucket, which TFDS can read."""
     return text if "://" in text else parse_directory(name, text)
+
+
+def parse_init_from(name: str, text: str) -> str:
+    """Parses the word imagenet, or the path of a run or a file of weights."""
+    return text if text == IMAGENET else parse_directory(name, text)
 
 
 def parse_image_size(name: str, text: str) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from trainer.config.options import (
     DATA,
     DEVICES,
     DISTILLATION,
+    PRETRAINED,
     REPORTS,
     RUN,
     Bounded,
@@ -16,6 +17,7 @@ from trainer.config.options import (
 from trainer.config.parsing import (
     parse_data_directory,
     parse_directory,
+    parse_init_from,
     parse_step_range,
 )
 
@@ -63,6 +65,14 @@ class RunConfig(Bounded):
         "for every view that `augment` and `crop_pixels` can give.",
         group=DISTILLATION,
         parse=parse_directory,
+    )
+    init_from: str | None = option(
+        None,
+        "Weights that training starts from: a finished run, FILE.keras, "
+        "FILE.weights.h5, FILE.npz, or imagenet with a network of Keras. They are "
+        "matched by name and shape; a head for other classes is new.",
+        group=PRETRAINED,
+        parse=parse_init_from,
     )
     input: Input = option(
         Input.AUTO,

@@ -17,6 +17,7 @@ from trainer.config.options import (
     DISTILLATION,
     MODEL,
     OPTIMIZER,
+    PRETRAINED,
     SCHEDULE,
     Bounded,
     option,
@@ -29,6 +30,26 @@ VERSION = 2  # of the Config in config.json
 PENDING = ""  # an architecture that will be described once the data are known
 
 
+def _check_sha256(what: str, digest: str | None) -> None:
+    require(
+        digest is None or re.fullmatch(r"[0-9a-f]{64}", digest) is not None,
+        f"the {what} {digest!r:.80} is not a SHA-256",
+    )
+
+
+def _check_pattern(pattern: str | None) -> None:
+    """Raises InvalidConfig unless `pattern` is "backbone" or a regular expression."""
+    try:
+        good = pattern is None or (pattern and re.compile(pattern) is not None)
+    except (re.error, RecursionError, OverflowError):
+        good = False
+    require(
+        bool(good),
+        f"freeze={pattern} is not a regular expression; name layers, e.g. conv_1, or "
+        "backbone",
+    )
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig(Bounded):
     """The network and its own options.
@@ -37,6 +58,9 @@ class ModelConfig(Bounded):
         architecture: of a network that is no function of ours, its JSON; PENDING until
             it is built. config.json has the SHA-256 of it, model.json the text.
         source_sha256: of the file that holds a user's network.
+        init_sha256: hash of the weights that training starts from, `weights_sha256` of
+            a run or the SHA-256 of a file. The hash decides the numbers; the path,
+            which belongs to one machine, does not.
     """
 
     GROUP = MODEL
@@ -58,8 +82,36 @@ class ModelConfig(Bounded):
         False,
         "Batch statistics over all replicas instead of over each replica alone.",
     )
+    freeze: str | None = option(
+        None,
+        "Layers that keep the weights of `init_from`: backbone (all but the layer of "
+        "the logits), or a regular expression that is searched in their names.",
+        group=PRETRAINED,
+    )
+    unfreeze_epoch: float | None = option(
+        None,
+        "Epoch after which the layers of `freeze` are trained, too. Default: never.",
+        group=PRETRAINED,
+        above=0,
+    )
     architecture: str | None = None
     source_sha256: str | None = None
+    init_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self.unfreeze_epoch is None or self.freeze is not None,
+            f"unfreeze_epoch={self.unfreeze_epoch} has no effect without `freeze`; add "
+            "freeze=backbone, or leave it out",
+        )
+        require(
+            self.unfreeze_epoch is None or not self.sync_batch_norm,
+            "`unfreeze_epoch` cannot be combined with `sync_batch_norm`: replicas "
+            "cannot exchange numbers inside the choice of layers; leave one out",
+        )
+        _check_pattern(self.freeze)
+        _check_sha256("hash of `init_from`", self.init_sha256)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,6 +142,14 @@ class OptimConfig(Bounded):
         1.0,
         "Factor on the learning rate of biases (Jordan 2024, section 3.4).",
         above=0,
+    )
+    backbone_lr_multiplier: float = option(
+        1.0,
+        "Factor on the learning rate and weight decay of all layers but the one of the "
+        "logits, e.g. 0.1 with `init_from`.",
+        group=PRETRAINED,
+        above=0,
+        at_most=100,
     )
     weight_decay: float = option(
         0.05,
@@ -188,10 +248,7 @@ class DistillationConfig(Bounded):
                     "add it",
                 )
             return
-        require(
-            re.fullmatch(r"[0-9a-f]{64}", digest) is not None,
-            f"the teacher's hash {digest!r:.80} is not a SHA-256",
-        )
+        _check_sha256("teacher's hash", digest)
 
     @property
     def enabled(self) -> bool:

@@ -24,14 +24,14 @@ from trainer.config.enums import Precision
 from trainer.config.schema import Config
 from trainer.data.augmentation.views import AugmentationIndex
 from trainer.data.dataset import Dataset
-from trainer.distillation.teacher import leakage_warning, load_weights
+from trainer.distillation.teacher import OPTION, leakage_warning
 from trainer.distributed.collectives import digest, gather
 from trainer.distributed.strategy import Cluster
 from trainer.errors import InvalidInput, PeerLost
 from trainer.models.evaluator import Evaluator
 from trainer.monitoring.monitor import Monitor
 from trainer.monitoring.progress import duration
-from trainer.rundir import arrays
+from trainer.rundir import arrays, finished
 from trainer.rundir.layout import Run
 from trainer.storage import as_failure
 
@@ -188,7 +188,8 @@ class TeacherLabeler:
             device=device,
             precision=_precision(theirs),
         )
-        self._evaluator.load(load_weights(teacher, config.distillation.teacher_sha256))
+        sha256 = config.distillation.teacher_sha256
+        self._evaluator.load(finished.load_weights(teacher, sha256, OPTION))
 
     def logits(self, view: int, on_batch: Callable[[int], None]) -> np.ndarray:
         """Computes float [rows, classes] of one view of all training rows.

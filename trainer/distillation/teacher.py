@@ -4,15 +4,14 @@ import os
 import pathlib
 from typing import Any
 
-import numpy as np
-
 from trainer.config.options import require
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config
 from trainer.errors import InvalidInput
-from trainer.rundir import checkpoints
+from trainer.rundir import finished
 from trainer.rundir.layout import Run, resolve_links
-from trainer.rundir.weights import eval_weights
+
+OPTION = "teacher"  # names the run in messages
 
 
 def find_sha256(run_config: RunConfig, weight: float) -> str | None:
@@ -36,29 +35,7 @@ def find_sha256(run_config: RunConfig, weight: float) -> str | None:
         not run_config.run_dir or path != os.path.realpath(run_config.run_dir),
         f"teacher={path} is also `run_dir`; name another one",
     )
-    return weights_sha256(path)
-
-
-def weights_sha256(path: str) -> str:
-    """Reads `weights_sha256` of the finished run in `path`.
-
-    Raises:
-        InvalidInput: there is no finished run.
-    """
-    run = Run(pathlib.Path(path))
-    if not run.exists:
-        raise InvalidInput(
-            f"teacher={path} is not a run; name the directory of a finished one"
-        )
-    result = run.result()
-    if result is None:
-        raise InvalidInput(
-            f"teacher={path} has not finished; resume it first, with "
-            f"flagfile={path}/flags.txt and run_dir={path}"
-        )
-    if not isinstance(found := result.get("weights_sha256"), str):
-        raise InvalidInput(f"teacher={path}: its result.json is not one of ours")
-    return found
+    return finished.weights_sha256(path, OPTION)
 
 
 def check_data(run: Run, recorded: dict[str, Any]) -> None:
@@ -115,7 +92,7 @@ def check_teacher_run(
     if config.distillation.enabled and not run.exists:
         found = find_teacher(config, run_config)
         check_data(found, data)
-        load_weights(found, config.distillation.teacher_sha256)
+        finished.load_weights(found, config.distillation.teacher_sha256, OPTION)
         try:
             found.config()
         except InvalidInput as error:
@@ -127,20 +104,6 @@ def find_teacher(config: Config, run_config: RunConfig) -> Run:
     if run_config.teacher is None:
         raise InvalidInput("the directory of this run's teacher is not recorded")
     path = resolve_links(pathlib.Path(run_config.teacher))
-    if weights_sha256(str(path)) != config.distillation.teacher_sha256:
+    if finished.weights_sha256(str(path), OPTION) != config.distillation.teacher_sha256:
         raise InvalidInput(f"teacher={path} is not the teacher of this run")
     return Run(path)
-
-
-def load_weights(run: Run, sha256: str) -> dict[str, np.ndarray]:
-    """Loads the evaluated weights of `run` with hash `sha256`, by path."""
-    expected = {"weights_sha256": sha256}
-    kept = checkpoints.load_latest(
-        run.checkpoints, skipped=lambda _: None, expected=expected
-    )
-    if kept is None:
-        raise InvalidInput(
-            f"teacher={run.path} has no good checkpoint with the weights "
-            f"{sha256[:12]} of its result.json; train it again"
-        )
-    return eval_weights(kept.arrays)

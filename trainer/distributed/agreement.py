@@ -34,6 +34,7 @@ OWN = {
     "image_list",
     "teacher",
     "model_file",
+    "init_from",
     "run_dir",
     "runs_root",
     "threads",

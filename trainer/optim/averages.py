@@ -53,12 +53,19 @@ class Average:
         """Whether `carried` is a variable of the optimizer, not of the model."""
         return self.carried.path != self.path
 
-    def update(self, now: tf.Tensor, step: tf.Tensor) -> None:
-        """Updates `shipped` with the value `now` of 0-based `step`, after `carried`."""
+    def update(
+        self, now: tf.Tensor, step: tf.Tensor, frozen: tf.Tensor | None = None
+    ) -> None:
+        """Updates `shipped` with the value `now` of 0-based `step`, after `carried`.
+
+        While `frozen` is true, `shipped` is `carried`, bit for bit.
+        """
         steps = tf.cast(step, now.dtype)
         decay = tf.minimum(tf.cast(self.decay, now.dtype), steps / (steps + WARM_UP))
         young = self.shipped.value * decay + now * (1 - decay)
         old = step + 1 >= steps_until_negligible(self.decay)
+        if frozen is not None:
+            old = old | frozen
         self.shipped.assign(tf.where(old, self.carried.value, young))
 
     def start(self, carried: np.ndarray, steps: int) -> np.ndarray:

@@ -7,7 +7,8 @@ import keras
 from keras import ops
 
 from trainer.config.enums import OptimizerName, Precision
-from trainer.config.schema import Config, OptimConfig
+from trainer.config.schema import Config
+from trainer.optim.layer_rates import LayerRates, with_layer_rates
 
 MOMENTUM = {OptimizerName.SGD: 0.9, OptimizerName.MUON: 0.6}
 BIASES = ("bias", "beta")
@@ -15,15 +16,17 @@ NOT_DECAYED = ("gamma", *BIASES)
 
 
 def build_optimizer(
-    config: Config, weights: list[keras.Variable]
+    config: Config,
+    weights: list[keras.Variable],
+    rates: LayerRates | None = None,
 ) -> keras.optimizers.Optimizer:
     """Builds the optimizer of `weights` and its variables, in the strategy's scope.
 
     It expects gradients that are already summed over replicas: only then is clipping
     exact, and an infinity on one replica reaches all. In mixed_float16 it is wrapped in
-    Keras' dynamic loss scaling.
+    Keras' dynamic loss scaling. `rates` are those of single layers, if they differ.
     """
-    optim = config.optim
+    optim, rates = config.optim, rates or LayerRates()
     common = {
         "name": optim.name.value,  # Keras would number a second one in the process
         "learning_rate": optim.learning_rate,
@@ -35,12 +38,14 @@ def build_optimizer(
     factor = optim.bias_scaler
     match optim.name:
         case OptimizerName.SGD:
-            kind = _skip_all_reduce(keras.optimizers.SGD, factor)
+            kind = _derive(keras.optimizers.SGD, factor, rates)
             optimizer = kind(momentum=momentum, nesterov=momentum > 0, **common)
         case OptimizerName.ADAMW:
-            optimizer = _skip_all_reduce(keras.optimizers.AdamW, factor)(**common)
+            optimizer = _derive(keras.optimizers.AdamW, factor, rates)(**common)
         case OptimizerName.MUON:
-            optimizer = _muon(optim, momentum, common)
+            kind = _derive(Muon, factor, rates)
+            others = optim.sgd_learning_rate / optim.learning_rate
+            optimizer = kind(kernel_momentum=momentum, others=others, **common)
         case _:
             typing.assert_never(optim.name)
     if optim.name is not OptimizerName.MUON:
@@ -51,12 +56,11 @@ def build_optimizer(
     return optimizer
 
 
-def _muon(
-    config: OptimConfig, momentum: float, common: dict[str, Any]
-) -> keras.optimizers.Optimizer:
-    others = config.sgd_learning_rate / config.learning_rate
-    kind = _skip_all_reduce(Muon, config.bias_scaler)
-    return kind(kernel_momentum=momentum, others=others, **common)
+def _derive(
+    base: type[keras.optimizers.Optimizer], bias_factor: float, rates: LayerRates
+) -> type:
+    derived = _skip_all_reduce(base, bias_factor)
+    return with_layer_rates(derived, rates) if rates.differ else derived
 
 
 def _skip_all_reduce(

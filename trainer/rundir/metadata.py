@@ -22,6 +22,7 @@ class RunMetadata:
         reproducibility_key: replicas and the part of the environment that checkpoints
             keep.
         source: name and content of the file of a user's network, which is copied.
+        pretrained: the weights that it started from, see `pretrained.matching`.
     """
 
     config: Config
@@ -30,6 +31,7 @@ class RunMetadata:
     environment: dict[str, Any]
     reproducibility_key: dict[str, Any]
     source: tuple[str, bytes] | None = None
+    pretrained: dict[str, Any] | None = None
 
     def write(self, run: Run) -> None:
         """Writes environment.json, then config.json, which marks it as a run."""
@@ -46,6 +48,8 @@ class RunMetadata:
             "run": to_plain(dataclasses.asdict(self.run_config)),
             "data": self.data,
         }
+        if self.pretrained is not None:
+            recorded["pretrained"] = self.pretrained
         run.write("config.json", recorded)
 
     def expected(self) -> dict[str, Any]:

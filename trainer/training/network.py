@@ -23,6 +23,8 @@ from trainer.models.lookup import signatures
 from trainer.models.lookup.own_network import NetworkFile
 from trainer.models.lookup.signatures import Signature
 from trainer.optim import class_weights, optimizers
+from trainer.optim.layer_rates import LayerRates
+from trainer.pretrained import freezing, matching, source
 from trainer.training import estimate
 from trainer.training.estimate import InputChoice
 from trainer.training.state import TrainState
@@ -34,12 +36,17 @@ ADAPT_IMAGES = 5000  # training images for `adapt`: 4.8 million patches of 2x2 p
 
 @dataclasses.dataclass(frozen=True)
 class TrainingNetwork:
-    """A network with its optimizer, its training data and its compiled step."""
+    """A network with its optimizer, its training data and its compiled step.
+
+    Attributes:
+        pretrained: what was taken from `init_from`; None without it.
+    """
 
     state: TrainState
     images: DeviceDataset
     train_step: TrainStep
     input_choice: InputChoice
+    pretrained: dict[str, Any] | None
 
 
 def build_network(
@@ -52,16 +59,19 @@ def build_network(
     """Builds network, optimizer and compiled step in the strategy's scope.
 
     Raises:
-        InvalidInput: the network does not accept images of this size.
+        InvalidInput: the network does not accept images of this size, or does not fit
+            the weights that it starts from.
     """
     _check_small(config, dataset)
     keras.utils.set_random_seed(config.seed)
     with cluster.strategy.scope():
         model = _build_model(config, dataset)
-        optimizer = optimizers.build_optimizer(config, model.trainable_variables)
+        body = model.get_layer("body")
+        rates = freezing.freeze(body, config, timetable.frozen_steps)
+        optimizer = optimizers.build_optimizer(config, model.trainable_variables, rates)
         rows = dataset.learnt[:ADAPT_IMAGES]
         builder.adapt(model, ImageRows(dataset.train.images, rows))
-    body = model.get_layer("body")
+        pretrained = _load_pretrained(body, config, run_config, dataset, rates)
     choice = estimate.choose_input(body, config, run_config, cluster, dataset)
     images = targets.build_device_dataset(config, dataset, cluster, choice.source)
     train_step = TrainStep(
@@ -73,9 +83,35 @@ def build_network(
         small_steps=timetable.small_steps,
         flips=_flips(config, dataset),
         class_weights=_class_weights(config, dataset),
+        layer_rates=rates,
     )
     state = TrainState(model, optimizer, train_step.averages)
-    return TrainingNetwork(state, images, train_step, choice)
+    return TrainingNetwork(state, images, train_step, choice, pretrained)
+
+
+def _load_pretrained(
+    body: keras.Model,
+    config: Config,
+    run_config: RunConfig,
+    dataset: Dataset,
+    rates: LayerRates,
+) -> dict[str, Any] | None:
+    """Loads the weights of `init_from` into `body`; describes what was taken."""
+    sha256 = config.model.init_sha256
+    if sha256 is None:
+        return None
+    stored = source.load(config, run_config)
+    found = matching.match(body, stored, f"init_from={run_config.init_from}")
+    if stored.classes not in (None, list(dataset.train.names)):
+        found = matching.without_head(body, found)
+    matching.assign(body, found)
+    return {
+        "from": run_config.init_from,
+        "sha256": sha256,
+        **found.recorded(),
+        "frozen": freezing.frozen_names(body, rates),
+        "frozen_steps": rates.frozen_steps,
+    }
 
 
 def describe_network(

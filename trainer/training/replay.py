@@ -107,6 +107,7 @@ def _run_config(run: Run, last: Checkpoint, data_dir: str | None) -> RunConfig:
         image_list=recorded.get("image_list"),
         skip_unreadable=recorded.get("skip_unreadable") is True,
         teacher=recorded.get("teacher"),
+        init_from=recorded.get("init_from"),
         run_dir=str(run.path),
         dry_run=True,
     )

@@ -27,6 +27,7 @@ from trainer.monitoring import kubeflow, metrics_log, pictures, tensorboard
 from trainer.monitoring.monitor import Monitor
 from trainer.monitoring.multi_writer import MultiWriter
 from trainer.monitoring.progress import duration
+from trainer.pretrained import matching
 from trainer.rundir import checkpoints, checks, layout, resume
 from trainer.rundir import lease as leases
 from trainer.rundir.layout import Run
@@ -200,6 +201,8 @@ class TrainingSession:
             self.monitor.timer.seconds["data"],
             self.input_choice,
         )
+        if self.metadata.pretrained is not None and self.state.step == 0:
+            lines = [*matching.describe(self.metadata.pretrained), *lines]
         for line in [*lines, f"run directory: {self.run.path}"]:
             self.monitor.say(line)
 

@@ -137,10 +137,10 @@ def build_session(
     with suppress_native_stderr(), timer.phase("build"):
         built = network.build_network(config, run_config, cluster, dataset, timetable)
         evaluator = network.build_evaluator(config, run_config, cluster, dataset)
-    found = environment.describe(threads)
+    metadata = _metadata(config, run_config, dataset, cluster, threads, file)
     return TrainingSession(
         run=run,
-        metadata=_metadata(config, run_config, dataset, cluster, found, file),
+        metadata=dataclasses.replace(metadata, pretrained=built.pretrained),
         request=request,
         monitor=monitor,
         cluster=cluster,
@@ -165,9 +165,10 @@ def _metadata(
     run_config: RunConfig,
     dataset: Dataset,
     cluster: Cluster,
-    found: dict[str, Any],
+    threads: int,
     file: NetworkFile | None,
 ) -> RunMetadata:
+    found = environment.describe(threads)
     key = environment.reproducibility_key(run_config.strategy.value, cluster, found)
     source = None if file is None else (file.path.name, file.content)
     return RunMetadata(config, run_config, dataset.recorded(), found, key, source)

@@ -6,6 +6,7 @@ backward, sums over all replicas, and updates the weights.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,7 @@ from trainer.distributed.strategy import Cluster
 from trainer.models.context import ForwardContext, forward_context
 from trainer.models.layers import BatchNorm, Dropout
 from trainer.optim import averages
+from trainer.optim.layer_rates import LayerRates
 from trainer.rng import RandomStream
 
 METRICS = ("loss", "accuracy", "gradient_norm")  # of a step, over the global batch
@@ -58,6 +60,8 @@ class TrainStep:
         small_steps: number of first steps with images of `progressive_size`.
         flips: decides which images are mirrored; None: drawn at random.
         class_weights: float [K], factor on the loss of each class's examples; None: 1.
+        layer_rates: layers that the optimizer treats unlike others; None: there are
+            none.
     """
 
     def __init__(
@@ -71,13 +75,15 @@ class TrainStep:
         small_steps: int = 0,
         flips: AlternatingFlip | None = None,
         class_weights: np.ndarray | None = None,
+        layer_rates: LayerRates | None = None,
     ) -> None:
         self._config, self._cluster = config, cluster
         self._body, self._optimizer = model.get_layer("body"), optimizer
         self._normalise = model.get_layer("normalise")
         self._dropouts = [x for x in self._body.layers if isinstance(x, Dropout)]
+        self._rates = layer_rates or LayerRates()
         self._moving = [
-            (variable, layer.momentum)
+            (variable, layer)
             for layer in self._body.layers
             if isinstance(layer, BatchNorm)
             for variable in layer.moving
@@ -85,11 +91,10 @@ class TrainStep:
         self._images, self._flips, self._small_steps = images, flips, small_steps
         self._class_weights = class_weights
         self._share = config.global_batch // cluster.replicas
-        self._compute_gradients = self._forward_backward
-        if config.jit_compile:  # the whole replica step fails on two CPU replicas
-            self._compute_gradients = tf.function(
-                self._forward_backward, jit_compile=True, autograph=False
-            )
+        self._compute_gradients = self._maybe_jit(self._forward_backward)
+        self._compute_frozen = self._maybe_jit(
+            functools.partial(self._forward_backward, frozen=self._rates.frozen_layers)
+        )
         with cluster.strategy.scope():
             self._statistics = averages.average_statistics(self._body)
             self._weights = averages.average_weights(self._body, optimizer)
@@ -104,6 +109,14 @@ class TrainStep:
             tf.TensorSpec([], tf.int64),
             tf.TensorSpec([None], tf.float32),
         )
+
+    def _maybe_jit(
+        self, function: Callable[..., Gradients]
+    ) -> Callable[..., Gradients]:
+        if not self._config.jit_compile:
+            return function
+        # The whole replica step fails on two CPU replicas.
+        return tf.function(function, jit_compile=True, autograph=False)
 
     def __call__(self, step: int, rows: np.ndarray, rates: np.ndarray) -> StepOutput:
         """Runs K steps from `step` on, with `rows` int32 [K, B] and `rates` [K]."""
@@ -285,16 +298,26 @@ class TrainStep:
     def _gradients(
         self, images: tf.Tensor, targets: tuple[tf.Tensor, ...], stream: RandomStream
     ) -> Gradients:
-        """Computes gradients, in the first `small_steps` on smaller images."""
+        """Computes gradients, in the first steps on smaller images or of few layers."""
         count = images.shape[0]
         masks = {d.name: d.draw_numbers(stream, count) for d in self._dropouts}
+
+        def compute(images: tf.Tensor) -> Gradients:
+            if not self._rates.frozen_steps:
+                return self._compute_gradients(images, targets, masks)
+            return tf.cond(
+                stream.step < self._rates.frozen_steps,
+                lambda: self._compute_frozen(images, targets, masks),
+                lambda: self._compute_gradients(images, targets, masks),
+            )
+
         if not self._small_steps:
-            return self._compute_gradients(images, targets, masks)
+            return compute(images)
         side = self._config.data.progressive_size
         return tf.cond(
             stream.step < self._small_steps,
-            lambda: self._compute_gradients(area_resize(images, side), targets, masks),
-            lambda: self._compute_gradients(images, targets, masks),
+            lambda: compute(area_resize(images, side)),
+            lambda: compute(images),
         )
 
     def _forward_backward(
@@ -302,10 +325,16 @@ class TrainStep:
         images: tf.Tensor,
         targets: tuple[tf.Tensor, ...],
         masks: dict[str, tf.Tensor],
+        frozen: frozenset[str] = frozenset(),
     ) -> Gradients:
-        """Computes sums of losses and hits [2], gradients and batch statistics."""
-        trained = [v.value for v in self._body.trainable_variables]
-        forward = ForwardContext(dropout_masks=masks)
+        """Computes sums of losses and hits [2], gradients and batch statistics.
+
+        Gradients and statistics of the layers `frozen` are zeros.
+        """
+        weights = self._body.trainable_variables
+        held = self._rates.frozen_weights if frozen else ()
+        trained = [v.value for v in weights if v.path not in held]
+        forward = ForwardContext(dropout_masks=masks, frozen=frozen)
         with forward_context(forward), tf.GradientTape() as tape:
             logits = self._body(self._normalise(images), training=True)
             losses = self._mean_over_labels(
@@ -313,13 +342,17 @@ class TrainStep:
             )
             loss = tf.reduce_sum(losses) / self._config.global_batch
             scaled = self._scale(loss)
-        gradients = tape.gradient(scaled, trained)
+        found = iter(tape.gradient(scaled, trained))
+        gradients = [_zeros(v) if v.path in held else next(found) for v in weights]
         answers = tf.argmax(logits, 1)
         right = self._mean_over_labels(
             lambda labels, *_: tf.cast(tf.equal(answers, labels), losses.dtype), targets
         )
         sums = tf.stack([tf.reduce_sum(losses), tf.reduce_sum(right)])
-        return sums, gradients, [forward.statistics[v.path] for v, _ in self._moving]
+        measured = forward.statistics | {
+            v.path: _zeros(v) for v, layer in self._moving if layer.name in frozen
+        }
+        return sums, gradients, [measured[v.path] for v, _ in self._moving]
 
     def _mean_over_labels(
         self, score: Callable[..., tf.Tensor], targets: tuple[tf.Tensor, ...]
@@ -391,20 +424,31 @@ class TrainStep:
             gradients, _ = tf.clip_by_global_norm(
                 gradients, limit * factor, use_norm=norm * factor
             )
+        self._rates.begin(step)
         self._optimizer.apply(gradients, self._body.trainable_variables)
         self._move_statistics(statistics, step)
         for weight, average in zip(
             self._body.trainable_variables, self._weights, strict=bool(self._weights)
         ):
-            average.update(tf.convert_to_tensor(weight.value), step)
+            now = tf.convert_to_tensor(weight.value)
+            average.update(now, step, self._rates.of_frozen(weight.path))
         return norm
 
     def _move_statistics(self, statistics: list[tf.Tensor], step: tf.Tensor) -> None:
         """Updates the moving statistics with the means over all replicas or shards."""
         parts = self._config.elastic_shards or self._cluster.replicas
-        for (variable, momentum), average, total in zip(
+        for (variable, layer), average, total in zip(
             self._moving, self._statistics, statistics, strict=True
         ):
             now = tf.cast(total / parts, variable.dtype)
-            variable.assign(variable.value * momentum + now * (1 - momentum))
-            average.update(now, step)
+            moved = variable.value * layer.momentum + now * (1 - layer.momentum)
+            held = layer.name in self._rates.frozen_layers
+            frozen = self._rates.frozen if held else None
+            if frozen is not None:
+                moved = tf.where(frozen, variable.value, moved)
+            variable.assign(moved)
+            average.update(now, step, frozen)
+
+
+def _zeros(variable: keras.Variable) -> tf.Tensor:
+    return tf.zeros(variable.shape, variable.dtype)

@@ -34,6 +34,7 @@ class Timetable:
         save: multiples of `checkpoint_every_steps`; without that, time decides.
         stops: further steps after which a compiled call has to end.
         small_steps: number of first steps with small images.
+        frozen_steps: number of first steps before `unfreeze_epoch`.
     """
 
     total_steps: int
@@ -44,6 +45,7 @@ class Timetable:
     save: Interval
     stops: tuple[int, ...] = ()
     small_steps: int = 0
+    frozen_steps: int = 0
 
     def epoch(self, step: int) -> float:
         """Converts steps to epochs."""
@@ -59,7 +61,7 @@ def build_timetable(config: Config, run_config: RunConfig, num_rows: int) -> Tim
     """Builds the timetable for `num_rows` training rows.
 
     Raises:
-        ValueError: warm-up is not shorter than training, or a profile is outside it.
+        ValueError: warm-up, frozen layers or a profile need more steps than there are.
     """
     per_epoch = num_rows / config.global_batch
     total = config.train_steps
@@ -93,4 +95,18 @@ def build_timetable(config: Config, run_config: RunConfig, num_rows: int) -> Tim
         save=Interval(run_config.checkpoint_every_steps, total),
         stops=(first - 1, last),
         small_steps=small,
+        frozen_steps=_frozen_steps(config, per_epoch, total),
     )
+
+
+def _frozen_steps(config: Config, per_epoch: float, total: int) -> int:
+    epoch = config.model.unfreeze_epoch
+    if epoch is None:
+        return 0
+    steps = max(1, round(epoch * per_epoch))
+    if steps >= total:
+        raise ValueError(
+            f"unfreeze_epoch={epoch} is step {steps} and must be before the last of "
+            f"{total} steps; lower it, or leave it out to keep the layers frozen"
+        )
+    return steps

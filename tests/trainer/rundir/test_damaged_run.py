@@ -24,6 +24,7 @@ from trainer.distributed import environment
 from trainer.errors import Interrupted, InvalidInput, TrainingFailed
 from trainer.monitoring import metrics_log
 from trainer.rundir import checkpoints, checks, layout, lease, resume
+from trainer.rundir import finished as rundir_finished
 from trainer.rundir.layout import Run
 from trainer.rundir.metadata import RunMetadata
 from trainer.training import replay
@@ -124,7 +125,7 @@ def rechecked(path: pathlib.Path) -> None:
 
 
 def taught(path: pathlib.Path) -> None:
-    teacher.weights_sha256(str(path))
+    rundir_finished.weights_sha256(str(path), "teacher")
     teacher.check_data(Run(path), json.loads(DATA.read_text())["data"])
 
 

@@ -1,0 +1,1 @@
+"""Training from weights that were trained before."""
