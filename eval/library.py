@@ -27,7 +27,7 @@ from trainer.distributed.shutdown import KeyboardRequest
 from trainer.errors import Interrupted, InvalidInput
 from trainer.models import registry
 from trainer.models.lookup import own_network
-from trainer.pretrained import source
+from trainer.pretrained.source import add_sha256
 from trainer.rundir import checks, layout
 from trainer.rundir.layout import Run
 from trainer.training import network, start
@@ -79,7 +79,6 @@ def train(
     check_source(data)
     run_config = _locate(run_config or RunConfig(), run_dir)
     config, run_config = _complete(config, run_config, data, model)
-    config = source.add_sha256(config, run_config)
     run = checks.select_run(config, run_config)
     how = (run, config, run_config, ScriptInputs(data, model, callbacks))
     result = _load_finished(*how) or _train(*how)
@@ -125,14 +124,16 @@ def _load_finished(
 def _complete(
     config: Config, run_config: RunConfig, data: Splits, model: Network | None
 ) -> tuple[Config, RunConfig]:
-    """Both configs with the names of the data set and of the network."""
+    """Both configs with the data set, the network and the hash of `init_from`."""
     named = dataclasses.replace(config.data, dataset=data.source)
     config = dataclasses.replace(config, data=named)
     if model is None:
-        return registry.locate_network(config, run_config)
+        config, run_config = registry.locate_network(config, run_config)
+        return add_sha256(config, run_config), run_config
     name = getattr(model, "__name__", None) or getattr(model, "name", "network")
     network = dataclasses.replace(config.model, name=name, architecture=PENDING)
-    return dataclasses.replace(config, model=network), run_config
+    config = dataclasses.replace(config, model=network)
+    return add_sha256(config, run_config), run_config
 
 
 @contextlib.contextmanager
