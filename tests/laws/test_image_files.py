@@ -12,10 +12,13 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from tests.support.commands import TINY, result, run_command
+from tests.support.commands import TINY, result, run_command, run_trainer
 from tests.support.image_folders import write_classes
+from tests.support.run_directories import make_older
 from trainer.data import loading
 from trainer.data.dataset import Splits
+from trainer.rundir import checkpoints
+from trainer.rundir.layout import Run
 
 SAME = ("pixels_sha256", "rows_sha256", "weights_sha256", "raw_weights_sha256")
 QUICK = [word for word in TINY if not word.startswith("--dataset")]
@@ -164,12 +167,25 @@ def test_a_folder_that_is_gone_is_refused_and_another_is_taken(photo_run, tmp_pa
     assert report["data"]["dataset"] == "image_dir/moved"
 
 
-def test_a_resume_refuses_other_images(photo_run):
+def stop_after(run: pathlib.Path, step: int) -> None:
+    """Leaves of a finished run what there was after `step`."""
+    (run / "result.json").unlink()
+    for path in checkpoints.list_folders(run / "checkpoints"):
+        if path != checkpoints.step_folder(run / "checkpoints", step):
+            checkpoints.remove(path)
+
+
+def test_a_resume_goes_on_with_the_same_images_and_refuses_others(photo_run):
     words = [f"--image_dir={photo_run / 'photos'}", f"--data_dir={photo_run / 'data'}"]
     words += ["--image_size=16", "--resize=letterbox", "--skip_unreadable"]
     run = photo_run / "stopped"
     started = ["trainer.main", *QUICK, *words, f"--run_dir={run}"]
     run_command(*started, "--checkpoint_every_steps=8", check=True)
+    whole = result(run)
+    stop_after(run, 16)
+    done = run_command(*started, check=True)
+    assert "after step 16" in done.stderr
+    assert {name: result(run)[name] for name in SAME} == {n: whole[n] for n in SAME}
     (run / "result.json").unlink()
     write_classes(photo_run / "photos", {"new": 1, "disc": 41}, size=(20, 30))
     shutil.rmtree(photo_run / "photos" / "new")
@@ -177,6 +193,21 @@ def test_a_resume_refuses_other_images(photo_run):
     assert done.returncode == 2
     assert "1 added (disc/040.png)" in done.stderr
     assert "was trained on other data" in done.stderr
+
+
+def test_a_run_that_recorded_less_goes_on(data_dir, tmp_path):
+    """As before there were image files, without what its data is named by today."""
+    run = tmp_path / "run"
+    words = ["--checkpoint_every_steps=8", "--validation_fraction=0"]
+    run_trainer(data_dir, run, *words, check=True)
+    whole = result(run)
+    stop_after(run, 16)
+    make_older(Run(run))
+    done = run_trainer(data_dir, run, *words, check=True)
+    assert "after step 16" in done.stderr and "skipped" not in done.stderr
+    assert {name: result(run)[name] for name in SAME} == {n: whole[n] for n in SAME}
+    refused = run_trainer(data_dir, run, *words, "--test_fraction=0.2")
+    assert refused.returncode == 2 and "test_fraction" in refused.stderr
 
 
 def test_a_resized_tfds_set_is_evaluated_at_the_size_of_its_run(data_dir, tmp_path):

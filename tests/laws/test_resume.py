@@ -43,7 +43,8 @@ def test_killed_and_resumed_equals_never_killed(data_dir, tmp_path, words):
     run_trainer(data_dir, whole, *EXACT, *words, check=True)
     assert interrupt(data_dir, cut, signal.SIGKILL, words) == -signal.SIGKILL
     assert not (cut / "result.json").exists()
-    run_trainer(data_dir, cut, *EXACT, *words, "--steps_per_call=5", check=True)
+    done = run_trainer(data_dir, cut, *EXACT, *words, "--steps_per_call=5", check=True)
+    assert f"resumed {cut} after step" in done.stderr
     assert_equal_runs(whole, cut)
 
 

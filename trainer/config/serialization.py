@@ -11,9 +11,11 @@ from trainer.errors import InvalidConfig
 
 
 def to_plain(value: Any) -> Any:
-    """Replaces every enum in nested dictionaries by its value."""
+    """Nested dictionaries as JSON holds them: enums by value, tuples as lists."""
     if isinstance(value, dict):
         return {name: to_plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
     return value.value if isinstance(value, enum.Enum) else value
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from trainer import errors, files, storage, system
 from trainer.config.schema import Config
 from trainer.errors import InvalidInput
+from trainer.rundir import metadata
 from trainer.rundir.arrays import parse_npz
 from trainer.rundir.weights import eval_weights, raw_weights, weights_sha256
 
@@ -113,12 +114,18 @@ def load(
     """
     found = _load(path)
     for name, value in (expected or {}).items():
-        theirs = found.facts.get(name)
-        if name == "config" and isinstance(theirs, dict):
-            theirs = Config.complete_json(theirs)
-        if theirs != value:
+        if not _agrees(name, found.facts.get(name), value):
             raise errors.CorruptCheckpoint(f"it belongs to another run: {name} differs")
     return found
+
+
+def _agrees(name: str, recorded: Any, value: Any) -> bool:
+    """Whether a fact is the expected one; earlier releases recorded less."""
+    if name == "config" and isinstance(recorded, dict):
+        return Config.complete_json(recorded) == value
+    if name == "data" and isinstance(recorded, dict):
+        return not metadata.data_differences(recorded, value)
+    return recorded == value
 
 
 def _load(path: pathlib.Path) -> Checkpoint:

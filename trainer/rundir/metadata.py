@@ -6,8 +6,22 @@ from typing import Any
 from trainer import files
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import VERSION, Config
-from trainer.config.serialization import to_plain
+from trainer.config.serialization import differences, to_plain
 from trainer.rundir.layout import ARCHITECTURE, SOURCE, Run
+
+# Of the description of data: what earlier releases did not record, and what "sha256",
+# which covers ids, shape, pixels and labels, decides anyway.
+_LATER = ("pixels_sha256", "preprocessing")
+
+
+def data_differences(recorded: dict[str, Any], data: dict[str, Any]) -> list[str]:
+    """Lists the differences of two descriptions of data, as 'a.b: 1 != 2'.
+
+    `recorded` may be of an earlier release, which recorded less.
+    """
+    left_out = {name for name in _LATER if name not in recorded}
+    known = {name: value for name, value in data.items() if name not in left_out}
+    return differences(recorded, known)
 
 
 @dataclasses.dataclass(frozen=True)

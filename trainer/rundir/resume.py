@@ -6,14 +6,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from trainer.config.enums import Resume
-from trainer.config.serialization import differences
 from trainer.distributed import environment
 from trainer.distributed.collectives import HASH_BYTES, digest, gather
 from trainer.distributed.strategy import Cluster
 from trainer.errors import InvalidInput, PeerLost
 from trainer.rundir import checkpoints
 from trainer.rundir.layout import Run
-from trainer.rundir.metadata import RunMetadata
+from trainer.rundir.metadata import RunMetadata, data_differences
 
 
 class Restorable(Protocol):
@@ -36,7 +35,7 @@ def check_data(run: Run, data: dict[str, Any]) -> None:
             f"{run.path / 'config.json'} is damaged: its data is {theirs!r:.80}, "
             "not an object; restore it, or name another `run_dir`"
         )
-    if found := differences(theirs, data):
+    if found := data_differences(theirs, data):
         named = "; ".join(found)[:500]
         raise InvalidInput(
             f"{run.path} was trained on other data (its != yours: {named});\n"

@@ -89,3 +89,10 @@ def test_every_option_stands_under_a_heading_and_says_what_it_is():
 )
 def test_bounds_are_said_in_words(bounds, words):
     assert str(options.Bounds(**bounds)) == words
+
+
+def test_a_config_is_what_json_gives_back():
+    """So that what a run recorded compares equal to what it is asked for."""
+    data = schema.DataConfig(image_size=(20, 16), channels=1)
+    found = schema.Config(data=data).to_json()
+    assert json.loads(json.dumps(found)) == found
