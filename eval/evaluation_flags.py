@@ -100,6 +100,18 @@ def define_images(values: flags.FlagValues, heading: str) -> None:
     )
 
 
+def define_skipping(values: flags.FlagValues, heading: str) -> None:
+    """Declares whether image files that cannot be read are left out."""
+    flags.DEFINE_bool(
+        "skip_unreadable",
+        False,
+        "Leaves out image files that cannot be read, and says so; off: only where the"
+        " training did.",
+        flag_values=values,
+        module_name=heading,
+    )
+
+
 def parse_images(values: flags.FlagValues) -> DataChoice:
     """Converts parsed flags to the images that they name.
 
@@ -111,11 +123,17 @@ def parse_images(values: flags.FlagValues) -> DataChoice:
         for name in ("image_dir", "image_list")
         if (text := values[name].value) is not None
     }
-    return DataChoice(dataset=values.dataset, data_dir=values.data_dir, **paths)
+    return DataChoice(
+        dataset=values.dataset,
+        data_dir=values.data_dir,
+        skip_unreadable="skip_unreadable" in values and values.skip_unreadable,
+        **paths,
+    )
 
 
 def _define_data(values: flags.FlagValues) -> None:
     define_images(values, HEADING)
+    define_skipping(values, HEADING)
     where = {"flag_values": values, "module_name": HEADING}
     flags.DEFINE_enum(
         "eval_tta",

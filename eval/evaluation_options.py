@@ -16,12 +16,15 @@ class DataChoice:
         dataset: a TFDS data set.
         data_dir: the folder of data sets and stores; None: where the model found them.
         image_dir, image_list: image files, see `trainer.data.from_files`.
+        skip_unreadable: leaves out image files that cannot be read, also where the
+            model's training did not.
     """
 
     dataset: str | None = None
     data_dir: str | None = None
     image_dir: str | None = None
     image_list: str | None = None
+    skip_unreadable: bool = False
 
     def __post_init__(self) -> None:
         named = {"dataset": self.dataset, "image_dir": self.image_dir}

@@ -71,12 +71,13 @@ def train(
             every worker; when one is called, a checkpoint that was due is saved.
 
     Raises:
-        InvalidInput: a value is out of range, `data` is no data set, or another config
-            was used in `run_dir`.
+        InvalidInput: a value is out of range, `data` is no data set or has other pixels
+            than `config` asks for, or another config was used in `run_dir`.
         TrainingFailed: the loss is not finite, or the disk takes no more.
         KeyboardInterrupt: stopped, after a checkpoint.
     """
     check_source(data)
+    data.check_options(config.data)
     run_config = _locate(run_config or RunConfig(), run_dir)
     config, run_config = _complete(config, run_config, data, model)
     run = checks.select_run(config, run_config)

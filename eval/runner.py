@@ -144,6 +144,11 @@ def open_data(
     }
     if named or name in (IMAGE_DIR, IMAGE_LIST):
         return _open_files(source, chosen, named, say)
+    if chosen.skip_unreadable:
+        raise InvalidInput(
+            f"`skip_unreadable` is for image files, and dataset={name} has none; leave"
+            " it out"
+        )
     if name is None:
         name = DEFAULT_DATASET
         say(
@@ -170,6 +175,8 @@ def _open_files(
         request = dataclasses.replace(request, **named)
     if chosen.data_dir is not None:
         request = dataclasses.replace(request, data_dir=chosen.data_dir)
+    if chosen.skip_unreadable:
+        request = dataclasses.replace(request, skip_unreadable=True)
     if request.path is not None and not os.path.exists(request.path):
         raise InvalidInput(
             f"{request.option}, which {source.name} is evaluated on, does not exist;\n"

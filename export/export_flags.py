@@ -14,6 +14,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
     what = {"flag_values": values, "module_name": "What to export"}
     flags.DEFINE_string("run_dir", None, "The run. Default: runs/latest.", **what)
     evaluation_flags.define_images(values, "What to export")
+    evaluation_flags.define_skipping(values, "What to export")
     flags.DEFINE_bool(
         "calibrate", True, "Divides logits by the run's temperature.", **what
     )

@@ -15,7 +15,7 @@ from eval.inspection.inspected_data import InspectedData, InspectedImage
 from trainer import errors
 from trainer.data import loading, sampler
 from trainer.data.sources.image_files import TEST, TRAIN, VALIDATION
-from trainer.data.split import DataSource, Split
+from trainer.data.split import IMAGE_DIR, IMAGE_LIST, DataSource, Split
 from trainer.data.store.request import FilesRequest
 from trainer.data.store.store import StoredImages
 from trainer.monitoring.progress import CONSOLE
@@ -62,6 +62,10 @@ def open_trained(
     """
     source = model_source.from_run(run)
     runner.start_devices()
+    named = images.image_dir or images.image_list
+    if named or (images.dataset or source.dataset) in (IMAGE_DIR, IMAGE_LIST):
+        # What cannot be read is a finding, no obstacle.
+        images = dataclasses.replace(images, skip_unreadable=True)
     opened = runner.open_data(source, images, say)
     train, test = opened.load("train"), opened.load("test")
     held = np.zeros(0, int)

@@ -17,6 +17,7 @@ import pytest
 import trainer
 from tests.support.commands import ROOT, TINY, result, run_command, run_trainer
 from tests.support.flag_values import read
+from tests.support.image_folders import write_classes
 from trainer.config.schema import OptimConfig
 from trainer.errors import InvalidInput
 
@@ -74,6 +75,36 @@ def test_the_second_training_of_a_process_has_the_bits_of_the_first(
 def test_a_finished_run_is_not_trained_again(data, trained):
     again = trainer.train(CONFIG, data, model=network, run_dir=trained.run_dir)
     assert vars(again) == vars(trained)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"image_size": (24, 24)},
+        {"channels": 1},
+        {"resize": trainer.Resize.SQUASH},
+        {"test_fraction": 0.2},
+    ],
+)
+def test_arrays_are_not_said_to_be_resized_or_split(data, tmp_path, asked):
+    (name,) = asked
+    config = dataclasses.replace(CONFIG, data=trainer.DataConfig(**asked))
+    with pytest.raises(InvalidInput, match=f"`data` has {name}=.* asks for {name}="):
+        trainer.train(config, data, run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_options_that_data_agrees_with_are_no_contradiction(data, tmp_path):
+    data.check_options(trainer.DataConfig(image_size=(12, 12), channels=3))
+    for name in ("a", "b"):
+        write_classes(tmp_path / name, {name: 12}, size=(20, 30))
+        shutil.move(tmp_path / name / name, tmp_path / "photos" / name)
+    options = {"resize": trainer.Resize.SQUASH, "test_fraction": 0.25}
+    where = {"image_size": (16, 16), "data_dir": str(tmp_path / "data")}
+    files = trainer.data.from_files(tmp_path / "photos", **options, **where)
+    files.check_options(trainer.DataConfig(**options))
+    with pytest.raises(InvalidInput, match="test_fraction"):
+        files.check_options(trainer.DataConfig(resize=trainer.Resize.SQUASH))
 
 
 def test_ctrl_c_stops_after_a_checkpoint_and_the_same_call_resumes(

@@ -138,6 +138,63 @@ def test_a_report_finds_the_files_again(photo_run):
     assert report["scores"]["accuracy"] == pytest.approx(accuracy)
 
 
+@pytest.fixture
+def broken_run(photo_run, tmp_path) -> pathlib.Path:
+    """A run of a folder without broken files, where a test image got broken since."""
+    photos, run = tmp_path / "photos", tmp_path / "run"
+    shutil.copytree(photo_run / "photos", photos)
+    (photos / "star" / "broken.png").unlink()
+    shutil.copytree(photo_run / "run", run)
+    config = json.loads((run / "config.json").read_text())
+    config["run"] |= {"image_dir": str(photos), "data_dir": str(tmp_path / "data")}
+    config["run"]["skip_unreadable"] = False
+    (run / "config.json").write_text(json.dumps(config))
+    with np.load(photo_run / "run" / "report" / "predictions.npz") as kept:
+        tested = [name for name in kept["ids"].tolist() if name.startswith("ring")]
+    (photos / tested[0]).write_bytes(b"no more")
+    return run
+
+
+def test_files_that_broke_since_are_named_or_left_out(broken_run):
+    where = f"--run_dir={broken_run}"
+    for module in ("eval.report", "export.tflite"):
+        refused = run_command(module, where)
+        assert refused.returncode == 2, refused.stderr
+        assert "1 files cannot be read: ring/" in refused.stderr
+        assert refused.stderr.endswith("leave them out with --skip_unreadable\n")
+        assert len(refused.stderr.strip().splitlines()) <= 3
+    for module in ("eval.report", "export.tflite"):
+        done = run_command(module, where, "--skip_unreadable", check=True)
+        assert "1 files that cannot be read are left out" in done.stderr
+    report = json.loads((broken_run / "report" / "report.json").read_text())
+    assert report["data"]["same_as_trained"] is False
+    found = run_command("eval.data", where, check=True)
+    assert "1 cannot be read" in found.stdout
+
+
+def test_files_are_left_out_of_image_files_only(template):
+    done = run_command("eval.report", f"--run_dir={template}", "--skip_unreadable")
+    assert done.returncode == 2
+    assert "dataset=digits has none" in done.stderr
+
+
+def test_runs_of_a_folder_are_compared_on_its_test_images(photo_run, tmp_path):
+    words = [f"--image_dir={photo_run / 'photos'}", f"--data_dir={photo_run / 'data'}"]
+    words += ["--image_size=16", "--resize=letterbox", "--skip_unreadable"]
+    other = photo_run / "other"
+    more = [f"--run_dir={other}", "--seed=5"]
+    run_command("trainer.main", *QUICK, *words, *more, check=True)
+    out = tmp_path / "out"
+    runs = [str(photo_run / "run"), str(other)]
+    done = run_command("eval.compare", *runs, f"--out_dir={out}", check=True)
+    assert "is not the test split" not in done.stderr
+    found = json.loads((out / "comparison.json").read_text())
+    assert found["data"]["dataset"] == "image_dir/photos"
+    seen = [model["accuracy"] for model in found["models"]]
+    trained = [result(photo_run / name)["test_accuracy"] for name in ("run", "other")]
+    assert seen == pytest.approx(trained)
+
+
 def test_an_export_carries_the_specification(photo_run):
     words = [f"--run_dir={photo_run / 'run'}", "--verify_sample=4"]
     run_command("export.tflite", *words, check=True)
@@ -207,7 +264,8 @@ def test_a_run_that_recorded_less_goes_on(data_dir, tmp_path):
     assert "after step 16" in done.stderr and "skipped" not in done.stderr
     assert {name: result(run)[name] for name in SAME} == {n: whole[n] for n in SAME}
     refused = run_trainer(data_dir, run, *words, "--test_fraction=0.2")
-    assert refused.returncode == 2 and "test_fraction" in refused.stderr
+    assert refused.returncode == 2
+    assert "--test_fraction=0.2 is for --image_dir and --image_list" in refused.stderr
 
 
 def test_a_resized_tfds_set_is_evaluated_at_the_size_of_its_run(data_dir, tmp_path):

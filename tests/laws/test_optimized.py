@@ -7,12 +7,13 @@ import sys
 import pytest
 
 from tests.support.commands import ROOT, TINY, result
+from tests.support.image_folders import write_classes
 from tests.support.sources import SOURCES
 
 COMMANDS = ["trainer.main", "trainer.prepare", "trainer.recheck", "eval.report"]
-COMMANDS += ["eval.compare", "export.tflite", "export.saved_model", "export.bench"]
-COMMANDS += ["export.micro", "launch.local", "launch.worker", "launch.slurm"]
-COMMANDS += ["export.web"]
+COMMANDS += ["eval.compare", "eval.predict", "eval.data", "export.tflite"]
+COMMANDS += ["export.saved_model", "export.bench", "export.micro", "export.web"]
+COMMANDS += ["launch.local", "launch.worker", "launch.slurm"]
 COMMANDS += ["launch.kubernetes", "launch.vertex"]
 
 
@@ -64,3 +65,10 @@ def test_a_training_its_report_and_its_export(tmp_path):
         done = optimized(*words)
         assert done.returncode == 0, done.stderr
     assert result(tmp_path / "run")["steps"] == 24
+    photos = write_classes(tmp_path / "photos", {"a": 3, "b": 3})
+    for words in (
+        ["eval.predict", run, str(photos)],
+        ["eval.data", f"--image_dir={photos}", f"--out_dir={tmp_path / 'inspection'}"],
+    ):
+        done = optimized(*words)
+        assert done.returncode == 0, done.stderr

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support import eval_models
 from tests.support.commands import ROOT, TINY, run_trainer
+from tests.support.image_folders import write_classes
 from trainer.contract import is_progress_line
 
 LIMIT_SECS = 10.0  # five, and as many that a busy machine may take to speak
@@ -99,3 +100,11 @@ def test_a_comparison_of_a_run_and_a_file(run, tmp_path):
     file = str(eval_models.tflite(tmp_path / "other.tflite"))
     words = [str(run), file, f"--out_dir={tmp_path / 'out'}"]
     assert "McNemar" in heard("eval.compare", *words)
+
+
+def test_predictions_and_an_inspection_of_many_files(run, tmp_path):
+    photos = write_classes(tmp_path / "photos", {"a": 800, "b": 800}, size=(96, 96))
+    out = f"--out_dir={tmp_path / 'out'}"
+    assert "1,600 images" in heard("eval.data", f"--image_dir={photos}", out)
+    words = [f"--run_dir={run}", str(photos), "--format=csv"]
+    assert heard("eval.predict", *words).count(".png,") == 1600

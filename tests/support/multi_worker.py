@@ -44,9 +44,11 @@ def start_in(
     The `second` one may have flags of its own, after the others', and `variables`.
     """
     described = tf_configs(len(run_dirs))
+    files = any(word.startswith("--image_") for word in [*words, *(second or [])])
+    tiny = [word for word in TINY if not (files and word.startswith("--dataset="))]
     started = []
     for index, run_dir in enumerate(run_dirs):
-        flags = [*TINY, f"--data_dir={data_dir}", f"--run_dir={run_dir}", *words]
+        flags = [*tiny, f"--data_dir={data_dir}", f"--run_dir={run_dir}", *words]
         own, more = ((second or []), variables) if index == 1 else ([], {})
         started.append(
             subprocess.Popen(

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.support.commands import ROOT, TINY, result
+from tests.support.image_folders import write_classes
 
 UNREAD = {
     "read by nobody": "| true",
@@ -52,22 +53,43 @@ def test_a_training_that_nobody_reads_is_finished(data_dir, tmp_path, tail):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["trainer.prepare", "eval.report", "eval.compare"])
-@pytest.mark.parametrize("tail", ["| true", "> /dev/full 2> /dev/full"])
+@pytest.mark.parametrize(
+    "command", ["trainer.prepare", "eval.report", "eval.compare", "eval.data"]
+)
+@pytest.mark.parametrize("tail", ["| true", "> /dev/full 2> /dev/full", ">&- 2>&- <&-"])
 def test_other_commands_whose_work_lies_in_files(data_dir, run, command, tail):
+    photos = write_classes(run.parent / "photos", {"a": 3, "b": 3})
     words = {
         "trainer.prepare": ["--dataset=digits", f"--data_dir={data_dir}"],
         "eval.report": [f"--run_dir={run}"],
         "eval.compare": [str(run), str(run), f"--out_dir={run.parent / 'out'}"],
+        "eval.data": [f"--image_dir={photos}", f"--out_dir={run.parent / 'out'}"],
     }
     code, said = shell(command, *words[command], tail=tail)
     assert code == 0, said
+    if command == "eval.data":
+        assert (run.parent / "out" / "data.html").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["table", "csv"])
+def test_predictions_that_are_lost_are_a_failure(run, kind):
+    photos = write_classes(run.parent / "photos", {"a": 3, "b": 3})
+    words = ["eval.predict", f"--run_dir={run}", str(photos), f"--format={kind}"]
+    code, said = shell(*words, tail="> /dev/full")
+    assert code == 1, said
+    assert "No space left on device" in said
+    assert shell(*words, tail=">&-")[0] == 1
+    assert shell(*words, tail="| true") == (0, "")
+    assert shell(*words, tail="> /dev/null 2>&-") == (0, "")
 
 
 JOB = ["--name=a", "--image=i", "--volume=c:/runs", "--", "--epochs=3"]
 PRINTS = {
     "trainer.main": ["--help"],
     "eval.report": ["--help"],
+    "eval.predict": ["--help"],
+    "eval.data": ["--help"],
     "export.tflite": ["--help"],
     "launch.local": ["--help"],
     "launch.kubernetes": ["--kind=job", *JOB],

@@ -11,7 +11,7 @@ from trainer.cli import flag_schema
 from trainer.config import enums
 from trainer.config.options import require
 from trainer.config.run_config import RunConfig
-from trainer.config.schema import Config
+from trainer.config.schema import Config, DataConfig
 from trainer.data.split import IMAGE_DIR, IMAGE_LIST
 from trainer.distillation import teacher
 from trainer.distributed import tf_config
@@ -75,6 +75,11 @@ def _name_image_files(config: Config, run_config: RunConfig, given: bool) -> Con
             require(not given, f"`{kind}` takes the place of `dataset`; leave one out")
             data = dataclasses.replace(config.data, dataset=kind)
             return dataclasses.replace(config, data=data)
+    require(
+        config.data.test_fraction == DataConfig.test_fraction,
+        f"test_fraction={config.data.test_fraction} is for `image_dir` and `image_list`"
+        "; a TFDS data set has its own test split",
+    )
     return config
 
 

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from trainer.config.enums import Resize
+from trainer.config.schema import DataConfig
+from trainer.config.serialization import to_plain
 from trainer.data import sampler
 from trainer.data.preprocessing import PixelSpec
 from trainer.data.split import Split
@@ -72,6 +75,8 @@ class Splits:
         test: the rows that judge.
         held_out: int [N], rows of `train` that validate; None: a fraction of them.
         preprocessing, skipped: as of a Dataset.
+        test_fraction: what part of each class was set apart; None: the default, or
+            test images of their own.
     """
 
     source: str
@@ -81,6 +86,7 @@ class Splits:
     held_out: np.ndarray | None = None
     preprocessing: PixelSpec | None = None
     skipped: Sequence[tuple[str, str]] = ()
+    test_fraction: float | None = None
 
     @property
     def folder(self) -> None:
@@ -89,6 +95,30 @@ class Splits:
     def load(self, which: str) -> Split:
         """The split `which`, "train" or "test"."""
         return {"train": self.train, "test": self.test}[which]
+
+    def check_options(self, asked: DataConfig) -> None:
+        """Checks that `asked` names no other pixels or test images than these.
+
+        Raises:
+            InvalidInput: it does; they are decoded and split already.
+        """
+        shape = self.train.images.shape[1:]
+        how = self.preprocessing.resize if self.preprocessing else Resize.CROP
+        fraction = self.test_fraction or DataConfig.test_fraction
+        held = {
+            "image_size": (asked.image_size, (shape[:2], None)),
+            "channels": (asked.channels, (shape[2], None)),
+            "resize": (asked.resize, (how, Resize.CROP)),
+            "test_fraction": (asked.test_fraction, (fraction,)),
+        }
+        for name, (value, possible) in held.items():
+            if value not in possible:
+                value, own = (to_plain(each) for each in (value, possible[0]))
+                raise InvalidInput(
+                    f"`data` has {name}={own} and the config asks for {name}={value};\n"
+                    "pixels and splits of data that a script gives are not changed: "
+                    f"change `{name}` where `data` is made"
+                )
 
     def hold_out(self, fraction: float) -> Dataset:
         """Chooses the rows that validate: `fraction` of each class, unless given.

@@ -146,4 +146,5 @@ def _load_splits(source: StoredImages) -> Splits:
         held_out=source.held_out,
         preprocessing=source.preprocessing,
         skipped=source.skipped,
+        test_fraction=source.manifest.fields["source"]["test_fraction"],
     )

@@ -92,7 +92,7 @@ def check_data(cluster: Cluster, data: dict[str, Any], rows: np.ndarray) -> None
             raise InvalidInput(
                 f"worker {worker} holds other data than worker 0 ({', '.join(odd)} of "
                 f"{data['name']} differ);\ngive all workers the same data set, see "
-                "`data_dir`"
+                "`data_dir` and `image_dir`"
             )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support.commands import ROOT, run_command
+from tests.support.image_folders import write_classes, write_image
 from tests.support.multi_worker import finish, start_in
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config
@@ -110,6 +111,35 @@ def test_other_data_of_the_same_name(data_dir, tmp_path):
     for code, said in done:
         assert code == 2, said
         assert re.search(r"worker 1 holds other data .*sha256.train of digits", said)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("replaced", [False, True])
+def test_folders_of_image_files_are_compared_by_the_hashes_of_their_stores(
+    tmp_path, replaced
+):
+    """Each worker has a folder and a store of its own, as on machines of their own."""
+    for place in ("chief", "other"):
+        write_classes(tmp_path / place / "photos", {"a": 40, "b": 40})
+    if replaced:
+        write_image(tmp_path / "other" / "photos" / "b" / "007.png", seed=1000)
+    own, theirs = (
+        [f"--image_dir={tmp_path / place / 'photos'}", f"--data_dir={tmp_path / place}"]
+        for place in ("chief", "other")
+    )
+    run_dirs = [tmp_path / "run"] * 2
+    words = [*ALONE, *own]
+    done = finish(start_in(tmp_path / "chief", run_dirs, *words, second=theirs))
+    if not replaced:
+        assert [code for code, _ in done] == [0, 0], done
+        return
+    for code, said in done:
+        assert code == 2, said
+        *_, first, last = said.strip().splitlines()
+        assert re.search(r"worker 1 holds other data .*image_dir/photos differ", first)
+        assert last.endswith("see --data_dir and --image_dir")
+        assert "Traceback" not in said
     assert not (tmp_path / "run").exists()
 
 

@@ -176,7 +176,7 @@ def _check_skipped(request: FilesRequest, skipped: Sequence[tuple[str, str]]) ->
     lines = [f"{name} ({reason})" for name, reason in skipped]
     raise InvalidInput(
         f"{request.option}: {len(skipped):,} files cannot be read: {name_some(lines)};"
-        "\nrepair or remove them, or leave them out with skip_unreadable=true"
+        "\nrepair or remove them, or leave them out with skip_unreadable=True"
     )
 
 
