@@ -39,7 +39,11 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
         **out,
     )
     flags.DEFINE_bool(
-        "strict", False, "Exits with 1 if images of one split are in another.", **out
+        "strict",
+        False,
+        "Exits with 1 if images of one split are in another, or nothing can be learnt"
+        " from them, as of an empty class.",
+        **out,
     )
     flags.DEFINE_bool("debug", False, "Shows the traceback of an error.", **out)
     return values
@@ -72,7 +76,8 @@ def main(values: flags.FlagValues) -> int:
     print("\n".join(inspection_run.summary_lines(found)))
     print(request.out_dir / PAGE)
     leaks = found["leaks"]["exact"] + found["leaks"]["near"]
-    return EXIT_FAILED if values.strict and leaks else 0
+    wrong = leaks or found["data"]["problems"]
+    return EXIT_FAILED if values.strict and wrong else 0
 
 
 def run() -> NoReturn:

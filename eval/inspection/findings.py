@@ -2,7 +2,7 @@
 
 import collections
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from eval.inspection import duplicates
 from eval.inspection.image_facts import ImageFacts
 from eval.inspection.inspected_data import InspectedData
-from trainer.data.sources.image_files import SPLITS
+from trainer.data.sources.image_files import SPLITS, TRAIN, name_some
 
 VERSION = 1
 EXTREMES = 12  # brightest, darkest and blurriest images that are listed
@@ -37,6 +37,7 @@ def build_findings(
             "name": data.name,
             "classes": list(data.classes),
             "remarks": list(data.remarks),
+            "problems": [*data.problems, *_unreadable_classes(data, readable)],
         },
         "images": len(data.images),
         "readable": len(readable),
@@ -65,6 +66,16 @@ def _name(data: InspectedData, row: int) -> dict[str, Any]:
     image = data.images[row]
     named = {"row": row, "name": image.name, "split": image.split}
     return named | {"class": data.classes[image.label]}
+
+
+def _unreadable_classes(data: InspectedData, readable: ByRow) -> Iterator[str]:
+    """A line if there are classes of which no training image can be read."""
+    listed = {image.label for image in data.images if image.split == TRAIN}
+    seen = (data.images[row] for row in readable)
+    known = {image.label for image in seen if image.split == TRAIN}
+    lost = [name for n, name in enumerate(data.classes) if n in listed - known]
+    if lost:
+        yield f"no image to train on of {name_some(lost)} can be read"
 
 
 def _balance(data: InspectedData) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class InspectedData:
         classes: their names, by label.
         images: in the order of the data set.
         remarks: lines on what was left out.
+        problems: why nothing can be learnt from the images; (): something can.
         open: the content of the image in a row: the bytes of a file, or pixels
             uint8 [H, W, C]; raises OSError.
     """
@@ -42,6 +43,7 @@ class InspectedData:
     images: Sequence[InspectedImage]
     remarks: tuple[str, ...]
     open: Callable[[int], bytes | np.ndarray]
+    problems: tuple[str, ...] = ()
 
     def measure(self, row: int) -> ImageFacts | str:
         """The facts of an image; text: why it cannot be used."""
@@ -90,6 +92,7 @@ def from_listing(
         ],
         remarks=listing.remarks,
         open=lambda row: preprocessing.read_file(found[row].path),
+        problems=listing.problems,
     )
 
 

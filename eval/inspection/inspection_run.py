@@ -99,8 +99,10 @@ def _find_label_errors(data: InspectedData, unseen: Any) -> dict[str, Any]:
 def summary_lines(found: dict[str, Any]) -> list[str]:
     """The findings in a few lines, for a terminal."""
     leaks, copies = found["leaks"], found["duplicates"]
+    problems = [f"no training can begin: {x}" for x in found["data"]["problems"]]
     lines = [
-        f"{found['images']:,} images in {len(found['data']['classes'])} classes:"
+        *problems,
+        f"{found['images']:,} images in {_count_classes(found)}:"
         f" {len(found['broken']):,} cannot be read, {len(found['odd']):,} are odd",
         f"duplicates: {len(copies['exact']):,} groups with the same pixels,"
         f" {len(copies['near']):,} that look alike;"
@@ -118,3 +120,8 @@ def summary_lines(found: dict[str, Any]) -> list[str]:
         images = found["label_errors"]["images"]
         lines.append(f"likely label errors: {count:,} of {images:,} unseen images")
     return lines
+
+
+def _count_classes(found: dict[str, Any]) -> str:
+    count = len(found["data"]["classes"])
+    return "1 class" if count == 1 else f"{count:,} classes"

@@ -15,6 +15,7 @@ from eval.inspection import inspection_run
 from eval.inspection.inspection_request import InspectionRequest
 from tests.support import eval_models
 from tests.support.commands import run_command
+from tests.support.image_folders import write_classes
 from trainer.errors import InvalidInput
 from trainer.rundir.layout import Run
 
@@ -210,3 +211,38 @@ def test_a_folder_of_which_nothing_can_be_read_is_refused(tmp_path):
     with pytest.raises(InvalidInput, match="no image can be read"):
         inspection_run.inspect(data.parse_request(values))
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("classes", "problem"),
+    [
+        ({"a": 2, "b": 0, "c": 2}, "has no image to train on of b"),
+        ({"a": 3}, "has 1 class: a; at least 2"),
+        ({"Cat": 2, "cat": 2}, "classes that look alike: Cat, cat"),
+        ({"train/a": 2, "train/b": 2, "test/c": 2}, "no image to train on of c"),
+        ({"a": 2, "b": -2}, "no image to train on of b can be read"),
+    ],
+)
+def test_a_folder_that_no_training_takes_has_a_page(tmp_path, classes, problem):
+    """A negative count: as many files that cannot be read."""
+    root, out = tmp_path / "photos", tmp_path / "out"
+    for name, count in classes.items():
+        (root / name).mkdir(parents=True)
+        write_classes(root, {name: max(count, 0)}, size=(20, 20))
+        for n in range(-count):
+            (root / name / f"{n}.jpg").write_bytes(b"no image")
+    values = data.define(flags.FlagValues())
+    values(["data", f"--image_dir={root}", f"--out_dir={out}"])
+    found = inspection_run.inspect(data.parse_request(values))
+    (told,) = found["data"]["problems"]
+    assert problem in told
+    assert inspection_run.summary_lines(found)[0].startswith("no training can begin: ")
+    assert problem in " ".join(Parsed((out / "data.html").read_text()).text)
+
+
+def test_strict_exits_with_1_where_no_training_can_begin(monkeypatch, capfd, tmp_path):
+    root = write_classes(tmp_path / "photos", {"a": 2}, size=(20, 20))
+    words = [f"--image_dir={root}", f"--out_dir={tmp_path / 'out'}"]
+    ended = command(monkeypatch, capfd, *words)
+    assert ended.code == 0 and "2 images in 1 class:" in ended.out
+    assert command(monkeypatch, capfd, *words, "--strict").code == 1

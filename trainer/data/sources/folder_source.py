@@ -10,11 +10,11 @@ from trainer.data.sources.image_files import (
     TRAIN,
     ImageFile,
     Listing,
-    check_classes,
-    check_counts,
     encode_name,
+    find_problems,
     look_at,
     name_some,
+    sort_classes,
 )
 from trainer.data.split import IMAGE_DIR
 from trainer.errors import InvalidInput
@@ -39,8 +39,7 @@ def list_folder(root: str) -> Listing:
     valid) and test are splits where there is nothing else beside them.
 
     Raises:
-        InvalidInput: it cannot be read, it has no class folders, a class is empty, or
-            the names of classes cannot be told apart.
+        InvalidInput: it cannot be read, or it has no class folders with files.
     """
     if not os.path.isdir(root):
         raise InvalidInput(
@@ -73,14 +72,20 @@ def _to_listing(
             f"{where} has no image files in class folders (CLASS/FILE); their names "
             f"must end in one of {', '.join(sorted(EXTENSIONS))}"
         )
-    classes = check_classes(where, (name for _, name in found))
+    classes = sort_classes(where, (name for _, name in found))
     label = {name: number for number, name in enumerate(classes)}
     files: list[ImageFile] = []
     for split, name in sorted(found, key=lambda key: (_rank(key[0]), key[1])):
         for path, inside in sorted(found[split, name], key=lambda f: encode_name(f[1])):
             files.append(look_at(path, inside, label[name], split))
-    check_counts(where, classes, files)
-    return Listing(IMAGE_DIR, root, tuple(files), classes, tuple(_remarks(root, walk)))
+    return Listing(
+        kind=IMAGE_DIR,
+        path=root,
+        files=tuple(files),
+        classes=classes,
+        remarks=tuple(_remarks(root, walk)),
+        problems=tuple(find_problems(where, classes, files)),
+    )
 
 
 def _rank(split: str) -> int:

@@ -8,7 +8,7 @@ import hashlib
 import os
 import stat
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from trainer.errors import InvalidInput
 from trainer.monitoring.printable import shortened
@@ -57,6 +57,7 @@ class Listing:
         files: in the order of rows: by split, class and name, or as in the table.
         classes: their names, by label, in alphabetical order.
         remarks: lines for the user on what was left out.
+        problems: why nothing can be learnt from them; (): something can.
     """
 
     kind: str
@@ -64,6 +65,12 @@ class Listing:
     files: tuple[ImageFile, ...]
     classes: tuple[str, ...]
     remarks: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Raises InvalidInput with the first of the problems, if there is one."""
+        if self.problems:
+            raise InvalidInput(self.problems[0])
 
     @property
     def has_test(self) -> bool:
@@ -112,12 +119,11 @@ def look_at(path: str, name: str, label: int, split: str) -> ImageFile:
     return ImageFile(path, name, label, split, size, changed, problem)
 
 
-def check_classes(where: str, names: Iterable[str]) -> tuple[str, ...]:
+def sort_classes(where: str, names: Iterable[str]) -> tuple[str, ...]:
     """The names of classes in alphabetical order.
 
     Raises:
-        InvalidInput: there are fewer than two, two differ in case only, or a name is
-            not UTF-8 or holds a line break.
+        InvalidInput: a name is not UTF-8 or holds a line break.
     """
     classes = tuple(sorted(set(names)))
     for name in classes:
@@ -126,9 +132,19 @@ def check_classes(where: str, names: Iterable[str]) -> tuple[str, ...]:
                 f"{where}: the class {shortened(name)} has a name that is not UTF-8 or "
                 "holds a control character; rename it"
             )
+    return classes
+
+
+def find_problems(
+    where: str, classes: Sequence[str], files: Sequence[ImageFile]
+) -> Iterator[str]:
+    """Yields why nothing can be learnt from the files, if so.
+
+    There are fewer than two classes, two look alike, or one has no image to learn from.
+    """
     if len(classes) < 2:
         only = f": {shortened(classes[0])}" if classes else ""
-        raise InvalidInput(
+        yield (
             f"{where} has {len(classes)} class{'es' * (not classes)}{only}; at least 2 "
             "are needed to tell apart"
         )
@@ -137,25 +153,14 @@ def check_classes(where: str, names: Iterable[str]) -> tuple[str, ...]:
         alike[unicodedata.normalize("NFKC", name).casefold()].append(name)
     for group in alike.values():
         if len(group) > 1:
-            raise InvalidInput(
+            yield (
                 f"{where} has classes that look alike: {name_some(group)}; give all "
                 "their images one name, or clearly different ones"
             )
-    return classes
-
-
-def check_counts(
-    where: str, classes: Sequence[str], files: Sequence[ImageFile]
-) -> None:
-    """Checks that every class has an image to learn from.
-
-    Raises:
-        InvalidInput: one has none.
-    """
     known = {file.label for file in files if file.split == TRAIN}
     empty = [name for label, name in enumerate(classes) if label not in known]
     if empty:
-        raise InvalidInput(
+        yield (
             f"{where} has no image to train on of {name_some(empty)}; add some, or "
             "remove the class"
         )

@@ -11,9 +11,9 @@ from trainer.data.sources.image_files import (
     TRAIN,
     ImageFile,
     Listing,
-    check_classes,
-    check_counts,
+    find_problems,
     look_at,
+    sort_classes,
 )
 from trainer.data.split import IMAGE_LIST
 from trainer.errors import InvalidInput, first_line
@@ -31,15 +31,14 @@ def list_table(path: str) -> Listing:
     with these keys a line. Paths are relative to the folder of the table.
 
     Raises:
-        InvalidInput: it cannot be read, a value is missing, an image is named twice, or
-            the names of classes cannot be told apart.
+        InvalidInput: it cannot be read, a value is missing, or an image is named twice.
     """
     where = f"image_list={path}"
     rows = dict(_read(path, where))
     if not rows:
         raise InvalidInput(f"{where} names no images")
     splits = _parse_splits(rows, where)
-    classes = check_classes(where, (row["label"] for row in rows.values()))
+    classes = sort_classes(where, (row["label"] for row in rows.values()))
     label = {name: number for number, name in enumerate(classes)}
     folder, seen, found = os.path.dirname(path), {}, []
     for line, row in rows.items():
@@ -50,8 +49,8 @@ def list_table(path: str) -> Listing:
                 f"line {seen[full]}; name an image once"
             )
         found.append(look_at(full, row["path"], label[row["label"]], splits[line]))
-    check_counts(where, classes, found)
-    return Listing(IMAGE_LIST, path, _in_order(found), classes, ())
+    problems = tuple(find_problems(where, classes, found))
+    return Listing(IMAGE_LIST, path, _in_order(found), classes, (), problems)
 
 
 def _in_order(found: list[ImageFile]) -> tuple[ImageFile, ...]:

@@ -104,13 +104,14 @@ class FilesRequest:
         """Lists the files.
 
         Raises:
-            InvalidInput: they cannot be listed, or a fraction of a training split that
-                has its own test split is asked for.
+            InvalidInput: they cannot be listed, nothing can be learnt from them, or a
+                fraction of images that have their own test split is asked for.
         """
         if self.channels not in (None, 1, 3):
             raise InvalidInput(f"channels={self.channels} must be 1 or 3")
         lists = list_table if self.image_dir is None else list_folder
         listing = lists(self.path)
+        listing.check()
         if listing.has_test and self.test_fraction != DEFAULT_TEST_FRACTION:
             raise InvalidInput(
                 f"test_fraction={self.test_fraction} is for images without a test "

@@ -17,7 +17,7 @@ from trainer.data.sources.image_files import (
     TRAIN,
     VALIDATION,
     Listing,
-    check_counts,
+    find_problems,
     name_some,
 )
 from trainer.data.store import folders, split_files, store_manifest
@@ -162,11 +162,12 @@ class StoreBuilder:
         """The listed rows of the train and the test split."""
         found, bad = self.listing.files, staging.problems
         good = [row for row in range(len(found)) if row not in bad]
-        check_counts(
+        for problem in find_problems(
             f"{self.request.option} (without {len(bad):,} files that cannot be read)",
             self.listing.classes,
             [found[row] for row in good],
-        )
+        ):
+            raise InvalidInput(problem)
         by_split = {
             split: np.array([row for row in good if found[row].split == split], int)
             for split in (TRAIN, VALIDATION, TEST)

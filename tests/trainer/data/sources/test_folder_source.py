@@ -107,7 +107,7 @@ def test_what_cannot_be_used_is_named(tmp_path, classes, words):
         (tmp_path / name).mkdir(parents=True)
     write_classes(tmp_path, classes)
     with pytest.raises(InvalidInput) as caught:
-        list_folder(str(tmp_path))
+        list_folder(str(tmp_path)).check()
     assert words in str(caught.value)
 
 

@@ -58,7 +58,7 @@ def test_json_lines_hold_the_same(tmp_path):
 )
 def test_what_is_wrong_is_named_with_its_line(tmp_path, text, words):
     with pytest.raises(InvalidInput) as caught:
-        list_table(write_csv(tmp_path, text))
+        list_table(write_csv(tmp_path, text)).check()
     assert words in str(caught.value)
 
 
