@@ -105,8 +105,8 @@ def define_skipping(values: flags.FlagValues, heading: str) -> None:
     flags.DEFINE_bool(
         "skip_unreadable",
         False,
-        "Leaves out image files that cannot be read, and says so; off: only where the"
-        " training did.",
+        "Leaves out image files that cannot be read, and says so. Default: only where"
+        " the training did.",
         flag_values=values,
         module_name=heading,
     )
