@@ -71,13 +71,11 @@ def train(
             every worker; when one is called, a checkpoint that was due is saved.
 
     Raises:
-        InvalidInput: a value is out of range, `data` is no data set or has other pixels
-            than `config` asks for, or another config was used in `run_dir`.
+        InvalidInput: a value is out of range, `data` is no data set or not as `config`
+            asks, or another config was used in `run_dir`.
         TrainingFailed: the loss is not finite, or the disk takes no more.
         KeyboardInterrupt: stopped, after a checkpoint.
     """
-    check_source(data)
-    data.check_options(config.data)
     run_config = _locate(run_config or RunConfig(), run_dir)
     config, run_config = _complete(config, run_config, data, model)
     run = checks.select_run(config, run_config)
@@ -126,6 +124,8 @@ def _complete(
     config: Config, run_config: RunConfig, data: Splits, model: Network | None
 ) -> tuple[Config, RunConfig]:
     """Both configs with the data set, the network and the hash of `init_from`."""
+    check_source(data)
+    data.check_options(config.data)
     named = dataclasses.replace(config.data, dataset=data.source)
     config = dataclasses.replace(config, data=named)
     if model is None:
