@@ -140,6 +140,12 @@ class RunConfig(Bounded):
     dry_run: bool = option(
         False, "Runs one step, prints the plan and writes nothing.", group=RUN
     )
+    model_summary: bool = option(
+        False,
+        "Shows the layers of the network with their shapes, parameters, multiply-adds, "
+        "receptive field and memory of activations; with `dry_run` before training.",
+        group=REPORTS,
+    )
     eval_every_epochs: float = option(
         1.0, "Epochs between validations.", group=REPORTS, above=0
     )

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
@@ -15,6 +14,7 @@ from trainer import errors
 from trainer.config.enums import EvalTta
 from trainer.config.schema import ModelConfig
 from trainer.models import builder
+from trainer.models.analysis.multiply_adds import output_elements
 from trainer.models.intervals import wilson_interval
 
 BATCH = 500  # the largest batch; networks of usual width on 32x32 pixels use it
@@ -51,9 +51,13 @@ class EvalMetrics:
 
 def live_bytes(body: keras.Model) -> int:
     """Estimates the bytes of activations that one image needs at once, in float32."""
-    sizes = [4 * math.prod(layer.output.shape[1:]) for layer in body.layers]
+    sizes = [4 * _output_elements(layer) for layer in body.layers]
     last = max(1, len(sizes) - LIVE_LAYERS + 1)
     return max(sum(sizes[first : first + LIVE_LAYERS]) for first in range(last))
+
+
+def _output_elements(layer: keras.Layer) -> int:
+    return max(map(output_elements, layer._inbound_nodes))  # of its largest call
 
 
 def batch_size(body: keras.Model) -> int:

@@ -1,7 +1,6 @@
 """Estimates the memory and the arithmetic of a training before it starts."""
 
 import dataclasses
-import math
 
 import keras
 import numpy as np
@@ -10,13 +9,18 @@ import tensorflow as tf
 from trainer import system
 from trainer.config.enums import Input, OptimizerName, Precision
 from trainer.config.run_config import RunConfig
-from trainer.config.schema import Config
+from trainer.config.schema import Config, ModelConfig
 from trainer.data import host_pixels
 from trainer.data.dataset import Dataset
 from trainer.distributed.collectives import PEER_LOST, gather
 from trainer.distributed.strategy import Cluster
 from trainer.errors import PeerLost
-from trainer.models import builder, evaluator
+from trainer.models import builder, evaluator, registry
+from trainer.models.analysis.multiply_adds import (
+    calls,
+    count_multiply_adds,
+    output_elements,
+)
 from trainer.monitoring.pictures import GRID_IMAGES
 from trainer.monitoring.progress import duration
 from trainer.training.timetable import Timetable
@@ -72,7 +76,7 @@ class ResourceEstimate:
         local = len(cluster.local_devices)
         share = config.global_batch // (config.elastic_shards or cluster.replicas)
         half = config.precision in (Precision.MIXED_BFLOAT16, Precision.MIXED_FLOAT16)
-        activations = sum(math.prod(layer.output.shape[1:]) for layer in body.layers)
+        activations = sum(map(output_elements, calls(body)))
         step = activations * share * ACTIVATION_PASSES * (2 if half else 4)
         parameters = int(body.count_params())
         weights = parameters * 4 * _slots(config)
@@ -98,7 +102,7 @@ class ResourceEstimate:
         largest = max(self.passing, key=self.passing.__getitem__)
         sizes[largest] = self.passing[largest]
         shares = config.elastic_shards or cluster.replicas
-        narrower = f"lower model_kwargs=width={config.model.kwargs.get('width', 1.0)}"
+        narrower = _narrower(config.model)
         flags = {
             "data": "set input=host, use a smaller data set or a machine with more "
             "memory",
@@ -142,6 +146,18 @@ class ResourceEstimate:
             remedy = self.remedy(config, cluster)
             lines.append(f"warning: memory may not suffice; {remedy}")
         return lines
+
+
+def _narrower(config: ModelConfig) -> str:
+    """Suggests a network with fewer weights."""
+    width = config.kwargs.get("width")
+    if width is None and config.name in registry.MODELS:
+        width = registry.read_signature(config.name).parameters["width"].default
+    return (
+        "use a smaller network"
+        if width is None
+        else f"lower model_kwargs=width={width}"
+    )
 
 
 def _slots(config: Config) -> int:
@@ -207,13 +223,8 @@ FLOP_PASSES = 3
 
 
 def forward_flops(body: keras.Model) -> int:
-    """Counts the FLOPs of convolutions and dense layers; a multiply-add is two."""
-    kernels = [
-        (layer.kernel.shape, layer.output.shape[1:-1])
-        for layer in body.layers
-        if hasattr(layer, "kernel")
-    ]
-    return sum(2 * math.prod(kernel) * math.prod(at) for kernel, at in kernels)
+    """Counts the FLOPs of convolutions and matrix products; a multiply-add is two."""
+    return 2 * count_multiply_adds(body)
 
 
 def training_flops(

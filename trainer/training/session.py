@@ -22,6 +22,7 @@ from trainer.distributed.collectives import WorkerExchange
 from trainer.distributed.error_translation import translate_errors
 from trainer.distributed.shutdown import StopRequest
 from trainer.distributed.strategy import Cluster
+from trainer.models.analysis import layer_table
 from trainer.models.evaluator import EvalMetrics, Evaluator
 from trainer.monitoring import kubeflow, metrics_log, pictures, tensorboard
 from trainer.monitoring.monitor import Monitor
@@ -203,6 +204,9 @@ class TrainingSession:
         )
         if self.metadata.pretrained is not None and self.state.step == 0:
             lines = [*matching.describe(self.metadata.pretrained), *lines]
+        if self.run_config.model_summary:
+            body, precision = self.train_step.body, self.config.precision.value
+            lines += layer_table.describe(body, precision)
         for line in [*lines, f"run directory: {self.run.path}"]:
             self.monitor.say(line)
 
