@@ -1,0 +1,127 @@
+"""A network of a user's file: exact as ours, and its run needs the file no more."""
+
+import json
+import shutil
+import signal
+
+import pytest
+
+from tests.support.commands import ROOT, TINY, result, run_command, run_trainer
+from tests.support.multi_worker import finish, start
+from tests.support.resumed_runs import EXACT, SAME, assert_equal_runs, interrupt
+
+SHORT = ["--train_steps=6", "--warmup_epochs=0"]
+TWO = ["--strategy=mirrored", "--logical_devices=2"]
+
+
+@pytest.fixture(scope="module")
+def template_file(tmp_path_factory):
+    """A copy of the template that tests may change."""
+    folder = tmp_path_factory.mktemp("nets")
+    return shutil.copy(ROOT / "examples" / "my_net.py", folder / "my_net.py")
+
+
+@pytest.fixture(scope="module")
+def trained(data_dir, template_file, tmp_path_factory):
+    path = tmp_path_factory.mktemp("user") / "run"
+    words = [*SHORT, f"--model={template_file}:network"]
+    run_trainer(data_dir, path, *words, check=True)
+    return path
+
+
+@pytest.fixture
+def copied(trained, template_file, tmp_path):
+    """A run that may be changed, and the command that resumes it with a file."""
+    run = shutil.copytree(trained, tmp_path / "run")
+    file = shutil.copy(template_file, tmp_path / "my_net.py")
+    return run, file, [*SHORT, f"--model={file}:network"]
+
+
+def test_a_run_keeps_the_file_and_what_was_built_from_it(trained, template_file):
+    kept = trained / "source" / "my_net.py"
+    assert kept.read_bytes() == template_file.read_bytes()
+    recorded = json.loads((trained / "config.json").read_text())
+    assert recorded["config"]["model"]["name"] == "my_net.py:network"
+    assert recorded["run"]["model_file"] == str(template_file)
+    assert (trained / "model.json").is_file()
+
+
+def test_a_run_needs_the_file_no_more(copied, data_dir):
+    run, file, _ = copied
+    file.unlink()
+    where = f"--run_dir={run}"
+    assert "are those of" in run_command("trainer.recheck", where, check=True).stdout
+    run_command("eval.report", where, check=True)
+    run_command("export.tflite", "--quantize", where, check=True)
+    assert (run / "export" / "model_int8.tflite").is_file()
+
+
+def test_a_resume_with_another_file_goes_on_if_it_builds_the_same(copied, data_dir):
+    run, file, words = copied
+    before = result(run)
+    file.write_text(file.read_text() + "\n# a comment\n")
+    done = run_trainer(data_dir, run, *words, check=True)  # a finished run is only read
+    assert "my_net.py:network has changed since" in done.stderr
+    (run / "result.json").unlink()
+    done = run_trainer(data_dir, run, *words, check=True)
+    assert "builds the same network: going on" in done.stderr
+    assert "resumed" in done.stderr
+    assert [result(run)[key] for key in SAME] == [before[key] for key in SAME]
+
+
+def test_a_resume_with_a_file_that_builds_another_network_is_refused(copied, data_dir):
+    run, file, words = copied
+    (run / "result.json").unlink()
+    listed = sorted(run.rglob("*"))
+    file.write_text(file.read_text().replace("3, padding", "5, padding"))
+    done = run_trainer(data_dir, run, *words)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()[-2:]) == 2
+    assert "my_net.py:network builds another network than" in done.stderr
+    assert "kernel_size" in done.stderr and "source has its file" in done.stderr
+    assert sorted(run.rglob("*")) == listed
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_equals_never_killed(data_dir, template_file, tmp_path):
+    words = [f"--model={template_file}:network", "--train_steps=48", *TWO]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    run_trainer(data_dir, whole, *EXACT, *words, check=True)
+    assert interrupt(data_dir, cut, signal.SIGKILL, words) == -signal.SIGKILL
+    run_trainer(data_dir, cut, *EXACT, *words, "--steps_per_call=5", check=True)
+    assert_equal_runs(whole, cut)
+
+
+@pytest.mark.slow
+def test_two_workers_end_in_the_bits_of_one_process(data_dir, template_file, tmp_path):
+    words = [*SHORT, f"--model={template_file}:network", "--accumulate_steps=2"]
+    done = finish(start(data_dir, tmp_path / "two", *words))
+    assert [code for code, _ in done] == [0, 0], done
+    run_trainer(data_dir, tmp_path / "one", *words, "--threads=1", check=True)
+    two, one = result(tmp_path / "two"), result(tmp_path / "one")
+    assert [two[key] for key in SAME] == [one[key] for key in SAME]
+
+
+@pytest.mark.slow
+def test_workers_with_other_files_are_refused(data_dir, template_file, tmp_path):
+    """Also where the files are equal, and a module that they import is not."""
+    other = tmp_path / "my_net.py"
+    other.write_text(template_file.read_text() + "\n# another\n")
+    words = ["--hang_secs=20", f"--model={template_file}:network"]
+    second = [f"--model={other}:network"]
+    from tests.support.multi_worker import start_in
+
+    paths = [tmp_path / "run"] * 2
+    done = finish(start_in(data_dir, paths, *words, second=second))
+    assert {code for code, _ in done} == {2}, done
+    assert all("source_sha256" in text for _, text in done)
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_the_words_of_one_option_are_one_config():
+    from tests.support.flag_values import read
+
+    parts, shards = read("--accumulate_steps=4"), read("--elastic_shards=4")
+    assert parts[0] == shards[0]
+    assert parts[0].elastic_shards == 4
+    assert TINY
