@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import re
 from typing import Any
 
 import keras
@@ -147,8 +148,20 @@ def describe_network(
             num_classes=len(dataset.train.names),
             precision=config.precision.value,
         )
+    _check_classes(described, config.model.name)
     model = dataclasses.replace(config.model, architecture=described)
     return dataclasses.replace(config, model=model)
+
+
+def _check_classes(described: str, name: str) -> None:
+    """Refuses classes of the user's code: no command runs it to open a run."""
+    for kind in re.finditer(r'"module": "([\w.]+)"', described):
+        if kind[1].split(".")[0] not in ("keras", "trainer", "builtins"):
+            raise InvalidInput(
+                f"model={name} has a layer or another class of {kind[1]}, which would "
+                "be missing where its run is opened; build it of Keras' layers in a "
+                "function"
+            )
 
 
 def _options(config: Config, given: Any) -> dict[str, Any]:
