@@ -80,6 +80,16 @@ class FlatbufferInfo:
                 found["per_channel" if scales == channels else "per_tensor"] += 1
         return dict(found)
 
+    def float_operators(self) -> list[str]:
+        """Names the operators with float outputs but those that change the type."""
+        return [
+            name
+            for name, operator in self._operators()
+            if name not in ("QUANTIZE", "DEQUANTIZE")
+            and self._subgraph.Tensors(operator.Outputs(0)).Type()
+            == schema.TensorType.FLOAT32
+        ]
+
     def input_quantization(self) -> tuple[float, int]:
         """Scale and zero point of the input, after a first QUANTIZE; or (0, 0)."""
         index = self._subgraph.Inputs(0)

@@ -132,7 +132,10 @@ def open_inputs(request: ExportRequest) -> ExportInputs:
         network=ServingModule(predictor.model.network, temperature),
         data_source=data,
         verification=request.verification,
-        verification_set=_verification_set(test, predictor, temperature, sample),
+        verification_set=dataclasses.replace(
+            _verification_set(test, predictor, temperature, sample),
+            rounded=request.run.config().model.qat,
+        ),
         calibration=fitted,
         test=test,
     )

@@ -39,6 +39,9 @@ IO_TYPES = {
 # Schemes whose ranges are computed from training images.
 NEEDS_CALIBRATION = (Scheme.INT8, Scheme.INT16X8)
 
+# Schemes of a run that was trained with `qat`: its ranges are those of int8.
+ROUNDED = (Scheme.FLOAT32, Scheme.INT8)
+
 
 def resolve_formats(
     quantize: bool, scheme: Scheme | None, io: Io | None

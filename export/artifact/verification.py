@@ -20,6 +20,7 @@ from trainer.errors import TrainingFailed
 from trainer.monitoring.progress import CONSOLE, duration
 
 _FLOAT16_FLIPS = 0.002  # share of images that may change class
+_ROUNDED_FLIPS = 0.002  # the same for float files of a checkpoint that rounds
 AGREEMENT = 0.9  # of dynamic, int8 and int16x8; trained networks have 0.97 and more
 _TIMED_IMAGES = 4
 _LONG_SECS = 60  # if verification takes longer, a message estimates the time
@@ -38,6 +39,8 @@ class VerificationSet:
         sampled: whether these are not all test images.
         split: the data set's name of the split.
         split_images: number of images in the split; None: N.
+        rounded: whether the checkpoint rounds activations (`qat`): a last bit may then
+            change a whole step, and that an answer, also of a float file.
     """
 
     images: np.ndarray
@@ -47,6 +50,7 @@ class VerificationSet:
     sampled: bool
     split: str = "test"
     split_images: int | None = None
+    rounded: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +94,8 @@ class Gate:
             TrainingFailed: a limit is exceeded.
         """
         limit, images = self.flips, test["images"]
+        if limit is not None and test.get("rounded"):
+            limit = max(limit, _ROUNDED_FLIPS)
         if limit is not None and test["flips"] > limit * images:
             raise TrainingFailed(
                 f"{test['flips']} of {images:,} images change class against the "
@@ -214,6 +220,7 @@ def compare(
         "split": verification_set.split,
         "split_images": verification_set.split_images or len(labels),
         "sampled": verification_set.sampled,
+        "rounded": verification_set.rounded,
         **_quality(probabilities, labels, floor),
         "accuracy_drop": int(reference_correct.sum() - correct.sum()) / len(labels),
         "accuracy_drop_interval": significance.paired_difference(

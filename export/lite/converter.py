@@ -13,10 +13,10 @@ import tensorflow as tf
 from tensorflow.types.experimental import ConcreteFunction
 
 from eval.formats.flatbuffer import FlatbufferInfo
-from export.artifact.number_formats import NEEDS_CALIBRATION, Io, Scheme
+from export.artifact.number_formats import NEEDS_CALIBRATION, ROUNDED, Io, Scheme
 from export.lite.calibration_images import CalibrationImages
 from export.serving.serving_module import ServingModule
-from trainer.errors import TrainingFailed, first_line
+from trainer.errors import InvalidConfig, TrainingFailed, first_line
 from trainer.models.normalization import PIXEL_MEAN, PIXEL_STD
 from trainer.monitoring import native_output
 
@@ -45,9 +45,18 @@ def convert(
 ) -> bytes:
     """Converts `network`; the schemes in NEEDS_CALIBRATION need `images`.
 
+    A network that was trained with `qat` has ranges of its own and needs none.
+
     Raises:
-        TrainingFailed: the conversion fails, or the quantised input is not the pixel.
+        InvalidConfig: `scheme` is not for a network that was trained with `qat`.
+        TrainingFailed: the conversion fails, the quantised input is not the pixel, or
+            a layer of a `qat` run is not computed with integers.
     """
+    if network.is_rounded and scheme not in ROUNDED:
+        raise InvalidConfig(
+            f"scheme={scheme.value} is not for a run of `qat`, which was trained for "
+            f"int8; use scheme={' or '.join(each.value for each in ROUNDED)}"
+        )
     with (
         native_output.suppress_native_stderr(f"converting to {scheme.value}"),
         warnings.catch_warnings(),
@@ -57,7 +66,10 @@ def convert(
         converter = tf.lite.TFLiteConverter.from_concrete_functions(
             [_concrete_function(network, scheme, io)], network
         )
-        _configure(converter, scheme, io, images)
+        if network.is_rounded:
+            _configure_rounded(converter, scheme, io)
+        else:
+            _configure(converter, scheme, io, images)
         try:
             content = converter.convert()
         except Exception as error:  # the converter has no exception of its own
@@ -65,7 +77,22 @@ def convert(
                 f"conversion to {scheme.value} failed: {first_line(error)}"
             ) from error
     check_input_quantization(content, scheme, io)
+    if network.is_rounded and scheme is Scheme.INT8:
+        check_integers(content)
     return content
+
+
+def check_integers(content: bytes) -> None:
+    """Checks that all operators between the input and the output take integers.
+
+    Raises:
+        TrainingFailed: one computes with floats.
+    """
+    if floats := FlatbufferInfo(content).float_operators():
+        raise TrainingFailed(
+            f"{', '.join(floats)} would be computed with floats, as a range is missing "
+            "in the network that `qat` trained; export it with scheme=float32"
+        )
 
 
 def check_input_quantization(content: bytes, scheme: Scheme, io: Io) -> None:
@@ -99,6 +126,19 @@ def _concrete_function(
         autograph=False,
     )
     return function.get_concrete_function()
+
+
+def _configure_rounded(
+    converter: tf.lite.TFLiteConverter, scheme: Scheme, io: Io
+) -> None:
+    """Lets the converter take the ranges of fake quantisation, which are in the graph.
+
+    With representative images it would measure others.
+    """
+    if scheme is Scheme.INT8:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.inference_input_type = _TYPES[io]
+        converter.inference_output_type = _TYPES[io]
 
 
 def _configure(

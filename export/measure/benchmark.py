@@ -16,7 +16,12 @@ from export.artifact import artifact, verification
 from export.artifact.artifact import Artifact
 from export.artifact.export_options import ExportRequest
 from export.artifact.inputs import ExportInputs, open_inputs
-from export.artifact.number_formats import Scheme, file_name, resolve_formats
+from export.artifact.number_formats import (
+    ROUNDED,
+    Scheme,
+    file_name,
+    resolve_formats,
+)
 from export.lite import tflite_writer
 from export.lite.tflite_options import TFLiteOptions
 from export.measure import child_process, latency
@@ -60,8 +65,16 @@ def write_bench(request: ExportRequest) -> tuple[list[dict[str, Any]], pathlib.P
 
 
 def measure_formats(inputs: ExportInputs) -> list[dict[str, Any]]:
-    """Returns a row for each of FORMATS; a failed row has the reason."""
-    rows = [_measure_format(inputs, name) for name in FORMATS]
+    """Returns a row for each of FORMATS; a failed row has the reason.
+
+    A run of `qat` has no files of schemes that it was not trained for.
+    """
+    left_out = {scheme.value for scheme in Scheme if scheme not in ROUNDED}
+    rows = [
+        _measure_format(inputs, name)
+        for name in FORMATS
+        if not (inputs.network.is_rounded and name in left_out)
+    ]
     kernels = inputs.verification.kernels
     for threads, key in ((1, "one_thread"), (system.threads(), "all_threads")):
         add_latencies(rows, threads, key, kernels)

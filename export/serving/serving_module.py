@@ -9,6 +9,8 @@ Synopsis::
 import keras
 import tensorflow as tf
 
+from trainer.models.quantization import rewriting
+
 
 class ServingModule(tf.Module):
     """A model's weights and functions over them; it is saved without its Keras model.
@@ -16,13 +18,18 @@ class ServingModule(tf.Module):
     Attributes:
         weights: every variable of the model, tracked for saving.
         image_shape: (H, W, C).
+        is_rounded: whether the model was trained with `qat`: it rounds activations to
+            ranges of its own, and `weights` are its rounded kernels.
     """
 
     def __init__(self, model: keras.Model, temperature: float) -> None:
         super().__init__()
-        self.weights = [variable.value for variable in model.variables]
         self.image_shape = tuple(model.input_shape[1:])
         body, normalise = model.get_layer("body"), model.get_layer("normalise")
+        self.is_rounded = bool(rewriting.ranges(body))
+        if self.is_rounded:
+            body, temperature = rewriting.deployable(body, temperature), 1.0
+        self.weights = [variable.value for variable in body.variables]
 
         def after_normalisation(normalised: tf.Tensor) -> tf.Tensor:
             return tf.nn.softmax(body(normalised, training=False) / temperature)

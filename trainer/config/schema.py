@@ -94,6 +94,12 @@ class ModelConfig(Bounded):
         group=PRETRAINED,
         above=0,
     )
+    qat: bool = option(
+        False,
+        "Quantisation-aware fine-tuning of the finished run in `init_from`: weights "
+        "and activations are rounded as in an int8 file, in training and evaluation.",
+        group=PRETRAINED,
+    )
     architecture: str | None = None
     source_sha256: str | None = None
     init_sha256: str | None = None
@@ -109,6 +115,16 @@ class ModelConfig(Bounded):
             self.unfreeze_epoch is None or not self.sync_batch_norm,
             "`unfreeze_epoch` cannot be combined with `sync_batch_norm`: replicas "
             "cannot exchange numbers inside the choice of layers; leave one out",
+        )
+        require(
+            not (self.qat and self.freeze),
+            f"freeze={self.freeze} cannot be combined with `qat`: every layer learns "
+            "to be rounded; leave one out",
+        )
+        require(
+            not (self.qat and self.sync_batch_norm),
+            "`sync_batch_norm` has no effect with `qat`, which folds batch "
+            "normalisation into convolutions; leave it out",
         )
         _check_pattern(self.freeze)
         _check_sha256("hash of `init_from`", self.init_sha256)
@@ -345,6 +361,11 @@ class Config(Bounded):
             not (self.jit_compile and self.deterministic),
             "`jit_compile` needs deterministic=False: XLA has no deterministic "
             "gradient of max-pooling",
+        )
+        require(
+            not (data.progressive_size and self.model.qat),
+            "`progressive_size` cannot be combined with `qat`: smaller images have "
+            "other ranges; leave it out",
         )
         sync = self.model.sync_batch_norm
         require(

@@ -14,6 +14,7 @@ import numpy as np
 
 from trainer.config.schema import ModelConfig
 from trainer.models import architecture, layers, registry
+from trainer.models.quantization import rewriting
 
 
 def build_model(
@@ -26,10 +27,12 @@ def build_model(
     """Builds a model: uint8 [N, H, W, C] -> normalise -> `body` -> logits [N, K].
 
     The layer "body" is the network after the normalisation. `precision` is a Keras
-    dtype policy. Logits are float32; with precision float64 they are float64.
+    dtype policy. Logits are float32; with precision float64 they are float64. With
+    `qat` the body rounds kernels and activations, see `trainer.models.quantization`.
 
     Raises:
         InvalidConfig: the network does not have the options of `config`.
+        InvalidInput: `qat` has no rule for a layer.
         ValueError: the network does not accept images of this shape.
     """
     before = keras.config.dtype_policy()
@@ -39,6 +42,8 @@ def build_model(
             body = _build_body(config, image_shape, num_classes)
         else:
             body = architecture.rebuild(config.architecture, precision)
+        if config.qat:
+            body = rewriting.quantize(body)
         pixels = keras.Input(image_shape, dtype="uint8", name="images")
         outputs = body(layers.Normalise(name="normalise")(pixels))
         return keras.Model(pixels, outputs, name=_scope(config.name))

@@ -95,6 +95,15 @@ def assign(body: keras.Model, matching: Matching) -> None:
             )
 
 
+def check_complete(matching: Matching, option: str) -> None:
+    """Raises InvalidInput unless every weight was taken, as `qat` needs."""
+    if matching.new:
+        raise InvalidInput(
+            f"{option} has no {_listed(matching.new)} for this network; `qat` "
+            "fine-tunes a finished run of the same network, options and classes"
+        )
+
+
 def describe(recorded: Mapping[str, Any]) -> list[str]:
     """Describes what a training starts from, in at most four lines."""
     taken, new, unused = (recorded[key] for key in ("taken", "new", "unused"))

@@ -32,6 +32,10 @@ def add_sha256(config: Config, run_config: RunConfig) -> Config:
     model = config.model
     if run_config.init_from is None:
         require(
+            not model.qat,
+            "`qat` fine-tunes a finished run; name it with `init_from`",
+        )
+        require(
             model.freeze is None,
             f"freeze={model.freeze} needs `init_from`: frozen random weights learn "
             "nothing; name the weights, or leave `freeze` out",

@@ -23,6 +23,7 @@ from trainer.models.evaluator import Evaluator
 from trainer.models.lookup import signatures
 from trainer.models.lookup.own_network import NetworkFile
 from trainer.models.lookup.signatures import Signature
+from trainer.models.quantization import rewriting
 from trainer.optim import class_weights, optimizers
 from trainer.optim.layer_rates import LayerRates
 from trainer.pretrained import freezing, matching, source
@@ -72,7 +73,7 @@ def build_network(
         optimizer = optimizers.build_optimizer(config, model.trainable_variables, rates)
         rows = dataset.learnt[:ADAPT_IMAGES]
         builder.adapt(model, ImageRows(dataset.train.images, rows))
-        pretrained = _load_pretrained(body, config, run_config, dataset, rates)
+        pretrained = _load_pretrained(model, config, run_config, dataset, rates)
     choice = estimate.choose_input(body, config, run_config, cluster, dataset)
     images = targets.build_device_dataset(config, dataset, cluster, choice.source)
     train_step = TrainStep(
@@ -91,21 +92,27 @@ def build_network(
 
 
 def _load_pretrained(
-    body: keras.Model,
+    model: keras.Model,
     config: Config,
     run_config: RunConfig,
     dataset: Dataset,
     rates: LayerRates,
 ) -> dict[str, Any] | None:
-    """Loads the weights of `init_from` into `body`; describes what was taken."""
+    """Loads the weights of `init_from` into `model`; describes what was taken."""
     sha256 = config.model.init_sha256
     if sha256 is None:
         return None
+    body, option = model.get_layer("body"), f"init_from={run_config.init_from}"
+    target = _float_body(config, dataset) if config.model.qat else body
     stored = source.load(config, run_config)
-    found = matching.match(body, stored, f"init_from={run_config.init_from}")
+    found = matching.match(target, stored, option)
     if stored.classes not in (None, list(dataset.train.names)):
-        found = matching.without_head(body, found)
-    matching.assign(body, found)
+        found = matching.without_head(target, found)
+    matching.assign(target, found)
+    if config.model.qat:
+        matching.check_complete(found, option)
+        rewriting.fold_weights(target, body)
+        rewriting.calibrate(body, _normalised_sample(model, dataset))
     return {
         "from": run_config.init_from,
         "sha256": sha256,
@@ -113,6 +120,21 @@ def _load_pretrained(
         "frozen": freezing.frozen_names(body, rates),
         "frozen_steps": rates.frozen_steps,
     }
+
+
+def _float_body(config: Config, dataset: Dataset) -> keras.Model:
+    """Builds the network that a `qat` run starts from."""
+    plain = dataclasses.replace(config.model, qat=False)
+    model = _build_model(dataclasses.replace(config, model=plain), dataset)
+    return model.get_layer("body")
+
+
+def _normalised_sample(model: keras.Model, dataset: Dataset) -> np.ndarray:
+    """Returns normalised training images, evenly spread, that first ranges are of."""
+    count = min(len(dataset.learnt), rewriting.IMAGES)
+    places = np.linspace(0, len(dataset.learnt) - 1, count).round().astype(int)
+    pixels = ImageRows(dataset.train.images, dataset.learnt[places])[:]
+    return model.get_layer("normalise")(pixels).numpy()
 
 
 def describe_network(

@@ -25,7 +25,7 @@ from trainer.distillation.loss import distillation_loss
 from trainer.distributed import reduction
 from trainer.distributed.strategy import Cluster
 from trainer.models.context import ForwardContext, forward_context
-from trainer.models.layers import BatchNorm, Dropout
+from trainer.models.layers import Dropout
 from trainer.optim import averages
 from trainer.optim.layer_rates import LayerRates
 from trainer.rng import RandomStream
@@ -85,8 +85,7 @@ class TrainStep:
         self._moving = [
             (variable, layer)
             for layer in self._body.layers
-            if isinstance(layer, BatchNorm)
-            for variable in layer.moving
+            for variable in getattr(layer, "moving", ())
         ]
         self._images, self._flips, self._small_steps = images, flips, small_steps
         self._class_weights = class_weights

@@ -1,0 +1,1 @@
+"""Quantisation-aware fine-tuning: fake quantisation of a finished network."""
