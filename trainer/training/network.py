@@ -17,7 +17,7 @@ from trainer.data.device_dataset import DeviceDataset
 from trainer.data.split import ImageRows
 from trainer.distillation import targets
 from trainer.distributed.strategy import Cluster
-from trainer.errors import InvalidConfig, InvalidInput
+from trainer.errors import InvalidInput
 from trainer.models import architecture, builder, registry
 from trainer.models.evaluator import Evaluator
 from trainer.models.lookup import signatures
@@ -203,7 +203,7 @@ def _build_model(config: Config, dataset: Dataset) -> keras.Model:
             num_classes=len(dataset.train.names),
             precision=config.precision.value,
         )
-    except InvalidConfig:
+    except InvalidInput:
         raise
     except ValueError as error:
         raise InvalidInput(
