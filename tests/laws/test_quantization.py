@@ -72,7 +72,7 @@ def test_two_replicas_end_near_one_in_float64(data_dir, template, tmp_path):
             ["--model=resnet8", "--sync_batch_norm", "--init_from={run}"],
             "no effect with",
         ),
-        (["--model=speednet", "--progressive_size=6", "--init_from={run}"], "ranges"),
+        (["--model=speednet", "--progressive_size=24", "--init_from={run}"], "ranges"),
     ],
 )
 def test_what_does_not_go_with_qat_is_said(template, words, said):
