@@ -7,6 +7,7 @@ above both packages, because a trained model that predicts is calibrated as a re
 import contextlib
 import dataclasses
 import os
+import re
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -131,10 +132,17 @@ def _complete(
     if model is None:
         config, run_config = registry.locate_network(config, run_config)
         return add_sha256(config, run_config), run_config
-    name = getattr(model, "__name__", None) or getattr(model, "name", "network")
-    network = dataclasses.replace(config.model, name=name, architecture=PENDING)
-    config = dataclasses.replace(config, model=network)
+    named = dataclasses.replace(
+        config.model, name=_network_name(model), architecture=PENDING
+    )
+    config = dataclasses.replace(config, model=named)
     return add_sha256(config, run_config), run_config
+
+
+def _network_name(model: Network) -> str:
+    """The name of a function or model, without the number that Keras may give it."""
+    name = getattr(model, "__name__", None) or getattr(model, "name", "network")
+    return re.sub(r"^(sequential|functional)_\d+$", r"\1", name)
 
 
 @contextlib.contextmanager

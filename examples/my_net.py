@@ -12,11 +12,18 @@ import keras
 from trainer import layers
 
 
-def network(x, num_classes, *, width: float = 1.0, dropout: float = 0.1):
+def network(
+    x,
+    num_classes,
+    *,
+    width: float = 1.0,
+    dropout: float = 0.1,
+    sync_batch_norm: bool = False,
+):
     """Logits [N, num_classes] of images x, float [N, H, W, C] in [-1, 1)."""
     for channels in (16, 32, 64):
         x = keras.layers.Conv2D(int(channels * width), 3, padding="same")(x)
-        x = layers.BatchNorm()(x)
+        x = layers.BatchNorm(synchronized=sync_batch_norm)(x)
         x = keras.layers.ReLU()(x)
         x = keras.layers.MaxPooling2D(2, padding="same")(x)
     x = keras.layers.GlobalAveragePooling2D()(x)

@@ -4,6 +4,8 @@ import ast
 import json
 import os
 import pathlib
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from tests.support.sources import ALLOWED, MODULES, SOURCES
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 FILES = ["pyproject.toml", "requirements.txt", "requirements-dev.txt", "README.md"]
 FILES += ["LICENSE", "MANIFEST.in"]
+SHORT = {"trainer.main": ["--epochs=8"]}  # of its commands, by module
 BUILD = "from setuptools import build_meta; print(build_meta.build_sdist({!r}))"
 
 
@@ -125,6 +128,23 @@ def test_pins_stand_once():
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]
     dev = (ROOT / "requirements-dev.txt").read_text()
     assert all(requirement in dev for requirement in wanted["requires"])
+
+
+@pytest.mark.slow
+def test_a_network_of_the_readme_ends_as_a_verified_int8_file(installed, tmp_path):
+    """From its ten lines, in an empty folder, with the wheel alone."""
+    section = (ROOT / "README.md").read_text().split("### Your own network")[1]
+    code, commands = re.findall(r"```\w+\n(.*?)```", section, re.DOTALL)[:2]
+    (tmp_path / "my_net.py").write_text(code)
+    python = str(installed / "python")
+    for line in commands.splitlines():
+        words = shlex.split(line, comments=True)
+        assert words[:2] == ["python", "-m"]
+        said = run(python, *words[1:], *SHORT.get(words[2], []), cwd=tmp_path)
+    (made,) = tmp_path.glob("runs/*-my_net-network-digits/export/model_int8.tflite")
+    manifest = json.loads(pathlib.Path(f"{made}.json").read_text())
+    assert manifest["test"]["images"] == 360, said
+    assert len(code.strip().splitlines()) <= 12  # ten, without empty ones
 
 
 EXECUTE = """

@@ -6,8 +6,9 @@ import signal
 
 import pytest
 
-from tests.support.commands import ROOT, TINY, result, run_command, run_trainer
-from tests.support.multi_worker import finish, start
+from tests.support.commands import ROOT, result, run_command, run_trainer
+from tests.support.flag_values import read
+from tests.support.multi_worker import finish, losses, start, start_in
 from tests.support.resumed_runs import EXACT, SAME, assert_equal_runs, interrupt
 
 SHORT = ["--train_steps=6", "--warmup_epochs=0"]
@@ -93,6 +94,20 @@ def test_killed_and_resumed_equals_never_killed(data_dir, template_file, tmp_pat
 
 
 @pytest.mark.slow
+def test_two_replicas_learn_as_one_does_in_float64(data_dir, template_file, tmp_path):
+    words = [
+        f"--model={template_file}:network",
+        "--precision=float64",
+        "--train_steps=20",
+    ]
+    words += ["--log_every_steps=1", "--sync_batch_norm", "--model_kwargs=dropout=0.3"]
+    run_trainer(data_dir, tmp_path / "one", *words, check=True)
+    run_trainer(data_dir, tmp_path / "two", *words, *TWO, check=True)
+    pairs = zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True)
+    assert all(abs(a - b) <= 1e-9 for a, b in pairs)
+
+
+@pytest.mark.slow
 def test_two_workers_end_in_the_bits_of_one_process(data_dir, template_file, tmp_path):
     words = [*SHORT, f"--model={template_file}:network", "--accumulate_steps=2"]
     done = finish(start(data_dir, tmp_path / "two", *words))
@@ -109,8 +124,6 @@ def test_workers_with_other_files_are_refused(data_dir, template_file, tmp_path)
     other.write_text(template_file.read_text() + "\n# another\n")
     words = ["--hang_secs=20", f"--model={template_file}:network"]
     second = [f"--model={other}:network"]
-    from tests.support.multi_worker import start_in
-
     paths = [tmp_path / "run"] * 2
     done = finish(start_in(data_dir, paths, *words, second=second))
     assert {code for code, _ in done} == {2}, done
@@ -119,9 +132,6 @@ def test_workers_with_other_files_are_refused(data_dir, template_file, tmp_path)
 
 
 def test_the_words_of_one_option_are_one_config():
-    from tests.support.flag_values import read
-
     parts, shards = read("--accumulate_steps=4"), read("--elastic_shards=4")
     assert parts[0] == shards[0]
     assert parts[0].elastic_shards == 4
-    assert TINY

@@ -330,8 +330,7 @@ class Config(Bounded):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._merge_accumulation()
-        self._check_shards()
+        self._check_shards(self._merge_accumulation())
         self._check_pairs()
         require(
             self.train_steps is not None
@@ -379,8 +378,11 @@ class Config(Bounded):
             "cannot exchange numbers inside the choice of a size; leave one out",
         )
 
-    def _merge_accumulation(self) -> None:
-        """Keeps `accumulate_steps` as `elastic_shards`: equal runs, equal configs."""
+    def _merge_accumulation(self) -> str:
+        """Keeps `accumulate_steps` as `elastic_shards`: equal runs, equal configs.
+
+        Returns the word that was given.
+        """
         parts, shards = self.accumulate_steps, self.elastic_shards
         require(
             None in (parts, shards) or parts == shards,
@@ -390,12 +392,13 @@ class Config(Bounded):
         if parts is not None:
             object.__setattr__(self, "elastic_shards", parts)
             object.__setattr__(self, "accumulate_steps", None)
+        return "elastic_shards" if parts is None else "accumulate_steps"
 
-    def _check_shards(self) -> None:
+    def _check_shards(self, word: str) -> None:
         count, batch = self.elastic_shards, self.global_batch
         if count is None:
             return
-        named = f"elastic_shards={count}"
+        named = f"{word}={count}"
         require(count <= batch, f"{named} must be at most global_batch={batch}")
         require(
             batch % count == 0,

@@ -6,6 +6,11 @@ from tests.support.flag_values import read
 from trainer.errors import InvalidInput
 
 BAD = """
+--accumulate_steps=0
+--accumulate_steps=3
+--accumulate_steps=512
+--accumulate_steps=4 --elastic_shards=2
+--accumulate_steps=4 --sync_batch_norm
 --augment=mirror
 --augment=
 --bias_scaler=0
