@@ -148,6 +148,8 @@ def test_a_run_directory_that_is_there_is_left_to_the_trainer(tmp_path):
 
 def test_a_new_run_is_named_as_the_trainer_would():
     assert local_run_dir([], time="T") == "runs/T-cnn-cifar10"
+    own = local_run_dir(["--model=nets/my_net.py:network"], time="T")
+    assert own == "runs/T-my_net-network-cifar10"
     given = ["--model=resnet8", "--dataset=a/b:1", "--runs_root=r"]
     assert local_run_dir(given, time="T") == "r/T-resnet8-a-b-1"
 

@@ -170,7 +170,9 @@ def _metadata(
 ) -> RunMetadata:
     found = environment.describe(threads)
     key = environment.reproducibility_key(run_config.strategy.value, cluster, found)
-    source = None if file is None else (file.path.name, file.content)
+    source = None
+    if file is not None and file.sha256 == config.model.source_sha256:
+        source = file.path.name, file.content  # a changed file would not be its own
     return RunMetadata(config, run_config, dataset.recorded(), found, key, source)
 
 
