@@ -7,6 +7,7 @@ replica draws exactly the rows that a single replica would draw for the same exa
 
 import dataclasses
 import hashlib
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -30,11 +31,20 @@ class RandomStream:
 
     def uniform(self, stream: str, *, examples: int, features: int) -> tf.Tensor:
         """Draws numbers in [0, 1) from a stream: float32 [examples, features]."""
+        draw = tf.raw_ops.StatelessRandomUniformV2
+        return self._draw(draw, stream, examples, features)
+
+    def normal(self, stream: str, *, examples: int, features: int) -> tf.Tensor:
+        """Draws from N(0, 1): float32 [examples, features]."""
+        draw = tf.raw_ops.StatelessRandomNormalV2
+        return self._draw(draw, stream, examples, features)
+
+    def _draw(
+        self, draw: Callable[..., tf.Tensor], stream: str, examples: int, features: int
+    ) -> tf.Tensor:
         blocks = -(-features // WORDS)
         digest = hashlib.sha256(f"{self.seed}/{stream}".encode()).digest()
         key = tf.constant([int.from_bytes(digest[:8], "little")], tf.uint64)
         counter = tf.cast(tf.stack([self.first * blocks, self.step]), tf.uint64)
-        drawn = tf.raw_ops.StatelessRandomUniformV2(
-            shape=[examples, blocks * WORDS], key=key, counter=counter, alg=PHILOX
-        )
-        return drawn[:, :features]
+        shape = [examples, blocks * WORDS]
+        return draw(shape=shape, key=key, counter=counter, alg=PHILOX)[:, :features]

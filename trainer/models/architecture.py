@@ -1,11 +1,21 @@
 """Saves the architecture of a user's network as Keras' JSON, and rebuilds it.
 
 A run keeps the JSON as model.json, so that evaluation and export need no script. The
-network that is trained is built from the same JSON.
+network that is trained is built from the same JSON. It describes one of
+
+- a function (x, num_classes, **options) -> logits, as in trainer.models.networks: x is
+  a float Keras tensor in [-1, 1);
+- a function (num_classes, image_shape, **options) -> keras.Model, whose first parameter
+  is named num_classes; image_shape is passed by name if there is such a parameter;
+- a functional or Sequential keras.Model. Its weights are not used.
+
+A model that begins with a Rescaling or Normalization is given pixels 0..255, any other
+model (pixel - 128) / 128. A softmax at its end is left out.
 """
 
 import contextlib
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -15,28 +25,25 @@ from keras.src.backend.common import global_state
 
 from trainer.config.serialization import differences
 from trainer.errors import InvalidInput
-from trainer.models import layers
+from trainer.models.adaptation import adapter
 
 NAMES = "object_name_uids"  # Keras' counters, from which it names unnamed layers
-INSTEAD = {
-    keras.layers.Dropout: "trainer.layers.Dropout",
-    keras.layers.BatchNormalization: "trainer.layers.BatchNorm",
-}
+Network = Callable[..., Any] | keras.Model
 
 
 def describe(
-    function: Callable[..., Any],
+    network: Network,
     kwargs: Mapping[str, Any],
     *,
     image_shape: tuple[int, int, int],
     num_classes: int,
     precision: str,
 ) -> str:
-    """Builds the network of `function` and returns its JSON.
+    """Builds a network, adapts its layers and returns the JSON of the result.
 
     Args:
-        function: (x, num_classes, **kwargs) -> logits, as in `trainer.models.networks`.
-        kwargs: options of the network.
+        network: a function or a Keras model, see above.
+        kwargs: options of the function.
         image_shape: height, width, channels.
         num_classes: the width of the logits.
         precision: the Keras dtype policy of the training step.
@@ -45,22 +52,66 @@ def describe(
         InvalidInput: the network has state that checkpoints and replicas do not share,
             cannot be serialised, or returns no logits [N, num_classes].
     """
-    name = getattr(function, "__name__", "network")
+    name, given = _name(network), isinstance(network, keras.Model)
     with _fresh_names(), _dtype_policy(precision):
-        images = keras.Input(image_shape, name="normalised")
-        logits = function(images, num_classes, **kwargs)
-        shape = tuple(getattr(logits, "shape", ()))
-        if shape != (None, num_classes):
-            raise InvalidInput(
-                f"{name} must return logits [N, {num_classes}], got {list(shape)}"
-            )
-        body = keras.Model(images, layers.Logits(name="logits")(logits), name="body")
-    for layer in body.layers:
-        _check_stateless(layer, name)
+        model = network if given else _call(network, kwargs, image_shape, num_classes)
+        how = adapter.Adaptation(
+            network=name,
+            precision=precision,
+            raw_pixels=given or returns_model(network),
+            renumber=given,
+        )
+        body = adapter.adapt(model, image_shape, how)
+    shape = tuple(body.output.shape)
+    if shape != (None, num_classes):
+        raise InvalidInput(
+            f"{name} must return logits [N, {num_classes}], got {list(shape)}"
+        )
     described = {"precision": precision, "body": json.loads(body.to_json())}
     text = json.dumps(described, sort_keys=True)
     _check_rebuilt(body, text, name)
     return text
+
+
+def _name(network: Network) -> str:
+    """The name of a network in messages."""
+    if isinstance(network, keras.Model):
+        return network.name
+    return getattr(network, "__name__", "network")
+
+
+def returns_model(function: Callable[..., Any]) -> bool:
+    """Whether a network is a function that returns a keras.Model."""
+    first = next(iter(inspect.signature(function).parameters), None)
+    return first == "num_classes"
+
+
+def _call(
+    function: Callable[..., Any],
+    kwargs: Mapping[str, Any],
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+) -> keras.Model:
+    """Calls a network's function and returns a model of its layers."""
+    if returns_model(function):
+        words = dict(kwargs)
+        if "image_shape" in inspect.signature(function).parameters:
+            words["image_shape"] = image_shape
+        model = function(num_classes, **words)
+        if not isinstance(model, keras.Model):
+            raise InvalidInput(
+                f"{_name(function)} must return a keras.Model, as its first parameter "
+                f"is num_classes; got {type(model).__name__}"
+            )
+        return model
+    images = keras.Input(image_shape, name="normalised")
+    logits = function(images, num_classes, **kwargs)
+    if not isinstance(logits, keras.KerasTensor):
+        raise InvalidInput(
+            f"{_name(function)} must return logits [N, {num_classes}], got "
+            f"{type(logits).__name__}"
+        )
+    return keras.Model(images, logits)
 
 
 def _check_rebuilt(body: keras.Model, text: str, name: str) -> None:
@@ -121,29 +172,6 @@ def _in_precision(value: Any, old: str, new: str) -> Any:
     if value.get("class_name") == "DTypePolicy" and value["config"]["name"] == old:
         return {**value, "config": {**value["config"], "name": new}}
     return {key: _in_precision(item, old, new) for key, item in value.items()}
-
-
-def _check_stateless(layer: keras.Layer, name: str) -> None:
-    kind = type(layer).__name__
-    if isinstance(layer, keras.Model):
-        raise InvalidInput(
-            f"layer {layer.name} of {name} is a model of its own; call its layers "
-            "directly"
-        )
-    if type(layer).__module__.startswith("trainer."):
-        return
-    if isinstance(layer, keras.layers.Dropout) and not layer.rate:
-        return
-    seeded = any("seed" in variable.path for variable in layer.variables)
-    if seeded or layer.non_trainable_variables or type(layer) in INSTEAD:
-        instead = INSTEAD.get(type(layer))
-        remedy = (
-            f"use {instead}" if instead else "leave it out; see Config.data.augment"
-        )
-        raise InvalidInput(
-            f"layer {layer.name} ({kind}) of {name} keeps state that a resumed run and "
-            f"other replicas would not share; {remedy}"
-        )
 
 
 @contextlib.contextmanager

@@ -1,14 +1,18 @@
 """Layers: normalisation of pixels, stateless dropout, fused batch normalisation."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import rng
-from trainer.models import context
+from trainer.models import context, noise
+from trainer.models.noise import AlphaDropout as AlphaDropout
+from trainer.models.noise import GaussianDropout as GaussianDropout
+from trainer.models.noise import GaussianNoise as GaussianNoise
+from trainer.models.noise import StochasticDepth as StochasticDepth
 from trainer.models.normalization import PIXEL_MEAN, PIXEL_STD
 
 
@@ -29,36 +33,62 @@ class Logits(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("trainer")
-class Dropout(keras.layers.Layer):
-    """Dropout (Srivastava et al. 2014) that depends on seed, step and position only.
+class Affine(keras.layers.Layer):
+    """Computes scale * x + offset per channel, on channels in reverse order if asked.
 
-    Keras' own layer has a seed state that checkpoints do not contain, and gives every
-    replica the same mask.
+    It is the first layer of an adapted Keras model that takes pixels 0..255, and does
+    what the model's own Rescaling or Normalization would do with them. It computes in
+    the dtype of variables, as the two terms may cancel.
+
+    Args:
+        scale, offset: a number for each channel, after the reversal; or one for all.
+        reverse: whether the order of channels is reversed (RGB to BGR).
     """
 
-    def __init__(self, rate: float, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        scale: Sequence[float],
+        offset: Sequence[float],
+        reverse: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.rate = rate
+        self.scale, self.offset, self.reverse = list(scale), list(offset), reverse
 
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        if not training or self.rate == 0:
-            return x
-        drawn = context.current_context().dropout_masks[self.name]
-        kept = tf.cast(drawn >= self.rate, x.dtype) / (1 - self.rate)
-        return x * tf.reshape(kept, tf.shape(x))
-
-    def draw_numbers(self, stream: rng.RandomStream, examples: int) -> tf.Tensor:
-        """Draws the numbers that decide the mask: float32 [examples, features]."""
-        features = math.prod(self.output.shape[1:])
-        return stream.uniform(self.name, examples=examples, features=features)
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        wide = tf.cast(x, self.variable_dtype)
+        if self.reverse:
+            wide = wide[..., ::-1]
+        scaled = wide * tf.constant(self.scale, wide.dtype)
+        return tf.cast(
+            scaled + tf.constant(self.offset, wide.dtype), self.compute_dtype
+        )
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "rate": self.rate}
+        words = {"scale": self.scale, "offset": self.offset, "reverse": self.reverse}
+        return {**super().get_config(), **words}
+
+
+@keras.saving.register_keras_serializable("trainer")
+class Dropout(noise.MaskLayer):
+    """Dropout (Srivastava et al. 2014) that depends on seed, step and position only.
+
+    Args:
+        rate: the part of the features that is dropped, in [0, 1).
+        noise_shape: shape of the mask with the batch first, which is None: 1 where a
+            dimension shares its mask, None where it does not. Default: the input's
+            shape. (None, 1, 1, None) drops whole channels (Tompson et al. 2015).
+    """
+
+    def disturb(self, x: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
+        """Drops where the number is below the rate, and scales up the rest."""
+        kept = tf.cast(drawn >= self.rate, x.dtype) / (1 - self.rate)
+        return x * self.shaped(kept, x)
 
 
 @keras.saving.register_keras_serializable("trainer")
 class BatchNorm(keras.layers.Layer):
-    """Batch normalisation (Ioffe & Szegedy 2015) over N, H, W with the fused kernel.
+    """Batch normalisation (Ioffe & Szegedy 2015) of the last axis, the fused kernel.
 
     Keras 3's own layer is not fused: on two CPU cores a training step of resnet8 is 1.6
     (float32) to 1.9 (bfloat16) times faster with this one. This layer does not assign
@@ -71,8 +101,11 @@ class BatchNorm(keras.layers.Layer):
         momentum: momentum of the moving statistics.
         epsilon: added to the variance.
         scale: whether gamma is trained; if not, it stays `gain`.
-        gain: initial value of gamma.
+        gain: initial value of gamma; None: there is no gamma, which is 1.
         synchronized: whether batch statistics are those of the global batch.
+        center: whether there is a beta; without, it is 0.
+        inference: whether training uses and keeps the moving statistics, too, while
+            gamma and beta are trained.
     """
 
     def __init__(
@@ -81,13 +114,16 @@ class BatchNorm(keras.layers.Layer):
         momentum: float = 0.99,
         epsilon: float = 1e-3,
         scale: bool = True,
-        gain: float = 1.0,
+        gain: float | None = 1.0,
         synchronized: bool = False,
+        center: bool = True,
+        inference: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.momentum, self.epsilon = momentum, epsilon
         self.scale, self.gain, self.synchronized = scale, gain, synchronized
+        self.center, self.inference = center, inference
 
     def build(self, shape: tuple) -> None:
         def weight(name: str, initial: Any, trainable: bool) -> keras.Variable:
@@ -99,13 +135,24 @@ class BatchNorm(keras.layers.Layer):
                 autocast=False,
             )
 
-        gain = keras.initializers.Constant(self.gain)
-        self.gamma = weight("gamma", gain, self.scale)
-        self.beta = weight("beta", "zeros", True)
+        self.gamma = self.beta = None
+        if self.gain is not None:
+            gain = keras.initializers.Constant(self.gain)
+            self.gamma = weight("gamma", gain, self.scale)
+        if self.center:
+            self.beta = weight("beta", "zeros", True)
         self.moving_mean = weight("moving_mean", "zeros", False)
         self.moving_variance = weight("moving_variance", "ones", False)
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if len(x.shape) == 4:
+            return self._call(x, training)
+        channels = self.moving_mean.shape[0]  # the kernel's images have four axes
+        middle = math.prod(x.shape[1:-1])
+        flat = tf.reshape(x, [-1, middle, 1, channels])
+        return tf.reshape(self._call(flat, training), tf.shape(x))
+
+    def _call(self, x: tf.Tensor, training: bool) -> tf.Tensor:
         if not training or self._frozen:
             return self._normalise(
                 x, self.moving_mean.value, self.moving_variance.value
@@ -124,20 +171,33 @@ class BatchNorm(keras.layers.Layer):
         return y
 
     @property
+    def _moves(self) -> bool:
+        return self.trainable and not self.inference
+
+    @property
     def moving(self) -> list[keras.Variable]:
         """The moving mean and the moving variance; none of a layer that never moves."""
-        return [self.moving_mean, self.moving_variance] if self.trainable else []
+        return [self.moving_mean, self.moving_variance] if self._moves else []
 
     @property
     def _frozen(self) -> bool:
-        return not self.trainable or self.name in context.current_context().frozen
+        return not self._moves or self.name in context.current_context().frozen
+
+    @property
+    def _factors(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Gamma and beta."""
+        shape, dtype = self.moving_mean.shape, self.variable_dtype
+        return (
+            tf.ones(shape, dtype) if self.gamma is None else self.gamma.value,
+            tf.zeros(shape, dtype) if self.beta is None else self.beta.value,
+        )
 
     def _fused(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        empty = tf.zeros([0], tf.float32)
+        empty, (gamma, beta) = tf.zeros([0], tf.float32), self._factors
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=x,
-            scale=self.gamma.value,
-            offset=self.beta.value,
+            scale=gamma,
+            offset=beta,
             mean=empty,
             variance=empty,
             epsilon=self.epsilon,
@@ -148,14 +208,15 @@ class BatchNorm(keras.layers.Layer):
     def _normalise(
         self, x: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor
     ) -> tf.Tensor:
+        gamma, beta = self._factors
         if x.dtype == tf.float64 or variance is not self.moving_variance.value:
             wide = tf.cast(x, self.variable_dtype)
-            scale = tf.math.rsqrt(variance + self.epsilon) * self.gamma.value
-            return tf.cast((wide - mean) * scale + self.beta.value, x.dtype)
+            scale = tf.math.rsqrt(variance + self.epsilon) * gamma
+            return tf.cast((wide - mean) * scale + beta, x.dtype)
         y, *_ = tf.raw_ops.FusedBatchNormV3(
             x=x,
-            scale=self.gamma.value,
-            offset=self.beta.value,
+            scale=gamma,
+            offset=beta,
             mean=mean,
             variance=variance,
             epsilon=self.epsilon,
@@ -180,7 +241,7 @@ class BatchNorm(keras.layers.Layer):
         return replica.all_reduce(tf.distribute.ReduceOp.MEAN, value)
 
     def get_config(self) -> dict:
-        return {
+        config = {
             **super().get_config(),
             "momentum": self.momentum,
             "epsilon": self.epsilon,
@@ -188,6 +249,9 @@ class BatchNorm(keras.layers.Layer):
             "gain": self.gain,
             "synchronized": self.synchronized,
         }
+        # The description of an older network has neither of them.
+        added = {} if self.center else {"center": False}
+        return {**config, **added, **({"inference": True} if self.inference else {})}
 
 
 @keras.saving.register_keras_serializable("trainer")

@@ -25,7 +25,6 @@ from trainer.distillation.loss import distillation_loss
 from trainer.distributed import reduction
 from trainer.distributed.strategy import Cluster
 from trainer.models.context import ForwardContext, forward_context
-from trainer.models.layers import Dropout
 from trainer.optim import averages
 from trainer.optim.layer_rates import LayerRates
 from trainer.rng import RandomStream
@@ -80,7 +79,7 @@ class TrainStep:
         self._config, self._cluster = config, cluster
         self._body, self._optimizer = model.get_layer("body"), optimizer
         self._normalise = model.get_layer("normalise")
-        self._dropouts = [x for x in self._body.layers if isinstance(x, Dropout)]
+        self._dropouts = [x for x in self._body.layers if hasattr(x, "draw_numbers")]
         self._rates = layer_rates or LayerRates()
         self._moving = [
             (variable, layer)

@@ -1,0 +1,1 @@
+"""Adapts Keras models to training that is exact: see `adapter`."""
