@@ -87,7 +87,7 @@ def test_nested_models_are_dissolved_and_keep_their_training_argument():
     x = L.Dropout(0.1)(base(x, training=False))
     body = build(keras.Model(inputs, L.Dense(5, activation="softmax")(x)))
     names = kinds(body)
-    assert [n for n, kind in names.items() if kind is Dropout] == ["dropout"]
+    assert [n for n, kind in names.items() if kind is Dropout] == ["dropout_1"]
     assert names["own_batch_normalization"] is BatchNorm
     assert body.get_layer("own_batch_normalization").moving == []
     assert [v.path for v in body.trainable_variables] == [

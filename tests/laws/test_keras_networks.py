@@ -1,0 +1,134 @@
+"""Networks of Keras' own layers are trained as exactly as those of the toolkit."""
+
+import dataclasses
+import functools
+import signal
+
+import numpy as np
+import pytest
+
+from tests.support import keras_networks
+from tests.support.commands import result, run_trainer
+from tests.support.compiled_steps import (
+    COUNT,
+    IMAGES,
+    config,
+    fingerprint,
+    run,
+    trace_step,
+)
+from tests.support.gpu_kernels import without_gpu_kernel
+from tests.support.resumed_runs import EXACT, SAME, assert_equal_runs, interrupt
+from trainer.config.enums import Precision
+from trainer.config.schema import ModelConfig
+from trainer.data.sampler import Sampler
+from trainer.models import architecture
+from trainer.training.state import TrainState
+
+SMALL = {"side": 32, "width": 0.35, "depth": 2}
+NETWORKS = {"sequential": {}, "mobilenet_v2": SMALL}
+
+
+@functools.cache
+def settings_of(name, precision=Precision.FLOAT32, **words):
+    """The settings of a step of a network above."""
+    options = {k: v for k, v in words.items() if k == "synchronized"}
+    text = architecture.describe(
+        getattr(keras_networks, name),
+        NETWORKS[name] | options,
+        image_shape=IMAGES.shape[1:],
+        num_classes=10,
+        precision=precision.value,
+    )
+    others = {k: v for k, v in words.items() if k not in options}
+    model = ModelConfig(name=name, architecture=text)
+    return config(model, precision=precision, **others)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_replicas_draw_the_same_masks_in_float64(replicas, name):
+    settings = settings_of(name, Precision.FLOAT64, synchronized=True)
+    first, losses = run(replicas(1), settings, 3, 3)
+    state, shared = run(replicas(2), settings, 3, 3)
+    np.testing.assert_allclose(shared, losses, rtol=0, atol=1e-9)
+    for one, other in zip(first.model.variables, state.model.variables, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        ("sequential", Precision.FLOAT32),
+        pytest.param("sequential", Precision.MIXED_BFLOAT16, marks=pytest.mark.slow),
+        pytest.param("sequential", Precision.MIXED_FLOAT16, marks=pytest.mark.slow),
+        ("mobilenet_v2", Precision.FLOAT32),
+    ],
+)
+def test_shards_give_the_same_bits_on_any_number_of_replicas(replicas, name, precision):
+    settings = settings_of(name, precision, elastic_shards=2)
+    state, measured = run(replicas(1), settings, 3, 3)
+    other, theirs = run(replicas(2), settings, 3, 3)
+    assert fingerprint(other) == fingerprint(state)
+    np.testing.assert_array_equal(theirs, measured)
+    for name, array in state.arrays().items():
+        np.testing.assert_array_equal(other.arrays()[name], array, err_msg=name)
+
+
+def test_a_checkpoint_is_all_that_a_step_depends_on(replicas):
+    settings = settings_of("sequential")
+    whole, _ = run(replicas(1), settings, 6, 3)
+    half, _ = run(replicas(1), settings, 3, 3)
+    kept, facts = half.arrays(), half.facts()
+    state, trainer, _ = trace_step.__wrapped__(replicas(1), settings)
+    state = TrainState(state.model, state.optimizer, trainer.averages)
+    state.load(kept, facts)
+    rows = Sampler(np.arange(COUNT), global_batch=settings.global_batch, seed=0)
+    rates = np.full(3, settings.optim.learning_rate, np.float32)
+    state.advance(trainer(3, rows.block(3, 3), rates))
+    assert fingerprint(state) == fingerprint(whole)
+
+
+def test_every_operator_of_the_step_has_a_gpu_kernel(replicas):
+    _, trainer, _ = trace_step(replicas(1), settings_of("sequential"))
+    assert not without_gpu_kernel(trainer.graph)
+
+
+def test_noise_is_drawn_anew_at_each_step_and_not_outside_training(replicas):
+    settings = settings_of("sequential")
+    fixed = dataclasses.replace(settings, seed=1)
+    _, measured = run(replicas(1), settings, 3, 3)
+    _, other = run(replicas(1), fixed, 3, 3)
+    assert (measured[:, 0] != other[:, 0]).all()
+    state, _ = run(replicas(1), settings, 1, 1)
+    once, twice = (state.model(IMAGES[:8]).numpy() for _ in range(2))
+    np.testing.assert_array_equal(once, twice)
+
+
+TWO = ["--strategy=mirrored", "--logical_devices=2"]
+FORTY = ["--train_steps=40", "--global_batch=16", "--model_kwargs=width=1"]
+MODELS = [
+    ["--model=tests.support.keras_networks:sequential"],
+    ["--model=tests.support.keras_networks:mobilenet_v2", *FORTY],
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", MODELS, ids=["sequential", "mobilenet_v2"])
+def test_killed_and_resumed_equals_never_killed(data_dir, tmp_path, words):
+    words = ["--train_steps=48", *words, *TWO]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    run_trainer(data_dir, whole, *EXACT, *words, check=True)
+    assert interrupt(data_dir, cut, signal.SIGKILL, words) == -signal.SIGKILL
+    assert not (cut / "result.json").exists()
+    run_trainer(data_dir, cut, *EXACT, *words, "--steps_per_call=5", check=True)
+    assert_equal_runs(whole, cut)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", MODELS, ids=["sequential", "mobilenet_v2"])
+def test_one_and_two_replicas_end_in_the_same_bits(data_dir, tmp_path, words):
+    words = [*words, "--elastic_shards=2", "--threads=2"]
+    run_trainer(data_dir, tmp_path / "one", *words, check=True)
+    run_trainer(data_dir, tmp_path / "two", *words, *TWO, check=True)
+    one, two = result(tmp_path / "one"), result(tmp_path / "two")
+    assert [one[key] for key in SAME] == [two[key] for key in SAME]
