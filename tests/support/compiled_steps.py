@@ -16,6 +16,7 @@ from trainer.data.sampler import Sampler
 from trainer.models import builder, registry
 from trainer.optim import optimizers
 from trainer.optim.class_weights import class_weights
+from trainer.pretrained import freezing
 from trainer.rundir.weights import weights_sha256
 from trainer.training import step as training_step
 from trainer.training.state import TrainState
@@ -75,7 +76,12 @@ def trace_step(cluster, settings: Config, source=Input.DEVICE):
             num_classes=10,
             precision=settings.precision.value,
         )
-        optimizer = optimizers.build_optimizer(settings, model.trainable_variables)
+        epochs = settings.model.unfreeze_epoch or 0.0
+        frozen_steps = round(epochs * COUNT / settings.global_batch)
+        rates = freezing.freeze(model.get_layer("body"), settings, frozen_steps)
+        optimizer = optimizers.build_optimizer(
+            settings, model.trainable_variables, rates
+        )
     pixels = None
     if source is Input.HOST:
         pixels = HostPixels(
@@ -87,7 +93,13 @@ def trace_step(cluster, settings: Config, source=Input.DEVICE):
     images = DeviceDataset(IMAGES, LABELS, cluster, pixels)
     weights = class_weights(LABELS, range(10), settings.optim.class_weight)
     trainer = training_step.TrainStep(
-        settings, cluster, model, optimizer, images, class_weights=weights
+        settings,
+        cluster,
+        model,
+        optimizer,
+        images,
+        class_weights=weights,
+        layer_rates=rates,
     )
     state = TrainState(model, optimizer, trainer.averages)
     return state, trainer, [(v, v.numpy()) for v in state.variables().values()]

@@ -41,6 +41,7 @@ def build_optimizer(
             kind = _derive(keras.optimizers.SGD, factor, rates)
             optimizer = kind(momentum=momentum, nesterov=momentum > 0, **common)
         case OptimizerName.ADAMW:
+            common["weight_decay"] = optim.weight_decay  # AdamW refuses None
             optimizer = _derive(keras.optimizers.AdamW, factor, rates)(**common)
         case OptimizerName.MUON:
             kind = _derive(Muon, factor, rates)

@@ -62,6 +62,19 @@ BAD = """
 --elastic_shards=4 --sync_batch_norm
 --elastic_shards=4 --nodeterministic
 --model_kwargs=dropout=0.2 --model=speednet
+--backbone_lr_multiplier=0
+--backbone_lr_multiplier=nan
+--freeze=backbone
+--freeze=( --init_from=/nowhere.npz
+--unfreeze_epoch=1
+--unfreeze_epoch=0 --freeze=backbone
+--unfreeze_epoch=1 --freeze=backbone --sync_batch_norm --model=resnet8
+--init_from=
+--init_from=/nowhere
+--init_from=/nowhere.npz
+--init_from=s3://bucket/weights.npz
+--init_from=imagenet
+--init_from=imagenet --model=resnet8
 --ema_decay=1
 --ema_decay=-0.1
 --ema_decay=nan
