@@ -18,6 +18,7 @@ from eval import model_source
 from eval.metrics import calibration
 from eval.prediction.image_classifier import ImageClassifier
 from eval.prediction.image_paths import ImagePath
+from trainer.config.parsing import parse_init_from
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import PENDING, Config
 from trainer.contract import EXIT_INTERRUPTED
@@ -92,6 +93,9 @@ def _locate(run_config: RunConfig, run_dir: str | os.PathLike[str] | None) -> Ru
     """`run_config` with the directory that the caller names."""
     if run_config.dry_run:
         raise InvalidInput("dry_run=True trains nothing; leave `dry_run` out")
+    if run_config.init_from is not None:
+        init_from = parse_init_from("init_from", os.fspath(run_config.init_from))
+        run_config = dataclasses.replace(run_config, init_from=init_from)
     if run_dir is None:
         return run_config
     path = os.path.abspath(os.path.expanduser(run_dir))

@@ -225,19 +225,21 @@ def _in_file_order(units: Sequence[_Unit], stored: Sequence[StoredLayer]) -> Pai
 
 
 def _in_kind_order(units: Sequence[_Unit], stored: Sequence[StoredLayer]) -> Pairs:
-    """Pairs the n-th layers of each kind, as Keras 3 does."""
-    found = {(layer.kind, layer.number): layer for layer in stored if layer.kind}
-    pairs, counts = [], dict[str, int]()
-    numbers = {
-        kind: sorted(n for other, n in found if other == kind)
-        for kind in {layer.kind for layer in stored}
-    }
+    """Pairs the n-th layers of each kind, as Keras 3 does; their parts by name."""
+    numbers: dict[str | None, set[int]] = {}
+    for layer in stored:
+        numbers.setdefault(layer.kind, set()).add(layer.number)
+    places = {k: dict(enumerate(sorted(found))) for k, found in numbers.items()}
+    found = {(x.kind, x.number, x.names[1:]): x for x in stored if x.kind}
+    seen: dict[str, list[str]] = {}
+    pairs = []
     for unit in units:
-        place = counts.get(unit.kind, 0)
-        counts[unit.kind] = place + 1
-        known = numbers.get(unit.kind, [])
-        number = known[place] if place < len(known) else None
-        pairs.append((unit, found.get((unit.kind, number))))
+        name, *part = unit.name.split("/")
+        names = seen.setdefault(unit.kind, [])
+        if name not in names:
+            names.append(name)
+        number = places.get(unit.kind, {}).get(names.index(name))
+        pairs.append((unit, found.get((unit.kind, number, tuple(part)))))
     return pairs
 
 

@@ -33,7 +33,8 @@ class StoredLayer:
     Attributes:
         names: the names of its models and its own one, from the outermost on.
         arrays: its weights.
-        kind: class of the layer in snake case, if the file tells; else None.
+        kind: class of the layer, in snake case; None in a nested model, and where the
+            file does not tell. A part of a layer has that of the layer.
         number: position among the layers of its kind, or among all layers.
     """
 
@@ -166,27 +167,26 @@ def _layers(
     if folder not in group:
         return
     for name in group[folder]:
-        yield from _layer(_member(group[folder], name), name, outer)
+        kind, _, number = name.rpartition("_")
+        if not number.isdigit():
+            kind, number = name, "0"
+        top = StoredLayer(outer, (), None if outer else kind, int(number))
+        yield from _parts(_member(group[folder], name), name, top)
 
 
-def _layer(
-    group: h5py.Group, folder: str, outer: tuple[str, ...]
-) -> Iterator[StoredLayer]:
+def _parts(group: h5py.Group, folder: str, outer: StoredLayer) -> Iterator[StoredLayer]:
+    """Reads a layer, and the layers that it consists of."""
     variables = group.get("vars", {})
     own = _text(variables.attrs["name"]) if len(getattr(variables, "attrs", ())) else ""
-    names = (*outer, own or folder)
-    kind, _, number = folder.rpartition("_")
-    if not number.isdigit():
-        kind, number = folder, "0"
+    part = dataclasses.replace(outer, names=(*outer.names, own or folder))
     arrays = [_array(variables, key) for key in sorted(variables, key=_number)]
     if arrays:
-        nested = len(outer) > 0
-        yield StoredLayer(names, tuple(arrays), None if nested else kind, int(number))
+        yield dataclasses.replace(part, arrays=tuple(arrays))
     for name in group:
         if name in _FOLDERS:
-            yield from _layers(group, name, names)
+            yield from _layers(group, name, part.names)
         elif name != "vars" and isinstance(_member(group, name), h5py.Group):
-            yield from _layer(group[name], name, names)
+            yield from _parts(group[name], name, part)
 
 
 def _number(key: str) -> tuple[int, str]:
@@ -205,9 +205,9 @@ def _member(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
 
 
 def _array(group: h5py.Group, name: str) -> np.ndarray:
-    found = group[name]
+    found = group
     for part in name.split("/"):
-        group = _member(group, part)
+        found = _member(found, part)
     if not isinstance(found, h5py.Dataset) or found.external or found.is_virtual:
         raise ValueError(f"{name!r:.80} is not an array in this file")
     if found.dtype.kind not in "fiu" or found.nbytes > system.free_bytes():

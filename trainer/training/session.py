@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -161,12 +162,16 @@ class TrainingSession:
             targets.teach(labels)
 
     def dry_run(self) -> None:
-        """Runs a step of each image size, shows time and plan; writes nothing."""
+        """Runs a step of each kind, shows time and plan; writes nothing.
+
+        Steps differ in the size of images and in the layers that are frozen.
+        """
         self._check_space()
-        block, small = next(self.blocks(BlockSizer(1))), self.timetable.small_steps
-        counts = {0: small, small: self.timetable.total_steps - small}  # by first step
+        block, plan = next(self.blocks(BlockSizer(1))), self.timetable
+        ends = sorted({0, plan.small_steps, plan.frozen_steps, plan.total_steps})
+        counts = {first: end - first for first, end in itertools.pairwise(ends)}
         secs = {}
-        for first in (first for first, count in counts.items() if count):
+        for first in counts:
             self.train_step(first, block.rows, block.rates)
             start = time.monotonic()
             output = self.train_step(first, block.rows, block.rates)

@@ -90,6 +90,7 @@ def test_a_file_that_was_copied_is_found(monkeypatch, tmp_path):
     assert found.model.init_sha256 == source._sha256(path)
 
 
+@pytest.mark.slow  # a process of Keras tries to download
 def test_without_a_network_the_message_names_file_and_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     for name in ("http_proxy", "https_proxy"):  # nobody listens there
