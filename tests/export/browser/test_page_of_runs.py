@@ -4,8 +4,11 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
+import sys
 import time
+import urllib.request
 
 import pytest
 import tensorflow_datasets as tfds
@@ -14,7 +17,7 @@ from export.browser import page_writer
 from export.browser.page_options import PageOptions
 from tests.support import export_runs, pages
 from tests.support.chromium import Chromium
-from tests.support.commands import TINY, run_command
+from tests.support.commands import ROOT, TINY, run_command
 from tests.support.image_folders import write_classes
 
 pytestmark = [pages.NEEDS_BROWSER, pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -101,6 +104,22 @@ def test_a_folder_of_photos_becomes_a_page(tmp_path):
     top = expected["predictions"][0]
     assert name == top["label"]
     assert float(share.split()[0]) == pytest.approx(100 * top["probability"], abs=0.06)
+
+
+def test_the_command_serves_until_ctrl_c(tmp_path):
+    run = export_runs.copied(tmp_path)
+    words = [sys.executable, "-m", "export.web", "--serve", "--port=0"]
+    words += [f"--run_dir={run}", "--max_accuracy_drop=0.02"]
+    environment = {k: v for k, v in os.environ.items() if k != "DISPLAY"}
+    with subprocess.Popen(
+        words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        lines = [process.stdout.readline() for _ in range(3)]
+        url = lines[2].split()[0]
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            assert b"Image classifier" in answer.read()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
 
 
 def test_axe_finds_no_fault(tmp_path):

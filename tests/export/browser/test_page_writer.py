@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from eval.predictors.engine import Kernels
-from export import exporting
+from export import exporting, web
 from export.artifact import artifact
 from export.artifact.export_options import VerificationOptions
 from export.artifact.number_formats import Scheme
@@ -100,6 +100,15 @@ def test_a_folder_that_cannot_be_written_is_refused_first(tmp_path):
     with pytest.raises(InvalidInput, match="the export cannot be written"):
         exporting.export_page(run, scheme="int8")
     assert (run / "export").read_text() == "a file"
+
+
+def test_without_npm_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "")
+    run = export_runs.copied(tmp_path)
+    with pytest.raises(InvalidInput, match="npm is not installed"):
+        web.main(export_runs.parsed(web.define, f"--run_dir={run}"))
+    assert not (run / "export").exists()
 
 
 def test_a_script_gets_the_page_of_the_command(page, tmp_path, monkeypatch):
