@@ -105,7 +105,7 @@ def export_micro(
     return micro_writer.export_micro(request, options)
 
 
-def export_page(
+def export_web(
     run_dir: str | os.PathLike[str],
     data: DataSource | None = None,
     *,

@@ -43,7 +43,7 @@ _EXPORTS = {
     "export_tflite": "export.exporting:export_tflite",
     "export_saved_model": "export.exporting:export_saved_model",
     "export_micro": "export.exporting:export_micro",
-    "export_page": "export.exporting:export_page",
+    "export_web": "export.exporting:export_web",
     "benchmark": "export.exporting:benchmark",
     "data": "trainer.data",
     "layers": "trainer.models.layers",

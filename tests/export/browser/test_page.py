@@ -189,6 +189,11 @@ def test_it_fits_a_phone(browser, site, dark):
     assert (colour == "rgb(255, 255, 255)") is not dark
 
 
+def test_a_page_that_is_opened_as_a_file_says_what_to_do(browser, site):
+    tab = browser.open((site[0].path / "index.html").as_uri())
+    assert "python -m http.server" in tab.text("state")
+
+
 def test_names_of_classes_are_text_whatever_they_hold(browser, site, tmp_path):
     folder = shutil.copytree(site[0].path, tmp_path / "web")
     manifest = json.loads((folder / "manifest.json").read_text())

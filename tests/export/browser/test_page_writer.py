@@ -98,7 +98,7 @@ def test_a_folder_that_cannot_be_written_is_refused_first(tmp_path):
     run = export_runs.copied(tmp_path)
     (run / "export").write_text("a file")
     with pytest.raises(InvalidInput, match="the export cannot be written"):
-        exporting.export_page(run, scheme="int8")
+        exporting.export_web(run, scheme="int8")
     assert (run / "export").read_text() == "a file"
 
 
@@ -115,10 +115,10 @@ def test_a_script_gets_the_page_of_the_command(page, tmp_path, monkeypatch):
     monkeypatch.setattr(litert_js, "load_runtime", lambda: RUNTIME)
     run = export_runs.copied(tmp_path)
     limits = VerificationOptions(max_accuracy_drop=0.02)
-    made = exporting.export_page(run, images=50, verification=limits)
+    made = exporting.export_web(run, images=50, verification=limits)
     assert made.manifest["files"] == page.manifest["files"]
     with pytest.raises(InvalidConfig, match="scheme=int16x8 does not run in a browser"):
-        exporting.export_page(run, scheme="int16x8")
+        exporting.export_web(run, scheme="int16x8")
 
 
 def test_the_number_of_images_follows_from_their_size():
