@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 from absl import flags
 
@@ -16,7 +17,8 @@ from trainer.data.split import IMAGE_DIR, IMAGE_LIST
 from trainer.distillation import teacher
 from trainer.distributed import tf_config
 from trainer.models import registry
-from trainer.models.lookup.signatures import SYNC
+from trainer.models.lookup import application_signatures
+from trainer.models.lookup.signatures import SYNC, Signature
 from trainer.pretrained import source
 
 VALUES = flags.FlagValues()
@@ -112,13 +114,29 @@ def document() -> str:
         "| `--model` | options and their defaults |",
         "|---|---|",
     ]
-    for name in sorted(registry.MODELS):
-        options = registry.read_signature(name).parameters.items()
+    known = {name: registry.read_signature(name) for name in sorted(registry.MODELS)}
+    for name in application_signatures.names():
+        known[name] = application_signatures.read_signature(name)
+    for name, signature in _without_repetition(known).items():
+        options = signature.parameters.items()
         shown = [f"`{k}={v.default}`" for k, v in options if k != SYNC]
         sync = " · takes `--sync_batch_norm`" if SYNC in dict(options) else ""
-        lines.append(f"| `{name}` | {', '.join(shown)}{sync} |")
-    limits = [f"`{name}` is {bounds}" for name, bounds in registry.BOUNDS.items()]
+        lines.append(f"| {name} | {', '.join(shown)}{sync} |")
+    bounds = registry.BOUNDS | application_signatures.BOUNDS
+    limits = [f"`{name}` is {each}" for name, each in bounds.items()]
     return "\n".join([*lines, "", f"{', '.join(limits)}.", ""])
+
+
+def _without_repetition(known: Mapping[str, Signature]) -> dict[str, Signature]:
+    """Lists networks of equal options in one row."""
+    rows: dict[str, list[str]] = {}
+    for name, signature in known.items():
+        group = name if name in registry.MODELS else str(signature.parameters)
+        rows.setdefault(group, []).append(name)
+    return {
+        ", ".join(f"`{name}`" for name in names): known[names[0]]
+        for names in rows.values()
+    }
 
 
 if __name__ == "__main__":

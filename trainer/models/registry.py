@@ -17,7 +17,7 @@ from typing import Any
 from trainer.config.options import Bounds, require
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import PENDING, Config, ModelConfig
-from trainer.models.lookup import own_network
+from trainer.models.lookup import application_signatures, own_network
 from trainer.models.lookup.own_network import NetworkFile
 from trainer.models.lookup.signatures import (
     Signature,
@@ -34,11 +34,13 @@ MODELS = {
     "resnet20": "trainer.models.networks.resnet:resnet20",
     "speednet": "trainer.models.networks.speednet:speednet",
 }
-FORMS = ("FILE.py:FUNCTION", "package.module:FUNCTION")  # of other networks
+# Of other networks.
+FORMS = ("FILE.py:FUNCTION", "package.module:FUNCTION", application_signatures.FORM)
 ANY_SIZE = ("speednet",)  # networks whose body takes images of any height and width
 BOUNDS = {
     "width": Bounds(above=0, at_most=64),
     "dropout": Bounds(at_least=0, below=1),
+    "stochastic_depth": Bounds(at_least=0, below=1),
 }
 
 
@@ -69,8 +71,9 @@ def locate_network(config: Config, run_config: RunConfig) -> tuple[Config, RunCo
     Nothing is imported, neither TensorFlow nor a user's file.
 
     Returns:
-        Both configs. For a network that is not in MODELS the first has the SHA-256 of
-        its source and an architecture that is PENDING, the second the path of the file.
+        Both configs. For a network that is not in MODELS the first has an architecture
+        that is PENDING; for one of a file also the SHA-256 of its source, and the
+        second the path of the file.
 
     Raises:
         InvalidInput: there is no such network, or it does not have these options.
@@ -78,6 +81,11 @@ def locate_network(config: Config, run_config: RunConfig) -> tuple[Config, RunCo
     model = config.model
     if model.architecture is not None:
         return config, run_config
+    if model.name.startswith(application_signatures.PREFIX):
+        known = application_signatures.read_signature(model.name)
+        check_against(model, known, application_signatures.BOUNDS)
+        model = dataclasses.replace(model, architecture=PENDING)
+        return dataclasses.replace(config, model=model), run_config
     if ":" not in model.name and not model.name.endswith(".py"):
         check_options(model)
         return config, run_config
@@ -101,6 +109,9 @@ def import_network(config: ModelConfig, file: NetworkFile | None = None) -> Any:
     """
     if file is not None:
         return file.load()
+    if config.name.startswith(application_signatures.PREFIX):
+        module = importlib.import_module("trainer.models.networks.applications")
+        return module.network(config.name)
     module, function = MODELS[config.name].split(":")
     return getattr(importlib.import_module(module), function)
 

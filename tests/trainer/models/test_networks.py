@@ -8,7 +8,7 @@ import tensorflow as tf
 from tests.support.nets import options_of_width
 from trainer import rng
 from trainer.config.schema import ModelConfig
-from trainer.models import builder, context, layers, registry
+from trainer.models import builder, context, layers, noise, registry
 
 PARAMETERS = {
     "cnn": 550_570,
@@ -107,6 +107,30 @@ def test_dropout_keeps_the_mean_and_is_off_outside_training():
     out = dropped(0.25, x)
     assert abs((out == 0).mean() - 0.25) < 0.01
     assert abs(out.mean() - 1) < 0.02
+
+
+@pytest.mark.parametrize(("name", "blocks"), [("resnet8", 3), ("resnet20", 9)])
+def test_stochastic_depth_grows_with_the_block(name, blocks):
+    plain = build(name, width=0.25).get_layer("body")
+    body = build(name, width=0.25, stochastic_depth=0.45).get_layer("body")
+    added = [x for x in body.layers if isinstance(x, noise.StochasticDepth)]
+    rates = [0.45 * number / blocks for number in range(1, blocks + 1)]
+    assert [x.rate for x in added] == pytest.approx(rates)
+    assert {v.path for v in body.variables} == {v.path for v in plain.variables}
+    assert not any(isinstance(x, noise.StochasticDepth) for x in plain.layers)
+
+
+def test_stochastic_depth_drops_whole_examples():
+    layer = noise.StochasticDepth(0.25, name="depth")
+    x = tf.ones([4096, 2, 2, 3])
+    layer(keras.Input(x.shape[1:]))
+    masks = {"depth": layer.draw_numbers(here(), x.shape[0])}
+    with context.forward_context(context.ForwardContext(masks)):
+        out = layer(x, training=True).numpy().reshape(len(x), -1)
+    assert set(np.unique(out)) == {0, np.float32(1 / 0.75)}
+    assert (out == out[:, :1]).all()
+    assert abs((out[:, 0] == 0).mean() - 0.25) < 0.02
+    np.testing.assert_array_equal(layer(x), x)
 
 
 def test_replicas_draw_their_part_of_one_mask():

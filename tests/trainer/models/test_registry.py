@@ -65,6 +65,8 @@ def test_the_source_says_what_the_imported_function_does(name):
         ("--model_kwargs=width=wide", "width must be a number"),
         ("--model_kwargs=width=true", "width must be a number"),
         ("--model_kwargs=dropout=1", "dropout must be a number at least 0 and below 1"),
+        ("--model=resnet8 --model_kwargs=stochastic_depth=1", "at least 0 and below 1"),
+        ("--model=mobilenet --model_kwargs=stochastic_depth=0.1", "no option stochast"),
         ("--model_kwargs=activation=tanh --model=speednet", "must be relu or gelu"),
         ("--model_kwargs=whiten=3 --model=speednet", "whiten must be true or false"),
         ("--model_kwargs=sync_batch_norm=true --model=resnet8", "use that$"),

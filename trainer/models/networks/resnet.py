@@ -2,7 +2,7 @@
 
 import keras
 
-from trainer.models.layers import BatchNorm, Dropout, scaled
+from trainer.models.layers import BatchNorm, Dropout, StochasticDepth, scaled
 
 WIDTHS = (16, 32, 64)
 
@@ -13,6 +13,7 @@ def resnet8(
     *,
     width: float = 1.0,
     dropout: float = 0.0,
+    stochastic_depth: float = 0.0,
     sync_batch_norm: bool = False,
 ) -> keras.KerasTensor:
     """Applies three residual stacks of one block each (Banbury et al. 2021).
@@ -28,6 +29,7 @@ def resnet8(
         num_classes: K.
         width: factor of the number of channels.
         dropout: dropout rate before the last layer; 0: no dropout.
+        stochastic_depth: part of the examples that skip the last block, see `_merge`.
         sync_batch_norm: whether batch statistics are those of all replicas.
     """
     norm = _Norm(sync_batch_norm)
@@ -43,8 +45,7 @@ def resnet8(
             shortcut = _conv(
                 shortcut, channels, f"{name}_shortcut", size=1, strides=2, bias=True
             )
-        x = keras.layers.Add(name=f"{name}_add")([shortcut, x])
-        x = keras.layers.ReLU(name=f"{name}_relu")(x)
+        x = _merge(x, shortcut, name, stochastic_depth * stack / len(WIDTHS))
     return _classify(x, num_classes, dropout)
 
 
@@ -54,19 +55,20 @@ def resnet20(
     *,
     width: float = 1.0,
     dropout: float = 0.0,
+    stochastic_depth: float = 0.0,
     sync_batch_norm: bool = False,
 ) -> keras.KerasTensor:
     """Applies ResNet-20 for CIFAR (He et al. 2015, section 4.2): three stages of three.
 
     Shortcuts have no parameters (option A): they take every second pixel and fill new
     channels with zeros. Float [N, H, W, C] -> logits [N, K]; 271,098 parameters for
-    32x32x3 and 10 classes, of which 1,376 are moving statistics.
+    32x32x3 and 10 classes, of which 1,376 are moving statistics. Options as `resnet8`.
     """
     norm = _Norm(sync_batch_norm)
     x = norm(_conv(x, scaled(WIDTHS[0], width), "stem"), "stem")
     x = keras.layers.ReLU(name="stem_relu")(x)
     for stage, base in enumerate(WIDTHS, start=1):
-        for block in "abc":
+        for number, block in enumerate("abc", start=3 * stage - 2):
             name = f"stage{stage}{block}"
             strides = 2 if stage > 1 and block == "a" else 1
             channels = scaled(base, width)
@@ -74,8 +76,7 @@ def resnet20(
             x = _conv(x, channels, f"{name}_1", strides=strides)
             x = keras.layers.ReLU(name=f"{name}_1_relu")(norm(x, f"{name}_1"))
             x = norm(_conv(x, channels, f"{name}_2"), f"{name}_2")
-            x = keras.layers.Add(name=f"{name}_add")([shortcut, x])
-            x = keras.layers.ReLU(name=f"{name}_relu")(x)
+            x = _merge(x, shortcut, name, stochastic_depth * number / 9)
     return _classify(x, num_classes, dropout)
 
 
@@ -107,6 +108,20 @@ def _conv(
         kernel_initializer="he_normal",
         name=f"{name}_conv",
     )(x)
+
+
+def _merge(
+    x: keras.KerasTensor, shortcut: keras.KerasTensor, name: str, rate: float
+) -> keras.KerasTensor:
+    """Adds the shortcut of a block, for a part of the examples without the block.
+
+    In training each example skips the block with probability `rate` (Huang et al. 2016,
+    whose rate also grows linearly with the number of the block).
+    """
+    if rate:
+        x = StochasticDepth(rate, name=f"{name}_depth")(x)
+    x = keras.layers.Add(name=f"{name}_add")([shortcut, x])
+    return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
 def _option_a(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
