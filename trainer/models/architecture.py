@@ -135,6 +135,12 @@ def rebuild(text: str, precision: str) -> keras.Model:
     return keras.models.model_from_json(json.dumps(body))
 
 
+def is_synchronized(text: str) -> bool:
+    """Whether a layer of the description averages over replicas as it is called."""
+    layers = json.loads(text)["body"]["config"]["layers"]
+    return any(layer["config"].get("synchronized") for layer in layers)
+
+
 def explain_difference(theirs: str, ours: str) -> str:
     """Says in which layers two descriptions of `describe` differ, in a line."""
     before, now = (_layers(text) for text in (theirs, ours))

@@ -171,6 +171,7 @@ def describe_network(
             precision=config.precision.value,
         )
     _check_classes(described, config.model.name)
+    _check_synchronized(described, config)
     model = dataclasses.replace(config.model, architecture=described)
     return dataclasses.replace(config, model=model)
 
@@ -184,6 +185,18 @@ def _check_classes(described: str, name: str) -> None:
                 "be missing where its run is opened; build it of Keras' layers in a "
                 "function"
             )
+
+
+def _check_synchronized(described: str, config: Config) -> None:
+    """Refuses what `sync_batch_norm` cannot be combined with, as Config does."""
+    word = "`jit_compile`" if config.jit_compile else None
+    if config.elastic_shards is not None:
+        word = f"elastic_shards={config.elastic_shards}"
+    if word and architecture.is_synchronized(described):
+        raise InvalidInput(
+            f"{word} cannot be combined with BatchNormalization(synchronized=True), "
+            f"which model={config.model.name} has; leave one out"
+        )
 
 
 def _options(config: Config, given: Any) -> dict[str, Any]:
