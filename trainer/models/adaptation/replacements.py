@@ -228,7 +228,8 @@ def check_state(layer: keras.layers.Layer, network: str) -> None:
         )
         seeded = bool(part._seed_generators) and not unused
         if seeded or part._non_trainable_variables:
-            inside = "" if part is layer else f" through {part.name} inside it"
+            inside = f", in its {part.name} ({type(part).__name__})"
+            inside = "" if part is layer else inside
             remedy = "leave it out"
             if getattr(part, "dropout", 0) or _is_random(part):
                 remedy = "set its dropout to 0 and put a Dropout layer behind it"

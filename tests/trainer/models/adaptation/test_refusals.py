@@ -85,7 +85,7 @@ REFUSED = {
     ),
     "twice .BatchNormalization.* called twice.* use two layers": called_twice,
     "is given a mask": behind(rows, L.Masking, L.BatchNormalization),
-    "BatchNormalization.* inside it": behind(
+    "TimeDistributed.* keeps state .* in its .*BatchNormalization": behind(
         rows, lambda: L.TimeDistributed(L.BatchNormalization())
     ),
     "SpectralNormalization.* keeps state": behind(
