@@ -124,15 +124,21 @@ def _check_rebuilt(body: keras.Model, text: str, name: str) -> None:
             f"{name} cannot be rebuilt from its description, as Lambda layers and "
             f"classes that are not registered cannot: {str(error).splitlines()[0]:.200}"
         ) from error
-    if [v.path for v in rebuilt.variables] != [v.path for v in body.variables]:
+    if _paths(rebuilt) != _paths(body):
         raise InvalidInput(f"{name} has other variables once it is rebuilt")
+
+
+def _paths(model: keras.Model) -> list[str]:
+    """The paths of variables, but of seeds that no layer uses: Keras counts these."""
+    return [v.path for v in model.variables if "seed_generator" not in v.path]
 
 
 def rebuild(text: str, precision: str) -> keras.Model:
     """Rebuilds the layer "body" from the JSON of `describe`, in `precision`."""
     described = json.loads(text)
     body = _in_precision(described["body"], described["precision"], precision)
-    return keras.models.model_from_json(json.dumps(body))
+    with _fresh_names():
+        return keras.models.model_from_json(json.dumps(body))
 
 
 def is_synchronized(text: str) -> bool:

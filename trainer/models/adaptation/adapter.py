@@ -20,7 +20,7 @@ from keras.src.utils.naming import to_snake_case
 from trainer.errors import InvalidInput, first_line
 from trainer.models import layers
 from trainer.models.adaptation import endings, pixel_scaling, replacements
-from trainer.models.adaptation.pixel_scaling import Scaling
+from trainer.models.adaptation.pixel_scaling import Channel, Scaling
 
 FLOAT32 = "float32"
 
@@ -75,14 +75,7 @@ def check_model(
 
     A Sequential model without an input is built for `image_shape`.
     """
-    kind = type(model)
-    functional = isinstance(model, keras.Sequential | Functional)
-    own = kind.call not in (keras.Sequential.call, Functional.call)
-    if not functional or own or kind.train_step is not keras.Model.train_step:
-        raise InvalidInput(
-            f"{network} is a subclassed model ({kind.__name__}), whose graph is not "
-            "known; return keras.Model(inputs, outputs) or keras.Sequential"
-        )
+    _check_graph(model, network)
     if isinstance(model, keras.Sequential) and model._functional is None:
         try:
             model.build((None, *image_shape))
@@ -90,6 +83,9 @@ def check_model(
             raise _not_built(network, image_shape, error) from error
         if model._functional is None:
             raise _not_built(network, image_shape, ValueError("add a keras.Input"))
+    for operation in _operations(model):
+        if isinstance(operation, keras.Model):
+            _check_graph(operation, f"{operation.name} in {network}")
     graph = endings.graph_of(model)
     for tensors, word in ((graph.inputs, "inputs"), (graph.outputs, "outputs")):
         if len(tensors) != 1:
@@ -105,12 +101,30 @@ def check_model(
         )
 
 
+def _check_graph(model: keras.Model, named: str) -> None:
+    kind = type(model)
+    functional = isinstance(model, keras.Sequential | Functional)
+    own = kind.call not in (keras.Sequential.call, Functional.call)
+    if not functional or own or kind.train_step is not keras.Model.train_step:
+        raise InvalidInput(
+            f"{named} is a subclassed model ({kind.__name__}), whose graph is not "
+            "known; return keras.Model(inputs, outputs) or keras.Sequential"
+        )
+
+
 def _not_built(
     network: str, image_shape: tuple[int, int, int], error: Exception
 ) -> InvalidInput:
     return InvalidInput(
-        f"{network} cannot be built for images {list(image_shape)}: {first_line(error)}"
+        f"{network} cannot be built for images {list(image_shape)}: {_said(error)}"
     )
+
+
+def _said(error: Exception) -> str:
+    """What Keras said, without its frame and its colours."""
+    lines = [re.sub(r"\x1b\[\d+m", "", line) for line in str(error).splitlines()]
+    told = [x for x in lines if x.strip() and not x.startswith("Exception encountered")]
+    return told[0].strip()[:200] if told else first_line(error)
 
 
 class _Walk:
@@ -163,7 +177,6 @@ class _Walk:
             fixed = training if fixed is None else fixed
             name = prefix + self._names.get(id(operation), operation.name)
             if isinstance(operation, keras.Model):
-                _check_graph(operation, self._how.network)
                 outputs = self.through(
                     operation, tree.flatten(args), f"{name}_", fixed, trainable
                 )
@@ -185,9 +198,9 @@ class _Walk:
     ) -> Any:
         """Calls a copy of `operation`; returns its outputs, or a Scaling."""
         args, kwargs = arguments
-        scaling = next((x for x in tree.flatten(args) if isinstance(x, Scaling)), None)
-        if scaling is not None:
-            then = pixel_scaling.follow(operation, args, scaling, self._how.network)
+        pixels = [x for x in tree.flatten(args) if pixel_scaling.is_pixels(x)]
+        if pixels:
+            then = pixel_scaling.follow(operation, args, pixels[0], self._how.network)
             if then is not None:
                 return then
         args, kwargs = tree.map_structure(self._tensor, (args, kwargs))
@@ -205,7 +218,7 @@ class _Walk:
             raise InvalidInput(
                 f"layer {operation.name} ({type(operation).__name__}) of "
                 f"{self._how.network} does not take {taken[0] if taken else 'these'}, "
-                f"from images {list(self._images.shape[1:])}: {first_line(error)}"
+                f"from images {list(self._images.shape[1:])}: {_said(error)}"
             ) from error
 
     def _check_mask(self, layer: keras.Operation, mask: Any) -> None:
@@ -217,6 +230,8 @@ class _Walk:
 
     def _tensor(self, value: Any) -> Any:
         """Returns `value`; for a Scaling the tensor of scaled pixels."""
+        if isinstance(value, Channel):
+            return self._tensor(value.scaling)[..., value.index]
         if not isinstance(value, Scaling):
             return value
         for known, tensor in self._scaled:
@@ -300,7 +315,7 @@ class _Walk:
             described["config"]["name"] = name
             if layer is self._softmax:
                 described["config"]["activation"] = "linear"
-            described = self._in_precision(described)
+            described = self._in_precision(_with_seeds(described))
             copied = keras.saving.deserialize_keras_object(described)
         except Exception as error:  # noqa: BLE001  Keras raises what its layers raise
             raise InvalidInput(
@@ -331,13 +346,20 @@ class _Walk:
         return FLOAT32 if mixed and policy == FLOAT32 else self._how.precision
 
 
-def _check_graph(model: keras.Model, network: str) -> None:
-    kind = type(model)
-    if not isinstance(model, keras.Sequential | Functional):
-        raise InvalidInput(
-            f"{model.name} in {network} is a subclassed model ({kind.__name__}), whose "
-            "graph is not known; use keras.Model(inputs, outputs) or keras.Sequential"
-        )
+def _with_seeds(value: Any) -> Any:
+    """Gives a seed to recurrent layers without dropout, which keep one for nothing.
+
+    Otherwise it would depend on how many layers the process has built.
+    """
+    if isinstance(value, list):
+        return [_with_seeds(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    idle = value.get("dropout") == 0 and value.get("recurrent_dropout") == 0
+    return {
+        key: 0 if idle and key == "seed" else _with_seeds(item)
+        for key, item in value.items()
+    }
 
 
 def _nodes(graph: keras.Function) -> Iterator[Any]:
@@ -350,7 +372,7 @@ def _operations(model: keras.Model) -> Iterator[keras.Operation]:
     """Yields every operation and nested model, each as often as it is called."""
     for node in _nodes(endings.graph_of(model)):
         yield node.operation
-        if isinstance(node.operation, keras.Model):
+        if isinstance(node.operation, keras.Sequential | Functional):
             yield from _operations(node.operation)
 
 
@@ -387,14 +409,15 @@ def _follow_pixels(
     for node in _nodes(graph):
         operation, outputs = node.operation, [None] * len(node.outputs)
         args, _ = node.arguments.fill_in(found)
-        mine = [x for x in tree.flatten(args) if isinstance(x, Scaling)]
+        mine = [x for x in tree.flatten(args) if pixel_scaling.is_pixels(x)]
         if mine and isinstance(operation, keras.Model):
-            _check_graph(operation, network)
             outputs = _follow_pixels(operation, tree.flatten(args), network, ends)
-        elif mine and isinstance(operation, pixel_scaling.MOVING):
-            outputs = mine
         elif mine:
-            outputs = [pixel_scaling.follow(operation, args, mine[0], network)]
-            ends += [x for x in (outputs[0] or mine[0],) if x is not None]
+            then = pixel_scaling.follow(operation, args, mine[0], network)
+            # What has no weights, such as Resizing, is still in front of the network.
+            if then is None and not getattr(operation, "weights", None):
+                then = mine[0]
+            outputs = [then] * len(node.outputs)
+            ends += [x for x in (*mine, then) if isinstance(x, Scaling)]
         found |= dict(zip(map(id, node.outputs), outputs, strict=False))
     return [found.get(id(x)) for x in graph.outputs]

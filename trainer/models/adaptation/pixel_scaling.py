@@ -16,19 +16,7 @@ from trainer.errors import InvalidInput
 from trainer.models.layers import Affine
 from trainer.models.normalization import PIXEL_MEAN, PIXEL_STD
 
-FOLDED = (keras.layers.Rescaling, keras.layers.Normalization)
-# Layers that move pixels and keep their values: the range of a model that begins with
-# one of them is told by what follows.
-MOVING = (
-    keras.layers.Resizing,
-    keras.layers.CenterCrop,
-    keras.layers.ZeroPadding2D,
-    keras.layers.Cropping2D,
-    keras.layers.Permute,
-    keras.layers.Reshape,
-    keras.layers.Identity,
-)
-LARGE = 1000  # no network takes values beyond it: the layer expects pixels 0..1
+LARGE = 300  # no network takes values beyond it: the layer expects pixels 0..1
 # Operators that scale by at most this, or shift by at least that, expect pixels 0..255.
 RAW_SCALE, RAW_SHIFT = 1 / 16, 16
 
@@ -103,9 +91,20 @@ class Scaling:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class Channel:
+    """One channel of scaled pixels, [N, H, W], as `preprocess_input` reverses them."""
+
+    scaling: Scaling
+    index: int
+
+
 def follow(
-    operation: keras.Operation, args: Sequence[Any], scaling: Scaling, network: str
-) -> Scaling | None:
+    operation: keras.Operation,
+    args: Sequence[Any],
+    scaling: Scaling | Channel,
+    network: str,
+) -> Scaling | Channel | None:
     """Returns the scaling after `operation`; None if it does something else.
 
     Args:
@@ -114,30 +113,58 @@ def follow(
         scaling: what has been done to the pixels before.
         network: the name of the network in messages.
     """
+    if isinstance(scaling, Channel):
+        stacks = type(operation).__name__ == "Stack" and operation.axis in (-1, 3)
+        return _stacked(args[0]) if stacks else None
     if isinstance(operation, keras.layers.Rescaling):
         return scaling.then(operation.scale, operation.offset, explicit=True)
     if isinstance(operation, keras.layers.Normalization):
         mean, variance = statistics(operation, network)
         factor = 1 / np.maximum(np.sqrt(variance), keras.config.epsilon())
         return scaling.then(factor, -mean * factor, explicit=True)
-    kind = type(operation).__name__
-    if kind == "GetItem" and args[0] is scaling:
-        last = args[1][-1] if isinstance(args[1], tuple) else args[1]
-        whole = all(x in (Ellipsis, slice(None)) for x in args[1][:-1])
-        return scaling.reversed() if whole and last == slice(None, None, -1) else None
-    return _follow_operator(kind, args, scaling)
+    match type(operation).__name__, args:
+        case "GetItem", [_, [*_, last] as places] if _is_last(places):
+            if last == slice(None, None, -1):
+                return scaling.reversed()
+            return Channel(scaling, last) if isinstance(last, int) else None
+        case kind, [_, _]:
+            return _follow_operator(kind, args, scaling)
+    return None
+
+
+def is_pixels(value: Any) -> bool:
+    """Whether `value` stands for scaled pixels."""
+    return isinstance(value, Scaling | Channel)
+
+
+def _is_last(places: Sequence[Any]) -> bool:
+    """Whether an index takes everything but along its last axis, the channels."""
+    before = list(places[:-1])
+    return before in ([Ellipsis], [slice(None)] * 3)
+
+
+def _stacked(parts: Sequence[Any]) -> Scaling | None:
+    """The pixels that channels were taken from, if they are all of them."""
+    if not all(isinstance(part, Channel) for part in parts):
+        return None
+    order, scaling = [part.index for part in parts], parts[0].scaling
+    if len(order) != 3 or any(part.scaling is not scaling for part in parts):
+        return None
+    if order == [2, 1, 0]:
+        return scaling.reversed()
+    return scaling if order == [0, 1, 2] else None
 
 
 def _follow_operator(
     kind: str, args: Sequence[Any], scaling: Scaling
 ) -> Scaling | None:
-    if len(args) != 2:
+    first = args[0] is scaling
+    other = args[1] if first else args[0]
+    if isinstance(other, Scaling | keras.KerasTensor) or not np.size(other):
         return None
-    other = args[1] if args[0] is scaling else args[0]
-    numbers = isinstance(other, int | float | list | tuple | np.ndarray | np.generic)
-    if not numbers or np.ndim(other) > 1:
+    if any(size != 1 for size in np.shape(other)[:-1]):
         return None
-    other, first = np.asarray(other, np.float64), args[0] is scaling
+    other = np.asarray(other, np.float64).reshape(-1)
     match kind:
         case "Multiply":
             return scaling.then(other, 0)

@@ -111,6 +111,42 @@ def test_layers_of_applications_are_ours_too():
     np.testing.assert_allclose(body.get_layer("pixel_scaling").scale, [6.4, 6.4, 12.8])
 
 
+MODES = {
+    "caffe": lambda x: keras.applications.resnet50.preprocess_input(x),
+    "torch": lambda x: keras.applications.densenet.preprocess_input(x),
+    "tf": lambda x: L.Resizing(20, 20)(
+        keras.applications.mobilenet_v2.preprocess_input(x)
+    ),
+    "operators": lambda x: (keras.ops.image.resize(x, (20, 20)) - 128) / 64,
+    "reversed": lambda x: L.Rescaling([1 / 255, 1 / 64, 1])(x[..., ::-1]),
+    "resized": lambda x: L.Rescaling(1 / 255)(L.Resizing(20, 20)(x)),
+    "branches": lambda x: L.concatenate(
+        [L.Rescaling(1 / 255)(x), L.Rescaling(1 / 64, offset=-1)(x)]
+    ),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_raw_pixels_are_scaled_as_the_model_does(mode):
+    inputs = keras.Input(SHAPE)
+    model = keras.Model(inputs, L.GlobalAveragePooling2D()(MODES[mode](inputs)))
+    model = keras.Model(inputs, L.Dense(5, name="dense")(model.output))
+    body = build(model)
+    body.set_weights(model.get_weights())
+    expected = model(np.float32(images()))
+    np.testing.assert_allclose(predict(body, images()), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_recurrent_layer_without_dropout_is_kept():
+    inputs = keras.Input(SHAPE)
+    x = L.Bidirectional(L.GRU(4, return_sequences=True))(L.Reshape((12, 36))(inputs))
+    model = keras.Model(inputs, L.Dense(5)(L.LSTM(4)(x)))
+    texts = describe(model), describe(model)
+    assert texts[0] == texts[1]
+    first, second = (architecture.rebuild(text, "float32") for text in texts)
+    assert [v.path for v in first.variables] == [v.path for v in second.variables]
+
+
 def test_a_layer_that_is_called_twice_shares_weights_but_no_masks():
     shared, drop = L.Dense(8, name="shared"), L.Dropout(0.5, name="drop")
     inputs = keras.Input(SHAPE)

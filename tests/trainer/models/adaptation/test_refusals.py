@@ -110,7 +110,7 @@ REFUSED = {
     "Lambda.* keras.ops": behind(lambda: L.Lambda(lambda x: x * 2)),
     "Doubled.* cannot be rebuilt": behind(Doubled),
     "subclassed model .Subclassed.* return keras.Model": Subclassed,
-    "in .* is a subclassed model .Subclassed": behind(Subclassed),
+    "in functional.* is a subclassed model .Subclassed": behind(Subclassed),
     "has neither `mean` and `variance` nor": behind(L.Normalization),
     "values up to 510; it must expect": behind(lambda: L.Rescaling(2.0)),
     "has activation sigmoid; .* logits or end in a softmax": behind(
