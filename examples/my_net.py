@@ -4,12 +4,11 @@
     trainer-tflite --quantize
 
 The first parameter tells the two forms apart. Parameters after the `*` are options,
-which --model_kwargs sets; an annotation refuses values of another type.
+which --model_kwargs sets; an annotation refuses values of another type. Keras' dropout
+and batch norm layers are replaced by exact ones of the same meaning.
 """
 
 import keras
-
-from trainer import layers
 
 
 def network(
@@ -23,18 +22,18 @@ def network(
     """Logits [N, num_classes] of images x, float [N, H, W, C] in [-1, 1)."""
     for channels in (16, 32, 64):
         x = keras.layers.Conv2D(int(channels * width), 3, padding="same")(x)
-        x = layers.BatchNorm(synchronized=sync_batch_norm)(x)
+        x = keras.layers.BatchNormalization(synchronized=sync_batch_norm)(x)
         x = keras.layers.ReLU()(x)
         x = keras.layers.MaxPooling2D(2, padding="same")(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
-    x = layers.Dropout(dropout)(x)
+    x = keras.layers.Dropout(dropout)(x)
     return keras.layers.Dense(num_classes)(x)
 
 
 def model(num_classes, image_shape, *, width: float = 1.0, dropout: float = 0.1):
     """A Keras model of raw pixels in 0..255, as it may have been written before.
 
-    Its Rescaling, its layers of random numbers and its softmax are adapted.
+    Its Rescaling becomes part of the network, its softmax is left out.
     """
     return keras.Sequential(
         [

@@ -83,9 +83,25 @@ def test_a_resume_with_a_file_that_builds_another_network_is_refused(copied, dat
     assert sorted(run.rglob("*")) == listed
 
 
+def test_an_error_in_the_file_ends_the_command_and_nothing_is_written(
+    data_dir, tmp_path
+):
+    (tmp_path / "my_net.py").write_text("def network(x, num_classes):\n    return y\n")
+    words = [f"--model={tmp_path}/my_net.py:network", "--model_kwargs="]
+    done = run_trainer(data_dir, tmp_path / "run", *words)
+    assert done.returncode == 2
+    said = "cannot be built: NameError: name 'y' is not defined"
+    assert said in done.stderr.splitlines()[-2]
+    assert "my_net.py, line 2" in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
-def test_killed_and_resumed_equals_never_killed(data_dir, template_file, tmp_path):
-    words = [f"--model={template_file}:network", "--train_steps=48", *TWO]
+@pytest.mark.parametrize("name", ["network", "model"])
+def test_killed_and_resumed_equals_never_killed(
+    data_dir, template_file, tmp_path, name
+):
+    words = [f"--model={template_file}:{name}", "--train_steps=48", *TWO]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     run_trainer(data_dir, whole, *EXACT, *words, check=True)
     assert interrupt(data_dir, cut, signal.SIGKILL, words) == -signal.SIGKILL

@@ -5,6 +5,7 @@ import types
 import keras
 import pytest
 
+from tests.support.commands import ROOT
 from tests.support.flag_values import read
 from trainer.config.schema import PENDING, Config, ModelConfig
 from trainer.errors import InvalidInput
@@ -111,6 +112,16 @@ def test_a_file_and_a_script_describe_the_same_network(described):
 
     scripted = network.describe_network(config, DATASET, None, function)
     assert scripted.model.architecture == found
+
+
+@pytest.mark.parametrize("name", ["network", "model"])
+def test_both_forms_of_the_template_are_networks(name):
+    path = ROOT / "examples" / "my_net.py"
+    config, run_config = read(f"--model={path}:{name}", "--model_kwargs=width=0.5")
+    file = own_network.reopen_network(config.model, run_config.model_file)
+    found = network.describe_network(config, DATASET, file, None).model.architecture
+    assert "trainer>BatchNorm" in found and "trainer>Dropout" in found
+    assert "softmax" not in found
 
 
 def test_a_difference_of_two_networks_is_told_by_layers(described):
