@@ -136,7 +136,6 @@ def test_two_workers_end_in_the_bits_of_one_process(data_dir, template_file, tmp
 
 @pytest.mark.slow
 def test_workers_with_other_files_are_refused(data_dir, template_file, tmp_path):
-    """Also where the files are equal, and a module that they import is not."""
     other = tmp_path / "my_net.py"
     other.write_text(template_file.read_text() + "\n# another\n")
     words = ["--hang_secs=20", f"--model={template_file}:network"]
@@ -145,6 +144,29 @@ def test_workers_with_other_files_are_refused(data_dir, template_file, tmp_path)
     done = finish(start_in(data_dir, paths, *words, second=second))
     assert {code for code, _ in done} == {2}, done
     assert all("source_sha256" in text for _, text in done)
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.slow
+def test_workers_whose_files_import_other_modules_are_refused(data_dir, tmp_path):
+    code = (
+        "import keras\nfrom blocks_of_mine import WIDTH\n"
+        "def network(x, num_classes, *, width: float = 1.0):\n"
+        "    x = keras.layers.Dense(WIDTH)(keras.layers.Flatten()(x))\n"
+        "    return keras.layers.Dense(num_classes)(x)\n"
+    )
+    for width in (3, 4):
+        (tmp_path / str(width)).mkdir()
+        (tmp_path / str(width) / "my_net.py").write_text(code)
+        module = tmp_path / str(width) / "blocks_of_mine.py"
+        module.write_text(f"WIDTH = {width}\n")
+    words, second = (
+        [f"--model={tmp_path}/{width}/my_net.py:network"] for width in (3, 4)
+    )
+    done = finish(start_in(data_dir, [tmp_path / "run"] * 2, *words, second=second))
+    assert {code for code, _ in done} == {2}, done
+    said = "worker 1 has built another network than worker 0"
+    assert all(said in text for _, text in done)
     assert not (tmp_path / "run" / "config.json").exists()
 
 
