@@ -47,6 +47,7 @@ def test_a_run_keeps_the_file_and_what_was_built_from_it(trained, template_file)
     assert (trained / "model.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_run_needs_the_file_no_more(copied, data_dir):
     run, file, _ = copied
     file.unlink()
