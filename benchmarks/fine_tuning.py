@@ -27,7 +27,7 @@ from trainer.errors import InvalidInput
 from trainer.monitoring import native_output
 
 VALUES = flags.FlagValues()
-CLASSES = ("cat", "dog")
+CLASSES = ["cat", "dog"]
 BATCH = 64  # of the trainings on few images
 TUNED_RATE = 0.1  # part of the learning rate that the backbone takes when fine-tuned
 SIDES = {

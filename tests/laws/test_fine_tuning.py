@@ -16,7 +16,8 @@ from trainer.rundir import checkpoints
 from trainer.rundir.layout import Run
 from trainer.rundir.weights import eval_weights
 
-TUNED = ["--freeze=backbone", "--backbone_lr_multiplier=0.1"]
+SAME = "--model_kwargs=width=0.0625"  # the network of the template
+TUNED = [SAME, "--freeze=backbone", "--backbone_lr_multiplier=0.1"]
 
 
 def weights(path) -> dict[str, np.ndarray]:
@@ -26,7 +27,7 @@ def weights(path) -> dict[str, np.ndarray]:
 
 def test_a_run_starts_from_another_one(data_dir, template, tmp_path):
     path = tmp_path / "run"
-    given = [f"--init_from={template}", "--freeze=backbone"]
+    given = [f"--init_from={template}", SAME, "--freeze=backbone"]
     done = run_trainer(data_dir, path, "--train_steps=3", *given, check=True)
     before, after = weights(template), weights(path)
     moved = {k for k in before if not np.array_equal(before[k], after[k])}
@@ -39,7 +40,7 @@ def test_a_run_starts_from_another_one(data_dir, template, tmp_path):
     )
     assert recorded["pretrained"]["taken"] == list(before)
     assert recorded["pretrained"]["from"] == str(template)
-    other = run_trainer(data_dir, path, "--train_steps=3", *given[:1])
+    other = run_trainer(data_dir, path, "--train_steps=3", *given[:2])
     assert other.returncode == 2
     assert "model.freeze: 'backbone' != None" in other.stderr
 
@@ -48,7 +49,7 @@ def test_a_run_starts_from_another_one(data_dir, template, tmp_path):
 def test_killed_and_resumed_equals_never_killed(data_dir, template, tmp_path):
     whole, cut, moved = tmp_path / "whole", tmp_path / "cut", tmp_path / "moved"
     shutil.copytree(template, moved)
-    words = [*TUNED, "--unfreeze_epoch=0.5", "--train_steps=48", "--model=cnn"]
+    words = [*TUNED, "--unfreeze_epoch=0.5", "--train_steps=48"]
     words += ["--strategy=mirrored", "--logical_devices=2"]
     given = f"--init_from={template}"
     run_trainer(data_dir, whole, *EXACT, *words, given, check=True)

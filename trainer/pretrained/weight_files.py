@@ -8,6 +8,7 @@ of these groups, ``weight_names``. It does not import TensorFlow.
 
 import dataclasses
 import io
+import itertools
 import pathlib
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -139,7 +140,7 @@ def _unpack(content: bytes) -> bytes:
 def _from_hdf5(content: bytes) -> list[StoredLayer]:
     with h5py.File(io.BytesIO(content), "r") as file:
         root = file.get("model_weights", file)
-        if "layer_names" in root.attrs:
+        if _names(root, "layer_names"):
             return list(_named_layers(root))
         return [layer for name in _FOLDERS for layer in _layers(file, name, ())]
 
@@ -147,10 +148,10 @@ def _from_hdf5(content: bytes) -> list[StoredLayer]:
 def _named_layers(root: h5py.Group) -> Iterator[StoredLayer]:
     """Reads the layout of Keras 2: groups that list the names of their weights."""
     number = 0
-    for group_name in map(_text, root.attrs["layer_names"]):
-        group = root[group_name]
+    for group_name in _names(root, "layer_names"):
+        group = _member(root, group_name)
         parts: dict[str, list[np.ndarray]] = {}
-        for weight in map(_text, group.attrs["weight_names"]):
+        for weight in _names(group, "weight_names"):
             path = weight.split(":")[0].rpartition("/")[0]
             parts.setdefault(path, []).append(_array(group, weight))
         for path, arrays in parts.items():
@@ -158,6 +159,15 @@ def _named_layers(root: h5py.Group) -> Iterator[StoredLayer]:
             names = (group_name,) if len(parts) == 1 else tuple(path.split("/"))
             yield StoredLayer(names, tuple(arrays), None, number)
             number += 1
+
+
+def _names(group: h5py.Group, attribute: str) -> list[str]:
+    """Reads a list of names, which Keras divides into parts of at most 64 kB."""
+    if attribute in group.attrs:
+        return [_text(name) for name in group.attrs[attribute]]
+    parts = (f"{attribute}{number}" for number in itertools.count())
+    there = itertools.takewhile(lambda part: part in group.attrs, parts)
+    return [_text(name) for part in there for name in group.attrs[part]]
 
 
 def _layers(

@@ -3,13 +3,16 @@
 import dataclasses
 
 import keras
+import numpy as np
 import pytest
 from keras.src.utils import file_utils
 
+from tests.support import keras_models
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config, DataConfig, ModelConfig
 from trainer.errors import InvalidInput
-from trainer.pretrained import imagenet, source
+from trainer.models import registry
+from trainer.pretrained import imagenet, matching, source
 
 CASES = [
     ("MobileNet", {"alpha": 0.25}, 128),
@@ -102,3 +105,38 @@ def test_without_a_network_the_message_names_file_and_folder(monkeypatch, tmp_pa
     assert "URL fetch failure" in said or "refused" in said
     assert "init_from=FILE.weights.h5" in said
     assert len(said.splitlines()) <= 2
+
+
+APPLICATIONS = [
+    ("MobileNetV2", {"alpha": 0.35}, 32),
+    pytest.param("MobileNetV3Small", {}, 32, marks=pytest.mark.slow),
+    pytest.param("EfficientNetB0", {}, 32, marks=pytest.mark.slow),
+    pytest.param("InceptionV3", {}, 75, marks=pytest.mark.slow),
+    pytest.param("ResNet50", {}, 32, marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("name", "kwargs", "side"), APPLICATIONS)
+def test_every_weight_of_the_file_is_taken(monkeypatch, tmp_path, name, kwargs, side):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    (tmp_path / "models").mkdir()
+    shape = (side, side, 3)
+    theirs = getattr(keras.applications, name)(
+        include_top=False, weights=None, input_shape=shape, **kwargs
+    )
+    generator = np.random.default_rng(0)
+    for variable in theirs.variables:
+        variable.assign(generator.normal(size=variable.shape))
+    theirs.save(tmp_path / "models" / imagenet.file_name(name, kwargs, side))
+    config = Config(model=ModelConfig(name=f"keras:{name}", kwargs=kwargs))
+    data = dataclasses.replace(DataConfig(), image_size=(side, side))
+    given = RunConfig(init_from="imagenet")
+    config = source.add_sha256(dataclasses.replace(config, data=data), given)
+    function = registry.import_network(config.model)
+    body = keras_models.build(function, kwargs=kwargs, shape=shape)
+    found = matching.match(body, source.load(config, given), "init_from=imagenet")
+    assert [path.split("/")[0] for path in found.new] == ["classes", "classes"]
+    matching.assign(body, found)
+    kept = [v for v in theirs.variables if "normalization/" not in v.path]
+    for mine, other in zip(body.variables[:-2], kept, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), other.numpy(), err_msg=mine.path)

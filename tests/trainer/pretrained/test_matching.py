@@ -92,6 +92,18 @@ def test_a_file_without_top_and_one_of_older_keras_are_taken(tmp_path):
         assert len(found.new) == 2 and not found.unused
 
 
+def test_names_in_parts_are_read(tmp_path):
+    theirs, mine = keras_net("my_"), keras_net()
+    path = tmp_path / "net.h5"
+    theirs.save(path)
+    with h5py.File(path, "a") as file:
+        attributes = file["model_weights"].attrs
+        names = attributes.pop("layer_names")
+        attributes["layer_names0"], attributes["layer_names1"] = names[:2], names[2:]
+    assert not load(mine, path).new
+    assert_equal(mine, theirs)
+
+
 def test_a_network_of_ours_is_taken_from_npz_by_path(tmp_path):
     theirs, mine = body(), body(classes=4)
     for variable in theirs.variables:
