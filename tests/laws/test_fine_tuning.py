@@ -7,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 
-from tests.support.commands import result, run_trainer
+from tests.support.commands import result, run_command, run_trainer
 from tests.support.flag_values import read
 from tests.support.resumed_runs import EXACT, assert_equal_runs, interrupt
 from trainer.config.schema import Config
@@ -28,7 +28,8 @@ def weights(path) -> dict[str, np.ndarray]:
 def test_a_run_starts_from_another_one(data_dir, template, tmp_path):
     path = tmp_path / "run"
     given = [f"--init_from={template}", SAME, "--freeze=backbone"]
-    done = run_trainer(data_dir, path, "--train_steps=3", *given, check=True)
+    short = ["--train_steps=3", "--warmup_epochs=0"]
+    done = run_trainer(data_dir, path, *short, *given, check=True)
     before, after = weights(template), weights(path)
     moved = {k for k in before if not np.array_equal(before[k], after[k])}
     assert {name.split("/")[0] for name in moved} == {"classes"}
@@ -40,7 +41,7 @@ def test_a_run_starts_from_another_one(data_dir, template, tmp_path):
     )
     assert recorded["pretrained"]["taken"] == list(before)
     assert recorded["pretrained"]["from"] == str(template)
-    other = run_trainer(data_dir, path, "--train_steps=3", *given[:2])
+    other = run_trainer(data_dir, path, *short, *given[:2])
     assert other.returncode == 2
     assert "model.freeze: 'backbone' != None" in other.stderr
 
@@ -57,6 +58,8 @@ def test_killed_and_resumed_equals_never_killed(data_dir, template, tmp_path):
     given = f"--init_from={moved}"  # the same weights in another place
     run_trainer(data_dir, cut, *EXACT, *words, given, check=True)
     assert_equal_runs(whole, cut)
+    again = run_command("trainer.recheck", f"--run_dir={cut}")
+    assert again.returncode == 0, again.stderr
 
 
 def test_an_unfinished_run_has_no_weights_yet(run):

@@ -42,6 +42,7 @@ class _Asked(Exception):
     """Raised in place of a download."""
 
 
+@pytest.mark.filterwarnings("ignore:`input_shape` is undefined")
 @pytest.mark.parametrize(
     ("name", "kwargs", "side"),
     CASES + [pytest.param(*case, marks=pytest.mark.slow) for case in SLOW],
