@@ -7,7 +7,7 @@ DATA := data
 RUN := runs/demo
 PYTEST_FLAGS ?=
 
-.PHONY: demo test test-slow test-faults test-clients test-web lint format clean
+.PHONY: demo test test-slow test-faults test-clients test-web test-micro lint format clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/python -m trainer.main --flagfile=configs/digits.flags --data_dir=$(DATA) --run_dir=$(RUN)
@@ -40,6 +40,13 @@ test-web: $(VENV)/dev.stamp
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || $(SUDO) apt-get install -y chromium
 	@command -v npm || $(SUDO) apt-get install -y npm
 	TEST_WEB=1 $(BIN)/python -m pytest -m "slow or not slow" -rs tests/export/browser
+
+# Standalone C on an emulated Cortex-M, and over all test images of CIFAR-10 if
+# TFDS_DATA_DIR=DIR has it prepared. Debian's package manager installs what is missing.
+test-micro: $(VENV)/dev.stamp
+	@command -v gcc && command -v arm-none-eabi-gcc && command -v qemu-system-arm || \
+	  $(SUDO) apt-get install -y --no-install-recommends gcc libc6-dev gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm
+	TEST_MICRO=1 $(BIN)/python -m pytest -m "slow or not slow" -rs tests/export/microcontroller
 
 $(CLIENTS)/stamp: $(BIN)/python
 	$(BIN)/python -m venv $(CLIENTS)

@@ -83,12 +83,13 @@ def export_micro(
     scheme: str | Scheme = Scheme.INT8,
     verification: VerificationOptions | None = None,
 ) -> Artifact:
-    """Writes a finished run as C source for microcontrollers; needs tflite-micro.
+    """Writes a finished run as C source for microcontrollers.
 
     Args:
         run_dir: the run; the source goes to export/micro/<runtime>/.
         data: as in `export_tflite`.
-        runtime: "tflm": TensorFlow Lite Micro.
+        runtime: "tflm": TensorFlow Lite Micro (needs tflite-micro); "standalone":
+            plain C99 without a library.
         scheme: "int8", "int16x8" or "float32".
         verification: as in `export_tflite`.
 
@@ -100,7 +101,7 @@ def export_micro(
         _parse_member(Runtime, "runtime", runtime),
         _parse_member(Scheme, "scheme", scheme),
     )
-    micro_formats.check_installed()
+    micro_formats.check_installed(options.runtime)
     request = _prepare(run_dir, data, verification, folders=True)
     return micro_writer.export_micro(request, options)
 

@@ -3,9 +3,12 @@
 Synopsis::
 
     python -m export.micro  # runs/latest/export/micro/tflm/model.h and model.c
+    python -m export.micro --runtime=standalone  # micro/standalone/, no library
 
-The arena is the smallest with which TensorFlow Lite Micro and its reference kernels
-start, and the test split is run in it; what CMSIS-NN's kernels need is computed.
+For TensorFlow Lite Micro the arena is the smallest with which its interpreter and its
+reference kernels start, and the test split is run in it; what CMSIS-NN's kernels need
+is computed. Standalone C has its arena planned, and is compiled and run on the test
+split where there is a C compiler.
 """
 
 from typing import NoReturn
@@ -17,6 +20,7 @@ from export.artifact.number_formats import Scheme
 from export.microcontroller import micro_formats
 from export.microcontroller.micro_formats import MICRO_IO, MicroOptions, Runtime
 from trainer.cli import command
+from trainer.config import parsing
 from trainer.monitoring import native_output
 
 
@@ -27,7 +31,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
         "runtime",
         Runtime.TFLM.value,
         [runtime.value for runtime in Runtime],
-        "What runs the model: TensorFlow Lite Micro (tflm).",
+        "What runs the model: TensorFlow Lite Micro, or plain C99 without a library.",
         **where,
     )
     flags.DEFINE_enum(
@@ -40,6 +44,13 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
     flags.DEFINE_integer(
         "vectors", MicroOptions.vectors, "Test images in vectors.c.", **where
     )
+    flags.DEFINE_string(
+        "file",
+        None,
+        "An int8 .tflite of the run that standalone C is made from; default: the one"
+        " that was exported, or a new one.",
+        **where,
+    )
     return export_flags.define_with_kernels(values)
 
 
@@ -49,14 +60,19 @@ def parse_options(values: flags.FlagValues) -> MicroOptions:
     Raises:
         InvalidConfig: they contradict each other or are out of range.
     """
-    return MicroOptions(Runtime(values.runtime), Scheme(values.scheme), values.vectors)
+    return MicroOptions(
+        Runtime(values.runtime),
+        Scheme(values.scheme),
+        values.vectors,
+        None if values.file is None else parsing.parse_path("file", values.file),
+    )
 
 
 def main(values: flags.FlagValues) -> None:
     """Exports the C source and prints where it is."""
     export_flags.parse_verification(values)
     options = parse_options(values)
-    micro_formats.check_installed()
+    micro_formats.check_installed(options.runtime)
     request = export_flags.parse_request(values, folders=True)
     with native_output.suppress_native_stderr():
         from export.microcontroller import micro_writer

@@ -3,6 +3,7 @@
 import dataclasses
 import enum
 import importlib.util
+import pathlib
 
 import numpy as np
 
@@ -25,6 +26,7 @@ class Runtime(enum.Enum):
     """What runs the model on the microcontroller."""
 
     TFLM = "tflm"  # TensorFlow Lite Micro
+    STANDALONE = "standalone"  # no library: plain C99
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,15 +37,18 @@ class MicroOptions:
         runtime: what runs the model.
         scheme: of weights and arithmetic.
         vectors: number of test images in vectors.c.
+        file: an int8 `.tflite` of the run that standalone C is made from; None: the
+            exported one, or a new one.
 
     Raises:
-        InvalidConfig: a value is out of range.
+        InvalidConfig: a value is out of range, or they contradict each other.
         InvalidInput: the scheme has no kernels.
     """
 
     runtime: Runtime = Runtime.TFLM
     scheme: Scheme = Scheme.INT8
     vectors: int = 10
+    file: pathlib.Path | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.vectors <= MOST_VECTORS:
@@ -51,6 +56,13 @@ class MicroOptions:
                 f"vectors={self.vectors} must be within 1 to {MOST_VECTORS}"
             )
         check_scheme(self.scheme)
+        standalone = self.runtime is Runtime.STANDALONE
+        if standalone and self.scheme is not Scheme.INT8:
+            raise InvalidConfig(
+                f"runtime=standalone computes in int8, not in {self.scheme.value}"
+            )
+        if self.file is not None and not standalone:
+            raise InvalidConfig("file=PATH is for runtime=standalone alone")
 
     @property
     def folder(self) -> str:
@@ -80,16 +92,16 @@ def is_installed() -> bool:
     return importlib.util.find_spec("tflite_micro") is not None
 
 
-def check_installed() -> None:
-    """Checks that the package of the interpreter is installed.
+def check_installed(runtime: Runtime) -> None:
+    """Checks that the package that `runtime` is verified with is installed.
 
     Raises:
         InvalidInput: it is not.
     """
-    if not is_installed():
+    if runtime is Runtime.TFLM and not is_installed():
         raise InvalidInput(
             f"C source is proven with the package {PACKAGE}, which is not installed;\n"
-            f"pip install {PACKAGE}"
+            f"pip install {PACKAGE}, or use runtime=standalone, which needs no package"
         )
 
 

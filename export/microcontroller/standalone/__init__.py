@@ -1,0 +1,1 @@
+"""A quantised `.tflite` as plain C99 that needs no library."""

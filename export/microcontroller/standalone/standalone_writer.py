@@ -1,0 +1,249 @@
+"""Writes a run as plain C99, byte for byte LiteRT's reference kernels."""
+
+import hashlib
+import pathlib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from eval.predictors import sandbox, tflite_predictor
+from eval.predictors.engine import Kernels
+from eval.predictors.predictor import Predictor
+from export.artifact import artifact, verification
+from export.artifact.artifact import Artifact
+from export.artifact.inputs import ExportInputs
+from export.artifact.number_formats import Io, Scheme, file_name
+from export.lite import converter, metadata_writer, tflite_writer
+from export.lite.tflite_options import TFLiteOptions
+from export.microcontroller.micro_formats import FOLDER, MicroOptions, raw_answers
+from export.microcontroller.standalone import c_program, host_check
+from export.microcontroller.standalone.c_program import CDescription
+from export.microcontroller.standalone.host_check import HostAnswers
+from export.microcontroller.standalone.integer_graph import parse_graph
+from export.microcontroller.standalone.program import Program, build_program
+from trainer import files, system
+from trainer.errors import InvalidInput, TrainingFailed
+
+_TFLITE = "model.tflite"
+_LITE = TFLiteOptions(Scheme.INT8, Io.UINT8)
+
+
+def write_standalone(inputs: ExportInputs, options: MicroOptions) -> Artifact:
+    """Writes, verifies and names the C program.
+
+    Raises:
+        InvalidInput: the file has an operator without a kernel, or other images.
+        TrainingFailed: it fails its gate, or cannot be compiled, run or written.
+    """
+    content, name = _load_content(inputs, options)
+    program = build_program(parse_graph(content, name))
+    _check_shapes(inputs, program, name)
+    with artifact.staging_folder(inputs.folder) as folder:
+        path = folder / options.folder
+        path.mkdir()
+        files.write_bytes(path / _TFLITE, content)
+        reference = _predict(inputs, path / _TFLITE, Kernels.REFERENCE)
+        answers = _bytes(reference, inputs)
+        _write_source(inputs, options, program, path, answers)
+        host = host_check.run_program(path, inputs.verification_set.images)
+        facts = _facts(inputs, content, program, reference, path)
+        facts |= {"host": _check_host(host, answers)}
+        drop = inputs.verification.max_accuracy_drop
+        verification.Gate.for_scheme(Scheme.INT8, drop).enforce(facts["test"])
+        count = len(options.vector_rows(len(answers)))
+        readme = _format_readme(program, facts, count)
+        files.write_bytes(path / "README.md", readme.encode())
+        return artifact.publish_folder(path, inputs.folder / FOLDER / path.name, facts)
+
+
+def check_file(path: pathlib.Path) -> None:
+    """Checks that the `.tflite` at `path` can be written as C.
+
+    Raises:
+        InvalidInput: it cannot.
+    """
+    content = _read_file(path)
+    resolver = tflite_predictor.RESOLVERS[Kernels.REFERENCE].value
+    sandbox.check_file(path, content, resolver)
+    build_program(parse_graph(content, str(path)))
+
+
+def memory_summary(made: Artifact) -> str:
+    """Formats flash, RAM and what was proven as one line."""
+    manifest = made.manifest
+    flash, host = manifest["flash"], manifest["host"]
+    code = "unknown" if flash["code"] is None else f"{flash['code']:,}"
+    if host is None:
+        proof = "not compiled: there is no C compiler here"
+    else:
+        proof = (
+            f"{host['images']:,} of {host['images']:,} images byte for byte as in"
+            f" LiteRT's reference kernels, {host['image_ms']:.2f} ms an image"
+        )
+    return (
+        f"flash {flash['constants']:,} bytes of constants and {code} of code, RAM"
+        f" {manifest['arena_bytes']:,} bytes; {proof}"
+    )
+
+
+def _load_content(inputs: ExportInputs, options: MicroOptions) -> tuple[bytes, str]:
+    """The `.tflite` and its name: the named one, the exported one, or a new one."""
+    if options.file is not None:
+        return _read_file(options.file), str(options.file)
+    exported = inputs.folder / file_name(Scheme.INT8, Io.UINT8)
+    made = artifact.load_artifact(exported)
+    same = ("weights_sha256", "temperature", "labels")
+    expected = inputs.facts()
+    if made and all(made.manifest.get(key) == expected[key] for key in same):
+        return exported.read_bytes(), str(exported)
+    images = tflite_writer.select_calibration_images(inputs, _LITE)
+    content = converter.convert(inputs.network, _LITE.scheme, _LITE.io, images)
+    described = metadata_writer.add_metadata(
+        content,
+        tflite_writer.describe_model(inputs, _LITE),
+        inputs.verification_set.names,
+    )
+    return described, "the int8 file of the run"
+
+
+def _read_file(path: pathlib.Path) -> bytes:
+    try:
+        return files.read_bytes(path, system.free_bytes() // 8)
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _check_shapes(inputs: ExportInputs, program: Program, name: str) -> None:
+    shape, classes = inputs.network.image_shape, len(inputs.verification_set.names)
+    if program.image_shape != tuple(shape) or program.classes != classes:
+        raise InvalidInput(
+            f"{name} takes images {program.image_shape} and has {program.classes}"
+            f" classes, the run {tuple(shape)} and {classes};\nname a file of this run"
+        )
+
+
+def _predict(
+    inputs: ExportInputs, path: pathlib.Path, kernels: Kernels
+) -> tuple[Predictor, np.ndarray]:
+    """The predictor of the file, and its probabilities of the test images."""
+    predictor = tflite_writer.open_predictor(path, kernels)
+    title = f"LiteRT, {kernels.value} kernels"
+    return predictor, verification.predict(inputs.verification_set, predictor, title)
+
+
+def _bytes(reference: tuple[Predictor, np.ndarray], inputs: ExportInputs) -> np.ndarray:
+    """The probabilities in steps of 1/256, uint8 [N, K]."""
+    raw = raw_answers(reference[1], (1 / 256, 0))
+    if not ((raw >= 0) & (raw <= 255)).all():
+        raise InvalidInput("the file does not answer with probabilities")
+    return raw.astype(np.uint8).reshape(len(inputs.verification_set.labels), -1)
+
+
+def _write_source(
+    inputs: ExportInputs,
+    options: MicroOptions,
+    program: Program,
+    folder: pathlib.Path,
+    answers: np.ndarray,
+) -> None:
+    rows = options.vector_rows(len(answers))
+    facts = inputs.facts()
+    name, weights = inputs.run.config().model.name, facts["weights_sha256"][:12]
+    about = CDescription(
+        comment=f"{name} trained on {inputs.data}, int8, weights {weights};"
+        " see manifest.json",
+        labels=inputs.verification_set.names,
+        images=inputs.verification_set.images[rows],
+        answers=answers[rows],
+    )
+    for path, text in c_program.format_project(program, about).items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        files.write_bytes(folder / path, text.encode())
+
+
+def _check_host(host: HostAnswers | None, answers: np.ndarray) -> dict[str, Any] | None:
+    """Checks that the compiled program gives the bytes of LiteRT.
+
+    Raises:
+        TrainingFailed: it does not.
+    """
+    if host is None:
+        print("no C compiler here: the program is not run", file=sys.stderr, flush=True)
+        return None
+    wrong = int((host.answers != answers).any(axis=1).sum())
+    if wrong:
+        raise TrainingFailed(
+            f"the C program answers {wrong:,} of {len(answers):,} images unlike"
+            f" LiteRT's reference kernels ({host.compiler}); nothing was kept"
+        )
+    return {
+        "compiler": host.compiler,
+        "images": len(answers),
+        "different": wrong,
+        "image_ms": host.image_ms,
+    }
+
+
+def _facts(
+    inputs: ExportInputs,
+    content: bytes,
+    program: Program,
+    reference: tuple[Predictor, np.ndarray],
+    folder: pathlib.Path,
+) -> dict[str, Any]:
+    """The fields of the manifest."""
+    predictor, probabilities = reference
+    lite = TFLiteOptions(
+        Scheme.INT8, Io(parse_graph(content, _TFLITE).input.dtype.name)
+    )
+    test = verification.compare(
+        inputs.verification_set, probabilities, predictor.min_probability
+    )
+    _, other = _predict(inputs, folder / _TFLITE, Kernels.XNNPACK)
+    return {
+        **inputs.facts(),
+        **tflite_writer.describe_file(content, lite, None),
+        "format": "micro",
+        "runtime": "standalone",
+        "tflite_sha256": hashlib.sha256(content).hexdigest(),
+        "test": test | {"engine": dict(predictor.model.engine)},
+        "xnnpack": {
+            "different": int((probabilities != other).any(axis=1).sum()),
+            "flips": verification.count_flips(probabilities, other),
+            "largest_difference": float(abs(probabilities - other).max()),
+        },
+        "flash": {
+            "constants": program.constant_bytes,
+            "code": host_check.measure_code_bytes(folder, program.constant_bytes),
+        },
+        "arena_bytes": program.arena_bytes,
+    }
+
+
+def _format_readme(program: Program, facts: Mapping[str, Any], vectors: int) -> str:
+    height, width, channels = program.image_shape
+    code, host, other = facts["flash"]["code"], facts["host"], facts["xnnpack"]
+    proof = "It was not compiled: no C compiler was there."
+    if host is not None:
+        proof = f"Compiled by {host['compiler']}, it was so for all {host['images']:,}"
+        proof += f" test images, {host['image_ms']:.2f} ms each."
+    known = code is not None
+    return c_program.fill_template(
+        "README.md",
+        height=height,
+        width=width,
+        channels=channels,
+        constant_bytes=f"{program.constant_bytes:,}",
+        code_bytes=f"{code:,}" if known else "about 8,000",
+        code_how="measured for a Cortex-M4, -O2"
+        if known
+        else "`make size` measures it",
+        arena_bytes=f"{program.arena_bytes:,}",
+        vectors=vectors,
+        proof=proof,
+        optimised=f"{other['different']:,} of the images have another probability"
+        f" there, by {other['largest_difference']:.4f} at most, and {other['flips']:,}"
+        " another class.",
+    )
