@@ -9,7 +9,7 @@ softmax at the end is left out. Everything else is copied as it is.
 import copy
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -144,7 +144,10 @@ class _Walk:
         self._called: dict[str, int] = {}
         self._scaled: list[tuple[Scaling, keras.KerasTensor]] = []
         self.pixels: Any = images
-        if how.raw_pixels and _expects_raw_pixels(model, how.network):
+        scalings = _first_scalings(model, how.network)
+        if not how.raw_pixels:
+            _check_normalised(scalings, how.network)
+        elif any(scaling.expects_raw_pixels for scaling in scalings):
             self.pixels = Scaling()
 
     def free_name(self, name: str) -> str:
@@ -393,11 +396,19 @@ def _fresh_names(model: keras.Model) -> Mapping[int, str]:
     }
 
 
-def _expects_raw_pixels(model: keras.Model, network: str) -> bool:
-    """Whether the model scales its input so that it must be pixels 0..255."""
+def _first_scalings(model: keras.Model, network: str) -> list[Scaling]:
+    """What the model has done to its input up to the first layers with weights."""
     ends: list[Scaling] = []
     _follow_pixels(model, [Scaling()], network, ends)
-    return any(scaling.expects_raw_pixels for scaling in ends)
+    return ends
+
+
+def _check_normalised(scalings: Sequence[Scaling], network: str) -> None:
+    if any(scaling.explicit and scaling.is_large for scaling in scalings):
+        raise InvalidInput(
+            f"{network} is given pixels in [-1, 1) and scales them as if they were "
+            "0..255; leave out its Rescaling or Normalization"
+        )
 
 
 def _follow_pixels(

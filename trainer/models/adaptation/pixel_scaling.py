@@ -37,10 +37,15 @@ class Scaling:
     explicit: bool = False
 
     @property
+    def is_large(self) -> bool:
+        """Whether its numbers only make sense for pixels 0..255."""
+        shrinks, shift = np.abs(self.scale).max(), np.abs(self.offset).max()
+        return bool(shrinks <= RAW_SCALE or shift >= RAW_SHIFT)
+
+    @property
     def expects_raw_pixels(self) -> bool:
-        """Whether it only makes sense for pixels 0..255."""
-        shrinks = np.abs(self.scale).max() <= RAW_SCALE
-        return self.explicit or bool(shrinks or np.abs(self.offset).max() >= RAW_SHIFT)
+        """Whether it is taken for a scaling of pixels 0..255."""
+        return self.explicit or self.is_large
 
     def then(self, scale: Any, offset: Any, explicit: bool = False) -> Self:
         """Scales the result by `scale` and adds `offset`."""

@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras.src.applications import convnext
 
 from tests.support.keras_models import SHAPE, build, describe, images, predict
+from trainer.errors import InvalidInput
 from trainer.models import architecture
 from trainer.models.layers import Affine, BatchNorm, Dropout, StochasticDepth
 
@@ -77,6 +78,14 @@ def test_layers_of_a_function_on_tensors_are_adapted_too():
     body = build(network)
     assert body.get_layer("batch_normalization").momentum == 0.9
     assert body.get_layer("spatial").mask_shape((None, 6, 6, 4)) == (1, 1, 4)
+
+
+def test_a_function_of_normalised_pixels_is_not_scaled_twice():
+    def network(x, num_classes):
+        return L.Dense(num_classes)(L.Flatten()(L.Rescaling(1 / 255)(x)))
+
+    with pytest.raises(InvalidInput, match=r"network is given pixels in \[-1, 1\)"):
+        describe(network)
 
 
 def test_nested_models_are_dissolved_and_keep_their_training_argument():
