@@ -132,7 +132,7 @@ def follow(
             if last == slice(None, None, -1):
                 return scaling.reversed()
             return Channel(scaling, last) if isinstance(last, int) else None
-        case kind, [_, _]:
+        case "Add" | "Subtract" | "Multiply" | "Divide" | "TrueDivide" as kind, [_, _]:
             return _follow_operator(kind, args, scaling)
     return None
 

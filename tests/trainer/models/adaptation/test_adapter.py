@@ -146,6 +146,12 @@ def test_raw_pixels_are_scaled_as_the_model_does(mode):
     np.testing.assert_allclose(predict(body, images()), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_a_part_of_the_pixels_is_taken_as_it_is():
+    inputs = keras.Input(SHAPE)
+    x = L.Dense(5)(inputs[:, :, 0, 0])
+    assert "pixel_scaling" not in kinds(build(keras.Model(inputs, x)))
+
+
 def test_a_recurrent_layer_without_dropout_is_kept():
     inputs = keras.Input(SHAPE)
     x = L.Bidirectional(L.GRU(4, return_sequences=True))(L.Reshape((12, 36))(inputs))
