@@ -33,7 +33,7 @@ def mobilenet_v2(
 ):
     """MobileNetV2 of keras.applications on images of `side`, with its own scaling.
 
-    `depth` is the number of its inverted residuals, at most 16.
+    `depth` is the number of its blocks behind the first one, at most 16.
     """
     base = keras.applications.MobileNetV2(
         input_shape=(side, side, 3), alpha=width, weights=None, include_top=False
@@ -43,7 +43,8 @@ def mobilenet_v2(
             layer.synchronized = synchronized
     end = base.output
     if depth < 16:
-        end = base.get_layer(f"block_{depth}_project_BN").output
+        block = f"block_{depth}" if depth else "expanded_conv"
+        end = base.get_layer(f"{block}_project_BN").output
     images = keras.Input(image_shape)
     x = L.Resizing(side, side)(images)
     x = keras.applications.mobilenet_v2.preprocess_input(x)
