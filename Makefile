@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 DATA := data
 RUN := runs/demo
 PYTEST_FLAGS ?=
+# Of two cores a third worker takes what the others leave when their tests wait.
+TEST_WORKERS ?= 3
 
 .PHONY: demo test test-slow test-faults test-clients test-web test-micro lint format clean
 
@@ -20,7 +22,7 @@ demo: $(VENV)/run.stamp
 	@echo "  $(BIN)/tensorboard --logdir runs  how training went"
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
 test-slow: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m slow $(PYTEST_FLAGS)

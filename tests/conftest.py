@@ -20,20 +20,23 @@ LOGICAL_DEVICES = 4
 # Files of the longest tests, tens of seconds each: begun last, one would leave a worker
 # of the two alone at the end. --no-loadscope-reorder keeps this order.
 LONGEST = [
-    "laws/test_resume.py",
     "trainer/training/test_step.py",
+    "laws/test_image_files.py",
     "trainer/distillation/test_teacher.py",
     "trainer/models/networks/test_speednet.py",
     "trainer/cli/test_commands.py",
+    "trainer/training/test_mixed_steps.py",
+    "trainer/data/augmentation/test_photographs.py",
     "eval/test_report.py",
     "laws/test_multi_worker.py",
     "export/test_exporting.py",
     "export/test_tflite.py",
     "eval/test_evaluation.py",
-    "laws/test_stop.py",
+    "laws/test_resume.py",
     "eval/test_library.py",
+    "eval/test_data.py",
     "laws/test_elastic.py",
-    "trainer/distributed/test_heartbeat.py",
+    "eval/test_image_file_runs.py",
     "launch/test_trainer_command.py",
     "eval/predictors/test_model_files.py",
     "trainer/distillation/test_loss.py",
@@ -42,7 +45,10 @@ LONGEST = [
     "trainer/models/test_tta.py",
     "launch/supervisor/test_job_supervisor.py",
     "trainer/optim/test_averages.py",
+    "laws/test_host_input.py",
+    "laws/test_stop.py",
     "benchmarks/test_benchmarks.py",
+    "trainer/distributed/test_heartbeat.py",
 ]
 
 

@@ -46,16 +46,23 @@ def test_wrong_words_are_refused(name, word):
 
 def test_input_cost_gives_every_augmentation_by_the_constant_batch():
     words = ["--steps=1", "--rounds=1", "--global_batch=4", "--examples=9"]
-    done = run_command(
-        "benchmarks.input_cost", *words, "--augment=none,crop", check=True
-    )
+    done = run_command("benchmarks.input_cost", *words, "--augment=crop", check=True)
     found = json.loads(done.stdout)["rows"]
-    assert [row["input"] for row in found] == ["device", "host"] * 2 + ["device"]
+    assert [row["input"] for row in found] == ["device", "host", "device"]
     rows = {row["augment"]: row for row in found}
-    assert rows.keys() == {"none", "crop", "constant"}
+    assert rows.keys() == {"crop", "constant"}
     assert rows["constant"]["by constant"] == 1
     assert all(row["images/s"] > 0 for row in rows.values())
     assert "by constant" in done.stderr  # the table, for people
+
+
+def test_preparing_compares_the_store_with_two_others():
+    words = ["--images=30", "--image_size=16", "--rounds=1"]
+    done = run_command("benchmarks.preparing", *words, check=True)
+    rows = {row["by"]: row for row in json.loads(done.stdout)["rows"]}
+    assert rows.keys() == {"store", "keras", "tf.data"}
+    assert rows["keras"]["by keras"] == 1
+    assert all(row["images/s"] > 0 < row["CPU ms/image"] for row in rows.values())
 
 
 @pytest.mark.slow

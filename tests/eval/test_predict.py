@@ -62,7 +62,7 @@ def test_a_run_answers_class_folders_as_its_evaluation_does(
     template, photos, digits, data_dir, tmp_path
 ):
     done = run_command(
-        "eval.predict", f"--run_dir={template}", "--format=csv", str(photos), fresh=True
+        "eval.predict", f"--run_dir={template}", "--format=csv", str(photos)
     )
     assert done.returncode == 0, done.stderr
     rows = {int(row["file"][-6:-4]): row for row in rows_of(done.stdout)}

@@ -47,10 +47,20 @@ def test_a_saved_model_has_the_manifest_of_the_command(run, digits):
     assert all(ours.manifest[key] == theirs.manifest[key] for key in same)
 
 
-def test_every_format_is_measured_as_the_command_does(run, digits, monkeypatch):
-    monkeypatch.setattr(benchmark, "FORMATS", ("checkpoint", "float32"))
+@pytest.mark.parametrize(
+    "formats",
+    [
+        ["float32"],
+        # Its processes load TensorFlow, for tens of seconds.
+        pytest.param(["checkpoint", "float32"], marks=pytest.mark.slow),
+    ],
+)
+def test_every_format_is_measured_as_the_command_does(
+    run, digits, monkeypatch, formats
+):
+    monkeypatch.setattr(benchmark, "FORMATS", formats)
     rows = trainer.benchmark(run, digits, verification=LIMITS)
-    assert [row["format"] for row in rows] == ["checkpoint", "float32"]
+    assert [row["format"] for row in rows] == formats
     assert all(row["one_thread"]["p50_ms"] > 0 for row in rows)
     assert (run / "export" / "bench.json").is_file()
 

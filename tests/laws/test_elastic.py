@@ -52,12 +52,13 @@ def case(model, precision, count, *marks):
 @pytest.mark.parametrize(
     ("model", "precision", "count"),
     [
-        case(SMALL, Precision.FLOAT32, 2),
+        case(SMALL, Precision.FLOAT32, 4),
         case(LARGE, Precision.FLOAT32, 2, pytest.mark.slow),
         case(LARGE, Precision.FLOAT32, 4, pytest.mark.slow),
         case(LARGE, Precision.MIXED_BFLOAT16, 2, pytest.mark.slow),
         case(LARGE, Precision.MIXED_BFLOAT16, 4, pytest.mark.slow),
-        case(BLOCK, Precision.FLOAT32, 4),
+        case(BLOCK, Precision.FLOAT32, 2),
+        case(BLOCK, Precision.FLOAT32, 4, pytest.mark.slow),
         case(RESNET8, Precision.FLOAT32, 2, pytest.mark.slow),
         case(RESNET8, Precision.FLOAT32, 4, pytest.mark.slow),
         case(RESNET8, Precision.MIXED_BFLOAT16, 2, pytest.mark.slow),

@@ -18,9 +18,13 @@ from tests.support.multi_worker import (
     wait_for_steps,
 )
 
+# Soon traced, and without batch statistics, which are of each worker's share.
+PLAIN = ["--model=tests/support/nets.py:plain"]
+PLAIN += ["--model_kwargs=width=0.25,dropout=0.2"]
+
 
 def test_two_workers_equal_two_replicas_of_one(data_dir, tmp_path):
-    short = [*LOGGED, "--train_steps=8"]
+    short = [*LOGGED, *PLAIN, "--train_steps=8"]
     done = finish(start(data_dir, tmp_path / "two", *short))
     assert [code for code, _ in done] == [0, 0], done
     words = ["--strategy=mirrored", "--logical_devices=2", "--threads=1"]

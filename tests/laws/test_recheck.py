@@ -26,8 +26,8 @@ def run(data_dir, tmp_path_factory):
     return path
 
 
-def recheck(path, *words: str):
-    return run_command("trainer.recheck", f"--run_dir={path}", *words, fresh=True)
+def recheck(path, *, fresh: bool = True):
+    return run_command("trainer.recheck", f"--run_dir={path}", fresh=fresh)
 
 
 def rewritten(path, step: int, **change) -> None:
@@ -110,8 +110,8 @@ def test_one_checkpoint_is_replayed_from_the_start(data_dir, tmp_path):
 
 
 def test_no_run_and_no_checkpoint_are_wrong_usage(tmp_path):
-    assert recheck(tmp_path).returncode == 2
+    assert recheck(tmp_path, fresh=False).returncode == 2
     (tmp_path / "config.json").write_text("{}")
-    done = recheck(tmp_path)
+    done = recheck(tmp_path, fresh=False)
     assert done.returncode == 2
     assert "no good checkpoint" in done.stderr

@@ -4,11 +4,11 @@ import signal
 
 import pytest
 
-from tests.support.commands import run_trainer
+from tests.support.commands import BLOCK, run_trainer
 from tests.support.resumed_runs import EXACT, assert_equal_runs, interrupt
 from trainer.rundir import checkpoints
 
-LONG = ["--train_steps=48", "--log_every_steps=20", "--eval_every_epochs=0.5"]
+LONG = [*BLOCK, "--train_steps=48", "--log_every_steps=20", "--eval_every_epochs=0.5"]
 
 
 @pytest.fixture(scope="module")

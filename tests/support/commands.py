@@ -22,18 +22,28 @@ TINY = [
     "--log_every_steps=5",
 ]
 
+# Instead of cnn: soon traced, with batch statistics and dropout.
+BLOCK = ["--model=tests/support/nets.py:block"]
+BLOCK += ["--model_kwargs=width=0.25,dropout=0.2"]
+
 
 def run_command(
-    module: str, *words: str, check: bool = False, fresh: bool = False, **kwargs
+    module: str,
+    *words: str,
+    check: bool = False,
+    fresh: bool = False,
+    env: dict[str, str] | None = None,
+    **kwargs,
 ) -> subprocess.CompletedProcess:
     """Runs `python -m module words` and returns what it printed.
 
     By an interpreter that begins anew if `fresh` or with `kwargs` of subprocess.run,
-    else in a fork, see forked_commands. How far long phases were, which depends on the
-    machine, is left out of its stderr.
+    else in a fork, see forked_commands: there `env` has no effect on what TensorFlow
+    reads when it is imported. How far long phases were, which depends on the machine,
+    is left out of its stderr.
     """
     if not fresh and not kwargs:
-        done = forked_commands.run(module, *words, timeout=240)
+        done = forked_commands.run(module, *words, timeout=240, env=env)
     else:
         done = subprocess.run(
             [sys.executable, "-m", module, *words],
@@ -41,6 +51,7 @@ def run_command(
             capture_output=True,
             text=True,
             timeout=240,
+            env=env,
             **kwargs,
         )
     done.stderr = PROGRESS.sub("", done.stderr)

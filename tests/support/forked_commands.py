@@ -31,11 +31,13 @@ def _context() -> multiprocessing.context.ForkServerContext:
     return context
 
 
-def run(module: str, *words: str, timeout: float) -> subprocess.CompletedProcess:
+def run(
+    module: str, *words: str, timeout: float, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess:
     """Runs `python -m module words` in a fork and returns what it printed."""
     with tempfile.TemporaryDirectory() as folder:
         printed = [pathlib.Path(folder, name) for name in ("stdout", "stderr")]
-        given = (module, words, printed, dict(os.environ))
+        given = (module, words, printed, dict(os.environ if env is None else env))
         process = _context().Process(target=_enter, args=given)
         process.start()
         process.join(timeout)

@@ -1,5 +1,6 @@
 """What a model file says of itself decides what it gets and what it answers."""
 
+import functools
 import json
 import shutil
 import zipfile
@@ -48,7 +49,9 @@ def report(monkeypatch, capfd, tmp_path):
     return call
 
 
+@functools.cache
 def exported(scheme: Scheme, io: Io):
+    """An export that nobody changes."""
     opened = export_runs.opened("--max_accuracy_drop=0.05")
     return tflite_writer.write_tflite(opened, TFLiteOptions(scheme, io))
 

@@ -94,7 +94,10 @@ def test_any_number_of_replicas_is_taught_the_same_in_float64(replicas):
     assert np.abs(alone - losses).max() > 0.1
 
 
-@pytest.mark.parametrize("precision", [Precision.FLOAT32, Precision.MIXED_BFLOAT16])
+@pytest.mark.parametrize(
+    "precision",
+    [Precision.FLOAT32, pytest.param(Precision.MIXED_BFLOAT16, marks=pytest.mark.slow)],
+)
 def test_a_teacher_of_no_weight_changes_no_bit(replicas, precision):
     alone, _, _ = run(replicas(2), config(precision=precision))
     silent = config(precision=precision, distillation=teacher(weight=0.0))

@@ -14,6 +14,7 @@ import pytest
 from tests.support import forged_files
 from tests.support.damage import DAMAGES, flip_a_bit
 from trainer import system
+from trainer.config.schema import Config, DataConfig
 from trainer.errors import CorruptCheckpoint, InvalidInput
 from trainer.rundir import checkpoints, weights
 
@@ -41,6 +42,28 @@ def test_what_was_written_is_read(tmp_path):
         np.testing.assert_array_equal(found.arrays[name], array)
         assert found.arrays[name].dtype == array.dtype
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000005"]
+
+
+def test_what_an_earlier_release_did_not_record_is_no_difference(tmp_path):
+    """Its whole sibling resumes such a run: tests/laws/test_image_files.py."""
+    data = {"sha256": {"train": "ab"}, "pixels_sha256": {"train": "cd"}}
+    data["preprocessing"] = {"resize": "crop"}
+    config = Config(data=DataConfig(image_size=(20, 16))).to_json()
+    older = {"config": json.loads(json.dumps(config)), "data": dict(data)}
+    del older["config"]["data"]["test_fraction"]
+    del older["data"]["pixels_sha256"], older["data"]["preprocessing"]
+    path = checkpoints.save(tmp_path, ARRAYS, {"step": 5, **older})
+    assert checkpoints.load(path, expected={"config": config, "data": data}).step == 5
+    others = {
+        "config": Config(data=DataConfig(test_fraction=0.2)).to_json(),
+        "data": data | {"sha256": {"train": "ff"}},
+    }
+    for name, other in others.items():
+        with pytest.raises(CorruptCheckpoint, match=f"{name} differs"):
+            checkpoints.load(path, expected={name: other})
+    skipped = data | {"skipped": {"files": 1}}
+    with pytest.raises(CorruptCheckpoint, match="data differs"):
+        checkpoints.load(path, expected={"data": skipped})
 
 
 def test_an_unwritable_folder_leaves_nothing_behind(tmp_path, monkeypatch):

@@ -29,7 +29,7 @@ DATA = DataConfig(
     augment=Augment.FLIP_RESIZED_CROP,
     min_crop_area=0.5,
     color_jitter=0.4,
-    randaugment_ops=2,
+    randaugment_ops=1,
     mixup=0.4,
     cutmix=1.0,
 )

@@ -52,13 +52,13 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(replicas, model)
     assert one[0] != other[0]
 
 
-def test_any_number_of_replicas_learns_the_same_in_float64(replicas):
+@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_any_number_of_replicas_learns_the_same_in_float64(replicas, count):
     settings = config(precision=Precision.FLOAT64)
     first, losses = run(replicas(1), settings, 30, 15)
-    for count in (2, 4):
-        state, shared = run(replicas(count), settings, 30, 15)
-        assert state.rows_digest == first.rows_digest
-        np.testing.assert_allclose(shared, losses, rtol=0, atol=1e-9)
+    state, shared = run(replicas(count), settings, 30, 15)
+    assert state.rows_digest == first.rows_digest
+    np.testing.assert_allclose(shared, losses, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.slow)])
@@ -188,15 +188,21 @@ def test_packed_rows_are_gathered_exactly():
 @pytest.mark.parametrize(
     ("model", "precision", "optimizer"),
     [
-        (CNN, Precision.FLOAT32, OptimizerName.ADAMW),
-        (CNN, Precision.MIXED_FLOAT16, OptimizerName.SGD),
-        (RESNET8, Precision.FLOAT32, OptimizerName.SGD),
-        (RESNET8, Precision.MIXED_BFLOAT16, OptimizerName.ADAMW),
+        (PLAIN, Precision.FLOAT32, OptimizerName.ADAMW),
+        (PLAIN, Precision.MIXED_FLOAT16, OptimizerName.SGD),
+        (BLOCK, Precision.FLOAT32, OptimizerName.SGD),
+        (BLOCK, Precision.MIXED_BFLOAT16, OptimizerName.ADAMW),
+        *(
+            pytest.param(model, precision, OptimizerName.SGD, marks=pytest.mark.slow)
+            for model in (CNN, RESNET8)
+            for precision in (Precision.FLOAT32, Precision.MIXED_BFLOAT16)
+        ),
     ],
 )
 def test_every_operator_of_the_step_has_a_gpu_kernel(
     replicas, model, precision, optimizer
 ):
+    """Small networks have each kind of layer; whole ones are slow to trace."""
     settings = config(model, precision=precision, optimizer=optimizer)
     _, trainer = assemble(replicas(2), settings)
     assert not without_gpu_kernel(trainer.graph)

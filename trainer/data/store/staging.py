@@ -26,6 +26,7 @@ from trainer.monitoring.progress import OnBatch
 
 ROWS, JOURNAL = "rows.u8", "journal.jsonl"
 CHUNK_IMAGES, CHUNK_BYTES = 1024, 16 << 20  # at most, of a chunk
+PIECE_IMAGES = 32  # of a chunk that one core decodes: small sets, too, use all cores
 
 
 def chunk_images(spec: PixelSpec) -> int:
@@ -68,6 +69,33 @@ def decode_chunk(part: Sequence[ImageFile], spec: PixelSpec) -> DecodedChunk:
     return DecodedChunk(pixels, problems, hashes)
 
 
+def decode_chunks(
+    parts: Sequence[Sequence[ImageFile]], spec: PixelSpec, tick: OnBatch
+) -> Iterator[DecodedChunk]:
+    """Yields each of `parts` decoded, in order; all cores share the work of one.
+
+    Raises:
+        PeerLost: the storage cannot be read for now.
+    """
+    pieces = [
+        part[n : n + PIECE_IMAGES]
+        for part in parts
+        for n in range(0, len(part), PIECE_IMAGES)
+    ]
+    decoded = in_threads(lambda piece: decode_chunk(piece, spec), pieces)
+    for part in parts:
+        pixels = np.empty((len(part), *spec.shape), np.uint8)
+        problems: dict[int, str] = {}
+        hashes: list[str] = []
+        while (first := len(hashes)) < len(part):
+            piece = next(decoded)
+            pixels[first : first + len(piece.hashes)] = piece.pixels
+            problems |= {first + n: why for n, why in piece.problems.items()}
+            hashes += piece.hashes
+            tick(len(piece.hashes))
+        yield DecodedChunk(pixels, problems, hashes)
+
+
 class Staging:
     """The decoded images of all files of a listing.
 
@@ -97,10 +125,9 @@ class Staging:
         starts = range(done * self._chunk, len(self._files), self._chunk)
         parts = [self._files[n : n + self._chunk] for n in starts]
         with self._open_rows() as rows, self._open_journal(head, done) as journal:
-            chunks = in_threads(lambda part: decode_chunk(part, self._spec), parts)
+            chunks = decode_chunks(parts, self._spec, tick)
             for number, chunk in enumerate(chunks, done):
                 self._write(rows, journal, number, chunk)
-                tick(len(chunk.pixels))
             rows.flush()
             os.fsync(rows.fileno())
 

@@ -216,6 +216,25 @@ def test_a_preparation_goes_on_after_a_kill(photos, monkeypatch):
     assert not partial.exists()
 
 
+def test_all_cores_share_a_set_that_is_smaller_than_a_chunk(tmp_path, monkeypatch):
+    write_classes(tmp_path / "photos", {"a": 40, "b": 40})
+    (tmp_path / "photos" / "b" / "039.png").write_bytes(b"broken")
+    request = request_for(tmp_path / "photos", skip_unreadable=True)
+    decoded, decode = [], staging.decode_chunk
+    monkeypatch.setattr(
+        staging, "decode_chunk", lambda p, s: decoded.append(len(p)) or decode(p, s)
+    )
+    found, _ = open_told(request)
+    assert sorted(decoded) == [16, 32, 32]
+    assert [name for name, _ in found.skipped] == ["b/039.png"]
+    folders.remove(found.manifest.folder.name, str(tmp_path / "data"))
+    monkeypatch.setattr(staging, "PIECE_IMAGES", 7)
+    again, _ = open_told(request)
+    for which in ("train", "test"):
+        assert again.load(which).sha256 == found.load(which).sha256
+    assert again.skipped == found.skipped
+
+
 def test_room_on_the_disk_is_checked_before(photos, monkeypatch):
     monkeypatch.setattr(
         store_builder.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})

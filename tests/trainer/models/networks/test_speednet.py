@@ -43,10 +43,12 @@ TRICKS = [
 GENERATOR = np.random.default_rng(0)
 
 
-def speednet_step(cluster, precision: Precision, source=Input.AUTO):
+def speednet_step(cluster, precision: Precision, source=Input.AUTO, sync=False):
     settings = Config(
         model=ModelConfig(
-            name="speednet", kwargs={"width": 0.25, "activation": "gelu"}
+            name="speednet",
+            kwargs={"width": 0.25, "activation": "gelu"},
+            sync_batch_norm=sync,
         ),
         data=DataConfig(
             flip=Flip.ALTERNATING, progressive_size=16, augment=Augment.FLIP
@@ -197,7 +199,18 @@ def test_two_epochs_show_every_image_both_ways():
     np.testing.assert_array_equal(across[10:], ~first[10:20])
 
 
-def test_replicas_do_not_change_what_the_tricks_do(data_dir, tmp_path):
+def test_replicas_do_not_change_what_the_tricks_do(replicas):
+    """In the step; its longer sibling is two commands."""
+    rows = np.random.default_rng(0).integers(0, 400, (4, 32), np.int32)
+    rates, found = np.full(4, 0.1, np.float32), []
+    for count in (1, 2):
+        built = speednet_step(replicas(count), Precision.FLOAT64, sync=True)
+        found.append(built.train_step(4, rows, rates).metrics)  # on whole images
+    np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-9)
+
+
+@pytest.mark.slow
+def test_runs_of_more_replicas_do_not_change_what_the_tricks_do(data_dir, tmp_path):
     def losses(run) -> np.ndarray:
         text = (tmp_path / run / "metrics.jsonl").read_text()
         return np.array([json.loads(line)["loss"] for line in text.splitlines()])
