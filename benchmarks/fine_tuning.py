@@ -41,7 +41,9 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
     """Declares the flags."""
     training.define(values)
     where = {"flag_values": values, "module_name": "Measurement"}
-    flags.DEFINE_list("classes", CLASSES, "The two that are learnt last.", **where)
+    flags.DEFINE_list(
+        "classes", list(CLASSES), "The two that are learnt last.", **where
+    )
     flags.DEFINE_integer(
         "images", 200, "Images of each of them.", lower_bound=1, **where
     )

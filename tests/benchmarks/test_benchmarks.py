@@ -17,7 +17,7 @@ COMMANDS = sorted(
 
 
 def test_there_are_commands():
-    assert len(COMMANDS) == 10
+    assert len(COMMANDS) == 11
 
 
 @pytest.mark.parametrize("name", COMMANDS)
