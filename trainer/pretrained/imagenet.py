@@ -14,6 +14,7 @@ import tempfile
 
 from trainer.config.schema import Config
 from trainer.errors import InvalidInput
+from trainer.monitoring.progress import CONSOLE
 
 PREFIX = "keras:"  # of `model`: a network of keras.applications
 DOWNLOAD_SECS = 3600
@@ -151,13 +152,14 @@ def _download(config: Config, side: int, path: pathlib.Path) -> None:
     words = ["-c", _SCRIPT, name, json.dumps(given), str(CONNECT_SECS)]
     reason = "Keras wrote another file"
     try:
-        done = subprocess.run(
-            [sys.executable, *words],
-            capture_output=True,
-            text=True,
-            timeout=DOWNLOAD_SECS,
-            check=False,
-        )
+        with CONSOLE.phase("asking Keras for the weights of ImageNet"):
+            done = subprocess.run(
+                [sys.executable, *words],
+                capture_output=True,
+                text=True,
+                timeout=DOWNLOAD_SECS,
+                check=False,
+            )
         if done.returncode:
             said = [line for line in done.stderr.splitlines() if line.strip()]
             reason = said[-1].strip() if said else f"exit code {done.returncode}"
@@ -166,6 +168,6 @@ def _download(config: Config, side: int, path: pathlib.Path) -> None:
     if not path.is_file():
         raise InvalidInput(
             f"init_from=imagenet: {path.name} is not in {path.parent} and cannot be "
-            f"downloaded ({reason:.200});\ncopy it there from a machine with a "
+            f"downloaded ({reason:.300});\ncopy it there from a machine with a "
             "network, or name a file: init_from=FILE.weights.h5"
         )
