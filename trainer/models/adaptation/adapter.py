@@ -321,10 +321,14 @@ class _Walk:
             described = self._in_precision(_with_seeds(described))
             copied = keras.saving.deserialize_keras_object(described)
         except Exception as error:  # noqa: BLE001  Keras raises what its layers raise
+            problem = f"cannot be rebuilt from its description: {_said(error)}"
+            if type(layer).__module__.split(".")[0] != "keras":
+                problem = (
+                    "is of a class of your own, which would be missing where its run "
+                    "is opened; build it of Keras' layers in a function"
+                )
             raise InvalidInput(
-                f"layer {layer.name} ({type(layer).__name__}) of {network} cannot be "
-                "rebuilt from its description, as classes that are not registered "
-                f"cannot: {first_line(error)}"
+                f"layer {layer.name} ({type(layer).__name__}) of {network} {problem}"
             ) from error
         if not (trainable and layer.trainable):
             copied.trainable = False

@@ -108,7 +108,7 @@ REFUSED = {
     ),
     "adds a loss; use `weight_decay`": behind(lambda: L.ActivityRegularization(0.1)),
     "Lambda.* keras.ops": behind(lambda: L.Lambda(lambda x: x * 2)),
-    "Doubled.* cannot be rebuilt": behind(Doubled),
+    "Doubled.* is of a class of your own": behind(Doubled),
     "subclassed model .Subclassed.* return keras.Model": Subclassed,
     "in functional.* is a subclassed model .Subclassed": behind(Subclassed),
     "has neither `mean` and `variance` nor": behind(L.Normalization),
