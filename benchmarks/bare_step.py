@@ -44,7 +44,7 @@ class Bare:
         self._optimizer = optimizers.build_optimizer(
             settings, self._body.trainable_variables
         )
-        self._dropouts = [x for x in self._body.layers if isinstance(x, layers.Dropout)]
+        self._dropouts = [x for x in self._body.layers if hasattr(x, "draw_numbers")]
         self._norms = [x for x in self._body.layers if isinstance(x, layers.BatchNorm)]
         self._x = model.get_layer("normalise")(tf.constant(images, tf.float32))
         self._y = tf.constant(labels)

@@ -117,12 +117,57 @@ def speednet_gelu() -> nn.Module:
     return airbench94(nn.SiLU, first=nn.ReLU)
 
 
+class Inverted(nn.Module):
+    """An inverted residual block of MobileNetV2 (Sandler et al. 2018)."""
+
+    def __init__(self, before: int, channels: int, strides: int, factor: int) -> None:
+        super().__init__()
+        wide = before * factor
+        parts = _norm_relu6(before, wide, 1) if factor > 1 else []
+        parts += _norm_relu6(wide, wide, 3, stride=strides, padding=1, groups=wide)
+        parts += [nn.Conv2d(wide, channels, 1, bias=False), nn.BatchNorm2d(channels)]
+        self.body = nn.Sequential(*parts)
+        self.residual = strides == 1 and before == channels
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.body(x) if self.residual else self.body(x)
+
+
+def _norm_relu6(before: int, after: int, size: int, **words: int) -> list[nn.Module]:
+    conv = nn.Conv2d(before, after, size, bias=False, **words)
+    return [conv, nn.BatchNorm2d(after), nn.ReLU6(inplace=True)]
+
+
+def mobilenet_v2() -> nn.Module:
+    """The layers of torchvision's mobilenet_v2 without dropout: 2,270,794 parameters.
+
+    torchvision itself is not used: its wheels need PyTorch's for GPUs.
+    """
+    parts, before = _norm_relu6(3, 32, 3, stride=2, padding=1), 32
+    for factor, channels, count, strides in (
+        (1, 16, 1, 1),
+        (6, 24, 2, 2),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    ):
+        for number in range(count):
+            stride = strides if number == 0 else 1
+            parts.append(Inverted(before, channels, stride, factor))
+            before = channels
+    parts += [*_norm_relu6(before, 1280, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*parts, nn.Linear(1280, CLASSES))
+
+
 NETS = {
     "cnn": cnn,
     "resnet8": resnet8,
     "speednet": speednet,
     "speednet gelu": speednet_gelu,
     "airbench94": airbench94,
+    "mobilenet_v2": mobilenet_v2,
 }
 
 

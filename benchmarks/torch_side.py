@@ -17,9 +17,11 @@ class Step:
     It uses channels last, and for bfloat16 autocast around the forward pass.
     """
 
-    def __init__(self, *, name: str, precision: str, batch: int, threads: int) -> None:
+    def __init__(
+        self, *, name: str, precision: str, batch: int, threads: int, side: int = 32
+    ) -> None:
         torch.set_num_threads(threads)
-        images, labels = synthetic_data.examples(batch)
+        images, labels = synthetic_data.examples(batch, side)
         scaled = (torch.from_numpy(images).float() - 128) / 128
         layout = torch.channels_last
         self._x = scaled.permute(0, 3, 1, 2).contiguous(memory_format=layout)

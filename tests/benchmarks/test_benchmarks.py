@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from benchmarks import against_applications
 from benchmarks.against_pytorch import TWINS
 from tests.support.commands import ROOT, run_command
 from trainer.config.schema import ModelConfig
@@ -90,6 +91,28 @@ def test_a_twin_in_pytorch_has_as_many_parameters(name, activation, twin):
     ours = builder.build_model(config, image_shape=(32, 32, 3), num_classes=10)
     theirs = torch_nets.NETS[twin]()
     assert torch_nets.parameters(theirs) == ours.count_params()
+
+
+def test_the_twin_of_an_application_has_as_many_parameters():
+    pytest.importorskip("torch", reason="PyTorch is installed by those who compare")
+    from benchmarks import torch_nets
+    from trainer.models.networks import applications
+
+    for name, twin in against_applications.TWINS.items():
+        ours = applications.network(name)(torch_nets.CLASSES, (96, 96, 3))
+        theirs = torch_nets.NETS[twin]()
+        assert torch_nets.parameters(theirs) == ours.count_params()
+
+
+@pytest.mark.slow
+def test_an_application_is_compared_with_fit():
+    words = ["--notorch", "--steps=1", "--rounds=1", "--batch=4", "--image_size=32"]
+    words += ["--precision=float32"]
+    done = run_command("benchmarks.against_applications", *words, check=True)
+    (row,) = json.loads(done.stdout)["rows"]
+    assert row["network"] == "keras:MobileNetV2"
+    assert row["ours / fit"] == pytest.approx(row["ours"] / row["fit"], rel=1e-3)
+    assert row["ours / best fit"] <= row["ours / fit"] * 1.001
 
 
 def test_every_network_of_the_comparison_exists():
