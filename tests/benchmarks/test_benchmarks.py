@@ -18,7 +18,7 @@ COMMANDS = sorted(
 
 
 def test_there_are_commands():
-    assert len(COMMANDS) == 11
+    assert len(COMMANDS) == 12
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -17,6 +17,7 @@ import contextlib
 import hashlib
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -129,8 +130,13 @@ def _check_rebuilt(body: keras.Model, text: str, name: str) -> None:
 
 
 def _paths(model: keras.Model) -> list[str]:
-    """The paths of variables, but of seeds that no layer uses: Keras counts these."""
-    return [v.path for v in model.variables if "seed_generator" not in v.path]
+    """The paths of variables, but of seeds that no layer uses: Keras counts these.
+
+    It also counts variables without a name, as those of ConvNeXt's LayerScale; once
+    rebuilt they are counted from zero, always alike.
+    """
+    paths = [v.path for v in model.variables if "seed_generator" not in v.path]
+    return [re.sub(r"/variable_\d+$", "/variable", path) for path in paths]
 
 
 def rebuild(text: str, precision: str) -> keras.Model:

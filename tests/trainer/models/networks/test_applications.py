@@ -8,7 +8,7 @@ import tensorflow as tf
 from tests.support import keras_models
 from trainer.config.schema import ModelConfig
 from trainer.errors import InvalidInput
-from trainer.models import layers, registry
+from trainer.models import architecture, layers, registry
 from trainer.models.networks import applications
 
 SHAPE = (32, 32, 3)
@@ -110,6 +110,26 @@ def test_the_head_has_dropout_and_batch_norm_may_be_synchronized():
     norms = [x for x in body.layers if isinstance(x, layers.BatchNorm)]
     assert norms and all(norm.synchronized for norm in norms)
     assert {norm.momentum for norm in norms} == {0.999}
+
+
+def test_variables_without_a_name_are_counted_alike_whenever_it_is_rebuilt():
+    from keras.src.applications.convnext import LayerScale
+
+    def scaled(num_classes, image_shape):
+        """Layers without names for their variables, as ConvNeXt has them."""
+        x = images = keras.Input(image_shape)
+        for number in range(2):
+            x = LayerScale(0.5, 3, name=f"scale_{number}")(x)
+        x = keras.layers.GlobalAveragePooling2D()(x)
+        return keras.Model(images, keras.layers.Dense(num_classes)(x))
+
+    text = keras_models.describe(scaled)
+    paths = [
+        [v.path for v in architecture.rebuild(text, "float32").variables]
+        for _ in range(2)
+    ]
+    assert paths[0] == paths[1]
+    assert "scale_0/variable" in paths[0]
 
 
 @pytest.mark.slow
