@@ -151,6 +151,10 @@ class FakeQuant(keras.layers.Layer):
         )
         return tf.cast(rounded, x.dtype)
 
+    def compute_output_spec(self, x: Any, **kwargs: Any) -> keras.KerasTensor:
+        """Describes the output; Keras calls some products of dense tensors sparse."""
+        return keras.KerasTensor(x.shape, self.compute_dtype)
+
     def start_calibration(self) -> None:
         """Passes activations unchanged from now on, and observes their ranges."""
         self._observed = []

@@ -163,7 +163,7 @@ def _rule(operation: keras.Operation) -> Rule:
     if type(operation) in KERNELS:
         if getattr(operation, "data_format", "channels_last") == "channels_last":
             return Rule.KERNEL
-    elif _scales(operation) or type(operation).__name__ == "Affine":
+    elif _scales(operation) or isinstance(operation, layers.Affine):
         return Rule.AFFINE
     elif isinstance(operation, layers.Logits):
         return Rule.LOGITS

@@ -128,7 +128,7 @@ class _Rewriting:
             return _rounded(operation, operation.name in self._plan.norms)
         if rule is Rule.AFFINE:
             words = {"name": operation.name, "trainable": operation.trainable}
-            if type(operation).__name__ == "Affine":
+            if isinstance(operation, layers.Affine):
                 return RoundedConv2D(operation.output.shape[-1], 1, **words)
             return RoundedDepthwiseConv2D(1, **words)
         if isinstance(operation, keras.layers.Layer):
@@ -171,7 +171,7 @@ def fold_weights(source: keras.Model, target: keras.Model) -> None:
         elif rule is Rule.AFFINE:
             scale, offset = _affine(layer)
             matrix = np.diag(np.broadcast_to(scale, new.bias.shape))
-            if type(layer).__name__ == "Affine":
+            if isinstance(layer, layers.Affine):
                 kernel = matrix[::-1] if layer.reverse else matrix
             else:
                 kernel = np.broadcast_to(scale, new.bias.shape)[:, None]

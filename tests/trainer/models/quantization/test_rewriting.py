@@ -15,7 +15,7 @@ from export.serving.serving_module import ServingModule
 from tests.support.compiled_steps import BLOCK, PLAIN, small_networks
 from trainer.config.schema import ModelConfig
 from trainer.errors import InvalidInput
-from trainer.models import builder, layers
+from trainer.models import architecture, builder, layers
 from trainer.models.quantization import graph, rewriting
 from trainer.models.quantization.fake_quant import FakeQuant, observe_range
 
@@ -156,3 +156,36 @@ def test_a_fixed_range_is_that_of_pixels():
     layer = FakeQuant(limits=(-1, 127 / 128))
     np.testing.assert_array_equal(layer(IMAGES[:2]), IMAGES[:2])
     assert not layer.moving
+
+
+def test_a_keras_model_of_the_user_becomes_an_int8_file():
+    described = architecture.describe(
+        keras_model, {}, image_shape=SHAPE, num_classes=10, precision="float32"
+    )
+    body, model = quantised(ModelConfig(name="own", architecture=described))
+    logits, exact = model(PIXELS).numpy(), body(IMAGES).numpy()
+    assert np.sqrt(np.mean((logits - exact) ** 2) / np.mean(exact**2)) < 0.1
+    content = converter.convert(ServingModule(model, 1.3), Scheme.INT8, Io.UINT8, None)
+    expected = tf.nn.softmax(logits / 1.3).numpy()
+    found = np.stack([answer(content, image) for image in PIXELS])
+    assert np.abs(found - expected).mean() < 0.01
+
+
+def keras_model(num_classes, image_shape):
+    """Raw pixels in; what has rules of its own: scaling, SE, swish, concatenation."""
+    x = images = keras.Input(image_shape)
+    x = keras.layers.Rescaling(1 / 127.5, -1)(x)
+    x = keras.layers.Conv2D(8, 3, padding="same", use_bias=False)(x)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.Activation("silu")(x)
+    y = keras.layers.GlobalAveragePooling2D(keepdims=True)(x)
+    y = keras.layers.Conv2D(8, 1, activation="hard_sigmoid")(y)
+    x = keras.layers.Multiply()([x, y])
+    x = keras.layers.ZeroPadding2D(1)(x)
+    x = keras.layers.DepthwiseConv2D(3, activation="relu6")(x)
+    x = keras.layers.BatchNormalization()(x)  # behind an activation: on its own
+    z = keras.layers.AveragePooling2D(2)(x)
+    x = keras.layers.Concatenate()([keras.layers.MaxPooling2D(2)(x), z])
+    x = keras.layers.SpatialDropout2D(0.2)(x)
+    x = keras.layers.Dense(16, activation="relu")(keras.layers.Flatten()(x))
+    return keras.Model(images, keras.layers.Dense(num_classes, "softmax")(x))
