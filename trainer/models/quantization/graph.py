@@ -49,8 +49,6 @@ COMPUTING = {  # any other function of their inputs that TFLite has in int8
     "Add",
     "Concatenate",
     "GlobalAveragePooling2D",
-    "HardSigmoid",
-    "HardSilu",
     "LeakyReLU",
     "Maximum",
     "Mean",
@@ -65,6 +63,8 @@ COMPUTING = {  # any other function of their inputs that TFLite has in int8
 }
 FUSING = {"Add", "Multiply", "Subtract"}  # TFLite computes a ReLU within these
 _RELU = ("relu", "relu6")
+# Of layers; hard_sigmoid and hard_silu are several operators without ranges between.
+ACTIVATIONS = ("linear", *_RELU, "sigmoid", "silu", "swish", "tanh")
 
 
 class Rule(enum.Enum):
@@ -160,6 +160,12 @@ def is_relu(operation: keras.Operation) -> bool:
 
 def _rule(operation: keras.Operation) -> Rule:
     kind = type(operation).__name__
+    word = activation_of(operation)
+    if word not in ACTIVATIONS:
+        raise InvalidInput(
+            f"`qat` has no rule for activation={word} of layer {operation.name}; it has "
+            f"for {', '.join(ACTIVATIONS)}"
+        )
     if type(operation) in KERNELS:
         if getattr(operation, "data_format", "channels_last") == "channels_last":
             return Rule.KERNEL

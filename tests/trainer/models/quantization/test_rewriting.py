@@ -142,6 +142,7 @@ def test_ranges_are_those_of_groups_of_eight_images():
     [
         (keras.layers.LayerNormalization(name="odd"), "no rule for layer odd"),
         (layers.Scale(2.0, name="late"), "cannot fold layer late"),
+        (keras.layers.Dense(4, "gelu", name="bent"), "activation=gelu of layer bent"),
     ],
 )
 def test_a_layer_without_a_rule_is_named(layer, said):
@@ -179,7 +180,7 @@ def keras_model(num_classes, image_shape):
     x = keras.layers.BatchNormalization()(x)
     x = keras.layers.Activation("silu")(x)
     y = keras.layers.GlobalAveragePooling2D(keepdims=True)(x)
-    y = keras.layers.Conv2D(8, 1, activation="hard_sigmoid")(y)
+    y = keras.layers.Conv2D(8, 1, activation="sigmoid")(y)
     x = keras.layers.Multiply()([x, y])
     x = keras.layers.ZeroPadding2D(1)(x)
     x = keras.layers.DepthwiseConv2D(3, activation="relu6")(x)
