@@ -55,7 +55,8 @@ def write_tflite(inputs: ExportInputs, options: TFLiteOptions) -> Artifact:
         path = folder / final.name
         files.write_bytes(path, described)
         test = _verify(inputs, options.scheme, path, errors)
-        facts = inputs.facts() | describe_file(model, options, images)
+        calibrated = None if inputs.network.is_rounded else images
+        facts = inputs.facts() | describe_file(model, options, calibrated)
         facts |= {"test": test}
         # Appended after the model: the bytes that were measured are those that ship.
         files.write_bytes(path, metadata_writer.append_provenance(described, facts))

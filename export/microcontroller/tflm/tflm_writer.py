@@ -53,7 +53,8 @@ def write_tflm(inputs: ExportInputs, options: MicroOptions) -> Artifact:
         drop = inputs.verification.max_accuracy_drop
         worst = layer_errors.describe_worst(errors)
         verification.Gate.for_scheme(scheme, drop).enforce(test, worst)
-        facts = inputs.facts() | tflite_writer.describe_file(content, lite, images)
+        calibrated = None if inputs.network.is_rounded else images
+        facts = inputs.facts() | tflite_writer.describe_file(content, lite, calibrated)
         facts |= {"format": "micro", "runtime": options.runtime.value, "test": test}
         facts |= {"layers": [each.to_json() for each in errors]}
         facts |= describe_arenas(model, content, scheme)

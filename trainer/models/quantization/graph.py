@@ -163,7 +163,7 @@ def _rule(operation: keras.Operation) -> Rule:
     word = activation_of(operation)
     if word not in ACTIVATIONS:
         raise InvalidInput(
-            f"`qat` has no rule for activation={word} of layer {operation.name}; it has "
+            f"`qat` has no rule for activation={word} of layer {operation.name}, only "
             f"for {', '.join(ACTIVATIONS)}"
         )
     if type(operation) in KERNELS:
