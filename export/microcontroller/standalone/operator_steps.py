@@ -145,7 +145,9 @@ def product(operator: GraphOperator) -> Step:
 
 def _operands(operator: GraphOperator) -> tuple[Tensor, Tensor, dict[str, int]]:
     """The larger and the smaller operand, and what both kernels need."""
-    large, small = sorted(operator.inputs, key=lambda tensor: -tensor.size)
+    large, small = sorted(
+        operator.inputs, key=lambda tensor: (-tensor.size, tensor.data is not None)
+    )
     trailing = _without_leading_ones(small.shape)
     ends = large.shape[len(large.shape) - len(trailing) :] if trailing else ()
     if trailing != ends or large.data is not None:
