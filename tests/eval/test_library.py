@@ -163,6 +163,18 @@ def test_another_network_or_config_is_refused_in_a_run(data, trained):
         trainer.train(longer, data, model=network, run_dir=trained.run_dir)
 
 
+def test_a_config_names_a_file_as_the_command_does(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    named = trainer.ModelConfig(name="my_net.py:network")
+    config = dataclasses.replace(CONFIG, model=named)
+    with pytest.raises(InvalidInput, match="my_net.py cannot be read: No such file"):
+        trainer.train(config, data, run_dir=tmp_path / "run")
+    (tmp_path / "my_net.py").write_text("def network(x, num_classes):\n    raise 3\n")
+    with pytest.raises(InvalidInput, match="cannot be built: TypeError(?s:.*)line 2"):
+        trainer.train(config, data, run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("command", ["eval.report", "export.tflite", "export.bench"])
 def test_a_command_says_that_the_arrays_are_not_in_the_run(trained, command):
     done = run_command(command, f"--run_dir={trained.run_dir}")
