@@ -100,7 +100,8 @@ def test_predictions_have_no_noise(replicas):
 
 
 TWO = ["--strategy=mirrored", "--logical_devices=2"]
-FORTY = ["--train_steps=40", "--global_batch=16", "--model_kwargs=width=1"]
+FORTY = ["--train_steps=40", "--global_batch=8", "--eval_every_epochs=1"]
+FORTY += ["--model_kwargs=width=0.35"]
 MODELS = [
     ["--model=tests.support.keras_networks:sequential"],
     ["--model=tests.support.keras_networks:mobilenet_v2", *FORTY],
