@@ -1,4 +1,5 @@
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -27,6 +28,10 @@ BLOCK = ["--model=tests/support/nets.py:block"]
 BLOCK += ["--model_kwargs=width=0.25,dropout=0.2"]
 
 
+# Variables that Python, the linker, TensorFlow or its libraries read when they start.
+READ_EARLY = ("PYTHON", "LD_", "TF_", "KERAS_", "OMP_", "ONEDNN_", "CUDA_")
+
+
 def run_command(
     module: str,
     *words: str,
@@ -37,12 +42,14 @@ def run_command(
 ) -> subprocess.CompletedProcess:
     """Runs `python -m module words` and returns what it printed.
 
-    By an interpreter that begins anew if `fresh` or with `kwargs` of subprocess.run,
-    else in a fork, see forked_commands: there `env` has no effect on what TensorFlow
-    reads when it is imported. How far long phases were, which depends on the machine,
-    is left out of its stderr.
+    By an interpreter that begins anew if `fresh`, with `kwargs` of subprocess.run or
+    with variables in `env` that are read at its start or by TensorFlow's import, else
+    in a fork, see forked_commands. How far long phases were, which depends on the
+    machine, is left out of its stderr.
     """
-    if not fresh and not kwargs:
+    changed = set() if env is None else set(env.items()) ^ set(os.environ.items())
+    early = any(name.startswith(READ_EARLY) for name, _ in changed)
+    if not (fresh or kwargs or early):
         done = forked_commands.run(module, *words, timeout=240, env=env)
     else:
         done = subprocess.run(

@@ -60,5 +60,6 @@ def _enter(
     os.environ.clear()
     os.environ.update(environment)
     random.seed()
+    tempfile.tempdir = None  # of the process that was forked, not of TMPDIR
     sys.argv = [module, *words]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -2,11 +2,11 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 
+from launch.rendezvous import free_ports
 from tests.support.commands import ROOT, TINY
 
 LOGGED = [
@@ -14,14 +14,6 @@ LOGGED = [
     "--validation_fraction=0",
     "--model_kwargs=dropout=0.2",
 ]
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in held]
-    for s in held:
-        s.close()
-    return ports
 
 
 def tf_configs(workers: int) -> list[str]:

@@ -12,7 +12,7 @@ import tempfile
 import numpy as np
 
 from export.microcontroller.standalone import c_program
-from trainer import system
+from trainer import files, system
 from trainer.errors import TrainingFailed
 from trainer.monitoring.progress import CONSOLE, OnBatch
 
@@ -60,7 +60,7 @@ def run_program(folder: pathlib.Path, images: np.ndarray) -> HostAnswers | None:
     with tempfile.TemporaryDirectory() as scratch:
         program = pathlib.Path(scratch) / "answer_stdin"
         driver = program.with_suffix(".c")
-        driver.write_text(c_program.read_template("answer_stdin.c"))
+        files.write_new(driver, c_program.read_template("answer_stdin.c").encode())
         with CONSOLE.phase("compiling the C program"):
             words = [compiler, *_FLAGS, f"-I{folder}", driver, folder / "model.c"]
             _run([*words, "-o", program])
