@@ -13,11 +13,15 @@ KILLS = 9  # of each case
 STEPS = 600
 LONG = [f"--train_steps={STEPS}", "--eval_every_epochs=5", "--log_every_steps=20"]
 CASES = [(model, place) for model in ("cnn", "resnet8") for place in jobs.PLACES]
-counts = {"kills": 0, "while saving": 0, "equal runs": 0}
 
 
-def interrupted(job, run_dir, generator: random.Random, kill_number: int) -> bool:
-    """Starts the job and kills it after it saved; False if it ended by itself."""
+def interrupted(
+    job, run_dir, generator: random.Random, kill_number: int
+) -> tuple[bool, bool]:
+    """Starts the job and kills it after it saved.
+
+    Returns whether it was killed before it ended by itself, and whether it was saving.
+    """
     before = jobs.newest_step(run_dir)
     processes = job(run_dir)
     if jobs.wait_until(lambda: jobs.newest_step(run_dir) > before, processes):
@@ -27,11 +31,10 @@ def interrupted(job, run_dir, generator: random.Random, kill_number: int) -> boo
             time.sleep(generator.uniform(0, 0.8))
         in_save = jobs.saving(run_dir)
         if jobs.kill(processes):
-            counts["while saving"] += in_save
-            return True
+            return True, in_save
     done = jobs.finish(processes)
     assert [code for code, _ in done] == [0] * len(done), done
-    return False
+    return False, False
 
 
 @pytest.mark.parametrize(("model", "place"), CASES)
@@ -44,28 +47,17 @@ def test_killed_runs_end_like_the_one_never_killed(data_dir, tmp_path, model, pl
 
     done = jobs.finish(job(tmp_path / "whole"))
     assert [code for code, _ in done] == [0] * len(done), done
-    kills, cut = 0, tmp_path / "cut-0"
+    kills, saving, cut = 0, 0, tmp_path / "cut-0"
     while kills < KILLS:
-        if interrupted(job, cut, generator, kills):
-            kills += 1
-            counts["kills"] += 1
+        killed, in_save = interrupted(job, cut, generator, kills)
+        if killed:
+            kills, saving = kills + 1, saving + in_save
         else:  # it was faster than its killer: compare, and start another
-            compare(tmp_path / "whole", cut)
+            assert_equal_runs(tmp_path / "whole", cut)
             cut = tmp_path / f"cut-{kills}"
     assert [code for code, _ in jobs.finish(job(cut, "--steps_per_call=5"))] == [
         0
     ] * len(done)
-    compare(tmp_path / "whole", cut)
-    print(f"\n{model} {place}: {kills} kills; all so far: {counts}")
-
-
-def compare(whole, cut) -> None:
-    assert_equal_runs(whole, cut)
-    counts["equal runs"] += 1
-
-
-def test_the_counts_are_those_promised():
-    print(f"\nSIGKILLs: {counts}")
-    assert counts["kills"] >= 50
-    assert counts["while saving"] >= 5
-    assert counts["equal runs"] >= len(CASES)
+    assert_equal_runs(tmp_path / "whole", cut)
+    print(f"\n{model} {place}: {kills} kills, {saving} of them while saving")
+    assert saving, "no kill hit a save: the law was not tested"
