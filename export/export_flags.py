@@ -1,11 +1,14 @@
 """Flags of every export command."""
 
+from collections.abc import Iterable
+
 from absl import flags
 
 from eval import evaluation_flags
 from eval.predictors.engine import Kernels
 from export.artifact import artifact
 from export.artifact.export_options import ExportRequest, VerificationOptions
+from export.artifact.number_formats import Scheme
 from trainer.rundir import layout
 
 
@@ -31,6 +34,20 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
     )
     flags.DEFINE_bool("debug", False, "Shows the traceback of an error.", **proof)
     return values
+
+
+def define_scheme(
+    values: flags.FlagValues, schemes: Iterable[Scheme], heading: str
+) -> None:
+    """Declares `scheme`, one of `schemes`, int8 by default."""
+    flags.DEFINE_enum(
+        "scheme",
+        Scheme.INT8.value,
+        [scheme.value for scheme in schemes],
+        "Numbers of weights and arithmetic.",
+        flag_values=values,
+        module_name=heading,
+    )
 
 
 def define_with_kernels(values: flags.FlagValues) -> flags.FlagValues:

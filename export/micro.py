@@ -34,20 +34,14 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
         "What runs the model: TensorFlow Lite Micro, or plain C99 without a library.",
         **where,
     )
-    flags.DEFINE_enum(
-        "scheme",
-        Scheme.INT8.value,
-        [scheme.value for scheme in MICRO_IO],
-        "Of weights and arithmetic.",
-        **where,
-    )
+    export_flags.define_scheme(values, MICRO_IO, "C source")
     flags.DEFINE_integer(
         "vectors", MicroOptions.vectors, "Test images in vectors.c.", **where
     )
     flags.DEFINE_string(
         "file",
         None,
-        "An int8 .tflite of the run that standalone C is made from; default: the one"
+        "An int8 .tflite of the run that standalone C is made from. Default: the one"
         " that was exported, or a new one.",
         **where,
     )

@@ -25,13 +25,7 @@ from trainer.monitoring import native_output
 def define(values: flags.FlagValues) -> flags.FlagValues:
     """Declares the flags on `values`; tests pass a fresh FlagValues."""
     where = {"flag_values": values, "module_name": "The page"}
-    flags.DEFINE_enum(
-        "scheme",
-        Scheme.INT8.value,
-        [scheme.value for scheme in PAGE_SCHEMES],
-        "Of weights and arithmetic.",
-        **where,
-    )
+    export_flags.define_scheme(values, PAGE_SCHEMES, "The page")
     flags.DEFINE_integer(
         "page_images",
         None,

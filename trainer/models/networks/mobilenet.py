@@ -4,7 +4,8 @@ from typing import Any
 
 import keras
 
-from trainer.models.layers import BatchNorm, Dropout, scaled
+from trainer.models.layers import BatchNorm, scaled
+from trainer.models.networks.head import classify
 
 STEM = 32  # channels of the first convolution at width 1
 # Channels at width 1 and stride of the thirteen depthwise separable convolutions.
@@ -55,13 +56,7 @@ def mobilenet(
         x = _norm_relu(x, f"block{number}_depthwise", sync_batch_norm)
         x = _conv(x, scaled(base, width), 1, f"block{number}_pointwise")
         x = _norm_relu(x, f"block{number}_pointwise", sync_batch_norm)
-    x = keras.layers.AveragePooling2D(tuple(x.shape[1:3]), name="average")(x)
-    x = keras.layers.Flatten(name="flatten")(x)
-    if dropout:
-        x = Dropout(dropout, name="dropout")(x)
-    return keras.layers.Dense(
-        num_classes, kernel_initializer="he_normal", name="classes"
-    )(x)
+    return classify(x, num_classes, dropout)
 
 
 def _conv(

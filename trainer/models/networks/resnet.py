@@ -2,7 +2,8 @@
 
 import keras
 
-from trainer.models.layers import BatchNorm, Dropout, StochasticDepth, scaled
+from trainer.models.layers import BatchNorm, StochasticDepth, scaled
+from trainer.models.networks.head import classify
 
 WIDTHS = (16, 32, 64)
 
@@ -46,7 +47,7 @@ def resnet8(
                 shortcut, channels, f"{name}_shortcut", size=1, strides=2, bias=True
             )
         x = _merge(x, shortcut, name, stochastic_depth * stack / len(WIDTHS))
-    return _classify(x, num_classes, dropout)
+    return classify(x, num_classes, dropout)
 
 
 def resnet20(
@@ -77,7 +78,7 @@ def resnet20(
             x = keras.layers.ReLU(name=f"{name}_1_relu")(norm(x, f"{name}_1"))
             x = norm(_conv(x, channels, f"{name}_2"), f"{name}_2")
             x = _merge(x, shortcut, name, stochastic_depth * number / 9)
-    return _classify(x, num_classes, dropout)
+    return classify(x, num_classes, dropout)
 
 
 class _Norm:
@@ -129,16 +130,3 @@ def _option_a(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTens
     grown = channels - x.shape[-1]
     pads = [[0, 0], [0, 0], [0, 0], [grown // 2, grown - grown // 2]]
     return keras.ops.pad(x, pads)
-
-
-def _classify(
-    x: keras.KerasTensor, num_classes: int, dropout: float
-) -> keras.KerasTensor:
-    """Applies global average pooling, optional dropout and a dense layer."""
-    x = keras.layers.AveragePooling2D(tuple(x.shape[1:3]), name="average")(x)
-    x = keras.layers.Flatten(name="flatten")(x)
-    if dropout:
-        x = Dropout(dropout, name="dropout")(x)
-    return keras.layers.Dense(
-        num_classes, kernel_initializer="he_normal", name="classes"
-    )(x)
