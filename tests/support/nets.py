@@ -4,7 +4,7 @@ import keras
 
 from trainer.models import registry
 from trainer.models.layers import Dropout, scaled
-from trainer.models.networks import resnet
+from trainer.models.networks import head, resnet
 
 
 def block(x, num_classes, *, width=1.0, dropout=0.0, sync_batch_norm=False):
@@ -15,7 +15,7 @@ def block(x, num_classes, *, width=1.0, dropout=0.0, sync_batch_norm=False):
     shortcut = resnet._conv(x, channels, "shortcut", size=1, strides=2)
     x = norm(resnet._conv(x, channels, "a", strides=2), "a")
     x = keras.layers.Add(name="add")([shortcut, x])
-    return resnet._classify(x, num_classes, dropout)
+    return head.classify(x, num_classes, dropout)
 
 
 def options_of_width(name, width=0.25):
