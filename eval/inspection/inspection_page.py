@@ -4,12 +4,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
-
 from eval.inspection.image_facts import ImageFacts
 from eval.inspection.inspected_data import InspectedData
 from eval.predictors import engine
 from eval.reports import examples, html
+from trainer.data import sampler
 from trainer.data.preprocessing import UnreadableImage
 
 GROUPS, MEMBERS = 20, 8  # groups of duplicates that are shown, images of each
@@ -51,8 +50,7 @@ def choose_sheets(
             rows[image.label].append(row)
     sheets = []
     for name, own in list(zip(data.classes, rows, strict=True))[:SHEETS]:
-        count = min(SHEET_IMAGES, len(own))
-        places = np.linspace(0, len(own) - 1, count).round().astype(int)
+        places = sampler.spread_rows(len(own), SHEET_IMAGES)
         sheets.append((name, len(own), [own[place] for place in places]))
     return sheets
 

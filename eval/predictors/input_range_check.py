@@ -3,10 +3,9 @@
 It changes nothing: it returns a message, and the user decides.
 """
 
-import numpy as np
-
 from eval.metrics import classification, significance
 from eval.predictors.predictor import Predictor
+from trainer.data import sampler
 from trainer.data.split import Split
 from trainer.monitoring.progress import CONSOLE
 
@@ -19,8 +18,7 @@ def suggest_reading(predictor: Predictor, split: Split) -> list[str]:
     others = predictor.alternative_readings()
     if not others:
         return []
-    count = len(split.labels)
-    rows = np.linspace(0, count - 1, min(IMAGES, count)).round().astype(int)
+    rows = sampler.spread_rows(len(split.labels), IMAGES)
     images, labels = split.images[rows], split.labels[rows]
     predictors = {"": predictor.with_tta(predictor.tta), **others}
     try:

@@ -12,7 +12,7 @@ import importlib.metadata
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from eval.formats import atomic_folders
@@ -149,6 +149,15 @@ def load_artifact(path: pathlib.Path) -> Artifact | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return Artifact(path, manifest) if whole else None
+
+
+def load_matching(
+    path: pathlib.Path, facts: Mapping[str, Any], keys: Collection[str]
+) -> Artifact | None:
+    """Loads the artifact at `path` if its manifest has the `keys` as in `facts`."""
+    made = load_artifact(path)
+    same = made and all(made.manifest.get(key) == facts[key] for key in keys)
+    return made if same else None
 
 
 def _header(name: str) -> dict[str, Any]:

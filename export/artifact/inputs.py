@@ -5,7 +5,6 @@ import dataclasses
 import pathlib
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from eval import model_source, runner
@@ -16,7 +15,7 @@ from eval.predictors.predictor import Predictor
 from export.artifact.export_options import ExportRequest, VerificationOptions
 from export.artifact.verification import VerificationSet
 from export.serving.serving_module import ServingModule
-from trainer.data import classes
+from trainer.data import classes, sampler
 from trainer.data.preprocessing import PixelSpec
 from trainer.data.split import DataSource, Split
 from trainer.errors import InvalidInput
@@ -176,8 +175,7 @@ def _verification_set(
     """Predicts `sample` test images, None: all, with the checkpoint."""
     total = len(test.labels)
     count = min(sample or total, total)
-    # Evenly spread, so that every class occurs if the data set is sorted by class.
-    rows = np.linspace(0, total - 1, count).round().astype(int)
+    rows = sampler.spread_rows(total, count)
     images = test.images if count == total else test.images[rows]
     with CONSOLE.count(count, "checkpoint") as tick:
         probabilities = predictor(images, tick)

@@ -22,6 +22,7 @@ from export.lite import tflite_writer
 from export.lite.tflite_options import TFLiteOptions
 from export.measure import benchmark
 from trainer import files
+from trainer.data import sampler
 from trainer.errors import TrainingFailed
 from trainer.monitoring.progress import CONSOLE
 
@@ -98,7 +99,7 @@ def _write_images(
     shown = inputs.verification_set
     total = len(shown.labels)
     count = options.count_images(total, int(np.prod(inputs.network.image_shape)))
-    rows = np.linspace(0, total - 1, count).round().astype(int)
+    rows = sampler.spread_rows(total, count)
     images = shown.images if count == total else shown.images[rows]
     predictor = tflite_writer.open_predictor(model, Kernels.XNNPACK)
     with CONSOLE.count(count, "answers for the page") as tick:

@@ -178,8 +178,8 @@ def load_current(inputs: ExportInputs, name: str) -> Artifact | None:
     kernels = None if name == SAVED_MODEL else inputs.verification.kernels.value
     expected = inputs.facts()
     same = ("weights_sha256", "test_sha256", "temperature", "labels")
-    for made in map(artifact.load_artifact, _candidates(inputs.folder, name)):
-        if made and all(made.manifest.get(key) == expected[key] for key in same):
+    for path in _candidates(inputs.folder, name):
+        if made := artifact.load_matching(path, expected, same):
             test = made.manifest.get("test")
             if not _is_complete(test):  # of another version, or not one of ours
                 return None

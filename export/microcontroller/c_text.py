@@ -42,6 +42,11 @@ def c_numbers(values: np.ndarray, indent: str = "    ") -> str:
     return "\n".join(_lines(words, indent))
 
 
+def c_rows(table: np.ndarray) -> str:
+    """Formats the elements of an array of arrays of numbers, [N, M]."""
+    return ",\n".join(f"    {{\n{c_numbers(row, ' ' * 8)}\n    }}" for row in table)
+
+
 def _lines(words: list[str], indent: str) -> Iterable[str]:
     line = indent
     for place, word in enumerate(words):

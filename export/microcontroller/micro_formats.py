@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 
 from export.artifact.number_formats import Io, Scheme
+from trainer.data import sampler
 from trainer.errors import InvalidConfig, InvalidInput
 
 PACKAGE = "tflite-micro"  # optional
@@ -72,8 +73,7 @@ class MicroOptions:
 
     def vector_rows(self, images: int) -> np.ndarray:
         """Chooses the rows of the test vectors among `images`, evenly spread."""
-        count = min(self.vectors, images)
-        return np.linspace(0, images - 1, count).round().astype(int)
+        return sampler.spread_rows(images, self.vectors)
 
 
 def check_scheme(scheme: Scheme) -> None:

@@ -35,6 +35,17 @@ def validation_split(
     return np.flatnonzero(~out).astype(np.int32), np.flatnonzero(out).astype(np.int32)
 
 
+def spread_rows(total: int, count: int) -> np.ndarray:
+    """Chooses `count` of `total` rows, at most all, evenly spread: int64, ascending.
+
+    So every class occurs if the rows are sorted by class.
+
+    >>> spread_rows(10, 4).tolist()
+    [0, 3, 6, 9]
+    """
+    return np.linspace(0, total - 1, min(count, total)).round().astype(int)
+
+
 def test_rows(
     hashes: Sequence[bytes], labels: np.ndarray, fraction: float
 ) -> np.ndarray:

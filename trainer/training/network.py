@@ -11,6 +11,7 @@ import numpy as np
 from trainer.config.enums import Flip
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config
+from trainer.data import sampler
 from trainer.data.augmentation.crops import AlternatingFlip
 from trainer.data.dataset import Dataset
 from trainer.data.device_dataset import DeviceDataset
@@ -131,8 +132,7 @@ def _float_body(config: Config, dataset: Dataset) -> keras.Model:
 
 def _normalised_sample(model: keras.Model, dataset: Dataset) -> np.ndarray:
     """Returns normalised training images, evenly spread, that first ranges are of."""
-    count = min(len(dataset.learnt), rewriting.IMAGES)
-    places = np.linspace(0, len(dataset.learnt) - 1, count).round().astype(int)
+    places = sampler.spread_rows(len(dataset.learnt), rewriting.IMAGES)
     pixels = ImageRows(dataset.train.images, dataset.learnt[places])[:]
     return model.get_layer("normalise")(pixels).numpy()
 

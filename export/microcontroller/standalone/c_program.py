@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from export.microcontroller.c_text import c_comment, c_numbers, c_strings
+from export.microcontroller.c_text import c_comment, c_numbers, c_rows, c_strings
 from export.microcontroller.standalone.integer_graph import Tensor
 from export.microcontroller.standalone.program import Program
 from export.microcontroller.standalone.steps import Step
@@ -60,7 +60,7 @@ def format_project(program: Program, about: CDescription) -> dict[str, str]:
             calls="\n".join(_calls(program)),
         ),
         "vectors.c": fill_template(
-            "vectors.c", pixels=_rows(about.images), answers=_rows(about.answers)
+            "vectors.c", pixels=c_rows(about.images), answers=c_rows(about.answers)
         ),
         "main.c": fill_template("main.c"),
         "Makefile": fill_template("Makefile"),
@@ -119,10 +119,6 @@ def _calls(program: Program) -> Iterator[str]:
 def _address(place: int | str) -> str:
     names = {"pixels": "image", "probabilities": "answer"}
     return names[place] if isinstance(place, str) else f"arena + {place}"
-
-
-def _rows(table: np.ndarray) -> str:
-    return ",\n".join(f"    {{\n{c_numbers(row, ' ' * 8)}\n    }}" for row in table)
 
 
 def fill_template(name: str, **values: object) -> str:

@@ -93,10 +93,8 @@ def _load_content(inputs: ExportInputs, options: MicroOptions) -> tuple[bytes, s
     if options.file is not None:
         return _read_file(options.file), str(options.file)
     exported = inputs.folder / file_name(Scheme.INT8, Io.UINT8)
-    made = artifact.load_artifact(exported)
     same = ("weights_sha256", "temperature", "labels")
-    expected = inputs.facts()
-    if made and all(made.manifest.get(key) == expected[key] for key in same):
+    if artifact.load_matching(exported, inputs.facts(), same):
         return exported.read_bytes(), str(exported)
     images = tflite_writer.select_calibration_images(inputs, _LITE)
     content = converter.convert(inputs.network, _LITE.scheme, _LITE.io, images)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from export.artifact.number_formats import Scheme
-from export.microcontroller.c_text import c_numbers
+from export.microcontroller.c_text import c_rows
 
 _TEMPLATES = importlib.resources.files("export.microcontroller.tflm") / "templates"
 # Type of an answer, member of TfLiteTensor::data, value of a pixel, and when two
@@ -117,13 +117,9 @@ def format_vectors(
         count=len(images), type=_TYPES[scheme][0]
     )
     source = string.Template(_VECTORS_C).substitute(
-        pixels=_rows(images), answers=_rows(answers)
+        pixels=c_rows(images), answers=c_rows(answers)
     )
     return {"vectors.h": header, "vectors.c": source}
-
-
-def _rows(table: np.ndarray) -> str:
-    return ",\n".join(f"    {{\n{c_numbers(row, ' ' * 8)}\n    }}" for row in table)
 
 
 def format_readme(
