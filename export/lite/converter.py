@@ -48,7 +48,8 @@ def convert(
     A network that was trained with `qat` has ranges of its own and needs none.
 
     Raises:
-        InvalidConfig: `scheme` is not for a network that was trained with `qat`.
+        InvalidConfig: `scheme` is not for a network that was trained with `qat`, or
+            for one with a loop.
         TrainingFailed: the conversion fails, the quantised input is not the pixel, or
             a layer of a `qat` run is not computed with integers.
     """
@@ -63,9 +64,8 @@ def convert(
         contextlib.redirect_stdout(text_io.StringIO()),
     ):
         warnings.simplefilter("ignore")
-        converter = tf.lite.TFLiteConverter.from_concrete_functions(
-            [_concrete_function(network, scheme, io)], network
-        )
+        function = _concrete_function(network, scheme, io)
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function], network)
         if network.is_rounded:
             _configure_rounded(converter, scheme, io)
         else:
@@ -92,6 +92,17 @@ def check_integers(content: bytes) -> None:
         raise TrainingFailed(
             f"{', '.join(floats)} would be computed with floats, as a range is missing "
             "in the network that `qat` trained; export it with scheme=float32"
+        )
+
+
+def _check_loops(function: ConcreteFunction, scheme: Scheme) -> None:
+    """Refuses loops, as of an LSTM: TensorFlow 2.21 dies of SIGSEGV on their ranges."""
+    loops = {"While", "StatelessWhile"}
+    kinds = {operation.type for operation in function.graph.get_operations()}
+    if scheme in NEEDS_CALIBRATION and kinds & loops:
+        raise InvalidConfig(
+            f"scheme={scheme.value} is not for a network with a loop, as an LSTM or GRU"
+            " has; use scheme=dynamic, float16 or float32"
         )
 
 
@@ -125,7 +136,9 @@ def _concrete_function(
         input_signature=[spec],
         autograph=False,
     )
-    return function.get_concrete_function()
+    concrete = function.get_concrete_function()
+    _check_loops(concrete, scheme)
+    return concrete
 
 
 def _configure_rounded(

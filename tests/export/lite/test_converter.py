@@ -1,6 +1,8 @@
 """Converted networks: bytes, operators and per-channel scales of the references."""
 
+import keras
 import numpy as np
+import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from eval.formats.flatbuffer import FlatbufferInfo
@@ -9,7 +11,8 @@ from export.lite import converter
 from export.lite.calibration_images import CalibrationImages
 from export.serving.serving_module import ServingModule
 from trainer.config.schema import ModelConfig
-from trainer.models import builder
+from trainer.errors import InvalidConfig
+from trainer.models import architecture, builder
 
 # vww_model_data.cc of mlcommons/tiny, commit 5b2315b, holds this file.
 REFERENCE_BYTES = 333_288
@@ -52,3 +55,22 @@ def test_mobilenet_is_no_larger_than_the_reference_and_has_its_operators():
         for layer in model.get_layer("body").layers
         if layer.name.endswith("_depthwise_conv")
     )
+
+
+def looping(x, num_classes):
+    x = keras.layers.Reshape((x.shape[1], -1))(x)
+    return keras.layers.Dense(num_classes)(keras.layers.LSTM(4)(x))
+
+
+@pytest.mark.parametrize("scheme", [Scheme.INT8, Scheme.INT16X8])
+def test_a_network_with_a_loop_is_refused_where_the_converter_would_die(scheme):
+    shape = (8, 8, 1)
+    described = architecture.describe(
+        looping, {}, image_shape=shape, num_classes=3, precision="float32"
+    )
+    config = ModelConfig(name="looping", architecture=described)
+    model = builder.build_model(config, image_shape=shape, num_classes=3)
+    network, images = ServingModule(model, 1.0), some_images(shape)
+    with pytest.raises(InvalidConfig, match="with a loop"):
+        converter.convert(network, scheme, Io.FLOAT32, images)
+    assert converter.convert(network, Scheme.DYNAMIC, Io.UINT8, None)
