@@ -23,14 +23,15 @@ class LayerRates:
         frozen_layers: names of the layers that are frozen in the first `frozen_steps`.
         frozen_weights: paths of their trained weights.
         frozen_steps: number of first steps in which they are frozen.
-        frozen: whether they are in the step that is being traced, a scalar.
+        frozen: whether they are frozen in the present step, a scalar that the step
+            assigns, as it assigns the learning rate; None: never.
     """
 
     factors: Mapping[str, float] = dataclasses.field(default_factory=dict)
     frozen_layers: frozenset[str] = frozenset()
     frozen_weights: frozenset[str] = frozenset()
     frozen_steps: int = 0
-    frozen: tf.Tensor | None = None
+    frozen: tf.Variable | None = None
 
     @property
     def differ(self) -> bool:
@@ -38,10 +39,11 @@ class LayerRates:
         return bool(self.factors or self.frozen_weights)
 
     def begin(self, step: tf.Tensor) -> None:
-        """Traces whether the layers are frozen in 0-based `step`."""
-        self.frozen = step < self.frozen_steps if self.frozen_steps else None
+        """Assigns whether the layers are frozen in 0-based `step`."""
+        if self.frozen is not None:
+            self.frozen.assign(step < self.frozen_steps)
 
-    def of_frozen(self, path: str) -> tf.Tensor | None:
+    def of_frozen(self, path: str) -> tf.Variable | None:
         """Whether the weight at `path` is frozen now; None if it never is."""
         return self.frozen if path in self.frozen_weights else None
 

@@ -3,6 +3,7 @@
 import re
 
 import keras
+import tensorflow as tf
 
 from trainer.config.schema import Config
 from trainer.errors import InvalidInput
@@ -57,7 +58,7 @@ def freeze(body: keras.Model, config: Config, frozen_steps: int) -> LayerRates:
     """Freezes the layers of `body` that `config` names, for ever or for first steps.
 
     Layers that are frozen for ever are not trainable after it: no gradient is computed
-    for them, and the optimizer does not know them.
+    for them, and the optimizer does not know them. Call it in the strategy's scope.
 
     Args:
         body: the network; its optimizer is built after this call.
@@ -89,6 +90,7 @@ def freeze(body: keras.Model, config: Config, frozen_steps: int) -> LayerRates:
         frozen_layers=frozenset(layer.name for layer in until),
         frozen_weights=frozenset(v.path for x in until for v in x.trainable_variables),
         frozen_steps=frozen_steps,
+        frozen=tf.Variable(True, trainable=False) if frozen_steps else None,
     )
 
 

@@ -191,6 +191,7 @@ class TrainStep:
         for i in tf.range(count):
             self._optimizer.learning_rate.assign(rates[i])
             step = first_step + tf.cast(i, tf.int64)
+            self._rates.begin(step)
             results = strategy.run(
                 self._replica_step, args=(pixels, targets, rows[i], step, i)
             )
@@ -422,7 +423,6 @@ class TrainStep:
             gradients, _ = tf.clip_by_global_norm(
                 gradients, limit * factor, use_norm=norm * factor
             )
-        self._rates.begin(step)
         self._optimizer.apply(gradients, self._body.trainable_variables)
         self._move_statistics(statistics, step)
         for weight, average in zip(
