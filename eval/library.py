@@ -165,15 +165,14 @@ def _stopping_on_interrupt() -> Iterator[KeyboardRequest]:
 def _calibrate(run: Run, data: Splits) -> None:
     """Fits the temperature of a finished run, unless calibration.json has it."""
     source = model_source.from_run(run)
+    test = data.test if layout.was_tested(run.result()) else None
 
     def predict(images: np.ndarray) -> np.ndarray:
         shape, classes = data.train.images.shape[1:], len(data.train.names)
         return source.open(shape, classes)(images, _ignore)
 
     sha256 = source.facts["sha256"]
-    calibration.from_run(
-        run, sha256, predict, lambda: data.train, data.test, data.held_out
-    )
+    calibration.from_run(run, sha256, predict, lambda: data.train, test, data.held_out)
 
 
 def _ignore(_: int) -> None:

@@ -71,7 +71,7 @@ def _prepare_dataset(values: flags.FlagValues) -> None:
 def _prepare_files(request: FilesRequest, verify: bool) -> None:
     found = store.open_store(request, say=_say)
     manifest = found.manifest
-    counts = {which: manifest.images(which) for which in ("train", "test")}
+    counts = {which: manifest.images(which) for which in manifest.splits}
     shape = " x ".join(map(str, found.preprocessing.shape))
     print(
         f"{request.path} is prepared in {manifest.folder}: {counts} images of {shape}, "

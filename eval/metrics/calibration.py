@@ -131,7 +131,7 @@ def from_run(
     weights_sha256: str,
     predict: Callable[[ImageRows], np.ndarray],
     train: Callable[[], Split],
-    test: Split,
+    test: Split | None,
     held_out: np.ndarray | None = None,
 ) -> Calibration:
     """Loads or fits the calibration of a finished run; writes calibration.json.
@@ -139,7 +139,7 @@ def from_run(
     Args:
         predict: computes probabilities [N, C] of images uint8 [N, H, W, C].
         train: loads the training split; called only to fit.
-        test: the test split; its images are never used for the fit.
+        test: the test split; its images are never used for the fit. None: it is closed.
         held_out: validation rows of the training split; None: by the run's config.
 
     Raises:
@@ -154,14 +154,16 @@ def from_run(
     if split.sha256 != _trained_on(run):
         return uncalibrated("Uncalibrated: the run's own training data was not found.")
     _, rows = sampler.validation_split(split.labels, fraction, held_out)
-    seen = leakage.find_test_images(split, test)
+    seen = np.zeros(len(split.labels), bool)
+    seen = seen if test is None else leakage.find_test_images(split, test)
     if leaked := leakage.describe_leak(seen):
         return uncalibrated(f"Uncalibrated: {leaked}.")
     if not len(rows := rows[~seen[rows]]):
         return uncalibrated(NO_ROWS)
     fitted = _fit(predict(ImageRows(split.images, rows)), split.labels[rows], rows)
     known = {"weights_sha256": weights_sha256, "train_sha256": split.sha256}
-    content = {"version": VERSION, **fitted, **known}
+    compared = {"compared_with_test": test is not None}
+    content = {"version": VERSION, **fitted, **known, **compared}
     _save(run, content)
     return _from_saved(run, content, weights_sha256)
 

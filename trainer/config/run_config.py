@@ -140,6 +140,12 @@ class RunConfig(Bounded):
     dry_run: bool = option(
         False, "Runs one step, prints the plan and writes nothing.", group=RUN
     )
+    test: bool = option(
+        True,
+        "Evaluates the test split once, after the last step. Without it that split is "
+        "not even read: for runs among which validation rows choose.",
+        group=RUN,
+    )
     model_summary: bool = option(
         False,
         "Shows the layers of the network with their shapes, parameters, multiply-adds, "

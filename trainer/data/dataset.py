@@ -1,4 +1,4 @@
-"""Dataset: the training and test splits of a run."""
+"""Dataset: the training split of a run, and its test split where it is tested."""
 
 import dataclasses
 import hashlib
@@ -23,6 +23,7 @@ class Dataset:
 
     Attributes:
         name: with its version, as TFDS writes it.
+        test: None: the run is not tested, and the split was not read.
         learnt: int32 rows of `train` to train on.
         held_out: int32 rows of `train` for validation.
         preprocessing: how image files become such pixels; None: they need not be
@@ -32,7 +33,7 @@ class Dataset:
 
     name: str
     train: Split
-    test: Split
+    test: Split | None
     learnt: np.ndarray
     held_out: np.ndarray
     preprocessing: PixelSpec | None = None
@@ -45,7 +46,9 @@ class Dataset:
 
     def recorded(self) -> dict[str, Any]:
         """The description that config.json keeps and a resume compares."""
-        splits = {"train": self.train, "test": self.test}
+        splits = {"train": self.train}
+        if self.test is not None:
+            splits["test"] = self.test
         spec = self.preprocessing or PixelSpec(*self.image_shape)
         found = {
             "name": self.name,
@@ -72,7 +75,7 @@ class Splits:
         source: the name of a TFDS data set, or "arrays".
         name: the name with its version.
         train: the rows to learn from and to validate on.
-        test: the rows that judge.
+        test: the rows that judge; None: not read.
         held_out: int [N], rows of `train` that validate; None: a fraction of them.
         preprocessing, skipped: as of a Dataset.
         test_fraction: what part of each class was set apart; None: the default, or
@@ -82,7 +85,7 @@ class Splits:
     source: str
     name: str
     train: Split
-    test: Split
+    test: Split | None
     held_out: np.ndarray | None = None
     preprocessing: PixelSpec | None = None
     skipped: Sequence[tuple[str, str]] = ()
@@ -93,8 +96,21 @@ class Splits:
         """None: they are in memory."""
 
     def load(self, which: str) -> Split:
-        """The split `which`, "train" or "test"."""
-        return {"train": self.train, "test": self.test}[which]
+        """The split `which`, "train" or "test".
+
+        Raises:
+            InvalidInput: the test split was not read.
+        """
+        found = {"train": self.train, "test": self.test}[which]
+        if found is None:
+            raise InvalidInput(
+                f"the test split of {self.name} was not read; load the data set with it"
+            )
+        return found
+
+    def without_test(self) -> "Splits":
+        """The same rows to train and validate on, for a run that is not tested."""
+        return dataclasses.replace(self, test=None)
 
     def check_options(self, asked: DataConfig) -> None:
         """Checks that `asked` names no other pixels or test images than these.

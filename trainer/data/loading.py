@@ -1,7 +1,7 @@
 """Loads the data set that the options of a run name."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from trainer.config import parsing
@@ -10,7 +10,7 @@ from trainer.config.schema import Config
 from trainer.data.dataset import Dataset, Splits
 from trainer.data.sources import tfds_preparation
 from trainer.data.sources.tfds_source import TfdsSource
-from trainer.data.split import IMAGE_DIR, IMAGE_LIST
+from trainer.data.split import IMAGE_DIR, IMAGE_LIST, WITH_TEST, WITHOUT_TEST
 from trainer.data.store import store
 from trainer.data.store.request import FilesRequest
 from trainer.data.store.store import StoredImages
@@ -22,21 +22,24 @@ def load_dataset(
 ) -> Dataset:
     """Prepares the data set if it is not prepared yet, loads it, holds rows out.
 
+    The test split is not read where `run_config.test` is False.
+
     Raises:
         DataUnavailable: it is not prepared and cannot be.
         InvalidInput: it is not a data set for image classification.
     """
     write, name = not run_config.dry_run, config.data.dataset
+    splits = WITH_TEST if run_config.test else WITHOUT_TEST
     if name in (IMAGE_DIR, IMAGE_LIST):
         request = FilesRequest.from_configs(config, run_config)
         source = open_files(request, say=say, write=write)
         say(f"{request.option}: its pixels are in {source.manifest.folder}")
-        splits = _load_splits(source)
+        loaded = _load_splits(source, splits)
     else:
         source = open_source(name, run_config.data_dir, say=say, write=write)
         source = source.with_pixels(config.data)
-        splits = _load_tfds(name, source, say=say, keep=write)
-    return splits.hold_out(config.data.validation_fraction)
+        loaded = _load_tfds(name, source, splits, say=say, keep=write)
+    return loaded.hold_out(config.data.validation_fraction)
 
 
 def open_source(
@@ -86,34 +89,42 @@ def from_tfds(
     name: str,
     data_dir: str | None = None,
     *,
+    test: bool = True,
     say: Callable[[str], None] = print,
     write: bool = True,
 ) -> Splits:
     """The train and test splits of the TFDS data set `name`, decoded into memory.
 
-    The arguments are those of `open_source`.
+    Without `test` that split is not read. The other arguments are those of
+    `open_source`.
 
     Raises:
         InvalidInput: it cannot be had.
     """
     source = open_source(name, data_dir, say=say, write=write)
-    return _load_tfds(name, source, say=say, keep=write)
+    splits = WITH_TEST if test else WITHOUT_TEST
+    return _load_tfds(name, source, splits, say=say, keep=write)
 
 
 def _load_tfds(
-    name: str, source: TfdsSource, *, say: Callable[[str], object], keep: bool
+    name: str,
+    source: TfdsSource,
+    splits: Sequence[str],
+    *,
+    say: Callable[[str], object],
+    keep: bool,
 ) -> Splits:
-    """Loads both splits; keeps their decoded pixels for the next time, if it may."""
+    """Loads `splits`; keeps their decoded pixels for the next time, if it may."""
     kept = source.kept()
-    if keep and kept is not None and kept.find() is None:
-        train, test = kept.get(source.decode, say)
+    if keep and kept is not None and kept.find(splits) is None:
+        loaded = kept.get(splits, source.decode, say)
     else:
-        train, test = source.load("train"), source.load("test")
+        loaded = {which: source.load(which) for which in splits}
     return Splits(
         source=name,
         name=source.name,
-        train=train,
-        test=test,
+        train=loaded["train"],
+        test=loaded.get("test"),
         preprocessing=source.spec,
     )
 
@@ -126,7 +137,8 @@ def from_files(path: str | os.PathLike[str], **options: Any) -> Splits:
     Args:
         path: a folder, CLASS/FILE or SPLIT/CLASS/FILE, or a .csv or .jsonl table.
         options: of FilesRequest: image_size=(HEIGHT, WIDTH), resize, channels,
-            test_fraction, skip_unreadable, data_dir.
+            test_fraction, skip_unreadable, data_dir, test=False to leave out the test
+            split.
 
     Raises:
         InvalidInput: the files cannot be used.
@@ -134,15 +146,18 @@ def from_files(path: str | os.PathLike[str], **options: Any) -> Splits:
     """
     name = parsing.parse_directory("path", os.fspath(path))
     where = {"image_dir" if os.path.isdir(name) else "image_list": name}
-    return _load_splits(open_files(FilesRequest(**where, **options)))
+    request = FilesRequest(**where, **options)
+    return _load_splits(
+        open_files(request), WITH_TEST if request.test else WITHOUT_TEST
+    )
 
 
-def _load_splits(source: StoredImages) -> Splits:
+def _load_splits(source: StoredImages, splits: Sequence[str]) -> Splits:
     return Splits(
         source=source.kind,
         name=source.name,
         train=source.load("train"),
-        test=source.load("test"),
+        test=source.load("test") if "test" in splits else None,
         held_out=source.held_out,
         preprocessing=source.preprocessing,
         skipped=source.skipped,

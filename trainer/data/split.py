@@ -9,6 +9,7 @@ import numpy as np
 
 from trainer.errors import InvalidInput
 
+WITH_TEST, WITHOUT_TEST = ("train", "test"), ("train",)  # splits that a run reads
 # What a config names as the data set where that is no TFDS one.
 ARRAYS = "arrays"  # of a script
 IMAGE_DIR, IMAGE_LIST = "image_dir", "image_list"  # image files, by folder or by table

@@ -8,7 +8,7 @@ from trainer.config.options import require
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config
 from trainer.errors import InvalidInput
-from trainer.rundir import finished
+from trainer.rundir import finished, metadata
 from trainer.rundir.layout import Run, resolve_links
 
 OPTION = "teacher"  # names the run in messages
@@ -53,6 +53,8 @@ def check_data(run: Run, recorded: dict[str, Any]) -> None:
         "image_shape": "image shape",
         "sha256": "data",
     }
+    if metadata.reads_test(theirs) != metadata.reads_test(recorded):
+        theirs, recorded = map(metadata.without_test, (theirs, recorded))
     for field, noun in named.items():
         if theirs.get(field) != recorded[field]:
             raise InvalidInput(

@@ -10,7 +10,7 @@ import dataclasses
 import datetime
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from trainer import contract, files, storage
@@ -25,14 +25,21 @@ LATEST = "latest"
 ARCHITECTURE = "model.json"
 SOURCE = "source"  # folder of a copy of the file of a user's network
 # Fields of result.json that the summary shows.
-_RESULT = {
+_TESTED = {
     "test_accuracy_interval": list,
     "test_accuracy": float,
     "test_images": int,
+}
+_RESULT = {
     "data": str,
     "steps": int,
     "images_per_second": float,
     "weights_sha256": str,
+}
+_VALIDATED = {
+    "validation_accuracy_interval": list,
+    "validation_accuracy": float,
+    "validation_images": int,
 }
 # Files that only the owner of a run writes.
 _OWNERS = ("config.json", "environment.json", "flags.txt", "metrics.jsonl")
@@ -218,7 +225,8 @@ def format_summary(run: Run, result: dict[str, Any]) -> str:
         InvalidInput: result.json lacks a field or has one of another type.
     """
     try:
-        if wrong := misfit(result, _RESULT):
+        fields = _RESULT | (_TESTED if was_tested(result) else {})
+        if wrong := misfit(result, fields):
             raise ValueError(wrong)
         return _format_summary(run, result)
     except (ValueError, TypeError) as error:
@@ -228,15 +236,47 @@ def format_summary(run: Run, result: dict[str, Any]) -> str:
         ) from error
 
 
+def was_tested(result: Mapping[str, Any]) -> bool:
+    """Whether the content of a result.json has a test; all earlier releases tested."""
+    return result.get("tested") is not False
+
+
 def _format_summary(run: Run, result: dict[str, Any]) -> str:
-    low, high = map(float, result["test_accuracy_interval"])
-    tta = EvalTta(result.get("eval_tta", "none"))  # older runs do not have the field
-    used = result.get("test_split", "test")
-    split = "" if used == "test" else f", its {used} split"
+    scores = _format_test if was_tested(result) else _format_validation
     return (
-        f"test accuracy {result['test_accuracy']:.2%}{tta.words} (95 % interval "
-        f"{low:.2%} to {high:.2%}) on all {result['test_images']:,} images of "
-        f"{result['data']}{split}\n"
+        f"{scores(result)}\n"
         f"{result['steps']:,} steps, {result['images_per_second']:,.0f} images/s, "
         f"weights {result['weights_sha256'][:12]}, run {run.path}"
     )
+
+
+def _format_test(result: dict[str, Any]) -> str:
+    low, high = map(float, result["test_accuracy_interval"])
+    used = result.get("test_split", "test")
+    split = "" if used == "test" else f", its {used} split"
+    return (
+        f"test accuracy {result['test_accuracy']:.2%}{_tta_words(result)} (95 % "
+        f"interval {low:.2%} to {high:.2%}) on all {result['test_images']:,} images of "
+        f"{result['data']}{split}"
+    )
+
+
+def _format_validation(result: dict[str, Any]) -> str:
+    if result.get("validation_accuracy") is None:
+        return (
+            f"no validation rows of {result['data']} and no test: nothing is measured"
+        )
+    if wrong := misfit(result, _VALIDATED):
+        raise ValueError(wrong)
+    low, high = map(float, result["validation_accuracy_interval"])
+    return (
+        f"validation only: accuracy {result['validation_accuracy']:.2%}"
+        f"{_tta_words(result)} (95 % interval {low:.2%} to {high:.2%}) on "
+        f"{result['validation_images']:,} held-out images of {result['data']}; the "
+        "test split was not read"
+    )
+
+
+def _tta_words(result: dict[str, Any]) -> str:
+    """How it was evaluated; older runs do not have the field."""
+    return EvalTta(result.get("eval_tta", "none")).words

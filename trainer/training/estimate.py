@@ -84,7 +84,8 @@ class ResourceEstimate:
         copies = data.train.images.nbytes
         if source is Input.HOST:
             copies = host_pixels.buffer_bytes(data.image_shape, config, cluster)
-        held = _own_bytes(data.train.images) + _own_bytes(data.test.images)
+        held = _own_bytes(data.train.images)
+        held += _own_bytes(data.test.images) if data.test else 0
         return cls(
             parameters,
             {"data": held + copies * local, "weights": weights * local},
@@ -133,8 +134,7 @@ class ResourceEstimate:
             f"{config.precision.value}, {cluster.replicas} replica(s) on "
             f"{cluster.workers} worker(s)",
             f"{data.name}: {len(data.learnt):,} to train on, {len(data.held_out):,} "
-            f"held out, {len(data.test.labels):,} to test on, decoded in "
-            f"{duration(decode_secs)}",
+            f"held out, {_tested(data)}, decoded in {duration(decode_secs)}",
             f"{total:,} steps of {config.global_batch} images = "
             f"{timetable.epoch(total):.4g} epochs; about "
             f"{self.memory_bytes / GIB:.1f} GiB of memory, {free / GIB:.1f} are free",
@@ -146,6 +146,12 @@ class ResourceEstimate:
             remedy = self.remedy(config, cluster)
             lines.append(f"warning: memory may not suffice; {remedy}")
         return lines
+
+
+def _tested(data: Dataset) -> str:
+    if data.test is None:
+        return "no test"
+    return f"{len(data.test.labels):,} to test on"
 
 
 def _narrower(config: ModelConfig) -> str:

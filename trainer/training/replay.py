@@ -108,6 +108,7 @@ def _run_config(run: Run, last: Checkpoint, data_dir: str | None) -> RunConfig:
         skip_unreadable=recorded.get("skip_unreadable") is True,
         teacher=recorded.get("teacher"),
         init_from=recorded.get("init_from"),
+        test=recorded.get("test") is not False,
         run_dir=str(run.path),
         dry_run=True,
     )

@@ -40,17 +40,30 @@ def describe_training(
 
 
 def describe_scores(
-    validation: EvalMetrics | None, test: EvalMetrics, data: Dataset
+    validation: EvalMetrics | None, test: EvalMetrics | None, data: Dataset
 ) -> dict[str, Any]:
-    """Describes accuracies, their interval, and the data they were measured on."""
+    """Describes accuracies, their interval, and the data they were measured on.
+
+    A run that was not tested has no field that begins with "test_".
+    """
     recorded = data.recorded()
-    return {
-        "validation_accuracy": validation.accuracy if validation else None,
-        "test_accuracy": test.accuracy,
-        "test_accuracy_interval": list(test.interval),
-        "test_loss": test.loss,
-        "test_images": test.total,
-        "test_split": data.test.split,
+    found: dict[str, Any] = {"tested": test is not None}
+    found["validation_accuracy"] = validation.accuracy if validation else None
+    if validation is not None:
+        found |= {
+            "validation_accuracy_interval": list(validation.interval),
+            "validation_loss": validation.loss,
+            "validation_images": validation.total,
+        }
+    if test is not None:
+        found |= {
+            "test_accuracy": test.accuracy,
+            "test_accuracy_interval": list(test.interval),
+            "test_loss": test.loss,
+            "test_images": test.total,
+            "test_split": data.test.split,
+        }
+    return found | {
         "data": data.name,
         "data_sha256": recorded["sha256"],
         "pixels_sha256": recorded["pixels_sha256"],
@@ -71,10 +84,11 @@ def write_result(
         events = tensorboard.TensorBoardWriter(
             run.tensorboard, lease.attempt, monitor.say
         )
-        final = {"accuracy": result["test_accuracy"], "loss": result["test_loss"]}
-        tagged = {f"{tensorboard.FINAL}{name}": v for name, v in final.items()}
-        events.scalars(result["steps"], tagged)
-        events.sync()
+        if result["tested"]:
+            final = {"accuracy": result["test_accuracy"], "loss": result["test_loss"]}
+            tagged = {f"{tensorboard.FINAL}{name}": v for name, v in final.items()}
+            events.scalars(result["steps"], tagged)
+            events.sync()
         lease.confirm()
         run.write("result.json", result)
     except OSError as error:

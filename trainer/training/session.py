@@ -16,7 +16,7 @@ from trainer.config.schema import Config
 from trainer.data.dataset import Dataset
 from trainer.data.device_dataset import DeviceDataset
 from trainer.data.sampler import Sampler
-from trainer.data.split import ImageRows
+from trainer.data.split import ImageRows, Split
 from trainer.distillation import soft_labels, teacher
 from trainer.distillation.targets import DistillationTargets
 from trainer.distributed.collectives import WorkerExchange
@@ -75,7 +75,7 @@ class TrainingSession:
     """The parts of one training, built by `start.build_session`.
 
     `train` restores the last checkpoint, runs the loop with its callbacks, tests once
-    and writes result.json.
+    (unless test=False) and writes result.json.
     """
 
     run: Run
@@ -377,18 +377,7 @@ class TrainingSession:
         heartbeat.write("evaluate", step)
         if lease is None:
             return None
-        self.request.allow(f"after step {step}, saved, before the test")
-        split = self.dataset.test
-        with self.monitor.timer.phase("test"):
-            test = callbacks.measure_split(
-                self.evaluator,
-                self.state,
-                split.images,
-                split.labels,
-                self.monitor,
-                "test",
-            )
-        self.request.defer()
+        test = None if self.dataset.test is None else self._test(self.dataset.test)
         described = {
             **result.describe_training(
                 self.state, self.timetable, self.monitor.timer.seconds
@@ -401,3 +390,18 @@ class TrainingSession:
         result.write_result(self.run, described, lease, self.monitor)
         heartbeat.write("done", step)
         return described
+
+    def _test(self, split: Split) -> EvalMetrics:
+        """Evaluates the weights that are shipped on the test split."""
+        self.request.allow(f"after step {self.state.step}, saved, before the test")
+        with self.monitor.timer.phase("test"):
+            found = callbacks.measure_split(
+                self.evaluator,
+                self.state,
+                split.images,
+                split.labels,
+                self.monitor,
+                "test",
+            )
+        self.request.defer()
+        return found

@@ -156,7 +156,9 @@ def build_session(
 
 def _load_data(config: Config, run_config: RunConfig, script: ScriptInputs) -> Dataset:
     if script.splits is not None:
-        return script.splits.hold_out(config.data.validation_fraction)
+        test = run_config.test
+        splits = script.splits if test else script.splits.without_test()
+        return splits.hold_out(config.data.validation_fraction)
     return load_dataset(config, run_config, say=CONSOLE.say)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from trainer.data.preprocessing import EXTENSIONS
 from trainer.data.sources.image_files import (
     SPLITS,
+    TEST,
     TRAIN,
     ImageFile,
     Listing,
@@ -31,12 +32,13 @@ class _Walk:
     looped: int = 0  # links to a folder that they lie in
 
 
-def list_folder(root: str) -> Listing:
+def list_folder(root: str, *, test: bool = True) -> Listing:
     """Lists the image files of the folder `root`.
 
     A class folder may hold further folders. Links are followed, but not in circles;
     hidden files and folders are passed over. Folders called train, validation (val,
-    valid) and test are splits where there is nothing else beside them.
+    valid) and test are splits where there is nothing else beside them. Without `test`
+    that folder is not opened.
 
     Raises:
         InvalidInput: it cannot be read, or it has no class folders with files.
@@ -47,7 +49,8 @@ def list_folder(root: str) -> Listing:
         )
     walk = _Walk()
     folders = _subfolders(root, root, walk)
-    splits = _find_splits(root, folders)
+    named = _find_splits(root, folders)
+    splits = {name: split for name, split in named.items() if test or split != TEST}
     found: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for folder, split in splits.items():
         inner = _subfolders(os.path.join(root, folder), root, walk)
@@ -56,11 +59,12 @@ def list_folder(root: str) -> Listing:
         for name in inner:
             path = os.path.join(root, folder, name)
             found[split, name] = list(_walk_class(path, f"{folder}/{name}", walk))
-    if not splits:
+    if not named:
         for name in folders:
             path = os.path.join(root, name)
             found[TRAIN, name] = list(_walk_class(path, name, walk))
-    return _to_listing(root, found, walk)
+    listing = _to_listing(root, found, walk)
+    return dataclasses.replace(listing, sealed=len(splits) < len(named))
 
 
 def _to_listing(

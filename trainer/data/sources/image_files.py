@@ -58,6 +58,7 @@ class Listing:
         classes: their names, by label, in alphabetical order.
         remarks: lines for the user on what was left out.
         problems: why nothing can be learnt from them; (): something can.
+        sealed: whether test images are named, and were left out.
     """
 
     kind: str
@@ -66,6 +67,7 @@ class Listing:
     classes: tuple[str, ...]
     remarks: tuple[str, ...]
     problems: tuple[str, ...] = ()
+    sealed: bool = False
 
     def check(self) -> None:
         """Raises InvalidInput with the first of the problems, if there is one."""
@@ -75,7 +77,7 @@ class Listing:
     @property
     def has_test(self) -> bool:
         """Whether test images are named; otherwise some are set apart."""
-        return any(file.split == TEST for file in self.files)
+        return self.sealed or any(file.split == TEST for file in self.files)
 
     @functools.cached_property
     def fingerprint(self) -> str:

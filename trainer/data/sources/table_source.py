@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from trainer import files
 from trainer.data.sources.image_files import (
     SPLITS,
+    TEST,
     TRAIN,
     ImageFile,
     Listing,
@@ -24,11 +25,12 @@ KEYS = ("path", "label", "split")
 Row = dict[str, str]
 
 
-def list_table(path: str) -> Listing:
+def list_table(path: str, *, test: bool = True) -> Listing:
     """Lists the image files that the table `path` names, in its order.
 
     A CSV file has the columns path, label and perhaps split; JSON Lines have an object
-    with these keys a line. Paths are relative to the folder of the table.
+    with these keys a line. Paths are relative to the folder of the table. Without
+    `test` the images of that split are not looked at.
 
     Raises:
         InvalidInput: it cannot be read, a value is missing, or an image is named twice.
@@ -38,6 +40,9 @@ def list_table(path: str) -> Listing:
     if not rows:
         raise InvalidInput(f"{where} names no images")
     splits = _parse_splits(rows, where)
+    sealed = not test and TEST in splits.values()
+    if sealed:
+        rows = {line: row for line, row in rows.items() if splits[line] != TEST}
     classes = sort_classes(where, (row["label"] for row in rows.values()))
     label = {name: number for number, name in enumerate(classes)}
     folder, seen, found = os.path.dirname(path), {}, []
@@ -50,7 +55,8 @@ def list_table(path: str) -> Listing:
             )
         found.append(look_at(full, row["path"], label[row["label"]], splits[line]))
     problems = tuple(find_problems(where, classes, found))
-    return Listing(IMAGE_LIST, path, _in_order(found), classes, (), problems)
+    files = _in_order(found)
+    return Listing(IMAGE_LIST, path, files, classes, (), problems, sealed)
 
 
 def _in_order(found: list[ImageFile]) -> tuple[ImageFile, ...]:

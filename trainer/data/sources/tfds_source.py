@@ -57,7 +57,7 @@ class TfdsSource:
 
     def load(self, which: str) -> Split:
         """Maps the kept pixels of a split into memory, or decodes it: `load_split`."""
-        if (kept := self.kept()) and (stored := kept.find()):
+        if (kept := self.kept()) and (stored := kept.find((which,))):
             return stored.load(which)
         return self.decode(which)
 

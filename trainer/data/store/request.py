@@ -30,6 +30,9 @@ class FilesRequest:
         channels: 1 or 3; None: 3 as soon as one file has colour.
         test_fraction: of each class, set apart where no test images are named.
         skip_unreadable: leaves out files that cannot be read.
+        test: False leaves out named test images, which are then not even listed;
+            where none are named all files are decoded, as pixels decide which are set
+            apart.
     """
 
     image_dir: str | None = None
@@ -40,6 +43,7 @@ class FilesRequest:
     channels: int | None = None
     test_fraction: float = DEFAULT_TEST_FRACTION
     skip_unreadable: bool = False
+    test: bool = True
 
     @classmethod
     def from_configs(cls, config: Config, run_config: RunConfig) -> "FilesRequest":
@@ -53,6 +57,7 @@ class FilesRequest:
             channels=config.data.channels,
             test_fraction=config.data.test_fraction,
             skip_unreadable=run_config.skip_unreadable,
+            test=run_config.test,
         )
 
     @classmethod
@@ -110,7 +115,7 @@ class FilesRequest:
         if self.channels not in (None, 1, 3):
             raise InvalidInput(f"channels={self.channels} must be 1 or 3")
         lists = list_table if self.image_dir is None else list_folder
-        listing = lists(self.path)
+        listing = lists(self.path, test=self.test)
         listing.check()
         if listing.has_test and self.test_fraction != DEFAULT_TEST_FRACTION:
             raise InvalidInput(
@@ -123,6 +128,7 @@ class FilesRequest:
         """Eight digits that are the same for the same source and way to split it."""
         fraction = None if listing.has_test else self.test_fraction
         text = f"{self.kind}\0{self.path}\0{fraction}"
+        text += "\0without test" * listing.sealed
         content = text.encode("utf-8", "surrogateescape")
         return hashlib.sha256(content).hexdigest()[:8]
 

@@ -68,9 +68,12 @@ class StoredImages:
         """Maps the split `which`, "train" or "test", into memory.
 
         Raises:
-            InvalidInput: the store is damaged.
+            InvalidInput: the store is damaged, or of a run that is not tested.
         """
-        folder, facts = self.manifest.folder, self.manifest.fields["splits"][which]
+        folder = self.manifest.folder
+        if which not in self.manifest.splits:
+            raise InvalidInput(_damaged(folder, f"it holds no {which} split"))
+        facts = self.manifest.fields["splits"][which]
         shape = (facts["images"], *self.preprocessing.shape)
         try:
             images = np.memmap(
@@ -186,6 +189,8 @@ def _remarks(request: FilesRequest, listing: Listing, found: Manifest) -> Iterat
             f"{request.option}: {len(found.skipped):,} files that cannot be read are "
             f"left out, see {found.folder / store_manifest.FILE}"
         )
+    if not request.test:
+        return
     if listing.has_test:
         tested = {file.label for file in listing.files if file.split == TEST}
     else:
@@ -224,7 +229,7 @@ def describe(path: pathlib.Path) -> str:
     found = store_manifest.load(path)
     if found is None:
         return "not complete"
-    counts = {which: found.images(which) for which in ("train", "test")}
+    counts = {which: found.images(which) for which in found.splits}
     return f"{counts} images of {found.fields['source']['path']}"
 
 
@@ -235,7 +240,7 @@ def verify(path: pathlib.Path) -> Iterator[str]:
         yield f"{path}: its manifest, or a file that it names, is missing or damaged"
         return
     source = StoredImages(found)
-    for which in ("train", "test"):
+    for which in found.splits:
         try:
             split = source.load(which)
         except InvalidInput as error:

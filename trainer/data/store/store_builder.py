@@ -159,7 +159,7 @@ class StoreBuilder:
         return sum(self.listing.files[row].split == split for row in rows)
 
     def _choose_rows(self, staging: Staging) -> dict[str, np.ndarray]:
-        """The listed rows of the train and the test split."""
+        """The listed rows of the train split, and of the test split unless sealed."""
         found, bad = self.listing.files, staging.problems
         good = [row for row in range(len(found)) if row not in bad]
         for problem in find_problems(
@@ -173,6 +173,9 @@ class StoreBuilder:
             for split in (TRAIN, VALIDATION, TEST)
         }
         train, test = by_split[TRAIN], by_split[TEST]
+        learnt = np.concatenate([train, by_split[VALIDATION]])
+        if self.listing.sealed:
+            return {"train": learnt}
         if not self.listing.has_test:
             hashes = [bytes.fromhex(staging.hashes[row]) for row in train]
             labels = np.array([found[row].label for row in train])

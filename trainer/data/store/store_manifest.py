@@ -12,6 +12,7 @@ from trainer import files
 from trainer.config.serialization import misfit
 from trainer.data import preprocessing
 from trainer.data.preprocessing import PixelSpec
+from trainer.data.split import WITH_TEST
 from trainer.errors import InvalidInput
 
 VERSION = 1
@@ -58,6 +59,11 @@ class Manifest:
         """Name and reason of each file that could not be read."""
         return [(name, reason) for name, reason in self.fields["skipped"]]
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Its splits: "train", and "test" unless that was left out."""
+        return tuple(which for which in WITH_TEST if which in self.fields["splits"])
+
     def images(self, which: str) -> int:
         """The number of images of a split."""
         return self.fields["splits"][which]["images"]
@@ -73,7 +79,9 @@ def load(folder: pathlib.Path) -> Manifest | None:
         if fields["decoder"] != preprocessing.VERSION:
             return None
         found = Manifest(folder, fields)
-        for which in ("train", "test"):
+        if not {"train"} <= set(fields["splits"]) <= set(WITH_TEST):
+            return None
+        for which in found.splits:
             split = fields["splits"][which]
             length = (folder / which / PIXELS).stat().st_size
             expected = split["images"] * image_bytes(found.spec)

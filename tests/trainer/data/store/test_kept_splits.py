@@ -42,6 +42,25 @@ def test_the_second_start_decodes_nothing(small, monkeypatch):
     assert store.parent == pathlib.Path(small) / "stores"
 
 
+def test_a_run_that_is_not_tested_decodes_and_keeps_the_training_split_alone(small):
+    (record,) = pathlib.Path(small).glob("kept/1.0.0/*test*")
+    content = record.read_bytes()
+    record.write_bytes(b"cannot be read")
+    sealed = loading.from_tfds("kept", small, test=False)
+    assert sealed.test is None
+    assert isinstance(sealed.train.images, np.memmap)
+    (store,) = folders.all_stores(small)
+    assert "-train-" in store.name
+    with pytest.raises(ValueError, match="cannot be read"):
+        load(small)
+    record.write_bytes(content)
+    whole, _ = load(small)
+    assert whole.train.sha256 == sealed.train.sha256
+    assert loading.from_tfds("kept", small, test=False).train.sha256 == (
+        whole.train.sha256
+    )
+
+
 def test_a_changed_file_is_decoded_again(small):
     load(small)
     (record,) = pathlib.Path(small).glob("kept/1.0.0/*train*")
