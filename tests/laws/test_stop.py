@@ -1,5 +1,6 @@
 """A signal saves, and what resumes from there equals what was never stopped."""
 
+import json
 import signal
 
 import pytest
@@ -34,5 +35,23 @@ def test_a_signal_saves_and_its_resume_is_exact(
     assert interrupt(data_dir, cut, number, LONG) == code
     kept = checkpoints.list_folders(cut / "checkpoints")[0]
     assert checkpoints.load(kept).step > 0
+    run_trainer(data_dir, cut, *EXACT, *LONG, check=True)
+    assert_equal_runs(whole, cut)
+
+
+def test_a_run_that_paused_and_went_on_is_the_run_that_never_paused(
+    data_dir, tmp_path, whole
+):
+    """It pauses again where it is started again with the same fraction."""
+    cut = tmp_path / "cut"
+    for _ in range(2):
+        done = run_trainer(data_dir, cut, *EXACT, *LONG, "--pause_at=0.4", check=True)
+        assert "paused after step" in done.stderr
+        assert "without --pause_at goes on" in done.stderr
+        assert not (cut / "result.json").exists()
+    (kept,) = checkpoints.list_folders(cut / "checkpoints")[:1]
+    last = (cut / "metrics.jsonl").read_text().splitlines()[-1]
+    assert json.loads(last)["split"] == "validation"
+    assert json.loads(last)["step"] == checkpoints.load(kept).step < 48
     run_trainer(data_dir, cut, *EXACT, *LONG, check=True)
     assert_equal_runs(whole, cut)

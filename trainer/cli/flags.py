@@ -90,7 +90,7 @@ def flag_file(values: flags.FlagValues = VALUES) -> str:
 
     Its directory and flags that are meant for one start are left out.
     """
-    lines, left_out = [], ("run_dir", "dry_run", "resume")
+    lines, left_out = [], ("run_dir", "dry_run", "resume", "pause_at")
     for declared in values.flags_by_module_dict().values():
         for flag in declared:
             if flag.value is not None and flag.name not in left_out:

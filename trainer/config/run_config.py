@@ -137,6 +137,15 @@ class RunConfig(Bounded):
         group=RUN,
         above=0,
     )
+    pause_at: float | None = option(
+        None,
+        "Pauses at the first validation at or after this fraction of the steps: saves "
+        "and exits with 0. Without it the same command goes on, and ends in the bits "
+        "of a run that never paused.",
+        group=RUN,
+        above=0,
+        at_most=1,
+    )
     dry_run: bool = option(
         False, "Runs one step, prints the plan and writes nothing.", group=RUN
     )

@@ -49,13 +49,13 @@ class MultiWriter:
         epoch: float,
         split: str,
         values: Mapping[str, float],
-        **texts: str,
+        **facts: str | int,
     ) -> None:
         """Writes a line of metrics.jsonl and a point of each curve "split/name".
 
-        `texts` describe how the values were measured; only metrics.jsonl keeps them.
+        `facts` describe how the values were measured; only metrics.jsonl keeps them.
         """
-        self.lines.write(step, epoch, split, **values, **texts)
+        self.lines.write(step, epoch, split, **values, **facts)
         tagged = {f"{split}/{name}": value for name, value in values.items()}
         self.summaries.scalars(step, tagged)
 

@@ -12,7 +12,7 @@ from trainer import errors, storage
 from trainer.config.schema import OptimConfig
 from trainer.distributed.collectives import WorkerExchange
 from trainer.distributed.shutdown import StopRequest, interruption
-from trainer.errors import TrainingDiverged
+from trainer.errors import Interrupted, TrainingDiverged
 from trainer.models.evaluator import (
     EvalMetrics,
     Evaluator,
@@ -218,7 +218,12 @@ class ValidationCallback:
         epoch, views = self.timetable.epoch(state.step), self.evaluator.tta
         values = {"loss": self.scores.loss, "accuracy": self.scores.accuracy}
         self.writer.write_scalars(
-            state.step, epoch, "validation", values, eval_tta=views.value
+            state.step,
+            epoch,
+            "validation",
+            values,
+            eval_tta=views.value,
+            images=self.scores.total,
         )
         if self._picture_due(state.step):
             with self.monitor.timer.phase("evaluate"):
@@ -348,7 +353,7 @@ class CheckpointCallback:
 
 @dataclasses.dataclass(frozen=True)
 class StopOnSignal:
-    """Saves and ends the process after a stop signal.
+    """Saves and ends the process after a stop signal, and where the run pauses.
 
     All workers stop after the same block, by the votes of WorkerVotes. A process
     without peers also notices a signal that arrived after the vote.
@@ -359,19 +364,31 @@ class StopOnSignal:
     run: Run
     alone: bool
     checkpoint: CheckpointCallback | None  # the chief's
+    pause: int | None = None
 
     def __call__(self, state: TrainState, _output: StepOutput) -> None:
-        """Writes a checkpoint and raises Interrupted if a signal was received."""
+        """Writes a checkpoint and raises Interrupted if the process has to end."""
         signal = self.votes.signal or (self.request.number if self.alone else 0)
-        if not signal:
+        if not signal and state.step != self.pause:
             return
         if self.checkpoint is not None:
             self.checkpoint.save(state, last=True)
+        if not signal:
+            raise paused(state, self.run)
         raise interruption(
             signal,
             f"after step {state.step}, saved; the same command with "
             f"run_dir={self.run.path} resumes",
         )
+
+
+def paused(state: TrainState, run: Run) -> Interrupted:
+    """Creates the exception that ends a process which paused as it was told to."""
+    return Interrupted(
+        f"paused after step {state.step}, saved; the same command with "
+        f"run_dir={run.path} and without `pause_at` goes on",
+        0,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

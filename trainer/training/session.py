@@ -270,6 +270,9 @@ class TrainingSession:
         self, lease: Lease | None, more_callbacks: Sequence[Callback]
     ) -> EvalMetrics | None:
         """Trains to the last step; returns the validation metrics."""
+        pause = self.timetable.pause
+        if pause is not None and self.state.step >= pause:
+            raise callbacks.paused(self.state, self.run)
         sizer = BlockSizer(self.run_config.steps_per_call)
         votes = callbacks.WorkerVotes(WorkerExchange(self.cluster), self.request, sizer)
         chief = None if lease is None else self._chief_callbacks(lease)
@@ -284,7 +287,9 @@ class TrainingSession:
             ),
             *(chief.in_order() if chief else []),
             *more_callbacks,
-            callbacks.StopOnSignal(votes, self.request, self.run, alone, checkpoint),
+            callbacks.StopOnSignal(
+                votes, self.request, self.run, alone, checkpoint, pause
+            ),
         ]
         timer = self.monitor.timer
         run_block = loop.timed_step(self.train_step, self.state, timer, sizer)

@@ -35,6 +35,7 @@ class Timetable:
         stops: further steps after which a compiled call has to end.
         small_steps: number of first steps with small images.
         frozen_steps: number of first steps before `unfreeze_epoch`.
+        pause: step after which the process saves and ends; None: the last one.
     """
 
     total_steps: int
@@ -46,6 +47,7 @@ class Timetable:
     stops: tuple[int, ...] = ()
     small_steps: int = 0
     frozen_steps: int = 0
+    pause: int | None = None
 
     def epoch(self, step: int) -> float:
         """Converts steps to epochs."""
@@ -81,22 +83,35 @@ def build_timetable(config: Config, run_config: RunConfig, num_rows: int) -> Tim
         )
     evaluate = max(1, round(run_config.eval_every_epochs * per_epoch))
     first, last = run_config.profile_steps or (1, 1)
-    small = (
-        round(config.data.progressive_fraction * total)
-        if config.data.progressive_size
-        else 0
-    )
+    validations = Interval(evaluate, total)
     return Timetable(
         total_steps=total,
         warmup_steps=warmup,
         steps_per_epoch=per_epoch,
         log=Interval(run_config.log_every_steps, total),
-        evaluate=Interval(evaluate, total),
+        evaluate=validations,
         save=Interval(run_config.checkpoint_every_steps, total),
         stops=(first - 1, last),
-        small_steps=small,
+        small_steps=_small_steps(config, total),
         frozen_steps=_frozen_steps(config, per_epoch, total),
+        pause=_pause(run_config.pause_at, validations),
     )
+
+
+def _small_steps(config: Config, total: int) -> int:
+    if not config.data.progressive_size:
+        return 0
+    return round(config.data.progressive_fraction * total)
+
+
+def _pause(fraction: float | None, validations: Interval) -> int | None:
+    """Finds the first validation at or after `fraction`, unless it is the last step."""
+    if fraction is None:
+        return None
+    # The rounding keeps 0.1 x 30 = 3.0000000000000004 from becoming 4.
+    step = math.ceil(round(fraction * validations.last, 6))
+    pause = validations.after(step - 1)
+    return pause if pause < validations.last else None
 
 
 def _frozen_steps(config: Config, per_epoch: float, total: int) -> int:

@@ -86,3 +86,13 @@ def test_a_call_ends_wherever_something_is_due():
         step = planned.next_stop(step)
         stops.append(step)
     assert stops == [5, 7, 10, 12, 14, 15, 16, 20]
+
+
+@pytest.mark.parametrize(
+    ("fraction", "step"),
+    [(None, None), (0.01, 8), (0.4, 8), (0.41, 16), (0.8, 16), (0.81, None), (1, None)],
+)
+def test_a_pause_is_at_a_validation(fraction, step):
+    config = Config(train_steps=20, global_batch=8)
+    run_config = RunConfig(eval_every_epochs=1, pause_at=fraction)
+    assert timetable.build_timetable(config, run_config, 64).pause == step
