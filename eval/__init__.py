@@ -12,3 +12,7 @@ Synopsis:
 
 On the command line: `python -m eval.report` and `python -m eval.compare A B`.
 """
+
+from trainer.contract import end_on_interrupt
+
+end_on_interrupt()

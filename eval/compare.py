@@ -56,7 +56,7 @@ def parse_request(values: flags.FlagValues, words: list[str]) -> ComparisonReque
 def main(values: flags.FlagValues, words: list[str]) -> None:
     """Compares the models in `words` with the first of them; writes the comparison."""
     request = parse_request(values, words)
-    with native_output.suppress_native_stderr():
+    with native_output.loading_libraries():
         from eval.reports import comparison
     found = comparison.write_comparison(
         request, functools.partial(evaluation_flags.print_translated, values)

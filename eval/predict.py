@@ -108,7 +108,7 @@ def _is_terminal() -> bool:
 def main(values: flags.FlagValues, words: list[str]) -> int:
     """Classifies what `words` name; returns the exit code."""
     request = parse_request(values, words)
-    with native_output.suppress_native_stderr():
+    with native_output.loading_libraries():
         from eval.prediction import prediction_run
     say = functools.partial(evaluation_flags.print_translated, values)
     return 0 if prediction_run.predict(request, sys.stdout, say) else EXIT_FAILED

@@ -77,7 +77,7 @@ def parse_request(values: flags.FlagValues) -> ReportRequest:
 def main(values: flags.FlagValues) -> None:
     """Evaluates, writes the report and prints where it is."""
     request = parse_request(values)
-    with native_output.suppress_native_stderr():
+    with native_output.loading_libraries():
         from eval.reports import report_builder
     report = report_builder.write_report(
         request, functools.partial(evaluation_flags.print_translated, values)

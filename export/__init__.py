@@ -8,3 +8,7 @@ Synopsis::
     python -m export.web                # a page that runs in a browser
     python -m export.micro              # C source for microcontrollers
 """
+
+from trainer.contract import end_on_interrupt
+
+end_on_interrupt()

@@ -26,7 +26,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
 def main(values: flags.FlagValues) -> None:
     """Measures every format, prints the table and writes bench.json."""
     request = export_flags.parse_request(values)
-    with native_output.suppress_native_stderr():
+    with native_output.loading_libraries():
         from export.measure import benchmark
     rows, path = benchmark.write_bench(request)
     print(table.format_table(rows), path, sep="\n")

@@ -68,7 +68,7 @@ def main(values: flags.FlagValues) -> None:
     options = parse_options(values)
     micro_formats.check_installed(options.runtime)
     request = export_flags.parse_request(values, folders=True)
-    with native_output.suppress_native_stderr():
+    with native_output.loading_libraries():
         from export.microcontroller import micro_writer
     artifact = micro_writer.export_micro(request, options)
     print(artifact.summary(), micro_writer.memory_summary(artifact), sep="\n")

@@ -24,7 +24,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
 def main(values: flags.FlagValues) -> None:
     """Exports one SavedModel and prints where it is."""
     request = export_flags.parse_request(values, folders=True)
-    with native_output.suppress_native_stderr():
+    with native_output.loading_libraries():
         from export.serving import saved_model_writer
     print(saved_model_writer.export_saved_model(request).summary())
 

@@ -64,7 +64,7 @@ def main(values: flags.FlagValues) -> None:
     """Exports one file and prints where it is."""
     options = parse_options(values)
     request = export_flags.parse_request(values)
-    with native_output.suppress_native_stderr():
+    with native_output.loading_libraries():
         from export.lite import tflite_writer
     print(tflite_writer.export_tflite(request, options).summary())
 

@@ -46,7 +46,7 @@ def main(values: flags.FlagValues) -> None:
             bound = stack.enter_context(page_server.bind(values.port))
         request = export_flags.parse_request(values, folders=True)
         runtime = litert_js.load_runtime()
-        with native_output.suppress_native_stderr():
+        with native_output.loading_libraries():
             from export.browser import page_writer
         made = page_writer.export_page(request, options, runtime)
         print(made.summary())

@@ -10,3 +10,7 @@ What follows `--` goes to `trainer.main`, with `--strategy=multi_worker`. The pa
 imports absl and PyYAML beside the standard library: help and manifests are instant.
 docs/launch.md says who restarts what, on which platform, after which exit code.
 """
+
+from trainer.contract import end_on_interrupt
+
+end_on_interrupt()

@@ -201,7 +201,7 @@ def check_run_dir(path: str) -> None:
         raise UsageError(f"--run_dir={path} is not a directory; name another one")
 
 
-CHECK_MODULE = "trainer.check"
+CHECK_MODULE = "trainer.cli.check"
 
 
 def find_refusal(

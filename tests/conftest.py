@@ -5,11 +5,13 @@ import gc
 import os
 import pathlib
 import shutil
+import sys
 
 import pytest
 
 from tests.support import eval_models
 from tests.support.session_cache import SessionCache
+from trainer.cli import command
 from trainer.distributed import strategy as distributed_strategy
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -68,6 +70,12 @@ def pytest_collection_finish(session):
 def user_cache(tmp_path_factory):
     """A cache folder of its own: no test writes into the home of its user."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def commands_that_leave_this_process_alone():
+    """A command that a test runs in this process raises SystemExit at its end."""
+    command.leave_process = sys.exit
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,12 +12,15 @@ In a script or notebook::
     artifact = trainer.export_tflite("runs/mine", data, quantize=True)
 
 On the command line: ``python -m trainer.main --strategy=mirrored``. Modules are
-    imported
-when they are used, as importing TensorFlow takes seconds.
+imported when they are used, as importing TensorFlow takes seconds.
 """
 
 import importlib
 from typing import Any
+
+from trainer.contract import end_on_interrupt
+
+end_on_interrupt()  # commands only: their own modules are still to be imported
 
 # name -> module:attribute, or a module. What is in eval and export stands above this
 # package; its names are offered here because this is where a user looks for them.

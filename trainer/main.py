@@ -2,13 +2,11 @@
 
 from typing import NoReturn
 
-from trainer.cli import command, flags, summary
+from trainer.cli import command, early_checks, flags, summary
 from trainer.distributed import shutdown
 from trainer.monitoring import native_output
 from trainer.monitoring.progress import CONSOLE
 from trainer.rundir import checks, layout
-
-SUMMARY = "Trains a small image classifier; --run_dir resumes a run."
 
 
 def main() -> None:
@@ -22,9 +20,10 @@ def main() -> None:
             CONSOLE.say(note)
         print(summary.format_result(run, finished))
         return
+    early_checks.check_training(config, run_config)
     if not run_config.dry_run:
         layout.check_storage(run)
-    with native_output.suppress_native_stderr():
+    with native_output.loading_libraries():
         from trainer.training import start
     result = start.train(run, config, run_config, request, flags_text=flags.flag_file())
     if result is not None:
@@ -33,7 +32,9 @@ def main() -> None:
 
 def run() -> NoReturn:
     """Runs the command with the arguments of this process."""
-    command.run("trainer.main", SUMMARY, flags.define(), main, renamed=flags.RENAMED)
+    command.run(
+        flags.COMMAND, flags.SUMMARY, flags.define(), main, renamed=flags.RENAMED
+    )
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def main(values: flags.FlagValues) -> None:
 
 
 def _prepare_dataset(values: flags.FlagValues) -> None:
-    with native_output.suppress_native_stderr():
+    with native_output.loading_libraries():
         from trainer.data.sources import tfds_preparation
     builder = tfds_preparation.prepare(values.dataset, values.data_dir, say=_say)
     counts = {name: split.num_examples for name, split in builder.info.splits.items()}

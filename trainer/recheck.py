@@ -25,7 +25,7 @@ def _define(values: flags.FlagValues) -> flags.FlagValues:
 def main(values: flags.FlagValues) -> None:
     """Replays the run and prints the result."""
     run = layout.open_run(values.run_dir)
-    with native_output.suppress_native_stderr():
+    with native_output.loading_libraries():
         from trainer.training import replay
     try:
         print(replay.replay(run, values.data_dir))

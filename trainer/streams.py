@@ -2,9 +2,7 @@
 
 The reader of a pipe may exit (`| true`), the disk behind stdout may be full, a
 scheduler may close it, a terminal may support ASCII only: the work goes on in all
-cases. The
-    module
-needs the standard library only: `launch` imports it, too.
+cases. The module needs the standard library only: `launch` imports it, too.
 """
 
 import contextlib
@@ -22,19 +20,27 @@ _aside: list[int] = []  # descriptors of stderr while it is hidden
 class LossTolerantStream:
     """A text stream that discards text instead of raising once it cannot be written.
 
+    Args:
+        stream: where the text goes.
+        before: called before each text, None: nothing.
+
     Attributes:
         lost: why text is discarded; "" while it is written.
         left: whether the reader closed the pipe, as `| head` does, which is no error.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(
+        self, stream: TextIO, before: Callable[[], object] | None = None
+    ) -> None:
         self.lost, self.left = "", False
-        self._stream = stream
+        self._stream, self._before = stream, before
         with contextlib.suppress(AttributeError, OSError, ValueError):
             stream.reconfigure(errors="backslashreplace")
 
     def write(self, text: str) -> int:
         """Writes or discards `text`; returns the number of its characters."""
+        if self._before is not None:
+            self._before()
         if not self.lost:
             self._try(self._stream.write, text)
         return len(text)
@@ -97,22 +103,31 @@ def use_utf8(stream: LossTolerantStream) -> None:
 
 
 @contextlib.contextmanager
-def tolerate_lost_streams() -> Iterator[LossTolerantStream]:
-    """Replaces sys.stdout and sys.stderr within the context; yields the new stdout."""
+def tolerate_lost_streams(
+    before: Callable[[], object] | None = None,
+) -> Iterator[LossTolerantStream]:
+    """Replaces sys.stdout and sys.stderr within the context; yields the new stdout.
+
+    `before` is called before text that is seen at once: on stderr or a terminal.
+    """
     _open_descriptors()
-    before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = map(_of, before)
+    replaced = sys.stdout, sys.stderr
+    at_once = before if sys.stdout is not None and sys.stdout.isatty() else None
+    sys.stdout = _tolerant(sys.stdout, at_once)
+    sys.stderr = _tolerant(sys.stderr, before)
     try:
         yield sys.stdout
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        sys.stdout, sys.stderr = before
+        sys.stdout, sys.stderr = replaced
 
 
-def _of(stream: TextIO | None) -> LossTolerantStream:
+def _tolerant(
+    stream: TextIO | None, before: Callable[[], object] | None
+) -> LossTolerantStream:
     if stream is not None:
-        return LossTolerantStream(stream)
+        return LossTolerantStream(stream, before)
     found = LossTolerantStream(open(os.devnull, "w"))  # noqa: SIM115  open until the process ends
     found.lost = os.strerror(errno.EBADF)
     return found

@@ -59,7 +59,7 @@ def _open(
             lists = list_folder if images.image_dir else list_table
             listing = lists(images.image_dir or images.image_list)
             return inspected_data.from_listing(listing), None
-    with native_output.suppress_native_stderr():
+    with native_output.loading_libraries():
         from eval.inspection import trained_data
     if request.run is None:
         return trained_data.open_dataset(images, say), None

@@ -106,14 +106,13 @@ def test_an_installed_command_finds_its_template(installed, tmp_path):
 
 
 def test_every_command_of_the_packages_is_installed():
-    """But trainer.check, which launchers ask."""
     commands = {
         f"{path.parent.name}.{path.stem}"
         for path in SOURCES
         if path.parent.parent == ROOT and "__main__" in path.read_text()
     }
     targets = {target.partition(":")[0] for target in PROJECT["scripts"].values()}
-    assert targets == commands - {"trainer.check"}
+    assert targets == commands
     for target in PROJECT["scripts"].values():
         module, _, function = target.partition(":")
         body = ast.parse(MODULES[module].read_text()).body

@@ -9,7 +9,8 @@ from tests.support import forked_commands
 from tests.support.forked_commands import ROOT
 
 PROGRESS = re.compile(
-    r"^.*(\(\d+:[\d:]+ so far\)| of [\d,]+ \w+  ETA .*)$\n", re.MULTILINE
+    r"^(.*(\(\d+:[\d:]+ so far\)| of [\d,]+ \w+  ETA .*)|loading TensorFlow)$\n",
+    re.MULTILINE,
 )
 # Seconds-long: a narrow network, small batches, few steps.
 TINY = [

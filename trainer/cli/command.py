@@ -16,9 +16,13 @@ wrong flags exit with 1; here ``--help`` exits with 0, and wrong usage exits wit
 at most two lines.
 """
 
+import atexit
+import contextlib
 import errno
 import functools
+import os
 import re
+import signal
 import sys
 import textwrap
 import traceback
@@ -34,6 +38,8 @@ from trainer.contract import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_WRONG_USAGE,
+    TF_CONFIG,
+    raise_on_interrupt,
 )
 from trainer.monitoring.printable import printable
 from trainer.monitoring.progress import CONSOLE
@@ -138,16 +144,19 @@ def run(
     command without it accepts flags only.
     """
     configure_process()
-    argv = sys.argv
     CONSOLE.translate = functools.partial(translate_options, values=values)
-    with streams.tolerate_lost_streams() as out, CONSOLE.watched(f"{name} is working"):
-        asked = any(word in ("--help", "-help", "-h") for word in argv[1:])
+    with (
+        streams.tolerate_lost_streams(before=CONSOLE.make_room) as out,
+        CONSOLE.watched(name),
+    ):
+        asked = any(word in ("--help", "-help", "-h") for word in sys.argv[1:])
         try:
+            raise_on_interrupt()
             if asked:
                 print(help_text(name, summary, values, words))
                 code = 0
             else:
-                found = parse(values, argv, words, renamed)
+                found = parse(values, sys.argv, words, renamed)
                 code = (main(found) if words else main()) or 0
         except (KeyboardInterrupt, errors.Interrupted, Exception) as error:  # noqa: BLE001
             code, message = _verdict(error, values)
@@ -156,7 +165,25 @@ def run(
         if out.lost and not out.left:
             print(f"{name}: stdout cannot be written: {out.lost}", file=sys.stderr)
             code = code or (EXIT_FAILED if asked else 0)
-    sys.exit(code)
+    leave_process(code)
+
+
+def leave_process(code: int) -> NoReturn:
+    """Ends the process of a command without waiting for TensorFlow's destructors.
+
+    They and the collection of a million objects take seconds, and have nothing to save:
+    a command has closed its files, and what was registered with atexit is run. A worker
+    of several takes leave of its peers in those destructors.
+    """
+    with contextlib.suppress(ValueError):  # the main thread alone may set handlers
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if "tensorflow" not in sys.modules or TF_CONFIG in os.environ:
+        sys.exit(code)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def translate_options(message: str, values: flags.FlagValues) -> str:

@@ -21,6 +21,8 @@ from trainer.models.lookup import application_signatures
 from trainer.models.lookup.signatures import SYNC, Signature
 from trainer.pretrained import source
 
+COMMAND = "trainer.main"
+SUMMARY = "Trains a small image classifier; --run_dir resumes a run."
 VALUES = flags.FlagValues()
 CHOICES = {"model": [*sorted(registry.MODELS), *registry.FORMS]}
 # Flags of earlier releases and their replacements.

@@ -1,8 +1,10 @@
 """Graceful shutdown on SIGTERM, SIGINT, SIGUSR1 and SIGHUP."""
 
+import contextlib
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from trainer import contract
@@ -114,3 +116,33 @@ def interruption(number: int, state: str) -> Interrupted:
     """Creates the exception that ends the process with the exit code of the signal."""
     name = signal.Signals(number)
     return Interrupted(f"stopped by {name.name} {state}", contract.STOPS[name])
+
+
+@contextlib.contextmanager
+def ending_at_once(state: str, say: Callable[[str], object]) -> Iterator[None]:
+    """Makes stop signals end the process at once within the context.
+
+    Nothing may need to be saved or removed there. An exception that a handler raises
+    while native modules are imported is lost in some of them, and shown with a
+    traceback by others. Signals that have no handler in Python keep their effect.
+
+    Args:
+        state: completes the message "stopped by SIGTERM STATE".
+        say: prints the message.
+    """
+
+    def end(number: int, _frame: object) -> None:
+        say(f"stopped by {signal.Signals(number).name} {state}")
+        os._exit(contract.STOPS[signal.Signals(number)])
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        handlers = {number: signal.getsignal(number) for number in contract.STOPS}
+        before = {number: one for number, one in handlers.items() if callable(one)}
+    for number in before:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from typing import IO
 
 from trainer import streams, system
+from trainer.contract import LOADING
+from trainer.distributed import shutdown
 from trainer.errors import InvalidInput, TrainingFailed, unwrap_interruption
 from trainer.monitoring.progress import CONSOLE
 
@@ -25,11 +27,11 @@ UNUSED = ("sklearn", "pandas", "matplotlib")
 
 
 @contextlib.contextmanager
-def suppress_native_stderr(what: str = "loading TensorFlow") -> Iterator[None]:
+def suppress_native_stderr(what: str = LOADING) -> Iterator[None]:
     """Hides what native code writes to stderr, and shows it after an unexpected error.
 
-    The first call of a process imports TensorFlow and Keras. `what` names the phase on
-    the progress line.
+    The first call of a process imports TensorFlow and Keras, and a command says so
+    before. `what` names the phase on the progress line.
 
     Raises:
         InvalidInput: TensorFlow cannot be imported here.
@@ -41,7 +43,7 @@ def suppress_native_stderr(what: str = "loading TensorFlow") -> Iterator[None]:
     with unnamed_file() as hidden, streams.keep_stderr() as kept, _hide_log():
         os.dup2(hidden.fileno(), 2)
         try:
-            with CONSOLE.phase(what):
+            with CONSOLE.phase(what, announced="tensorflow" not in sys.modules):
                 _load()
                 yield
         except (InvalidInput, TrainingFailed):
@@ -56,6 +58,16 @@ def suppress_native_stderr(what: str = "loading TensorFlow") -> Iterator[None]:
         finally:
             sys.stderr.flush()
             os.dup2(kept, 2)
+
+
+@contextlib.contextmanager
+def loading_libraries() -> Iterator[None]:
+    """Context of the imports of a command: lines of native code are hidden.
+
+    A signal ends a command at once; a script keeps its handlers.
+    """
+    with suppress_native_stderr(), _ending_commands():
+        yield
 
 
 @contextlib.contextmanager
@@ -88,14 +100,25 @@ def _load() -> None:
     sys.modules.update(absent)
     gc.disable()
     try:
-        import keras  # noqa: F401
-        import tensorflow  # noqa: F401
+        with _ending_commands():
+            import keras  # noqa: F401
+            import tensorflow  # noqa: F401
     finally:
         for name in absent:
             del sys.modules[name]
         gc.freeze()
         if collecting:
             gc.enable()
+
+
+def _ending_commands() -> contextlib.AbstractContextManager[None]:
+    """Context in which a signal ends a command at once; nothing for a script."""
+    if (name := CONSOLE.command) is None:
+        return contextlib.nullcontext()
+    return shutdown.ending_at_once(
+        "while TensorFlow was loading; nothing to save",
+        lambda text: CONSOLE.say(f"{name}: {text}"),
+    )
 
 
 def _check_temporary() -> None:

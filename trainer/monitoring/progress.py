@@ -18,9 +18,11 @@ from trainer import streams
 from trainer.monitoring.printable import printable, single_line
 
 EVERY_SECS = 5.0
+FIRST_SECS = 0.5  # of silence, before the first line of a command
 REDRAW_SECS = 0.1  # between updates of the live line while images are counted
 EARLY_SECS = 1.0  # about the duration of one compiled call
-LOOK_SECS = 0.5  # between checks of the thread
+LOOK_SECS = 0.25  # between checks of the thread
+BAR_CHARS = 20
 OnBatch = Callable[[int], object]  # called with the number of images just done
 
 
@@ -47,20 +49,27 @@ class Progress:
     Args:
         now: a clock that returns monotonic seconds.
         out: the output; None: stderr, also while TensorFlow's lines are hidden.
+
+    Attributes:
+        command: the name of the command that this process runs; None in a script.
+        translate: applied to lines that stay; commands name options as flags.
     """
 
     def __init__(
         self, now: Callable[[], float] = time.monotonic, out: TextIO | None = None
     ) -> None:
+        self.command: str | None = None
+        self.translate: Callable[[str], str] = str
         self._now, self._out = now, out or streams.CurrentStderr()
         self._shown = -EVERY_SECS
         self._wrote = 0.0
+        self._patience = EVERY_SECS  # of silence, before the thread writes
+        self._writing = False
         self._open = False  # whether the cursor is on an unfinished live line
-        self._reminded = False  # whether the thread wrote that line
+        self._passing = False  # whether that line is valid only during its phase
         self._early = 0.0  # messages are due earlier by this than those of the thread
         self._phases: list[_Phase] = []
         self._lock = threading.RLock()
-        self.translate: Callable[[str], str] = str  # commands name options as flags
 
     @property
     def _live(self) -> bool:
@@ -80,6 +89,7 @@ class Progress:
         message = printable(self.translate(message))
         self._write(f"{clear}{message}\n", self._now())
         self._open = False
+        self._draw_phase()
 
     def close(self) -> None:
         """Ends a live line, so that the next output starts on a new line."""
@@ -87,20 +97,43 @@ class Progress:
             self._write("\n", self._now())
         self._open = False
 
+    def make_room(self) -> None:
+        """Removes the live line before text of somebody else, who is heard then."""
+        if self._writing:
+            return
+        if self._open:
+            self._write("\r\x1b[K", self._now())
+            self._open = False
+        self._wrote, self._patience = self._now(), EVERY_SECS
+
     @contextlib.contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Makes `name` the current phase within the context; phases may be nested."""
+    def phase(self, name: str, *, announced: bool = False) -> Iterator[None]:
+        """Makes `name` the current phase within the context; phases may be nested.
+
+        A terminal shows it at once. Elsewhere a line is written after EVERY_SECS, or at
+        once if it is `announced` and a command runs.
+        """
         phase = _Phase(name, self._now())
         if not self._phases:
             self._wrote = phase.start
         self._phases.append(phase)
+        if announced and self.command and not self._live:
+            self._write(f"{name}\n", phase.start)
+        self._draw_phase()
         try:
             yield
         finally:
             self._phases.remove(phase)
-            if self._reminded:  # the thread's line is valid only during the phase
+            if self._passing:
                 self._write("\r\x1b[K", self._now())
-                self._open = self._reminded = False
+                self._open = False
+                self._draw_phase()
+
+    def _draw_phase(self) -> None:
+        """Draws the name of a phase inside that of the command, on a terminal."""
+        if len(self._phases) > 1 and self._live and (self._passing or not self._open):
+            self._draw(self._phases[-1].name)
+            self._passing = True
 
     @contextlib.contextmanager
     def count(self, total: int, what: str, unit: str = "images") -> Iterator[OnBatch]:
@@ -116,10 +149,13 @@ class Progress:
                 counted.end()
 
     def remind(self) -> None:
-        """Writes the current phase if nothing was written for EVERY_SECS."""
+        """Writes the current phase if nothing was written for EVERY_SECS.
+
+        The first line of a command comes after FIRST_SECS.
+        """
         now = self._now()
         with self._lock:
-            if now - self._wrote < EVERY_SECS or not self._phases:
+            if now - self._wrote < self._patience or not self._phases:
                 return
             phase = self._phases[-1]
             text = (
@@ -127,25 +163,27 @@ class Progress:
             )
             phase.said = True
             self._show(text, now)
-            self._reminded = self._open
+            self._passing = self._open
 
     @contextlib.contextmanager
     def watched(self, name: str) -> Iterator[None]:
-        """Starts a phase during which a thread calls `remind` regularly."""
+        """Starts the phase of a command; a thread calls `remind` regularly."""
         ended, self._early = threading.Event(), EARLY_SECS
+        self.command, self._patience = name, FIRST_SECS
 
         def look() -> None:
             while not ended.wait(LOOK_SECS):
                 self.remind()
 
         thread = threading.Thread(target=look, daemon=True)
-        with self.phase(name):
+        with self.phase(f"{name} is working"):
             thread.start()
             try:
                 yield
             finally:
                 ended.set()
-                self._early = 0.0
+                self._early, self._patience = 0.0, EVERY_SECS
+                self.command = None
                 self.close()
 
     def _show(self, message: str, now: float) -> None:
@@ -163,9 +201,13 @@ class Progress:
     def _write(self, text: str, now: float) -> None:
         # The reader may close the pipe (`| head`): training goes on.
         with self._lock, contextlib.suppress(OSError, ValueError):
-            self._wrote, self._reminded = now, False
-            self._out.write(text)
-            self._out.flush()
+            self._wrote, self._patience, self._passing = now, EVERY_SECS, False
+            self._writing = True
+            try:
+                self._out.write(text)
+                self._out.flush()
+            finally:
+                self._writing = False
 
 
 class _Counted:
@@ -181,8 +223,9 @@ class _Counted:
         self._done += count
         secs = max(now - self._phase.start, 1e-9)
         left = secs / max(self._done, 1) * max(0, self._total - self._done)
+        bar = f" {draw_bar(self._done, self._total)}" if shown._live else ""
         self._phase.message = (
-            f"{self._phase.name}: {self._done:,} of {self._total:,} {self._unit}  "
+            f"{self._phase.name}:{bar} {self._done:,} of {self._total:,} {self._unit}  "
             f"ETA {duration(left)}  {self._done / secs:,.0f} {self._unit}/s"
         )
         if shown._live:
@@ -200,6 +243,16 @@ class _Counted:
 
 
 CONSOLE = Progress()  # the one of this process
+
+
+def draw_bar(done: int, total: int) -> str:
+    """Draws how much of `total` is done, in characters that every terminal has.
+
+    >>> draw_bar(5, 20)
+    '[=====>              ]'
+    """
+    full = BAR_CHARS * min(done, total) // max(total, 1)
+    return f"[{'=' * full}{'>' * (full < BAR_CHARS)}{' ' * (BAR_CHARS - full - 1)}]"
 
 
 def duration(secs: float) -> str:

@@ -13,7 +13,7 @@ from trainer.config.schema import PENDING, Config
 from trainer.data.dataset import Dataset, Splits
 from trainer.data.loading import load_dataset
 from trainer.distillation import teacher
-from trainer.distributed import agreement, environment, strategy
+from trainer.distributed import agreement, environment, shares, strategy
 from trainer.distributed.heartbeat import Heartbeat
 from trainer.distributed.shutdown import StopRequest
 from trainer.distributed.strategy import Cluster
@@ -125,7 +125,7 @@ def build_session(
     monitor = Monitor(timer, CONSOLE, heartbeat)
     threads, cluster = _connect(config, run_config, monitor)
     request.install()  # again: TensorFlow replaces the handler of SIGTERM
-    strategy.check_shares(config, cluster.replicas)
+    shares.check_shares(config, cluster.replicas)
     with timer.phase("data"):
         dataset = _load_data(config, run_config, script)
     timetable = _timetable(config, run_config, dataset)

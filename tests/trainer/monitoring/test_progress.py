@@ -116,7 +116,7 @@ def test_hidden_lines_do_not_hide_progress(monkeypatch, capfd):
     monkeypatch.setattr(progress, "LOOK_SECS", 0.01)
     seen, limit = "", time.monotonic() + 20
     with (
-        CONSOLE.watched("a test is working"),
+        CONSOLE.watched("a test"),
         native_output.suppress_native_stderr("loading a library"),
     ):
         while "loading a library (" not in seen and time.monotonic() < limit:
