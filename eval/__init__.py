@@ -13,6 +13,4 @@ Synopsis:
 On the command line: `python -m eval.report` and `python -m eval.compare A B`.
 """
 
-from trainer.contract import end_on_interrupt
-
-end_on_interrupt()
+import trainer.contract  # noqa: F401  handles Ctrl-C while a command is imported

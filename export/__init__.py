@@ -9,6 +9,4 @@ Synopsis::
     python -m export.micro              # C source for microcontrollers
 """
 
-from trainer.contract import end_on_interrupt
-
-end_on_interrupt()
+import trainer.contract  # noqa: F401  handles Ctrl-C while a command is imported

@@ -11,6 +11,4 @@ imports absl and PyYAML beside the standard library: help and manifests are inst
 docs/launch.md says who restarts what, on which platform, after which exit code.
 """
 
-from trainer.contract import end_on_interrupt
-
-end_on_interrupt()
+import trainer.contract  # noqa: F401  handles Ctrl-C while a command is imported

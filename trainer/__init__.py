@@ -15,12 +15,37 @@ On the command line: ``python -m trainer.main --strategy=mirrored``. Modules are
 imported when they are used, as importing TensorFlow takes seconds.
 """
 
+import _signal  # signal itself takes time to import, and Ctrl-C may come before
 import importlib
-from typing import Any
+import os
+import sys
 
-from trainer.contract import end_on_interrupt
 
-end_on_interrupt()  # commands only: their own modules are still to be imported
+def _find_command() -> str | None:
+    """The name of the command that this process runs; None in a script or notebook.
+
+    It is known while its package is being imported: trainer.main, or, of an installed
+    command, the name of the script.
+    """
+    words = sys.orig_argv
+    if "-m" in words[:-1]:
+        module = words[words.index("-m") + 1]
+        ours = module.split(".")[0] in ("trainer", "eval", "export", "launch")
+        return module if ours else None
+    script = os.path.basename(sys.argv[0]) if sys.argv else ""
+    return script if script.split("-")[0] == "trainer" else None
+
+
+def _end_at_once(number: int, _frame: object) -> None:
+    """Ends a command with one line, as KeyboardInterrupt would show a traceback."""
+    try:
+        os.write(2, f"{_find_command()}: stopped by SIGINT\n".encode())
+    finally:
+        os._exit(128 + number)
+
+
+if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler and _find_command():
+    _signal.signal(_signal.SIGINT, _end_at_once)  # until trainer.cli.command takes over
 
 # name -> module:attribute, or a module. What is in eval and export stands above this
 # package; its names are offered here because this is where a user looks for them.
@@ -54,7 +79,7 @@ _EXPORTS = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _EXPORTS:
         raise AttributeError(f"module 'trainer' has no attribute {name!r}")
     module, _, attribute = _EXPORTS[name].partition(":")

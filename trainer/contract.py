@@ -9,13 +9,11 @@ ClusterSpec(workers=('a:1', 'b:1'), index=1)
 """
 
 import collections
-import contextlib
 import dataclasses
 import json
 import os
 import re
 import signal
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -43,45 +41,13 @@ def stop_signals() -> list[signal.Signals]:
     return [number for number in STOPS if not (deaf and number == signal.SIGHUP)]
 
 
-_PACKAGES = ("trainer", "eval", "export", "launch")
-
-
-def find_command() -> str | None:
-    """Returns the name of the command that this process runs; None in a script.
-
-    It is `trainer.main` for `python -m trainer.main`, also while its package is being
-    imported, and the name of the script for an installed command.
-    """
-    words = sys.orig_argv
-    if "-m" in words[:-1]:
-        module = words[words.index("-m") + 1]
-        return module if module.split(".")[0] in _PACKAGES else None
-    script = os.path.basename(sys.argv[0]) if sys.argv else ""
-    return script if re.fullmatch(r"trainer(-[a-z-]+)?", script) else None
-
-
-def _end_at_once(number: int, _frame: object) -> None:
-    text = f"{find_command()}: stopped by {signal.Signals(number).name}\n"
-    try:
-        os.write(2, text.encode())
-    finally:
-        os._exit(128 + number)
-
-
-def end_on_interrupt() -> None:
-    """Makes Ctrl-C end a command with one line while its modules are imported.
-
-    KeyboardInterrupt would show a traceback there. Scripts and notebooks keep theirs.
-    """
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler and find_command():
-        with contextlib.suppress(ValueError):  # a thread that is not the main one
-            signal.signal(signal.SIGINT, _end_at_once)
-
-
 def raise_on_interrupt() -> None:
-    """Makes Ctrl-C raise KeyboardInterrupt again, after `end_on_interrupt`."""
-    if signal.getsignal(signal.SIGINT) is _end_at_once:
+    """Makes Ctrl-C raise KeyboardInterrupt again, once a command is imported.
+
+    Until then `trainer/__init__.py` makes it end the process.
+    """
+    known = (signal.default_int_handler, signal.SIG_DFL, signal.SIG_IGN, None)
+    if signal.getsignal(signal.SIGINT) not in known:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
