@@ -6,8 +6,8 @@ import pathlib
 import types
 from collections.abc import Sequence
 
-from eval.evaluation_options import EvaluationOptions
 from eval.reports import comparison, report_builder
+from eval.reports.evaluation_options import EvaluationOptions
 from eval.reports.requests import ComparisonRequest, ReportRequest
 from trainer.config import parsing
 from trainer.data.split import DataSource

@@ -4,11 +4,11 @@ import sys
 
 from absl import flags
 
-from eval.evaluation_options import DataChoice, EvaluationOptions
 from eval.predictors.engine import Kernels
 from eval.predictors.file_options import FileOptions
 from eval.predictors.input_normalization import InputRange, InputScaling
 from eval.predictors.outputs import Output
+from eval.reports.evaluation_options import DataChoice, EvaluationOptions
 from trainer.cli.command import translate_options
 from trainer.config import parsing
 from trainer.config.enums import EvalTta

@@ -10,13 +10,13 @@ from collections.abc import Callable
 import numpy as np
 
 from eval import model_source
-from eval.evaluation_options import DataChoice
 from eval.metrics import calibration, classification
 from eval.metrics.calibration import Calibration
 from eval.model_source import ModelSource
 from eval.predictors import input_range_check
 from eval.predictors.file_options import FileOptions
 from eval.predictors.predictor import Predictor
+from eval.reports.evaluation_options import DataChoice
 from trainer.config.enums import EvalTta
 from trainer.config.run_config import RunConfig
 from trainer.data import classes, loading

@@ -7,13 +7,20 @@ FlagValues of its own, under headings that stand in for module names.
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
 
 from absl import flags
 
 from trainer import streams
-from trainer.contract import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WRONG_USAGE
+from trainer.contract import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_WRONG_USAGE,
+    raise_on_interrupt,
+)
 
+PACKAGE = "launch"
 HELP_FLAGS = {"--help", "-help", "-h", "-?", "--helpfull", "--helpshort"}
 _WIDTH = 88
 
@@ -67,6 +74,7 @@ def _run_command(
     define(values)
     name = usage.partition(":")[0]
     try:
+        raise_on_interrupt()
         if HELP_FLAGS.intersection(own):
             print(_format_help(usage, values))
             return 0
@@ -83,6 +91,23 @@ def _run_command(
     except (UsageError, flags.Error) as error:
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_WRONG_USAGE
+
+
+def show_commands(commands: Mapping[str, str]) -> NoReturn:
+    """Prints the commands of this package, each with what it does, and exits."""
+    words = sys.argv[1:]
+    if words and words[0] not in HELP_FLAGS:
+        print(
+            f"{PACKAGE}: name a command of this package: {', '.join(commands)}; "
+            f"python -m {PACKAGE}.NAME --help shows its flags",
+            file=sys.stderr,
+        )
+        sys.exit(EXIT_WRONG_USAGE)
+    width = max(map(len, commands))
+    print("Commands, each with its own --help:\n")
+    for name, does in commands.items():
+        print(f"  python -m {PACKAGE}.{name:{width}}  {does}")
+    sys.exit(0)
 
 
 def require_utf8(argument: str) -> None:

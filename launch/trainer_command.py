@@ -201,6 +201,7 @@ def check_run_dir(path: str) -> None:
         raise UsageError(f"--run_dir={path} is not a directory; name another one")
 
 
+PATIENCE_SECS = 0.5  # before a line says what is waited for
 CHECK_MODULE = "trainer.cli.check"
 
 
@@ -216,5 +217,22 @@ def find_refusal(
       environment: with TF_CONFIG.
     """
     command = [sys.executable, "-m", CHECK_MODULE, *arguments]
-    code = subprocess.run(command, env=dict(environment), check=False).returncode
-    return code if code or HELP_FLAGS.intersection(arguments) else None
+    # Its messages are passed on at its end: Ctrl-C stops both, and one line says so.
+    with subprocess.Popen(
+        command, env=dict(environment), stderr=subprocess.PIPE, text=True
+    ) as child:
+        try:
+            _, said = child.communicate(timeout=PATIENCE_SECS)
+        except subprocess.TimeoutExpired:
+            waited = "checking the trainer's flags (0:01 so far)"
+            print(waited, file=sys.stderr, flush=True)
+            _, said = child.communicate()
+        except BaseException:
+            child.kill()
+            raise
+    sys.stderr.write(said)
+    return child.returncode if child.returncode or _asks_help(arguments) else None
+
+
+def _asks_help(arguments: Sequence[str]) -> bool:
+    return bool(HELP_FLAGS.intersection(arguments))

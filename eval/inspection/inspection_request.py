@@ -3,8 +3,8 @@
 import dataclasses
 import pathlib
 
-from eval.evaluation_options import DataChoice
 from eval.reports import output_folder
+from eval.reports.evaluation_options import DataChoice
 from trainer.errors import InvalidInput
 from trainer.rundir.layout import Run
 

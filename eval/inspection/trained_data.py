@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 
 from eval import model_source, runner
-from eval.evaluation_options import DataChoice
 from eval.inspection import inspected_data
 from eval.inspection.inspected_data import InspectedData, InspectedImage
+from eval.reports.evaluation_options import DataChoice
 from trainer import errors
 from trainer.data import loading, sampler
 from trainer.data.sources.image_files import TEST, TRAIN, VALIDATION

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import trainer
-from eval.evaluation_options import EvaluationOptions
+from eval.reports.evaluation_options import EvaluationOptions
 from tests.support import eval_models, export_runs
 from trainer.config.enums import EvalTta
 from trainer.errors import InvalidInput

@@ -130,7 +130,8 @@ def test_a_folder_can_be_seen_at_a_glance():
 def test_a_name_means_one_thing_in_all_packages():
     modules, classes = collections.defaultdict(list), collections.defaultdict(list)
     for name, path in MODULES.items():
-        if path.name != "__init__.py":  # a folder may be named as its first module
+        # A folder may be named as its first module.
+        if path.name not in ("__init__.py", "__main__.py"):
             modules[path.stem].append(name)
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
