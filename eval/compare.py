@@ -22,6 +22,7 @@ from trainer.cli import command as cli_command
 from trainer.config import parsing
 from trainer.errors import InvalidInput
 from trainer.monitoring import native_output
+from trainer.rundir import finished, layout
 from trainer.rundir.layout import Run
 
 WORDS = "A B ..."
@@ -49,6 +50,10 @@ def parse_request(values: flags.FlagValues, words: list[str]) -> ComparisonReque
         options=evaluation_flags.parse_options(values),
         given_dir=parsing.parse_path("out_dir", values.out_dir) if given else None,
     )
+    for word in words:
+        path = evaluation_flags.check_exists(word)
+        if Run(path).exists:
+            finished.check_finished(layout.open_run(str(path)))
     request.check_folder()
     return request
 

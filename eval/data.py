@@ -17,7 +17,7 @@ from eval.inspection.inspection_request import PAGE, InspectionRequest
 from trainer.cli import command as cli_command
 from trainer.config import parsing
 from trainer.contract import EXIT_FAILED
-from trainer.rundir import layout
+from trainer.rundir import finished, layout
 
 
 def define(values: flags.FlagValues) -> flags.FlagValues:
@@ -56,10 +56,13 @@ def parse_request(values: flags.FlagValues) -> InspectionRequest:
         InvalidInput: flags contradict each other, nothing is named, or the folder
             cannot be written.
     """
-    out, run = values.out_dir, values.run_dir
+    out, run_dir = values.out_dir, values.run_dir
+    run = None if run_dir is None else layout.open_run(run_dir)
+    if run is not None:
+        finished.check_finished(run)
     request = InspectionRequest(
-        images=evaluation_flags.parse_images(values),
-        run=None if run is None else layout.open_run(run),
+        images=evaluation_flags.parse_images(values, run),
+        run=run,
         given_dir=None if out is None else parsing.parse_path("out_dir", out),
     )
     request.check_folder()

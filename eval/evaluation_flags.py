@@ -1,5 +1,7 @@
 """Flags of every command that evaluates models or runs `.tflite` files."""
 
+import os
+import pathlib
 import sys
 
 from absl import flags
@@ -12,7 +14,10 @@ from eval.reports.evaluation_options import DataChoice, EvaluationOptions
 from trainer.cli.command import translate_options
 from trainer.config import parsing
 from trainer.config.enums import EvalTta
+from trainer.data import catalogue
 from trainer.errors import InvalidInput
+from trainer.rundir import finished, layout
+from trainer.rundir.layout import Run
 
 HEADING = "Model files and data"
 
@@ -31,6 +36,36 @@ def define_model(values: flags.FlagValues, heading: str) -> None:
         "read and write your files: open none that you would not run.",
         **model,
     )
+
+
+def parse_model(values: flags.FlagValues) -> tuple[Run | None, pathlib.Path | None]:
+    """Converts the flags of `define_model` to a run or a model file; the other is None.
+
+    Raises:
+        InvalidInput: they name both, or there is no such file, run or checkpoint.
+    """
+    if values.model is not None:
+        check_single_model(values)
+        return None, check_exists(values.model)
+    run = layout.open_run(values.run_dir)
+    if values.checkpoint is None:
+        finished.check_finished(run, checkpoints_too=True)
+    return run, None
+
+
+def check_exists(name: str) -> pathlib.Path:
+    """The path of a model file; checks that something is there.
+
+    Raises:
+        InvalidInput: there is nothing.
+    """
+    path = parsing.parse_path("model", name)
+    if not path.exists():
+        raise InvalidInput(
+            f"{path} does not exist; name a run, a .tflite file or a SavedModel"
+            " directory (one with saved_model.pb)"
+        )
+    return path
 
 
 def define(values: flags.FlagValues) -> None:
@@ -112,17 +147,29 @@ def define_skipping(values: flags.FlagValues, heading: str) -> None:
     )
 
 
-def parse_images(values: flags.FlagValues) -> DataChoice:
+def parse_images(values: flags.FlagValues, run: Run | None = None) -> DataChoice:
     """Converts parsed flags to the images that they name.
 
+    `run` is evaluated on them; its data set may be in a folder of its own.
+
     Raises:
-        InvalidInput: they name two data sets, or an empty path.
+        InvalidInput: they name two data sets, one that TFDS does not know, or a path
+            that is empty or not there.
     """
     paths = {
         name: parsing.parse_directory(name, text)
         for name in ("image_dir", "image_list")
         if (text := values[name].value) is not None
     }
+    for name, path in paths.items():
+        if not os.path.exists(path):
+            raise InvalidInput(
+                f"{name}={path} does not exist; name where the files are"
+            )
+    if values.dataset:
+        own = run.recorded().get("run", {}).get("data_dir") if run else None
+        folder = values.data_dir or (own if isinstance(own, str) else None)
+        catalogue.check_name(values.dataset, folder)
     return DataChoice(
         dataset=values.dataset,
         data_dir=values.data_dir,
@@ -145,15 +192,17 @@ def _define_data(values: flags.FlagValues) -> None:
     )
 
 
-def parse_options(values: flags.FlagValues) -> EvaluationOptions:
-    """Converts parsed flags to options.
+def parse_options(
+    values: flags.FlagValues, run: Run | None = None
+) -> EvaluationOptions:
+    """Converts parsed flags to options; `run` is evaluated with them.
 
     Raises:
-        InvalidInput: two flags contradict each other.
+        InvalidInput: two flags contradict each other, or data are not there.
     """
     return EvaluationOptions(
         file=parse_file_options(values),
-        images=parse_images(values),
+        images=parse_images(values, run),
         eval_tta=EvalTta(values.eval_tta),
     )
 

@@ -22,7 +22,7 @@ from trainer.config.serialization import misfit
 from trainer.data.split import IMAGE_DIR, IMAGE_LIST
 from trainer.data.store.request import FilesRequest
 from trainer.errors import InvalidInput
-from trainer.rundir import checkpoints, layout
+from trainer.rundir import checkpoints, finished, layout
 from trainer.rundir.layout import Run
 from trainer.rundir.weights import eval_weights
 
@@ -74,12 +74,7 @@ def from_run(run: Run, step: int | None = None) -> ModelSource:
     """
     last, shipped_sha256 = _final_step(run)
     if step is None and last is None:
-        raise InvalidInput(
-            f"{run.path} has not finished; finish it with python -m trainer.main and"
-            f" flagfile={run.path / 'flags.txt'} run_dir={run.path},\n"
-            "or give python -m eval.report one of its checkpoints as"
-            f" checkpoint=STEP: {_steps(run)}"
-        )
+        finished.check_finished(run, checkpoints_too=True)
     wanted = last if step is None else step
     recorded, config = run.recorded(), run.config()
     checkpoint = _checkpoint(run, wanted)
@@ -153,10 +148,7 @@ def _checkpoint(run: Run, step: int) -> checkpoints.Checkpoint:
 
 
 def _steps(run: Run) -> str:
-    found = [
-        p.name.removeprefix("step-") for p in checkpoints.list_folders(run.checkpoints)
-    ]
-    return ", ".join(str(int(name)) for name in sorted(found)) or "none"
+    return ", ".join(map(str, finished.list_steps(run))) or "none"
 
 
 def _training_data(run: Run, recorded: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from trainer.config.enums import Resize
 from trainer.contract import EXIT_FAILED
 from trainer.errors import InvalidInput
 from trainer.monitoring import native_output
-from trainer.rundir import layout
 
 WORDS = "PATH ..."
 
@@ -78,12 +77,7 @@ def parse_request(values: flags.FlagValues, words: list[str]) -> PredictionReque
     Raises:
         InvalidInput: flags contradict each other, there is no such run, or no path.
     """
-    run = model = None
-    if values.model is None:
-        run = layout.open_run(values.run_dir)
-    else:
-        evaluation_flags.check_single_model(values)
-        model = parsing.parse_path("model", values.model)
+    run, model = evaluation_flags.parse_model(values)
     if not words and not _is_terminal():
         words = ["-"]
     size, grid = values.image_size, values.grid

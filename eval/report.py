@@ -21,7 +21,6 @@ from trainer.cli import command as cli_command
 from trainer.config import parsing
 from trainer.errors import InvalidInput
 from trainer.monitoring import native_output
-from trainer.rundir import layout
 
 
 def define(values: flags.FlagValues) -> flags.FlagValues:
@@ -53,19 +52,15 @@ def parse_request(values: flags.FlagValues) -> ReportRequest:
         InvalidInput: flags contradict each other or are out of range, there is no such
             run, or the report cannot be written.
     """
-    run = model = out_dir = None
-    if values.model is None:
-        run = layout.open_run(values.run_dir)
-    else:
-        evaluation_flags.check_single_model(values)
-        model = parsing.parse_path("model", values.model)
+    run, model = evaluation_flags.parse_model(values)
+    out_dir = None
     if values.out_dir is not None:
         out_dir = parsing.parse_path("out_dir", values.out_dir)
     request = ReportRequest(
         run=run,
         model=model,
         checkpoint=values.checkpoint,
-        options=evaluation_flags.parse_options(values),
+        options=evaluation_flags.parse_options(values, run),
         given_dir=out_dir,
         corruptions=values.corruptions,
         corruption_sample=values.corruption_sample,

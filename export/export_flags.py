@@ -9,7 +9,7 @@ from eval.predictors.engine import Kernels
 from export.artifact import artifact
 from export.artifact.export_options import ExportRequest, VerificationOptions
 from export.artifact.number_formats import Scheme
-from trainer.rundir import layout
+from trainer.rundir import finished, layout
 
 
 def define(values: flags.FlagValues) -> flags.FlagValues:
@@ -81,9 +81,11 @@ def parse_request(values: flags.FlagValues, *, folders: bool = False) -> ExportR
         InvalidInput: there is no such run, or nothing can be written there.
     """
     verification = parse_verification(values)
+    run = layout.open_run(values.run_dir)
+    finished.check_finished(run)
     request = ExportRequest(
-        run=layout.open_run(values.run_dir),
-        images=evaluation_flags.parse_images(values),
+        run=run,
+        images=evaluation_flags.parse_images(values, run),
         calibrate=values.calibrate,
         verification=verification,
     )

@@ -33,6 +33,7 @@ from typing import NoReturn
 from absl import flags
 
 from trainer import errors, storage, streams, system
+from trainer.cli import hints, version
 from trainer.cli.process_settings import configure_process
 from trainer.contract import (
     EXIT_FAILED,
@@ -61,6 +62,7 @@ def help_text(
         for flag in declared:
             lines += _describe(flag)
     lines += ["", "Everywhere:", "  --flagfile=FILE: reads flags from FILE, one a line"]
+    lines += ["  --version: shows the versions of the toolkit and of TensorFlow"]
     return "\n".join(lines)
 
 
@@ -102,13 +104,14 @@ def parse(
     try:
         rest = values(argv)
     except (flags.Error, ValueError) as error:  # ValueError: --nodebug=3
-        said, old = " ".join(str(error).split()), getattr(error, "flagname", None)
-        if renamed and old in renamed:
-            said = f"--{old} has another name now: --{renamed[old]}"
+        said = hints.explain(error, values, renamed or {})
         raise errors.InvalidInput(said) from error
     if len(rest) > 1 and not words:
+        meant = hints.suggest_flag(rest[1], values)
         raise errors.InvalidInput(
-            f"unexpected word {rest[1]!r}; flags are written --name=value, see --help"
+            f"unexpected word {rest[1]!r}; "
+            + (f"did you mean {meant}? " if meant else "")
+            + "flags are written --name=value, see --help"
         )
     return rest[1:]
 
@@ -155,6 +158,9 @@ def run(
             if asked:
                 print(help_text(name, summary, values, words))
                 code = 0
+            elif "--version" in sys.argv[1:]:
+                print(version.describe())
+                code = 0
             else:
                 found = parse(values, sys.argv, words, renamed)
                 code = (main(found) if words else main()) or 0
@@ -191,13 +197,15 @@ def translate_options(message: str, values: flags.FlagValues) -> str:
 
     `epochs=3` becomes --epochs=3, "`epochs`" --epochs, `debug=False` --nodebug. Names
     that are not flags of the command, and parts of paths or lists, are not changed.
+    Where the message tells a command of the trainer, its directory is a flag, too.
     """
+    everywhere = ("flagfile", "run_dir")[: 1 + ("trainer.main" in message)]
 
     def translate(match: re.Match[str]) -> str:
         name, value = match[1] or match[3], match[2] or match[4]
         known = name if name in values else name.removeprefix("no")
         boolean = known in values and values[known].boolean
-        if known not in (*values, "flagfile") or (name != known and not boolean):
+        if known not in (*values, *everywhere) or (name != known and not boolean):
             return match[0]
         if boolean and value in ("True", "False"):
             return f"--{name}" if value == "True" else f"--no{name}"

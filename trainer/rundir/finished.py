@@ -32,6 +32,32 @@ def weights_sha256(path: str, option: str) -> str:
     return found
 
 
+def check_finished(run: Run, *, checkpoints_too: bool = False) -> None:
+    """Checks that `run` has a result, before its weights are loaded.
+
+    `checkpoints_too`: whether the caller also takes a checkpoint, as `checkpoint`.
+
+    Raises:
+        InvalidInput: it has not finished.
+    """
+    result = run.result()
+    if result is not None and result.get("finished") is not False:
+        return
+    steps = ", ".join(map(str, list_steps(run)))
+    other = f",\nor name one of its checkpoints with `checkpoint`: {steps}"
+    raise InvalidInput(
+        f"{run.path} has not finished; finish it with python -m trainer.main "
+        f"flagfile={run.path / 'flags.txt'} run_dir={run.path}"
+        + (other if steps and checkpoints_too else "")
+    )
+
+
+def list_steps(run: Run) -> list[int]:
+    """The steps of the checkpoints of `run`, ascending."""
+    found = checkpoints.list_folders(run.checkpoints)
+    return sorted(int(path.name.removeprefix("step-")) for path in found)
+
+
 def load_weights(run: Run, sha256: str, option: str) -> dict[str, np.ndarray]:
     """Loads the evaluated weights of `run` with hash `sha256`, by path.
 

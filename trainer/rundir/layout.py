@@ -22,6 +22,7 @@ from trainer.config.serialization import misfit
 from trainer.errors import InvalidInput
 
 LATEST = "latest"
+SHOWN_RUNS = 5  # that a message lists
 ARCHITECTURE = "model.json"
 SOURCE = "source"  # folder of a copy of the file of a user's network
 # Fields of result.json that the summary shows.
@@ -151,10 +152,31 @@ def open_run(run_dir: str | None, *, root: str = "runs") -> Run:
         path = parse_path("run_dir", run_dir)
     run = Run(resolve_links(path))
     if not run.exists:
-        raise InvalidInput(
-            f"no run in {path}; train one first, or name another with `run_dir`"
-        )
+        raise InvalidInput(f"no run in {path}; {_suggest_runs(path)}")
     return run
+
+
+def _suggest_runs(path: pathlib.Path) -> str:
+    """What to do where there is no run in `path`: the newest runs beside or in it."""
+    for folder in (path, path.parent):
+        found = [Run(each) for each in _subfolders(folder)]
+        runs = [each.path for each in found if each.exists]
+        if runs:
+            runs.sort(key=os.path.getmtime, reverse=True)
+            named = ", ".join(map(str, runs[:SHOWN_RUNS]))
+            more = f" and {len(runs) - SHOWN_RUNS} more" * (len(runs) > SHOWN_RUNS)
+            return f"name one with `run_dir`: {named}{more}"
+    return "train one first, or name another with `run_dir`"
+
+
+def _subfolders(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The folders in `folder`, links left out; none if it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [e.path for e in entries if e.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+    return [pathlib.Path(each) for each in sorted(found)]
 
 
 def resolve_links(path: pathlib.Path) -> pathlib.Path:
