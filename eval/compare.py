@@ -15,6 +15,7 @@ from typing import NoReturn
 from absl import flags
 
 from eval import evaluation_flags
+from eval.evaluation_flags import print_translated
 from eval.predictors import sandbox
 from eval.reports import output_folder, requests
 from eval.reports.requests import ComparisonRequest
@@ -63,11 +64,11 @@ def main(values: flags.FlagValues, words: list[str]) -> None:
     request = parse_request(values, words)
     with native_output.loading_libraries():
         from eval.reports import comparison
-    found = comparison.write_comparison(
-        request, functools.partial(evaluation_flags.print_translated, values)
-    )
+    page = request.out_dir / output_folder.COMPARISON_PAGE
+    replaces, say = page.exists(), functools.partial(print_translated, values)
+    found = comparison.write_comparison(request, say)
     print("\n".join(comparison.summary_lines(found)))
-    print(request.out_dir / output_folder.COMPARISON_PAGE)
+    print("in place of an older comparison:\n" * replaces, page, sep="")
 
 
 def _model_files(argv: list[str]) -> list[str]:

@@ -14,6 +14,7 @@ from typing import NoReturn
 from absl import flags
 
 from eval import evaluation_flags
+from eval.evaluation_flags import print_translated
 from eval.predictors import sandbox
 from eval.reports import output_folder
 from eval.reports.requests import ReportRequest
@@ -74,11 +75,11 @@ def main(values: flags.FlagValues) -> None:
     request = parse_request(values)
     with native_output.loading_libraries():
         from eval.reports import report_builder
-    report = report_builder.write_report(
-        request, functools.partial(evaluation_flags.print_translated, values)
-    )
+    page = request.out_dir / output_folder.REPORT_PAGE
+    replaces, say = page.exists(), functools.partial(print_translated, values)
+    report = report_builder.write_report(request, say)
     print(report_builder.summary(report))
-    print(request.out_dir / output_folder.REPORT_PAGE)
+    print("in place of an older report:\n" * replaces, page, sep="")
 
 
 def _model_files(argv: list[str]) -> list[str]:

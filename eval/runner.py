@@ -222,7 +222,26 @@ def remarks(
             f"{source.name} was trained on {source.dataset}: it is evaluated on"
             f" {dataset}, {split.split}"
         )
+    found.append(_describe_views(source, predictor))
     return [line for line in found if line] + predictor.notes
+
+
+def _describe_views(source: ModelSource, predictor: Predictor) -> str | None:
+    """Why the accuracy is another one than that of the training; None: it is not."""
+    if source.run is None or not source.final:
+        return None
+    result = source.run.result() or {}
+    before, now = result.get("eval_tta", EvalTta.NONE.value), predictor.tta.value
+    accuracy = result.get("test_accuracy")
+    if before == now or not isinstance(accuracy, float):
+        return None
+    without = EvalTta.NONE.value
+    words = {one: f"with eval_tta={one}" for one in (before, now)}
+    words |= {without: "without test-time augmentation, as exported files are"}
+    return (
+        f"{source.name} is evaluated {words[now]}: at the end of its training it was "
+        f"{accuracy:.2%} {words[before]}"
+    )
 
 
 def _named(name: str, full_name: str) -> bool:

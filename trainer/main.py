@@ -18,6 +18,7 @@ def main() -> None:
     if (finished := run.result()) is not None:
         if note := checks.describe_source_change(run, config):
             CONSOLE.say(note)
+        CONSOLE.say("this run has finished already: nothing is trained")
         print(summary.format_result(run, finished))
         return
     early_checks.check_training(config, run_config)

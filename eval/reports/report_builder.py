@@ -7,6 +7,7 @@ import numpy as np
 
 from eval import runner
 from eval.formats import atomic_folders
+from eval.metrics.calibration import State
 from eval.model_source import ModelSource
 from eval.predictors import engine
 from eval.reports import output_folder, report_data, report_files
@@ -53,8 +54,15 @@ def summary(report: dict[str, Any]) -> str:
         f"{EvalTta(report['eval_tta']).words}"
         f" (95 %: {low:.2%} to {high:.2%}),"
         f" NLL {best['nll']:.4f}, ECE {best['ece']:.2%},"
-        f" {report['calibration']['state']}; {engine.format_engine(report['engine'])}"
+        f" {_calibration(report['calibration'])}; {engine.format_engine(report['engine'])}"
     )
+
+
+def _calibration(described: Mapping[str, Any]) -> str:
+    """Whether the probabilities are calibrated, and why they are not."""
+    state = described["state"]
+    reason = described["why"].removeprefix("Uncalibrated: ").rstrip(".")
+    return f"{state} ({reason})" if state == State.UNCALIBRATED.value else state
 
 
 def _balanced(scores: Mapping[str, Any]) -> str:

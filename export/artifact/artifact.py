@@ -27,10 +27,15 @@ _PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy")
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Artifact:
-    """An exported file or folder under its final name, and its manifest."""
+    """An exported file or folder under its final name, and its manifest.
+
+    Attributes:
+        replaced: whether it took the place of an older one.
+    """
 
     path: pathlib.Path
     manifest: Mapping[str, Any]
+    replaced: bool = False
 
     def __repr__(self) -> str:
         return self.summary()
@@ -44,11 +49,12 @@ class Artifact:
             f"; {engine.format_engine(test['engine'])}" if "engine" in test else ""
         )
         split = test.get("split", "test")
+        replaced = "; an older one was replaced" if self.replaced else ""
         return (
             f"{self.path}\n{size:,} bytes; {test['accuracy']:.2%} (95 %: {low:.2%} to "
             f"{high:.2%}) of {images} {split} images, {test['flips']} "
             f"unlike the checkpoint; NLL {test['nll']:.4f}, ECE {test['ece']:.2%}"
-            f"{engine_words}"
+            f"{engine_words}{replaced}"
         )
 
 
@@ -83,14 +89,14 @@ def publish_file(
         "bytes": made.stat().st_size,
         **facts,
     }
-    manifest_path = manifests.manifest_path(final)
+    manifest_path, replaced = manifests.manifest_path(final), final.exists()
     prepared = made.with_name(manifest_path.name)
     files.write_json(prepared, manifest)
     manifest_path.unlink(missing_ok=True)  # the manifest of the older file
     os.replace(made, final)
     os.replace(prepared, manifest_path)
     files.sync_directory(final.parent)
-    return Artifact(final, manifest)
+    return Artifact(final, manifest, replaced)
 
 
 def publish_version(
@@ -111,8 +117,9 @@ def publish_folder(
     """Renames the folder `made`, with its manifest, to `final`, replacing any."""
     manifest = _write_manifest(made, final.name, facts)
     final.parent.mkdir(exist_ok=True)
+    replaced = final.exists()
     atomic_folders.replace(made, final)
-    return Artifact(final, manifest)
+    return Artifact(final, manifest, replaced)
 
 
 def _write_manifest(
