@@ -1,4 +1,4 @@
-# make demo · make test · make lint: each makes .venv by itself.
+# make alone lists what can be made; each makes .venv by itself.
 # PYTHON chooses the interpreter, 3.11 to 3.13; by default the newest one found.
 SHELL := /bin/bash
 VENV := .venv
@@ -9,7 +9,17 @@ PYTEST_FLAGS ?=
 # Of two cores a third worker takes what the others leave when their tests wait.
 TEST_WORKERS ?= 3
 
-.PHONY: demo test test-slow test-faults test-clients test-web test-micro lint format clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow test-faults test-clients test-web test-micro lint format clean
+
+help:
+	@echo "make demo          trains on handwritten digits, evaluates and exports; no download of data"
+	@echo "make test          runs the tests; also test-slow, test-faults, test-clients, test-web, test-micro"
+	@echo "make lint          checks format, rules and layers; make format mends the first two"
+	@echo "make clean         removes the environments and caches, not runs/ and data/"
+	@echo
+	@echo "Variables: PYTHON=/path/to/python3.12, RUN=$(RUN), DATA=$(DATA)"
+	@echo "Commands without make: python -m trainer, python -m eval, python -m export, python -m launch"
 
 demo: $(VENV)/run.stamp
 	$(BIN)/python -m trainer.main --flagfile=configs/digits.flags --data_dir=$(DATA) --run_dir=$(RUN)

@@ -18,6 +18,7 @@ ROOT = pathlib.Path("/sys/fs/cgroup")
 OWN = pathlib.Path("/proc/self/cgroup")
 UNLIMITED = 2**60  # bytes; without a limit cgroup v1 has a number near 2 ** 63
 GIB = 2**30
+_NAME_BYTES = 256  # of the name of a GPU
 
 
 def threads() -> int:
@@ -130,25 +131,34 @@ def free_bytes() -> int:
 
 
 def gpu_bytes() -> int | None:
-    """Returns the whole memory of the smallest visible NVIDIA GPU; None: unknown.
+    """Returns the whole memory of the smallest visible NVIDIA GPU; None: unknown."""
+    return min((size for _, size in visible_gpus()), default=None)
 
-    The driver is asked, since TensorFlow tells only what it has taken itself.
+
+def visible_gpus() -> list[tuple[str, int]]:
+    """Lists name and bytes of memory of the visible NVIDIA GPUs; [] if unknown.
+
+    The driver is asked: TensorFlow tells only what memory it has taken itself, and sees
+    no GPU without its CUDA libraries. CUDA_VISIBLE_DEVICES hides them from both.
     """
     try:
         driver = ctypes.CDLL("libcuda.so.1")
         count, found = ctypes.c_int(), []
         if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
-            return None
+            return []
         for number in range(count.value):
             device, size = ctypes.c_int(), ctypes.c_size_t()
-            if driver.cuDeviceGet(ctypes.byref(device), number):
-                return None
-            if driver.cuDeviceTotalMem_v2(ctypes.byref(size), device):
-                return None
-            found.append(size.value)
+            name = ctypes.create_string_buffer(_NAME_BYTES)
+            if (
+                driver.cuDeviceGet(ctypes.byref(device), number)
+                or driver.cuDeviceTotalMem_v2(ctypes.byref(size), device)
+                or driver.cuDeviceGetName(name, _NAME_BYTES, device)
+            ):
+                return []
+            found.append((name.value.decode(errors="replace"), size.value))
     except (OSError, AttributeError):
-        return None
-    return min(found, default=None)
+        return []
+    return found
 
 
 def describe_address_limit(limit: float) -> str | None:

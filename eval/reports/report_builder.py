@@ -54,7 +54,8 @@ def summary(report: dict[str, Any]) -> str:
         f"{EvalTta(report['eval_tta']).words}"
         f" (95 %: {low:.2%} to {high:.2%}),"
         f" NLL {best['nll']:.4f}, ECE {best['ece']:.2%},"
-        f" {_calibration(report['calibration'])}; {engine.format_engine(report['engine'])}"
+        f" {_calibration(report['calibration'])};"
+        f" {engine.format_engine(report['engine'])}"
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from absl import flags
 
 from trainer.cli import flag_schema
-from trainer.config import enums
+from trainer.config import enums, parsing
 from trainer.config.options import require
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config, DataConfig
@@ -24,6 +24,12 @@ from trainer.pretrained import source
 COMMAND = "trainer.main"
 SUMMARY = "Trains a small image classifier; --run_dir resumes a run."
 VALUES = flags.FlagValues()
+_PATHS = {  # options that name a path, and how each is parsed
+    each.name: each.option.parse
+    for each in flag_schema.declared(RunConfig, Config)
+    if each.option.parse
+    in (parsing.parse_directory, parsing.parse_data_directory, parsing.parse_init_from)
+}
 CHOICES = {"model": [*sorted(registry.MODELS), *registry.FORMS]}
 # Flags of earlier releases and their replacements.
 RENAMED = {
@@ -90,14 +96,31 @@ def _name_image_files(config: Config, run_config: RunConfig, given: bool) -> Con
 def flag_file(values: flags.FlagValues = VALUES) -> str:
     """Formats the flags of this run as text that --flagfile reads.
 
-    Its directory and flags that are meant for one start are left out.
+    Its directory and flags that are meant for one start are left out. Paths are
+    absolute, so that the text repeats the run from any folder.
     """
     lines, left_out = [], ("run_dir", "dry_run", "resume", "pause_at")
     for declared in values.flags_by_module_dict().values():
         for flag in declared:
-            if flag.value is not None and flag.name not in left_out:
-                lines.append(flag.serialize())
+            if flag.value is None or flag.name in left_out:
+                continue
+            path = _absolute(flag.name, flag.value)
+            lines.append(f"--{flag.name}={path}" if path else flag.serialize())
     return "\n".join(lines) + "\n"
+
+
+def _absolute(name: str, value: object) -> str | None:
+    """The absolute path that the option `name` has; None: it has none."""
+    if name == "model":
+        file, ending, function = str(value).partition(".py")
+        return (
+            f"{parsing.parse_directory(name, file)}{ending}{function}"
+            if ending
+            else None
+        )
+    if name not in _PATHS or (name == "init_from" and value == parsing.IMAGENET):
+        return None
+    return _PATHS[name](name, str(value))
 
 
 def document() -> str:

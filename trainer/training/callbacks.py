@@ -33,7 +33,7 @@ from trainer.storage import as_failure
 from trainer.training.loop import BlockSizer
 from trainer.training.state import MetricSums, TrainState
 from trainer.training.step import METRICS, StepOutput
-from trainer.training.timetable import Interval, Timetable
+from trainer.training.timetable import Interval, Timetable, format_epoch
 
 RISK_SECS = 45.0  # between saves; with a block and the save itself less than a minute
 CONFUSION_PICTURES = 10  # at most, in a run
@@ -229,8 +229,8 @@ class ValidationCallback:
             with self.monitor.timer.phase("evaluate"):
                 self._draw(state.step, self.scores.confusion)
         self.monitor.say(
-            f"epoch {epoch:.4g}: validation accuracy {self.scores.accuracy:.4f}, "
-            f"loss {self.scores.loss:.4f}{views.words}"
+            f"epoch {format_epoch(epoch)}: validation accuracy "
+            f"{self.scores.accuracy:.4f}, loss {self.scores.loss:.4f}{views.words}"
         )
 
     def measure(self, state: TrainState) -> EvalMetrics:

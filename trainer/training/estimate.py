@@ -23,7 +23,7 @@ from trainer.models.analysis.multiply_adds import (
 )
 from trainer.monitoring.pictures import GRID_IMAGES
 from trainer.monitoring.progress import duration
-from trainer.training.timetable import Timetable
+from trainer.training.timetable import Timetable, format_epoch
 
 GIB = 2**30
 FRAMEWORK = GIB  # memory of TensorFlow, Keras, TFDS and matplotlib after import
@@ -136,12 +136,18 @@ class ResourceEstimate:
             f"{data.name}: {len(data.learnt):,} to train on, {len(data.held_out):,} "
             f"held out, {_tested(data)}, decoded in {duration(decode_secs)}",
             f"{total:,} steps of {config.global_batch} images = "
-            f"{timetable.epoch(total):.4g} epochs; about "
+            f"{format_epoch(timetable.epoch(total))} epochs; about "
             f"{self.memory_bytes / GIB:.1f} GiB of memory, {free / GIB:.1f} are free",
             f"{INPUTS[choice.source]} ({choice.why})",
         ]
         if config.train_steps is not None:
             lines.append(f"train_steps={config.train_steps} overrides `epochs`")
+        if config.global_batch > len(data.learnt):
+            lines.append(
+                f"warning: a batch of {config.global_batch:,} is more than the "
+                f"{len(data.learnt):,} images to train on, and has some of them twice; "
+                "lower `global_batch`"
+            )
         if self.memory_bytes > free:
             remedy = self.remedy(config, cluster)
             lines.append(f"warning: memory may not suffice; {remedy}")

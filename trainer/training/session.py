@@ -19,6 +19,7 @@ from trainer.data.sampler import Sampler
 from trainer.data.split import ImageRows, Split
 from trainer.distillation import soft_labels, teacher
 from trainer.distillation.targets import DistillationTargets
+from trainer.distributed import devices
 from trainer.distributed.collectives import WorkerExchange
 from trainer.distributed.error_translation import translate_errors
 from trainer.distributed.shutdown import StopRequest
@@ -30,7 +31,7 @@ from trainer.monitoring.monitor import Monitor
 from trainer.monitoring.multi_writer import MultiWriter
 from trainer.monitoring.progress import duration
 from trainer.pretrained import matching
-from trainer.rundir import checkpoints, checks, layout, resume
+from trainer.rundir import checkpoints, checks, finished, layout, resume
 from trainer.rundir import lease as leases
 from trainer.rundir.layout import Run
 from trainer.rundir.lease import Lease
@@ -177,6 +178,7 @@ class TrainingSession:
             output = self.train_step(first, block.rows, block.rates)
             secs[first] = time.monotonic() - start
         self._tell_plan()
+        self._tell_resume()
         classes, shape = len(self.dataset.train.names), self.dataset.image_shape
         flops = estimate.training_flops(self.config, self.timetable, shape, classes)
         self.monitor.say(
@@ -207,6 +209,8 @@ class TrainingSession:
             self.monitor.timer.seconds["data"],
             self.input_choice,
         )
+        threads = self.metadata.environment["threads"]
+        lines[1:1] = devices.describe_devices(self.cluster, threads)
         if self.metadata.pretrained is not None and self.state.step == 0:
             lines = [*matching.describe(self.metadata.pretrained), *lines]
         if self.run_config.model_summary:
@@ -214,6 +218,15 @@ class TrainingSession:
             lines += layer_table.describe(body, precision)
         for line in [*lines, f"run directory: {self.run.path}"]:
             self.monitor.say(line)
+
+    def _tell_resume(self) -> None:
+        """Tells where the training in an existing directory would go on."""
+        if not self.run.exists:
+            return
+        steps = finished.list_steps(self.run)
+        last, total = max(steps, default=0), self.timetable.total_steps
+        where = f"after step {last:,} of {total:,}" if steps else "at step 0"
+        self.monitor.say(f"the run is there already and would be resumed {where}")
 
     def _check_space(self) -> None:
         size = sum(v.numpy().nbytes for v in self.state.variables().values())

@@ -7,6 +7,8 @@ from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config
 from trainer.optim import schedules
 
+EPOCH_TOLERANCE = 0.05  # by which a whole number may be missed
+
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
@@ -57,6 +59,18 @@ class Timetable:
         """Finds the first step after `step` at which a compiled call has to end."""
         due = [e.after(step) for e in (self.log, self.evaluate, self.save)]
         return min(due + [stop for stop in self.stops if stop > step])
+
+
+def format_epoch(epoch: float) -> str:
+    """Formats a number of epochs; steps rarely end with one exactly.
+
+    >>> [format_epoch(epoch) for epoch in (3.015, 5.93, 0.5931, 29.96)]
+    ['3', '5.9', '0.6', '30']
+    """
+    whole = round(epoch)
+    if whole and abs(epoch - whole) < EPOCH_TOLERANCE:
+        return str(whole)
+    return f"{epoch:.1f}" if epoch >= EPOCH_TOLERANCE else f"{epoch:.2g}"
 
 
 def build_timetable(config: Config, run_config: RunConfig, num_rows: int) -> Timetable:
