@@ -40,8 +40,8 @@ def _check_steps(config: Config, run_config: RunConfig, total: int) -> None:
     if config.global_batch > total:
         raise InvalidInput(
             f"global_batch={config.global_batch}: a batch of {config.global_batch:,} "
-            f"is more than the {rows:,} images of {config.data.dataset} to train on; "
-            "lower `global_batch`"
+            f"is more than the {total:,} images of {config.data.dataset} to train and "
+            "validate on; lower `global_batch`"
         )
     try:
         build_timetable(config, run_config, rows)

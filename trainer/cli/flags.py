@@ -113,11 +113,8 @@ def _absolute(name: str, value: object) -> str | None:
     """The absolute path that the option `name` has; None: it has none."""
     if name == "model":
         file, ending, function = str(value).partition(".py")
-        return (
-            f"{parsing.parse_directory(name, file)}{ending}{function}"
-            if ending
-            else None
-        )
+        folder = parsing.parse_directory(name, file) if ending else ""
+        return f"{folder}{ending}{function}" if ending else None
     if name not in _PATHS or (name == "init_from" and value == parsing.IMAGENET):
         return None
     return _PATHS[name](name, str(value))

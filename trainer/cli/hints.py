@@ -120,7 +120,8 @@ def explain(
     said, old = " ".join(str(error).split()), getattr(error, "flagname", None)
     if old in renamed:
         return f"--{old} has another name now: --{renamed[old]}"
-    value = str(getattr(error, "flagvalue", None) or "")
+    # absl calls the whole word the value: --lr=0.1.
+    value = str(getattr(error, "flagvalue", None) or "").partition("=")[2]
     if old is not None and (found := _find_flag(old, value, values)):
         return f"--{old} is not a flag here; {found}"
     if match := _WRONG_VALUE.fullmatch(said):
