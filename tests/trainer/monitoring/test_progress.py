@@ -163,3 +163,43 @@ def test_names_of_others_do_not_move_the_cursor(out, name):
     assert "a\\" in written
     assert all(line.startswith("a\\") for line in written.splitlines())
     assert all(char.isprintable() for char in written.replace("\n", ""))
+
+
+def test_a_terminal_shows_the_phase_at_once_and_other_text_stands_alone():
+    now, out = Time(), Terminal()
+    shown = Progress(now, out)
+    with shown.watched("x"):
+        with shown.phase("loading"):
+            assert out.getvalue().endswith("\rloading\x1b[K")
+            with shown.phase("opening"):
+                assert out.getvalue().endswith("\ropening\x1b[K")
+            assert out.getvalue().endswith("\rloading\x1b[K")
+            shown.make_room()  # somebody else writes
+            assert out.getvalue().endswith("\r\x1b[K")
+            shown.say("a line")
+            assert out.getvalue().endswith("a line\n\rloading\x1b[K")
+            shown.update("step 1")
+            with shown.phase("training"):  # does not hide the step
+                assert out.getvalue().endswith("\rstep 1\x1b[K")
+        assert out.getvalue().endswith("\rstep 1\x1b[K")
+
+
+def test_a_command_says_in_a_pipe_what_it_loads_and_a_script_does_not():
+    now, out = Time(), io.StringIO()
+    shown = Progress(now, out)
+    with shown.phase("loading", announced=True):
+        assert out.getvalue() == ""
+    with shown.watched("x"), shown.phase("loading", announced=True):
+        assert out.getvalue() == "loading\n"
+
+
+def test_the_first_line_comes_soon_and_the_others_after_five_seconds():
+    now, out = Time(), io.StringIO()
+    shown = Progress(now, out)
+    with shown.watched("x"), shown.phase("listing"):
+        for _ in range(20):
+            now.secs += 0.5
+            shown.remind()
+    assert out.getvalue().splitlines() == [
+        "listing (0:00 so far)", "listing (0:06 so far)",
+    ]  # fmt: skip
