@@ -103,13 +103,15 @@ def train(
 @contextlib.contextmanager
 def _leaving_no_sign(heartbeat: Heartbeat, run_config: RunConfig) -> Iterator[None]:
     """Removes the heartbeat after wrong usage or a dry run, which write nothing."""
+    refused = False
     try:
         yield
     except InvalidInput:
-        heartbeat.remove()
+        refused = True
         raise
-    if run_config.dry_run:
-        heartbeat.remove()
+    finally:
+        if refused or run_config.dry_run:
+            heartbeat.remove()
 
 
 def build_session(
