@@ -21,7 +21,7 @@ def main() -> None:
         CONSOLE.say("this run has finished already: nothing is trained")
         print(summary.format_result(run, finished))
         return
-    early_checks.check_training(config, run_config)
+    early_checks.check_training(config, run_config, new=not run.exists)
     if not run_config.dry_run:
         layout.check_storage(run)
     with native_output.loading_libraries():

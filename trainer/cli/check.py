@@ -17,7 +17,7 @@ def check_flags() -> None:
     config, run_config = flags.read_configs()
     run = checks.select_run(config, run_config)
     if run.result() is None:
-        early_checks.check_training(config, run_config)
+        early_checks.check_training(config, run_config, new=not run.exists)
 
 
 if __name__ == "__main__":

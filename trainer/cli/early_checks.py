@@ -13,8 +13,10 @@ from trainer.errors import InvalidInput
 from trainer.training.timetable import build_timetable
 
 
-def check_training(config: Config, run_config: RunConfig) -> None:
+def check_training(config: Config, run_config: RunConfig, *, new: bool) -> None:
     """Checks the data that a training names, and its steps where sizes are known.
+
+    A run that is not `new` may have a batch that was allowed when it was started.
 
     Raises:
         InvalidInput: there is no such data set, folder or table, or the batch, the
@@ -31,19 +33,24 @@ def check_training(config: Config, run_config: RunConfig) -> None:
     catalogue.check_name(name, run_config.data_dir)
     known = catalogue.count_examples(name, run_config.data_dir) or {}
     if (total := known.get("train", 0)) > 0:
+        if new:
+            _check_batch(config, total)
         _check_steps(config, run_config, total)
 
 
 def _check_steps(config: Config, run_config: RunConfig, total: int) -> None:
-    """Checks batch and warm-up against about as many rows as are trained on."""
+    """Checks the steps of about as many rows as are trained on."""
     rows = max(1, total - round(config.data.validation_fraction * total))
+    try:
+        build_timetable(config, run_config, rows)
+    except ValueError as error:
+        raise InvalidInput(str(error)) from error
+
+
+def _check_batch(config: Config, total: int) -> None:
     if config.global_batch > total:
         raise InvalidInput(
             f"global_batch={config.global_batch}: a batch of {config.global_batch:,} "
             f"is more than the {total:,} images of {config.data.dataset} to train and "
             "validate on; lower `global_batch`"
         )
-    try:
-        build_timetable(config, run_config, rows)
-    except ValueError as error:
-        raise InvalidInput(str(error)) from error

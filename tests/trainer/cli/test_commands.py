@@ -187,7 +187,8 @@ def test_images_too_small_for_the_network_are_refused(data_dir, tmp_path):
 
     labels = np.arange(12) % 3
     prepare(tmp_path / "data", "tiny", pixels(12, 4, 4, 3), labels, shape=(4, 4, 3))
-    done = run_trainer(tmp_path / "data", tmp_path / "run", "--dataset=tiny")
+    words = ["--dataset=tiny", "--global_batch=4"]
+    done = run_trainer(tmp_path / "data", tmp_path / "run", *words)
     assert_refused(done, "--model=cnn", "(4, 4, 3)")
 
 
