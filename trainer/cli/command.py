@@ -155,11 +155,9 @@ def run(
         asked = any(word in ("--help", "-help", "-h") for word in sys.argv[1:])
         try:
             raise_on_interrupt()
-            if asked:
-                print(help_text(name, summary, values, words))
-                code = 0
-            elif "--version" in sys.argv[1:]:
-                print(version.describe())
+            if asked or "--version" in sys.argv[1:]:
+                told = help_text(name, summary, values, words)
+                print(told if asked else version.describe())
                 code = 0
             else:
                 found = parse(values, sys.argv, words, renamed)
