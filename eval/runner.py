@@ -261,7 +261,7 @@ def evaluate(
         ValueError: an output is not finite or no probability.
     """
     views = len(split.images) * evaluator.count_views(predictor.tta)
-    with CONSOLE.count(views, f"{split.split} images") as tick:
+    with CONSOLE.count(views, f"testing {source.name}") as tick:
         probabilities = predictor(split.images, tick)
     classification.validate(probabilities, split.labels)
     return Evaluation(
@@ -296,7 +296,7 @@ def _calibration(
     return calibration.from_run(
         source.run,
         source.facts["sha256"],
-        predictor.with_progress("calibration"),
+        predictor.with_progress("calibrating"),
         lambda: data.load("train"),
         test,
         data.held_out,

@@ -22,7 +22,7 @@ def suggest_reading(predictor: Predictor, split: Split) -> list[str]:
     images, labels = split.images[rows], split.labels[rows]
     predictors = {"": predictor.with_tta(predictor.tta), **others}
     try:
-        with CONSOLE.count(len(rows) * len(predictors), "input range") as tick:
+        with CONSOLE.count(len(rows) * len(predictors), "trying input ranges") as tick:
             right = {
                 flag: classification.correct(one(images, tick), labels)
                 for flag, one in predictors.items()

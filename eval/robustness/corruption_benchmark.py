@@ -38,7 +38,9 @@ def measure(
         (name, level) for name in corruptions.TYPES for level in corruptions.SEVERITIES
     ]
     types: dict[str, list[dict[str, float]]] = {name: [] for name in corruptions.TYPES}
-    with CONSOLE.count(len(cases) * len(images) * views, "corrupted") as tick:
+    with CONSOLE.count(
+        len(cases) * len(images) * views, "testing corrupted images"
+    ) as tick:
         for name, level in cases:
             changed = corruptions.corrupt(images, name, level, SEED)
             probabilities = predict(changed, tick)

@@ -162,7 +162,7 @@ def _load_calibration(
     return calibration.from_run(
         source.run,
         source.facts["sha256"],
-        predictor.with_progress("calibration"),
+        predictor.with_progress("calibrating"),
         lambda: _load_split(data, "train", source),
         test,
         data.held_out,
@@ -177,7 +177,7 @@ def _verification_set(
     count = min(sample or total, total)
     rows = sampler.spread_rows(total, count)
     images = test.images if count == total else test.images[rows]
-    with CONSOLE.count(count, "checkpoint") as tick:
+    with CONSOLE.count(count, "testing the checkpoint") as tick:
         probabilities = predictor(images, tick)
     return VerificationSet(
         images=images,

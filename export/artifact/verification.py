@@ -197,7 +197,7 @@ def predict(
     """
     images, labels = verification_set.images, verification_set.labels
     with errors.failing_on_value_errors(name):
-        with CONSOLE.count(len(images), name) as tick:
+        with CONSOLE.count(len(images), f"testing {name}") as tick:
             probabilities = predictor(images, tick)
         classification.validate(probabilities, labels)
     return probabilities

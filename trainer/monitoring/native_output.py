@@ -43,7 +43,7 @@ def suppress_native_stderr(what: str = LOADING) -> Iterator[None]:
     with unnamed_file() as hidden, streams.keep_stderr() as kept, _hide_log():
         os.dup2(hidden.fileno(), 2)
         try:
-            with CONSOLE.phase(what, announced="tensorflow" not in sys.modules):
+            with _phase(what):
                 _load()
                 yield
         except (InvalidInput, TrainingFailed):
@@ -109,6 +109,14 @@ def _load() -> None:
         gc.freeze()
         if collecting:
             gc.enable()
+
+
+def _phase(what: str) -> contextlib.AbstractContextManager[None]:
+    """The phase of `what`; once TensorFlow is loaded, the surrounding one goes on."""
+    loaded = "tensorflow" in sys.modules
+    if loaded and what == LOADING:
+        return contextlib.nullcontext()
+    return CONSOLE.phase(what, announced=not loaded)
 
 
 def _ending_commands() -> contextlib.AbstractContextManager[None]:

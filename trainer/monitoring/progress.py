@@ -22,7 +22,7 @@ FIRST_SECS = 0.5  # of silence, before the first line of a command
 REDRAW_SECS = 0.1  # between updates of the live line while images are counted
 EARLY_SECS = 1.0  # about the duration of one compiled call
 LOOK_SECS = 0.25  # between checks of the thread
-BAR_CHARS = 20
+BAR_CHARS = 12
 OnBatch = Callable[[int], object]  # called with the number of images just done
 
 
@@ -249,7 +249,7 @@ def draw_bar(done: int, total: int) -> str:
     """Draws how much of `total` is done, in characters that every terminal has.
 
     >>> draw_bar(5, 20)
-    '[=====>              ]'
+    '[===>        ]'
     """
     full = BAR_CHARS * min(done, total) // max(total, 1)
     return f"[{'=' * full}{'>' * (full < BAR_CHARS)}{' ' * (BAR_CHARS - full - 1)}]"

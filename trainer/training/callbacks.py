@@ -236,7 +236,7 @@ class ValidationCallback:
     def measure(self, state: TrainState) -> EvalMetrics:
         """Computes the metrics of the weights that would be shipped."""
         return measure_split(
-            self.evaluator, state, self.images, self.labels, self.monitor, "validation"
+            self.evaluator, state, self.images, self.labels, self.monitor, "validating"
         )
 
     def _draw(self, step: int, confusion: np.ndarray) -> None:

@@ -171,9 +171,10 @@ class TrainingSession:
         block, plan = next(self.blocks(BlockSizer(1))), self.timetable
         ends = sorted({0, plan.small_steps, plan.frozen_steps, plan.total_steps})
         counts = {first: end - first for first, end in itertools.pairwise(ends)}
-        secs = {}
+        secs, phase = {}, self.monitor.progress.phase
         for first in counts:
-            self.train_step(first, block.rows, block.rates)
+            with phase("compiling the first call"):
+                self.train_step(first, block.rows, block.rates)
             start = time.monotonic()
             output = self.train_step(first, block.rows, block.rates)
             secs[first] = time.monotonic() - start
@@ -419,7 +420,7 @@ class TrainingSession:
                 split.images,
                 split.labels,
                 self.monitor,
-                "test",
+                "testing",
             )
         self.request.defer()
         return found

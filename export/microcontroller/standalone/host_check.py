@@ -65,7 +65,7 @@ def run_program(folder: pathlib.Path, images: np.ndarray) -> HostAnswers | None:
             words = [compiler, *_FLAGS, f"-I{folder}", driver, folder / "model.c"]
             _run([*words, "-o", program])
         _, secs = _answer(program, images[:_TIMED])
-        with CONSOLE.count(len(images), "C program") as tick:
+        with CONSOLE.count(len(images), "testing the C program") as tick:
             answers = _answer_all(program, images, tick)
     version = _run([compiler, "--version"]).stdout.decode(errors="replace")
     return HostAnswers(

@@ -164,7 +164,7 @@ def load_split(
     image, label = _features(builder)
     split = _split_name(builder, which)
     count = builder.info.splits[split].num_examples
-    what = f"reading {builder.name}, {split}"
+    what = f"decoding {builder.name}, {split}"
     try:
         with CONSOLE.count(count, what, "examples") as tick:
             return _decode(builder, split, (image, label), spec, tick)
