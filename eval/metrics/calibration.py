@@ -6,7 +6,6 @@ classes and the accuracy do not change, and confidence matches accuracy better.
 
 import dataclasses
 import enum
-import hashlib
 import pathlib
 import sys
 from collections.abc import Callable
@@ -15,11 +14,10 @@ from typing import Any
 import numpy as np
 from scipy import optimize, special
 
-from eval import leakage
 from eval.metrics import classification
+from eval.metrics.validation_rows import find_validation_rows, hash_rows
 from trainer import files
 from trainer.config.serialization import misfit
-from trainer.data import sampler
 from trainer.data.split import ImageRows, Split
 from trainer.errors import InvalidInput
 from trainer.rundir.layout import Run
@@ -91,9 +89,6 @@ FILE = "calibration.json"
 VERSION = 2  # version 1 fitted a temperature even if all rows were right
 
 
-NO_ROWS = "Uncalibrated: the run has no validation rows."
-
-
 class State(enum.Enum):
     """State of calibration of a model's probabilities."""
 
@@ -147,31 +142,16 @@ def from_run(
     """
     if (saved := load_saved(run, weights_sha256)) is not None:
         return saved
-    fraction = run.config().data.validation_fraction
-    if not fraction and held_out is None:
-        return uncalibrated(NO_ROWS)
-    split = train()
-    if split.sha256 != _trained_on(run):
-        return uncalibrated("Uncalibrated: the run's own training data was not found.")
-    _, rows = sampler.validation_split(split.labels, fraction, held_out)
-    seen = np.zeros(len(split.labels), bool)
-    seen = seen if test is None else leakage.find_test_images(split, test)
-    if leaked := leakage.describe_leak(seen):
-        return uncalibrated(f"Uncalibrated: {leaked}.")
-    if not len(rows := rows[~seen[rows]]):
-        return uncalibrated(NO_ROWS)
+    found = find_validation_rows(run, train, test, held_out)
+    if isinstance(found, str):
+        return uncalibrated(f"Uncalibrated: {found}.")
+    split, rows = found
     fitted = _fit(predict(ImageRows(split.images, rows)), split.labels[rows], rows)
     known = {"weights_sha256": weights_sha256, "train_sha256": split.sha256}
     compared = {"compared_with_test": test is not None}
     content = {"version": VERSION, **fitted, **known, **compared}
     _save(run, content)
     return _from_saved(run, content, weights_sha256)
-
-
-def _trained_on(run: Run) -> str | None:
-    """Reads the hash of the training split from result.json."""
-    found = (run.result() or {}).get("data_sha256")
-    return found.get("train") if isinstance(found, dict) else None
 
 
 def load_saved(run: Run, weights_sha256: str) -> Calibration | None:
@@ -210,7 +190,7 @@ def _fit(
         "why": f"Uncalibrated: {doubt}." if doubt else f"{fitted} rows.",
         "rows": len(rows),
         "wrong": int((~classification.correct(probabilities, labels)).sum()),
-        "rows_sha256": hashlib.sha256(rows.astype("<i4").tobytes()).hexdigest(),
+        "rows_sha256": hash_rows(rows),
         "nll": {
             "before": classification.nll(probabilities, labels),
             "after": classification.nll(softened, labels),

@@ -117,6 +117,13 @@ class TfliteModel:
             dtype, self._input["quantization"], found, scaling, str(self._path)
         )
 
+    @property
+    def output_zero_point(self) -> int | None:
+        """What an integer output gives for 0; None: the output is a float."""
+        if np.dtype(self._output["dtype"]).kind == "f":
+            return None
+        return int(self._output["quantization"][1])
+
     def alternative_readings(self) -> dict[str, "TfliteModel"]:
         """Copies the model with other conversions of its input, by option."""
         detail, found = self._input, tflite_metadata.parse_normalization(self._content)

@@ -2,14 +2,17 @@
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from eval import model_source, runner
 from eval.metrics import calibration
 from eval.metrics.calibration import Calibration
+from eval.metrics.validation_rows import find_validation_rows, hash_rows
 from eval.model_source import ModelSource
 from eval.predictors.predictor import Predictor
 from export.artifact.export_options import ExportRequest, VerificationOptions
@@ -17,11 +20,26 @@ from export.artifact.verification import VerificationSet
 from export.serving.serving_module import ServingModule
 from trainer.data import classes, sampler
 from trainer.data.preprocessing import PixelSpec
-from trainer.data.split import DataSource, Split
-from trainer.errors import InvalidInput
+from trainer.data.split import DataSource, ImageRows, Split
+from trainer.errors import InvalidInput, first_line
 from trainer.monitoring import native_output
 from trainer.monitoring.progress import CONSOLE
 from trainer.rundir.layout import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class ValidationImages:
+    """Validation images of the run, on which each file's thresholds are chosen.
+
+    Attributes:
+        images: uint8 [n, H, W, C], never all in memory.
+        labels: int32 [n].
+        rows_sha256: of their rows in the training split.
+    """
+
+    images: ImageRows
+    labels: np.ndarray
+    rows_sha256: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +86,7 @@ class ExportInputs:
         Raises:
             InvalidInput: it is not the one that the run was trained on.
         """
-        data = self.data_source
-        split = _load_split(data, "train", self.source)
+        data, split = self.data_source, self._train
         expected = self.source.trained_on.get("train")
         if expected not in (None, split.sha256) and expected != split.digest():
             where = f"in {data.folder}" if data.folder else f"of {data.name}"
@@ -80,6 +97,30 @@ class ExportInputs:
                 f" images come from them;\nname the run's own data with {option}"
             )
         return split
+
+    @functools.cached_property
+    def _train(self) -> Split:
+        return _load_split(self.data_source, "train", self.source)
+
+    @functools.cached_property
+    def validation(self) -> ValidationImages | str:
+        """Validation images of the run, or the reason why there are none, a clause.
+
+        With `verify_sample` there are no more of them than of test images.
+        """
+        try:
+            found = find_validation_rows(
+                self.run, lambda: self._train, self.test, self.data_source.held_out
+            )
+        except InvalidInput as error:  # of the other data that verify the file
+            return f"the training images cannot be used: {first_line(error)}"
+        if isinstance(found, str):
+            return found
+        split, rows = found
+        count = self.verification.sample or len(rows)
+        rows = rows[sampler.spread_rows(len(rows), count)]
+        images = ImageRows(split.images, rows)
+        return ValidationImages(images, split.labels[rows], hash_rows(rows))
 
     def facts(self) -> dict[str, Any]:
         """Collects the fields of a manifest that all exports of the run share."""

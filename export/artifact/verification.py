@@ -17,6 +17,7 @@ from eval.predictors.predictor import Predictor
 from export.artifact.number_formats import Scheme
 from trainer import errors
 from trainer.errors import TrainingFailed
+from trainer.models.evaluator import Images
 from trainer.monitoring.progress import CONSOLE, duration
 
 _FLOAT16_FLIPS = 0.002  # share of images that may change class
@@ -178,15 +179,6 @@ def describe_duration(images: int, image_secs: float, name: str) -> str | None:
     )
 
 
-def verify(
-    verification_set: VerificationSet, predictor: Predictor, name: str
-) -> dict[str, Any]:
-    """Runs `predictor` on the images and returns the "test" of a manifest."""
-    probabilities = predict(verification_set, predictor, name)
-    test = compare(verification_set, probabilities, predictor.min_probability)
-    return test | {"engine": dict(predictor.model.engine)}
-
-
 def predict(
     verification_set: VerificationSet, predictor: Predictor, name: str
 ) -> np.ndarray:
@@ -196,11 +188,30 @@ def predict(
         TrainingFailed: an output is not a probability.
     """
     images, labels = verification_set.images, verification_set.labels
+    return predict_images(images, labels, predictor, name)
+
+
+def predict_images(
+    images: Images, labels: np.ndarray, predictor: Predictor, name: str
+) -> np.ndarray:
+    """Predicts probabilities, float64 [N, K], of `images` uint8 [N, H, W, C].
+
+    Raises:
+        TrainingFailed: an output is not a probability.
+    """
     with errors.failing_on_value_errors(name):
         with CONSOLE.count(len(images), f"testing {name}") as tick:
             probabilities = predictor(images, tick)
         classification.validate(probabilities, labels)
     return probabilities
+
+
+def describe(
+    verification_set: VerificationSet, predictor: Predictor, probabilities: np.ndarray
+) -> dict[str, Any]:
+    """Returns the "test" of a manifest for what `predictor` answered, [N, K]."""
+    test = compare(verification_set, probabilities, predictor.min_probability)
+    return test | {"engine": dict(predictor.model.engine)}
 
 
 def compare(

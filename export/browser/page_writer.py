@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from eval.predictors.engine import Kernels
-from export.artifact import artifact, verification
+from export.artifact import answer_thresholds, artifact, verification
 from export.artifact.artifact import Artifact
 from export.artifact.export_options import ExportRequest
 from export.artifact.inputs import ExportInputs, open_inputs
@@ -30,6 +30,7 @@ FOLDER = "web"  # in the folder of exports
 IMAGES, ANSWERS, GALLERY = "images.bin", "answers.bin", "gallery.json"
 _STATIC = pathlib.Path(__file__).parent / "static"
 _KEPT = ("scheme", "io", "operators", "multiply_accumulates", "min_runtime_version")
+_KEPT += answer_thresholds.KEYS
 
 
 def export_page(

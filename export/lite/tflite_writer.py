@@ -11,7 +11,7 @@ from eval.predictors.engine import Kernels
 from eval.predictors.file_options import FileOptions
 from eval.predictors.outputs import Output
 from eval.predictors.predictor import Predictor
-from export.artifact import artifact, verification
+from export.artifact import answer_thresholds, artifact, verification
 from export.artifact.artifact import Artifact
 from export.artifact.export_options import ExportRequest
 from export.artifact.inputs import ExportInputs, open_inputs
@@ -54,10 +54,10 @@ def write_tflite(inputs: ExportInputs, options: TFLiteOptions) -> Artifact:
     with artifact.staging_folder(inputs.folder) as folder:
         path = folder / final.name
         files.write_bytes(path, described)
-        test = _verify(inputs, options.scheme, path, errors)
+        verified = _verify(inputs, options.scheme, path, errors)
         calibrated = None if inputs.network.is_rounded else images
         facts = inputs.facts() | describe_file(model, options, calibrated)
-        facts |= {"test": test}
+        facts |= verified
         # Appended after the model: the bytes that were measured are those that ship.
         files.write_bytes(path, metadata_writer.append_provenance(described, facts))
         facts |= {"layers": [each.to_json() for each in errors]}
@@ -77,16 +77,21 @@ def _verify(
     path: pathlib.Path,
     errors: Sequence[LayerError],
 ) -> dict[str, Any]:
-    """Runs the file at `path` on the test images and returns the manifest's "test"."""
-    options = inputs.verification
+    """Runs the file at `path` and returns the manifest's "test" and thresholds."""
+    options, expected = inputs.verification, inputs.verification_set
     predictor = open_predictor(path, options.kernels)
-    line = verification.estimate_duration(inputs.verification_set, predictor, path.name)
+    line = verification.estimate_duration(expected, predictor, path.name)
     if line is not None:
         print(line, file=sys.stderr, flush=True)
-    test = verification.verify(inputs.verification_set, predictor, path.name)
+    answers = verification.predict(expected, predictor, path.name)
+    test = verification.describe(expected, predictor, answers)
     gate = verification.Gate.for_scheme(scheme, options.max_accuracy_drop)
     gate.enforce(test, layer_errors.describe_worst(errors))
-    return test
+    zero_point = predictor.model.output_zero_point
+    thresholds = answer_thresholds.choose_thresholds(
+        inputs, predictor, zero_point, answers
+    )
+    return {"test": test, **thresholds}
 
 
 def select_calibration_images(

@@ -183,6 +183,8 @@ def load_current(inputs: ExportInputs, name: str) -> Artifact | None:
             test = made.manifest.get("test")
             if not _is_complete(test):  # of another version, or not one of ours
                 return None
+            if not isinstance(made.manifest.get("abstain"), dict):  # as above
+                return None
             same_images = test["images"] == len(inputs.verification_set.labels)
             same_engine = test["engine"].get("kernels") == kernels
             return made if same_images and same_engine else None

@@ -1,6 +1,7 @@
 """Values as C source: strings in any script, and arrays of numbers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +46,25 @@ def c_numbers(values: np.ndarray, indent: str = "    ") -> str:
 def c_rows(table: np.ndarray) -> str:
     """Formats the elements of an array of arrays of numbers, [N, M]."""
     return ",\n".join(f"    {{\n{c_numbers(row, ' ' * 8)}\n    }}" for row in table)
+
+
+def c_thresholds(abstain: Mapping[str, Mapping[str, Any]]) -> str:
+    """Formats the thresholds of a manifest ("abstain") as macros, a line each.
+
+    One that does not exist is a comment with the reason: what uses it does not compile.
+    """
+    return "\n".join(
+        _threshold(f"MODEL_THRESHOLD_{key.removeprefix('0.')}", entry)
+        for key, entry in abstain.items()
+    )
+
+
+def _threshold(name: str, entry: Mapping[str, Any]) -> str:
+    if entry["threshold"] is None:
+        return f"/* no {name}: {c_comment(entry['guarantee'])} */"
+    if (whole := entry["quantized"]) is not None:
+        return f"#define {name} {whole if whole >= 0 else f'({whole})'}"
+    return f"#define {name} {c_numbers(np.float32([entry['threshold']]), '')}"
 
 
 def _lines(words: list[str], indent: str) -> Iterable[str]:

@@ -8,7 +8,7 @@ import tensorflow as tf
 from eval.predictors import model_files
 from eval.predictors.file_options import FileOptions
 from eval.predictors.outputs import Output
-from export.artifact import artifact, verification
+from export.artifact import answer_thresholds, artifact, verification
 from export.artifact.artifact import Artifact
 from export.artifact.export_options import ExportRequest
 from export.artifact.inputs import ExportInputs, open_inputs
@@ -51,11 +51,16 @@ def write_saved_model(inputs: ExportInputs) -> Artifact:
             spec = inputs.preprocessing
             save_signatures(inputs.network, spec, names, path)
             predictor = model_files.open_file(path, FileOptions(Output.PROBABILITIES))
-        test = verification.verify(inputs.verification_set, predictor, FOLDER)
+        expected = inputs.verification_set
+        answers = verification.predict(expected, predictor, FOLDER)
+        test = verification.describe(expected, predictor, answers)
         verification.Gate.for_scheme(None, 0.0).enforce(test)
+        thresholds = answer_thresholds.choose_thresholds(
+            inputs, predictor, None, answers
+        )
         model_name = inputs.run.config().model.name
         warmup.write_requests(path, model_name, _warmup_requests(inputs))
-        facts = inputs.facts() | _FORMAT | {"test": test}
+        facts = inputs.facts() | _FORMAT | {"test": test} | thresholds
         return artifact.publish_version(path, inputs.folder / FOLDER, facts)
 
 

@@ -3,11 +3,18 @@
 import dataclasses
 import importlib.resources
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from export.microcontroller.c_text import c_comment, c_numbers, c_rows, c_strings
+from export.microcontroller.c_text import (
+    c_comment,
+    c_numbers,
+    c_rows,
+    c_strings,
+    c_thresholds,
+)
 from export.microcontroller.standalone.integer_graph import Tensor
 from export.microcontroller.standalone.program import Program
 from export.microcontroller.standalone.steps import Step
@@ -26,12 +33,14 @@ class CDescription:
         labels: names of the classes, in any script.
         images: test vectors, uint8 [N, H, W, C].
         answers: their probabilities in steps of 1/256, uint8 [N, K].
+        abstain: the thresholds of the manifest.
     """
 
     comment: str
     labels: Sequence[str]
     images: np.ndarray
     answers: np.ndarray
+    abstain: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
 
 def format_project(program: Program, about: CDescription) -> dict[str, str]:
@@ -50,6 +59,7 @@ def format_project(program: Program, about: CDescription) -> dict[str, str]:
             constant_bytes=program.constant_bytes,
             arena_bytes=program.arena_bytes,
             vectors=len(about.images),
+            thresholds=c_thresholds(about.abstain),
         ),
         "model.c": fill_template(
             "model.c",

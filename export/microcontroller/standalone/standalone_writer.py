@@ -1,5 +1,6 @@
 """Writes a run as plain C99, byte for byte LiteRT's reference kernels."""
 
+import dataclasses
 import hashlib
 import pathlib
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 from eval.predictors import sandbox, tflite_predictor
 from eval.predictors.engine import Kernels
 from eval.predictors.predictor import Predictor
-from export.artifact import artifact, verification
+from export.artifact import answer_thresholds, artifact, verification
 from export.artifact.artifact import Artifact
 from export.artifact.inputs import ExportInputs
 from export.artifact.number_formats import Io, Scheme, file_name
@@ -30,6 +31,21 @@ _TFLITE = "model.tflite"
 _LITE = TFLiteOptions(Scheme.INT8, Io.UINT8)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Reference:
+    """What LiteRT's reference kernels answer.
+
+    Attributes:
+        predictor: runs the file.
+        probabilities: of the test images, float64 [N, K].
+        thresholds: fields of the manifest.
+    """
+
+    predictor: Predictor
+    probabilities: np.ndarray
+    thresholds: Mapping[str, Any]
+
+
 def write_standalone(inputs: ExportInputs, options: MicroOptions) -> Artifact:
     """Writes, verifies and names the C program.
 
@@ -44,9 +60,9 @@ def write_standalone(inputs: ExportInputs, options: MicroOptions) -> Artifact:
         path = folder / options.folder
         path.mkdir()
         files.write_bytes(path / _TFLITE, content)
-        reference = _predict(inputs, path / _TFLITE, Kernels.REFERENCE)
-        answers = _bytes(reference, inputs)
-        _write_source(inputs, options, program, path, answers)
+        reference = _answer(inputs, path / _TFLITE)
+        answers = _bytes(reference.probabilities, inputs)
+        _write_source(inputs, options, program, path, reference)
         host = host_check.run_program(path, inputs.verification_set.images)
         facts = _facts(inputs, content, program, reference, path)
         facts |= {"host": _check_host(host, answers)}
@@ -131,9 +147,18 @@ def _predict(
     return predictor, verification.predict(inputs.verification_set, predictor, title)
 
 
-def _bytes(reference: tuple[Predictor, np.ndarray], inputs: ExportInputs) -> np.ndarray:
+def _answer(inputs: ExportInputs, path: pathlib.Path) -> _Reference:
+    predictor, probabilities = _predict(inputs, path, Kernels.REFERENCE)
+    zero_point = 0  # of the program's bytes
+    thresholds = answer_thresholds.choose_thresholds(
+        inputs, predictor, zero_point, probabilities
+    )
+    return _Reference(predictor, probabilities, thresholds)
+
+
+def _bytes(probabilities: np.ndarray, inputs: ExportInputs) -> np.ndarray:
     """The probabilities in steps of 1/256, uint8 [N, K]."""
-    raw = raw_answers(reference[1], (1 / 256, 0))
+    raw = raw_answers(probabilities, (1 / 256, 0))
     if not ((raw >= 0) & (raw <= 255)).all():
         raise InvalidInput("the file does not answer with probabilities")
     return raw.astype(np.uint8).reshape(len(inputs.verification_set.labels), -1)
@@ -144,8 +169,9 @@ def _write_source(
     options: MicroOptions,
     program: Program,
     folder: pathlib.Path,
-    answers: np.ndarray,
+    reference: _Reference,
 ) -> None:
+    answers = _bytes(reference.probabilities, inputs)
     rows = options.vector_rows(len(answers))
     facts = inputs.facts()
     name, weights = inputs.run.config().model.name, facts["weights_sha256"][:12]
@@ -155,6 +181,7 @@ def _write_source(
         labels=inputs.verification_set.names,
         images=inputs.verification_set.images[rows],
         answers=answers[rows],
+        abstain=reference.thresholds["abstain"],
     )
     for path, text in c_program.format_project(program, about).items():
         (folder / path).parent.mkdir(exist_ok=True)
@@ -188,11 +215,11 @@ def _facts(
     inputs: ExportInputs,
     content: bytes,
     program: Program,
-    reference: tuple[Predictor, np.ndarray],
+    reference: _Reference,
     folder: pathlib.Path,
 ) -> dict[str, Any]:
     """The fields of the manifest."""
-    predictor, probabilities = reference
+    predictor, probabilities = reference.predictor, reference.probabilities
     lite = TFLiteOptions(
         Scheme.INT8, Io(parse_graph(content, _TFLITE).input.dtype.name)
     )
@@ -207,6 +234,7 @@ def _facts(
         "runtime": "standalone",
         "tflite_sha256": hashlib.sha256(content).hexdigest(),
         "test": test | {"engine": dict(predictor.model.engine)},
+        **reference.thresholds,
         "xnnpack": {
             "different": int((probabilities != other).any(axis=1).sum()),
             "flips": verification.count_flips(probabilities, other),
@@ -240,8 +268,29 @@ def _format_readme(program: Program, facts: Mapping[str, Any], vectors: int) -> 
         else "`make size` measures it",
         arena_bytes=f"{program.arena_bytes:,}",
         vectors=vectors,
+        thresholds=_describe_thresholds(facts["abstain"]),
         proof=proof,
         optimised=f"{other['different']:,} of the images have another probability"
         f" there, by {other['largest_difference']:.4f} at most, and {other['flips']:,}"
         " another class.",
+    )
+
+
+def _describe_thresholds(abstain: Mapping[str, Mapping[str, Any]]) -> str:
+    """A list of what each threshold does, or why there is none."""
+    return "\n".join(
+        f"- `MODEL_THRESHOLD_{key.removeprefix('0.')}`: {_describe_entry(entry)}"
+        for key, entry in abstain.items()
+    )
+
+
+def _describe_entry(entry: Mapping[str, Any]) -> str:
+    if entry["threshold"] is None:
+        return f"not defined. {entry['guarantee']}"
+    test, right = entry["test"], "none is"
+    if test["answered"]:
+        right = f"{test['selective_accuracy']:.2%} of these are right"
+    return (
+        f"{test['answered']:,} of {test['images']:,} test images are answered, {right}."
+        f" {entry['guarantee']}"
     )

@@ -1,9 +1,10 @@
 """A model as C source: an aligned array, its labels and the numbers around it."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from export.microcontroller.c_text import c_strings
+from export.microcontroller.c_text import c_strings, c_thresholds
 
 _HEADER = """\
 /* {comment} */
@@ -29,6 +30,11 @@ extern "C" {{
 /* probability = scale * (answer - zero point); scale 0: the answer itself */
 #define MODEL_OUTPUT_SCALE {output_scale!r}
 #define MODEL_OUTPUT_ZERO_POINT ({output_zero_point})
+
+/* Least answer of the most likely class with which it is given, so that 90, 95 or 99 %
+   of the answers that are given are right (chosen on validation rows; "abstain" in
+   manifest.json has the guarantees). A threshold that does not exist is not defined. */
+{thresholds}
 
 extern const unsigned char model_data[MODEL_BYTES];
 extern const char *const model_labels[MODEL_CLASSES];
@@ -73,6 +79,7 @@ class ModelConstants:
         arena_bytes: memory for the reference kernels.
         labels: names of the classes.
         cmsis_nn_bytes: memory for CMSIS-NN's kernels; None if not known.
+        abstain: the thresholds of the manifest.
     """
 
     comment: str
@@ -83,6 +90,7 @@ class ModelConstants:
     arena_bytes: int
     labels: Sequence[str]
     cmsis_nn_bytes: int | None = None
+    abstain: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
 
 def format_header(content: bytes, constants: ModelConstants) -> str:
@@ -106,6 +114,7 @@ def format_header(content: bytes, constants: ModelConstants) -> str:
         input_zero_point=constants.input[1],
         output_scale=constants.output[0],
         output_zero_point=constants.output[1],
+        thresholds=c_thresholds(constants.abstain),
     )
 
 

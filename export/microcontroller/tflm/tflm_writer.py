@@ -9,7 +9,7 @@ from typing import Any
 from eval.formats.flatbuffer import FlatbufferInfo
 from eval.predictors.outputs import Output
 from eval.predictors.predictor import Predictor
-from export.artifact import artifact, verification
+from export.artifact import answer_thresholds, artifact, verification
 from export.artifact.artifact import Artifact
 from export.artifact.inputs import ExportInputs
 from export.artifact.number_formats import Scheme
@@ -49,13 +49,14 @@ def write_tflm(inputs: ExportInputs, options: MicroOptions) -> Artifact:
     count = len(inputs.verification_set.labels)
     _print(verification.describe_duration(count, model.image_secs, PACKAGE))
     with artifact.staging_folder(inputs.folder) as folder:
-        test = _verify(inputs, model, _open_in_litert(inputs, content, lite, folder))
+        litert = _open_in_litert(inputs, content, lite, folder)
+        verified = _verify(inputs, model, litert)
         drop = inputs.verification.max_accuracy_drop
         worst = layer_errors.describe_worst(errors)
-        verification.Gate.for_scheme(scheme, drop).enforce(test, worst)
+        verification.Gate.for_scheme(scheme, drop).enforce(verified["test"], worst)
         calibrated = None if inputs.network.is_rounded else images
         facts = inputs.facts() | tflite_writer.describe_file(content, lite, calibrated)
-        facts |= {"format": "micro", "runtime": options.runtime.value, "test": test}
+        facts |= {"format": "micro", "runtime": options.runtime.value, **verified}
         facts |= {"layers": [each.to_json() for each in errors]}
         facts |= describe_arenas(model, content, scheme)
         facts["tflite_micro"] = importlib.metadata.version(PACKAGE)
@@ -182,7 +183,7 @@ def _open_in_litert(
 def _verify(
     inputs: ExportInputs, model: MicroModel, litert: Predictor
 ) -> dict[str, Any]:
-    """Returns the "test" of a manifest, with the differences from LiteRT."""
+    """Returns "test" of a manifest, with the differences from LiteRT; thresholds."""
     verification_set = inputs.verification_set
     predictor = Predictor(PACKAGE, model, Output.PROBABILITIES)
     probabilities = verification.predict(verification_set, predictor, PACKAGE)
@@ -191,7 +192,11 @@ def _verify(
     test = verification.compare(
         verification_set, probabilities, predictor.min_probability
     )
-    return test | {
+    zero_point = model.output[1] if model.step else None
+    thresholds = answer_thresholds.choose_thresholds(
+        inputs, predictor, zero_point, probabilities
+    )
+    test |= {
         "engine": dict(model.engine),
         "litert": {
             "engine": dict(litert.model.engine),
@@ -200,6 +205,7 @@ def _verify(
             "largest_difference": float(abs(probabilities - reference).max()),
         },
     }
+    return {"test": test, **thresholds}
 
 
 def _constants(
@@ -215,4 +221,5 @@ def _constants(
         arena_bytes=model.arena_bytes,
         cmsis_nn_bytes=_cmsis_nn_bytes(facts["arena"]),
         labels=inputs.verification_set.names,
+        abstain=facts["abstain"],
     )

@@ -12,7 +12,7 @@ from export.artifact.verification import (
     VerificationSet,
     compare,
     estimate_duration,
-    verify,
+    predict,
 )
 from trainer.errors import TrainingFailed
 from trainer.monitoring.progress import duration
@@ -185,6 +185,6 @@ def test_answers_that_are_no_probabilities_fail():
             return np.full((len(images), CLASSES), np.nan)
 
     with pytest.raises(TrainingFailed, match="finite"):
-        verify(
+        predict(
             random_set(), Predictor("broken", Broken(), Output.PROBABILITIES), "broken"
         )

@@ -35,3 +35,8 @@ int model_predict(const uint8_t *pixels, uint8_t *probabilities)
 $calls
     return most_likely(probabilities);
 }
+
+int model_is_certain(const uint8_t *probabilities, int threshold)
+{
+    return probabilities != NULL && probabilities[most_likely(probabilities)] >= threshold;
+}

@@ -29,6 +29,15 @@ extern const char *const model_labels[MODEL_CLASSES];
    is not reentrant: all calls share one arena. */
 int model_predict(const uint8_t *pixels, uint8_t *probabilities);
 
+/* Least byte of the most likely class with which an answer is given, so that 90, 95 or 99 %
+   of the answers that are given are right (chosen on validation rows; "abstain" in
+   manifest.json has the guarantees). A threshold that does not exist is not defined. */
+$thresholds
+
+/* 1: the answer is given; 0: the program says "I don't know".
+   probabilities: of model_predict. threshold: one of those above. */
+int model_is_certain(const uint8_t *probabilities, int threshold);
+
 /* Test images and the answers of LiteRT's reference kernels (vectors.c). */
 extern const uint8_t model_vector_pixels[MODEL_VECTORS][MODEL_PIXELS];
 extern const uint8_t model_vector_answers[MODEL_VECTORS][MODEL_CLASSES];

@@ -76,6 +76,10 @@ def test_labels_are_whole_in_c(tmp_path):
     library = ctypes.CDLL(str(tmp_path / "m.so"))
     labels = (ctypes.c_char_p * len(LABELS)).in_dll(library, "model_labels")
     assert [label.decode() for label in labels] == [one_line(name) for name in LABELS]
+    for threshold, expected in ((199, 1), (200, 1), (201, 0)):
+        answer = bytes([3, 200, 200, 7, 0, 1])
+        assert library.model_is_certain(answer, threshold) == expected
+    assert library.model_is_certain(None, 0) == 0
     comment = c_text.c_comment("a */ b /* ??/ été\n")
     assert comment.isascii() and not {"*/", "/*", "??", "\n"} & {comment}
     assert "*/" not in comment and "\n" not in comment and "??" not in comment

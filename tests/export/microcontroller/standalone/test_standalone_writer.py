@@ -31,6 +31,12 @@ def test_a_run_is_written_proven_and_described():
     assert f"{found['arena_bytes']:,}" in (made.path / "README.md").read_text()
     done = c_projects.build_and_run(made.path)
     assert done.stdout == "5 of 5 vectors equal\n" and done.returncode == 0
+    header, readme = ((made.path / n).read_text() for n in ("model.h", "README.md"))
+    for key, entry in found["abstain"].items():
+        name = f"MODEL_THRESHOLD_{key[2:]}"
+        assert f"`{name}`: " in readme and name in header
+        defined = entry["threshold"] is not None
+        assert (f"#define {name} {entry['quantized']}\n" in header) == defined
 
 
 def test_no_compiler_is_needed_and_it_is_said_that_nothing_was_run(monkeypatch, capfd):

@@ -46,6 +46,7 @@ CONSTANTS = ModelConstants(
     cmsis_nn_bytes=8192,
 )
 CONTENT = bytes(range(256)) * 3 + b"\x1c"
+NO_THRESHOLD = {"threshold": None, "quantized": None, "guarantee": "None: */ too few."}
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
@@ -82,6 +83,28 @@ def test_an_arena_that_is_not_known_is_not_stated():
         CONTENT, dataclasses.replace(CONSTANTS, cmsis_nn_bytes=None)
     )
     assert "MODEL_ARENA_BYTES_CMSIS_NN" not in text and "is not known" in text
+
+
+def thresholds(scheme: Scheme) -> dict:
+    """The "abstain" of a manifest: one that exists and one that does not."""
+    raw = {Scheme.INT8: -28, Scheme.INT16X8: 12800, Scheme.FLOAT32: None}
+    return {
+        "0.95": {"threshold": 0.390625, "quantized": raw[scheme], "guarantee": ""},
+        "0.99": NO_THRESHOLD,
+    }
+
+
+def test_thresholds_are_macros_and_what_does_not_exist_is_not_defined():
+    lines = {
+        scheme: c_text.c_thresholds(thresholds(scheme)).splitlines()
+        for scheme in MICRO_IO
+    }
+    assert [first for first, _ in lines.values()] == [
+        "#define MODEL_THRESHOLD_95 (-28)",
+        "#define MODEL_THRESHOLD_95 12800",
+        "#define MODEL_THRESHOLD_95 0.390625f",
+    ]
+    assert lines[Scheme.INT8][1] == "/* no MODEL_THRESHOLD_99: None: * / too few. */"
 
 
 def test_the_resolver_has_every_operator_once():
@@ -132,7 +155,9 @@ DECLARATIONS = {
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
 @pytest.mark.parametrize("scheme", MICRO_IO)
-def test_the_sketch_has_no_errors_of_syntax_or_type(scheme, tmp_path):
+@pytest.mark.parametrize("key", ["0.95", "0.99"])
+def test_the_sketch_has_no_errors_of_syntax_or_type(scheme, key, tmp_path):
+    constants = dataclasses.replace(CONSTANTS, abstain={key: thresholds(scheme)[key]})
     for name, text in DECLARATIONS.items():
         path = tmp_path / "tensorflow" / "lite" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -142,7 +167,7 @@ def test_the_sketch_has_no_errors_of_syntax_or_type(scheme, tmp_path):
     if scheme is not Scheme.FLOAT32:
         answers = (255 * answers - 128).astype(int)
     project = {
-        "model.h": c_source.format_header(CONTENT, CONSTANTS),
+        "model.h": c_source.format_header(CONTENT, constants),
         "resolver.h": project_files.format_resolver(["CONV_2D", "SOFTMAX"]),
         "sketch.cc": project_files.format_sketch(scheme, cmsis_nn=True),
         **project_files.format_vectors(scheme, pixels, answers),
