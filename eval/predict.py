@@ -42,6 +42,13 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
     flags.DEFINE_integer(
         "top_k", 3, "Likeliest classes of a file.", lower_bound=1, **out
     )
+    flags.DEFINE_float(
+        "abstain",
+        None,
+        "Says unknown where the answer is too uncertain for this share of the given"
+        " answers to be right: 0.9, 0.95 or 0.99; of a run any value.",
+        **out,
+    )
     flags.DEFINE_string(
         "grid",
         None,
@@ -92,6 +99,7 @@ def parse_request(values: flags.FlagValues, words: list[str]) -> PredictionReque
         kind=values.format,
         top_k=values.top_k,
         grid=grid and parsing.parse_path("grid", grid),
+        abstain=values.abstain,
     )
 
 

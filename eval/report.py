@@ -42,6 +42,14 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
     flags.DEFINE_integer(
         "corruption_sample", None, "Test images to corrupt. Default: all.", **out
     )
+    flags.DEFINE_string(
+        "no_class_data",
+        None,
+        "A TFDS data set (its test split), or a folder of image files, that shows none"
+        " of the classes: how much of it is refused. Default: sets that need no"
+        " download.",
+        **out,
+    )
     flags.DEFINE_bool("debug", False, "Shows the traceback of an error.", **out)
     return values
 
@@ -65,6 +73,7 @@ def parse_request(values: flags.FlagValues) -> ReportRequest:
         given_dir=out_dir,
         corruptions=values.corruptions,
         corruption_sample=values.corruption_sample,
+        no_class_data=values.no_class_data,
     )
     request.check_folder()
     return request

@@ -269,19 +269,26 @@ def evaluate(
         predictor=predictor,
         dataset=data.name,
         split=split,
-        calibration=_calibration(source, predictor, data, split),
+        calibration=find_calibration(source, predictor, data, split),
         probabilities=probabilities,
         min_probability=predictor.min_probability,
         data_remarks=getattr(data, "remarks", ()),
     )
 
 
-def _calibration(
+def find_calibration(
     source: ModelSource,
     predictor: Predictor,
     data: DataSource,
-    test: Split,
+    test: Split | None,
 ) -> Calibration:
+    """Finds the temperature of a model; that of a run is fitted if it is not yet.
+
+    `test` is the test split, whose images are left out of the fit; None: it is closed.
+
+    Raises:
+        InvalidInput: calibration.json is damaged, or its data are not available.
+    """
     if predictor.tta is not EvalTta.NONE:
         return calibration.uncalibrated(
             "Uncalibrated: temperatures belong to what ships, and that predicts without"

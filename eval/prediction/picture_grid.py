@@ -25,8 +25,10 @@ class PictureGrid:
     held in memory.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, threshold: float | None = None) -> None:
+        """Starts empty; answers below `threshold` are drawn as unknown."""
         self._kept: list[tuple[np.ndarray, int, float, str | None]] = []
+        self._threshold = threshold or 0.0
         self._seen, self._stride = 0, 1
 
     def add(self, one: FilePrediction) -> None:
@@ -50,8 +52,15 @@ class PictureGrid:
         if not self._kept:
             return
         letters = pictures.lettering(names, longest=14)
-        texts = [f"{letters.labels[k]} {p:.0%}" for _, k, p, _ in self._kept]
-        inks = [_ink(label, names[k]) for _, k, _, label in self._kept]
+        least = self._threshold
+        texts = [
+            f"{letters.labels[k] if p >= least else 'unknown'} {p:.0%}"
+            for _, k, p, _ in self._kept
+        ]
+        inks = [
+            _ink(label if p >= least else None, names[k])
+            for _, k, p, label in self._kept
+        ]
         images = [image for image, *_ in self._kept]
         drawn = pictures.draw_grid(images, texts, inks, families=letters.families)
         buffer = io.BytesIO()

@@ -33,6 +33,7 @@ class PredictionRequest:
         kind: the format on stdout.
         top_k: how many classes of each file are written.
         grid: a PNG to write with some of the files; None: none.
+        abstain: the selective accuracy for which answers are refused; None: none is.
 
     Raises:
         InvalidInput: two values contradict each other, or `grid` cannot be written.
@@ -48,6 +49,7 @@ class PredictionRequest:
     kind: RecordFormat = RecordFormat.TABLE
     top_k: int = 3
     grid: pathlib.Path | None = None
+    abstain: float | None = None
 
     def __post_init__(self) -> None:
         if self.run is not None and self.options != DEFAULT_OPTIONS:
@@ -62,6 +64,11 @@ class PredictionRequest:
             )
         if self.grid is not None:
             _check_grid(self.grid)
+        if self.abstain is not None and not 0 < self.abstain < 1:
+            raise InvalidInput(
+                f"abstain={self.abstain:g} must be between 0 and 1: the share of the"
+                " given answers that is to be right, e.g. 0.95"
+            )
 
 
 def _check_grid(path: pathlib.Path) -> None:

@@ -8,40 +8,64 @@ from typing import TextIO
 import numpy as np
 
 from eval import runner
+from eval.abstention.model_thresholds import load_or_choose
 from eval.metrics import classification
+from eval.model_source import ModelSource
 from eval.prediction import image_paths, record_writers
 from eval.prediction.image_classifier import FilePrediction, ImageClassifier
 from eval.prediction.picture_grid import PictureGrid
 from eval.prediction.prediction_request import PredictionRequest, RecordFormat
 from trainer import errors, streams
+from trainer.errors import InvalidInput
 from trainer.monitoring.printable import single_line
 from trainer.monitoring.progress import CONSOLE, EVERY_SECS
 from trainer.storage import as_failure
 
 
 class _Tally:
-    """Counts of the files so far."""
+    """Counts of the files so far.
 
-    def __init__(self) -> None:
-        self.read = self.bad = self.labelled = self.right = 0
+    Attributes:
+        threshold: least probability of an answer that is given; None: all are.
+    """
+
+    def __init__(self, threshold: float | None) -> None:
+        self.read = self.bad = self.labelled = self.answered = self.right = 0
+        self.threshold = threshold
 
     def add(self, one: FilePrediction, answer: str) -> None:
         """Counts a file that was read."""
         self.read += 1
-        self.labelled += one.label is not None
-        self.right += one.label == answer
+        if one.label is None:
+            return
+        self.labelled += 1
+        if record_writers.is_answered(one, self.threshold):
+            self.answered += 1
+            self.right += one.label == answer
 
     def accuracy(self) -> str:
         """A line about the files in class folders."""
-        low, high = classification.interval(self.right, self.labelled)
-        line = (
-            f"accuracy {self.right / self.labelled:.2%} (95 % interval {low:.2%} to"
-            f" {high:.2%}): {self.right:,} of {self.labelled:,} images in class folders"
-        )
         others = self.read - self.labelled
         left = [f"{others:,} in no folder of a class"] if others else []
         left += [f"{self.bad:,} that cannot be read"] if self.bad else []
+        line = f"{self._describe()} images in class folders"
         return f"{line}; not counted: {', '.join(left)}" if left else line
+
+    def _describe(self) -> str:
+        if self.threshold is None:
+            return f"accuracy {_describe_share(self.right, self.labelled)}"
+        share = f"answered {_describe_share(self.answered, self.labelled)}"
+        if not self.answered:
+            return share
+        return f"accuracy {_describe_share(self.right, self.answered)} answers, {share}"
+
+
+def _describe_share(part: int, total: int) -> str:
+    low, high = classification.interval(part, total)
+    return (
+        f"{part / total:.2%} (95 % interval {low:.2%} to {high:.2%}): {part:,} of"
+        f" {total:,}"
+    )
 
 
 def predict(
@@ -61,12 +85,18 @@ def predict(
         InvalidInput: the model or its options cannot be used, or no path was named.
         TrainingFailed: the model cannot be run, or its outputs are no numbers.
     """
-    classifier = _open_classifier(request)
+    source = runner.open_source(
+        request.run, request.checkpoint, request.model, request.options
+    )
+    threshold = _find_threshold(source, request, say)
+    with CONSOLE.phase(f"opening {source.name}"):
+        classifier = ImageClassifier(source, request.resize, request.image_size)
     for line in classifier.notes:
         say(line)
     if request.kind is not RecordFormat.TABLE:
         streams.use_utf8(out)
-    tally, grid = _Tally(), PictureGrid() if request.grid else None
+    tally = _Tally(threshold)
+    grid = PictureGrid(threshold) if request.grid else None
     with errors.failing_on_value_errors(classifier.name):
         _write_records(request, classifier, tally, grid, out)
     CONSOLE.close()
@@ -84,7 +114,9 @@ def _write_records(
     out: TextIO,
 ) -> None:
     """Predicts and writes files until all are done or nobody reads `out`."""
-    writer = record_writers.open_writer(request.kind, out, request.top_k)
+    writer = record_writers.open_writer(
+        request.kind, out, request.top_k, tally.threshold
+    )
     found = image_paths.find_images(_names(request.paths), classifier.names or ())
     began = time.monotonic()
     for chunk in _with_phases(classifier.predict_files(found)):
@@ -100,12 +132,24 @@ def _write_records(
         _show_progress(tally, time.monotonic() - began, out)
 
 
-def _open_classifier(request: PredictionRequest) -> ImageClassifier:
-    source = runner.open_source(
-        request.run, request.checkpoint, request.model, request.options
-    )
-    with CONSOLE.phase(f"opening {source.name}"):
-        return ImageClassifier(source, request.resize, request.image_size)
+def _find_threshold(
+    source: ModelSource, request: PredictionRequest, say: Callable[[str], object]
+) -> float | None:
+    """The least probability of an answer that is given; None: all are given.
+
+    Raises:
+        InvalidInput: the model has no threshold for what is asked.
+    """
+    if request.abstain is None:
+        return None
+    found = load_or_choose(source, say).find(request.abstain)
+    if found.value is None:
+        raise InvalidInput(
+            f"abstain={request.abstain:g}: {source.name} has no threshold for it."
+            f" {found.guarantee}\nAsk for less, or leave `abstain` out"
+        )
+    say(f"answers of {found.value:.4g} or more are given. {found.guarantee}")
+    return found.value
 
 
 def _names(paths: tuple[str, ...]) -> Iterator[str | None]:

@@ -26,14 +26,25 @@ class RecordWriter(Protocol):
         """Writes some predictions; `names` are those of the classes."""
 
 
-def open_writer(kind: RecordFormat, out: TextIO, top_k: int) -> RecordWriter:
-    """The writer of `kind` to `out`, of the `top_k` likeliest classes of a file."""
+def open_writer(
+    kind: RecordFormat, out: TextIO, top_k: int, threshold: float | None = None
+) -> RecordWriter:
+    """The writer of `kind` to `out`, of the `top_k` likeliest classes of a file.
+
+    Args:
+        threshold: least probability of an answer that is given; None: all are.
+    """
     writers = {
         RecordFormat.TABLE: TableWriter,
         RecordFormat.CSV: CsvWriter,
         RecordFormat.JSONL: JsonLinesWriter,
     }
-    return writers[kind](out, top_k)
+    return writers[kind](out, top_k, threshold)
+
+
+def is_answered(one: FilePrediction, threshold: float | None) -> bool:
+    """Whether the answer to a file is given."""
+    return threshold is None or bool(one.probabilities.max() >= threshold)
 
 
 def likeliest(probabilities: np.ndarray, top_k: int) -> list[tuple[int, float]]:
@@ -45,11 +56,14 @@ def likeliest(probabilities: np.ndarray, top_k: int) -> list[tuple[int, float]]:
 class CsvWriter:
     """One line a file, after a header; classes in order of probability.
 
-    Bytes of a path that are not UTF-8 are escaped as \\udcNN.
+    With a threshold there is a column "answered": an answer that is not given has
+    "false" there and an empty class. Bytes of a path that are not UTF-8 are escaped as
+    \\udcNN.
     """
 
-    def __init__(self, out: TextIO, top_k: int) -> None:
+    def __init__(self, out: TextIO, top_k: int, threshold: float | None = None) -> None:
         self._out, self._top_k, self._begun = out, top_k, False
+        self._threshold = threshold
 
     def write(
         self, predictions: Sequence[FilePrediction], names: Sequence[str]
@@ -61,36 +75,53 @@ class CsvWriter:
             numbers = range(2, min(self._top_k, len(names)) + 1)
             ranks = ["", *(f"_{n}" for n in numbers)]
             columns = [f"{what}{n}" for n in ranks for what in ("class", "probability")]
-            rows.writerow(["file", "label", *columns])
+            asked = [] if self._threshold is None else ["answered"]
+            rows.writerow(["file", "label", *asked, *columns])
             self._begun = True
         for one in predictions:
             found = likeliest(one.probabilities, self._top_k)
             answers = [part for k, value in found for part in (names[k], value)]
-            rows.writerow([one.path, one.label or "", *answers])
+            answered = is_answered(one, self._threshold)
+            if not answered:
+                answers[0] = ""
+            asked = [] if self._threshold is None else [str(answered).lower()]
+            rows.writerow([one.path, one.label or "", *asked, *answers])
         self._out.write(_encodable(text.getvalue()))
 
 
 class JsonLinesWriter:
-    """One JSON object a file: file, label, class, probability and the list "top"."""
+    """One JSON object a file: file, label, class, probability and the list "top".
 
-    def __init__(self, out: TextIO, top_k: int) -> None:
-        self._out, self._top_k = out, top_k
+    With a threshold it has "answered", too, and the class is null where that is false.
+    """
+
+    def __init__(self, out: TextIO, top_k: int, threshold: float | None = None) -> None:
+        self._out, self._top_k, self._threshold = out, top_k, threshold
 
     def write(
         self, predictions: Sequence[FilePrediction], names: Sequence[str]
     ) -> None:
         """Writes predictions; `names` are those of the classes."""
         for one in predictions:
-            record = to_record(one, names, self._top_k)
+            record = to_record(one, names, self._top_k, self._threshold)
             line = json.dumps(record, ensure_ascii=False)
             self._out.write(f"{_encodable(line)}\n")
 
 
-def to_record(one: FilePrediction, names: Sequence[str], top_k: int) -> dict[str, Any]:
+def to_record(
+    one: FilePrediction,
+    names: Sequence[str],
+    top_k: int,
+    threshold: float | None = None,
+) -> dict[str, Any]:
     """A prediction as an object of JSON."""
     found = likeliest(one.probabilities, top_k)
     top = [{"class": names[k], "probability": value} for k, value in found]
-    return {"file": one.path, "label": one.label, **top[0], "top": top}
+    record = {"file": one.path, "label": one.label, **top[0]}
+    if threshold is not None:
+        record["answered"] = is_answered(one, threshold)
+        record["class"] = top[0]["class"] if record["answered"] else None
+    return {**record, "top": top}
 
 
 def _encodable(text: str) -> str:
@@ -101,8 +132,8 @@ def _encodable(text: str) -> str:
 class TableWriter:
     """Columns for a terminal: file, class and probability, next likeliest classes."""
 
-    def __init__(self, out: TextIO, top_k: int) -> None:
-        self._out, self._top_k = out, top_k
+    def __init__(self, out: TextIO, top_k: int, threshold: float | None = None) -> None:
+        self._out, self._top_k, self._threshold = out, top_k, threshold
         self._file = self._class = 0  # widths; 0 until the first predictions
 
     def write(
@@ -114,9 +145,14 @@ class TableWriter:
         for one in predictions:
             found = likeliest(one.probabilities, self._top_k)
             cells = [self._cell(names[k], value) for k, value in found]
-            cells[0] = self._cell(names[found[0][0]], found[0][1], len("probability"))
-            wrong = one.label not in (None, names[found[0][0]])
+            answer, probability = names[found[0][0]], found[0][1]
+            answered = is_answered(one, self._threshold)
+            shown = answer if answered else "unknown"
+            cells[0] = self._cell(shown, probability, len("probability"))
+            wrong = one.label not in (None, answer)
             mark = f"  not {single_line(one.label)}" if wrong else ""
+            if not answered:
+                mark = f"  perhaps {pictures.short(answer, _WIDEST_CLASS)}"
             path = _pad(single_line(one.path), self._file)
             self._out.write(f"{path}  {'   '.join(cells)}{mark}\n")
 
@@ -125,7 +161,8 @@ class TableWriter:
     ) -> None:
         paths = [_width(single_line(one.path)) for one in predictions]
         self._file = min(_WIDEST_FILE, max(4, *paths))
-        shown = [_width(pictures.short(name, _WIDEST_CLASS)) for name in names]
+        words = [*names, *([] if self._threshold is None else ["unknown"])]
+        shown = [_width(pictures.short(word, _WIDEST_CLASS)) for word in words]
         self._class = min(2 * _WIDEST_CLASS, max(5, *shown))
         others = [f"{n}." for n in range(2, min(self._top_k, len(names)) + 1)]
         first = f"{_pad('class', self._class)} probability"

@@ -6,16 +6,22 @@ from typing import Any
 import numpy as np
 
 from eval import runner
+from eval.abstention import abstention_report, no_class_images
+from eval.abstention.no_class_images import NoClassImages
+from eval.abstention.thresholds import find_thresholds
 from eval.formats import atomic_folders
 from eval.metrics.calibration import State
 from eval.model_source import ModelSource
 from eval.predictors import engine
+from eval.predictors.predictor import Predictor
 from eval.reports import output_folder, report_data, report_files
 from eval.reports.requests import ReportRequest
 from eval.robustness import corruption_benchmark
 from eval.runner import Evaluation
 from trainer import errors, system
 from trainer.config.enums import EvalTta
+from trainer.data.preprocessing import PixelSpec
+from trainer.data.split import DataSource, Split
 from trainer.distributed import environment
 from trainer.monitoring.progress import CONSOLE
 
@@ -35,10 +41,18 @@ def write_report(
         request.run, request.checkpoint, request.model, request.options.file
     )
     with errors.failing_on_value_errors(source.name):
-        evaluation = _evaluate(source, request, say)
-        report = _build(evaluation, request)
+        data, split, predictor = _open(source, request, say)
+        no_class = _load_no_class(source, split, request, say)
+        evaluation = runner.evaluate(source, predictor, split, data)
+        thresholds = find_thresholds(
+            source, predictor, evaluation.calibration, data, split
+        )
+        refused = abstention_report.describe_abstention(
+            evaluation, thresholds, no_class
+        )
+        report = _build(evaluation, request, refused)
     with CONSOLE.phase("drawing and writing the report"):
-        files = report_files.render_files(report, evaluation)
+        files = report_files.render_files(report, evaluation, no_class=no_class)
         output_folder.write_folder(request.out_dir, files)
     return report
 
@@ -80,9 +94,10 @@ def _balanced(scores: Mapping[str, Any]) -> str:
     return "".join(found)
 
 
-def _evaluate(
+def _open(
     source: ModelSource, request: ReportRequest, say: Callable[[str], object]
-) -> Evaluation:
+) -> tuple[DataSource, Split, Predictor]:
+    """The data, their test split and what predicts it."""
     options = request.options
     data = options.data or runner.open_data(source, options.images, say)
     split = data.load("test")
@@ -96,14 +111,33 @@ def _evaluate(
         say(replaced)
     for line in runner.remarks(source, predictor, split, data.name):
         say(line)
-    return runner.evaluate(source, predictor, split, data)
+    return data, split, predictor
 
 
-def _build(evaluation: Evaluation, request: ReportRequest) -> dict[str, Any]:
+def _load_no_class(
+    source: ModelSource,
+    split: Split,
+    request: ReportRequest,
+    say: Callable[[str], object],
+) -> list[NoClassImages]:
+    """Images that show none of the classes: those of the request, then the defaults."""
+    with CONSOLE.phase("images of no class"):
+        found = no_class_images.make_defaults(split.images, split.names)
+        if (name := request.no_class_data) is None:
+            return found
+        own = source.image_files.spec if source.image_files else None
+        spec = own or PixelSpec(*split.images.shape[1:])
+        folder = request.options.images.data_dir or source.data_dir
+        return [no_class_images.load_named(name, spec, folder, say), *found]
+
+
+def _build(
+    evaluation: Evaluation, request: ReportRequest, abstention: dict[str, Any]
+) -> dict[str, Any]:
     rows: np.ndarray | None = None
     if request.corruptions:
         count = len(evaluation.split.labels)
         rows = corruption_benchmark.sample_rows(count, request.corruption_sample)
     with CONSOLE.phase("scoring"):
         described = environment.describe(system.threads())
-        return report_data.build_report(evaluation, rows, described)
+        return report_data.build_report(evaluation, rows, described, abstention)

@@ -35,6 +35,7 @@ def build_report(
     evaluation: Evaluation,
     corruption_rows: np.ndarray | None,
     environment: dict[str, Any],
+    abstention: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Builds the report; `corruption_rows` are int [n], None: no corruptions."""
     split, calibrated = evaluation.split, None
@@ -62,6 +63,7 @@ def build_report(
         "scores": _scores(evaluation),
         "calibrated": calibrated,
         "robustness": _robustness(evaluation, corruption_rows),
+        "abstention": abstention,
         "gallery": _gallery(evaluation),
         "run": _run_facts(evaluation.source.run),
         "exports": list_exports(evaluation.source.run),

@@ -8,6 +8,8 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from eval.abstention import abstention_report
+from eval.abstention.no_class_images import NoClassImages
 from eval.metrics import classification
 from eval.predictors import engine
 from eval.reports import examples, html, plots, report_data
@@ -27,10 +29,12 @@ def render_files(
     report: Mapping[str, Any],
     evaluation: Evaluation,
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+    no_class: Sequence[NoClassImages] = (),
 ) -> dict[str, bytes]:
     """Renders every file of a report by its name in the folder; report.json is last.
 
-    A figure that cannot be drawn is left out, and `say` receives a message.
+    A figure that cannot be drawn is left out, and `say` receives a message. `no_class`
+    are the images that the report's part "abstention" is about.
     """
     names = report["data"]["classes"]
     content, shown = {}, {}
@@ -48,6 +52,7 @@ def render_files(
         report=report,
         pictures=shown,
         images=_image_uris(report, evaluation),
+        no_class=abstention_report.data_uris(report["abstention"], no_class),
         notes=_notes(report),
         tta=EvalTta(report["eval_tta"]),
         how=_probability_kind(report),
@@ -123,7 +128,9 @@ def _probability_kind(report: Mapping[str, Any]) -> str:
 
 
 def _image_uris(report: Mapping[str, Any], evaluation: Evaluation) -> dict[int, str]:
-    rows = {entry["row"] for kind in report["gallery"].values() for entry in kind}
+    refused = (report["abstention"] or {}).get("refused", {})
+    kinds = [*report["gallery"].values(), *refused.values()]
+    rows = {entry["row"] for kind in kinds for entry in kind}
     return {row: examples.data_uri(evaluation.split.images[row]) for row in rows}
 
 

@@ -26,6 +26,8 @@ class ReportRequest:
             replaced.
         corruptions: whether corrupted images are evaluated, too.
         corruption_sample: how many images are corrupted; None: all.
+        no_class_data: a TFDS data set or folder of images that show none of the
+            classes; None: the default sets alone.
 
     Raises:
         InvalidInput: a value is out of range or not for this kind of model.
@@ -38,6 +40,7 @@ class ReportRequest:
     given_dir: pathlib.Path | None = None
     corruptions: bool = False
     corruption_sample: int | None = None
+    no_class_data: str | None = None
 
     def __post_init__(self) -> None:
         step, sample = self.checkpoint, self.corruption_sample
@@ -56,6 +59,10 @@ class ReportRequest:
             raise InvalidInput(f"corruption_sample={sample} must be at least 1")
         if sample is not None and not self.corruptions:
             raise InvalidInput(f"corruption_sample={sample} needs `corruptions`")
+        if self.no_class_data == "":
+            raise InvalidInput(
+                "`no_class_data` is empty; name a folder of images or a TFDS data set"
+            )
 
     @property
     def out_dir(self) -> pathlib.Path:

@@ -1,6 +1,7 @@
 """The command that classifies files: formats, pipes, bad files, exit codes."""
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -134,7 +135,71 @@ def test_a_folder_of_a_run_by_bytes_that_are_no_text(command, tflite_file, tmp_p
     assert os.fsencode(json.loads(ended.out)["file"]) == path
 
 
+def with_manifest(file, tmp_path, threshold):
+    """A copy of `file` whose manifest has this threshold of 95 %."""
+    path = shutil.copy(file, tmp_path / "net.tflite")
+    entry = {"threshold": threshold, "guarantee": "What holds."}
+    entry |= dict.fromkeys(("coverage_validation", "selective_accuracy_validation"))
+    manifest = {
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "abstain": {"0.95": entry},
+        "abstain_rows": {"images": 100},
+    }
+    path.with_name("net.tflite.json").write_text(json.dumps(manifest))
+    return path
+
+
+def test_a_file_refuses_what_is_below_its_threshold(
+    command, tflite_file, photos, tmp_path
+):
+    plain = command(f"--model={tflite_file}", "--format=jsonl", photos)
+    sure = [json.loads(line)["probability"] for line in plain.out.splitlines()]
+    middle = sorted(sure)[30]
+    path = with_manifest(tflite_file, tmp_path, middle)
+    words = [f"--model={path}", "--abstain=0.95", photos]
+    ended = command(*words, "--format=jsonl")
+    assert ended.code == 0 and "What holds." in ended.err[0]
+    rows = [json.loads(line) for line in ended.out.splitlines()]
+    refused = [row for row in rows if not row["answered"]]
+    assert 25 <= len(refused) <= 31
+    assert all(row["class"] is None and row["top"] for row in refused)
+    (line,) = [line for line in ended.err if line.startswith("accuracy ")]
+    assert f" of {60 - len(refused)} answers, answered " in line
+    table = command(*words)
+    assert table.out.count("unknown") == len(refused)
+    for threshold, told in (
+        (None, "no threshold for it. What holds."),
+        (2.0, "damaged"),
+    ):
+        path = with_manifest(tflite_file, tmp_path, threshold)
+        ended = command(*words)
+        assert (ended.code, ended.out) == (2, "")
+        assert len(ended.err) <= 2 and told in " ".join(ended.err)
+
+
+def test_a_run_has_a_threshold_of_any_value(command, data_dir, photos, tmp_path):
+    """The first call counts the validation rows, the second needs no data."""
+    run = eval_models.make_run(tmp_path / "taught", data_dir, taught=True).path
+    words = [f"--run_dir={run}", "--format=csv", photos]
+    ended = command("--abstain=0.6", *words)
+    assert ended.code == 0, ended.err
+    noted = json.loads((run / "abstain.json").read_text())
+    assert noted["rows"] == 142 and noted["answered"][0] == 142
+    recorded = json.loads((run / "config.json").read_text())
+    recorded["run"]["data_dir"] = str(tmp_path / "gone")
+    (run / "config.json").write_text(json.dumps(recorded))
+    again = command("--abstain=0.6", *words)
+    assert (again.code, again.out) == (0, ended.out)
+    assert {row["answered"] for row in rows_of(ended.out)} <= {"true", "false"}
+    none = command("--abstain=0.999", *words)
+    assert none.code == 2 and "rows are needed" in " ".join(none.err)
+
+
 WRONG = {
+    "--abstain=0.95": "has no thresholds",
+    "--abstain=1": "between 0 and 1",
+    "--abstain=nan": "between 0 and 1",
+    "--abstain=high": "abstain",
     "--grid=x.txt": ".png",
     "--grid=no/such/x.png": "not there",
     "--image_size=8x": "HEIGHTxWIDTH",

@@ -61,6 +61,33 @@ def test_the_report_of_a_run_is_whole(command, run, test_split):
     assert kinds >= {"confusion", "reliability", "per_class", "risk_coverage", "curves"}
 
 
+def check_abstention(run: pathlib.Path, labels: np.ndarray) -> None:
+    """What the report of a run says is refused."""
+    report, packed, page = read(run)
+    told = report["abstention"]
+    assert told["why"] is None and told["rows"] == 142
+    temperature = report["calibration"]["temperature"] or 1.0
+    answers = calibration.apply_temperature(packed["probabilities"], temperature)
+    right = answers.argmax(1) == labels
+    for row in told["targets"]:
+        if (least := row["threshold"]) is None:
+            assert row["test"] is None and row["guarantee"] in page
+            continue
+        given = answers.max(1) >= least
+        assert row["test"]["answered"] == given.sum()
+        assert row["refused_wrong"] == (~given & ~right).sum()
+        assert row["refused_right"] == (~given & right).sum()
+    first, *_, last = told["curve"]
+    assert first["coverage"] == 1 and first["selective_accuracy"] == right.mean()
+    assert last["coverage"] <= first["coverage"]
+    names = [each["name"] for each in told["no_class"]]
+    assert names == ["scrambled", "photographs", "colours", "noise"]
+    for each in told["no_class"]:
+        assert each["images"] == 256 and len(each["examples"]) == 4
+        assert each["what"] in page
+    assert "I don&#39;t know" in page or "I don't know" in page
+
+
 def check_page(page: str) -> None:
     """No network is asked for anything, and every picture is there."""
     assert not re.findall(r"(?:src|href|url)\s*[=(]\s*[\"']?(?:https?:)?//", page)
@@ -79,6 +106,7 @@ def test_the_temperature_is_fitted_once_and_then_read(command, data_dir, tmp_pat
     assert noted["nll"]["after"] < noted["nll"]["before"]
     path.write_text(json.dumps(noted | {"temperature": 2.0}))
     command(f"--run_dir={run}")
+    check_abstention(run, read(run)[1]["labels"])
     report, packed, _ = read(run)
     softer = calibration.apply_temperature(packed["probabilities"], 2.0)
     assert report["calibration"]["temperature"] == 2.0

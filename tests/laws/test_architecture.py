@@ -26,6 +26,7 @@ MOST_FILES = 12  # of Python in a folder
 # Modules that import in functions what is optional, or takes so long to load that the
 # calls which need none of it should not wait.
 IMPORTS_INSIDE = {
+    "eval.abstention.no_class_images": {"sklearn"},
     "eval.inspection.inspection_run": {"eval.inspection.trained_data"},  # TensorFlow
     "eval.metrics.classification": {"sklearn"},
     "eval.metrics.significance": {"scipy"},

@@ -1,5 +1,6 @@
 // Shows what the network answers: a line that screen readers speak, pictures and bars.
 
+import { Abstention } from "./abstention.js";
 import { mostLikely } from "./classifier.js";
 import { byId, className, element, paint, percent } from "./elements.js";
 
@@ -8,6 +9,8 @@ const SPEECH_MS = 2000; // a webcam's answers change faster than they can be rea
 
 export class Answer {
   constructor(manifest) {
+    this.abstention = new Abstention(manifest, () => this.repeat());
+    this.last = null;
     this.labels = manifest.labels;
     this.shape = manifest.image_shape;
     this.spoken = -Infinity;
@@ -30,6 +33,7 @@ export class Answer {
     byId("picture").parentElement.hidden = picture === null;
     if (picture !== null) copy(byId("picture"), picture);
     this.showBars(probabilities);
+    this.last = { probabilities, known };
     const now = performance.now();
     if (live && now - this.spoken < SPEECH_MS) return;
     this.spoken = now;
@@ -37,9 +41,21 @@ export class Answer {
     if (!live) byId("answer").scrollIntoView({ block: "nearest" });
   }
 
+  /** Says the last answer again, as another threshold was chosen. */
+  repeat() {
+    if (this.last !== null) this.say(this.last.probabilities, this.last.known);
+  }
+
   say(probabilities, known) {
     const best = mostLikely(probabilities), line = byId("answer");
     const name = element("bdi", className(this.labels, best));
+    if (!this.abstention.answers(probabilities)) {
+      line.replaceChildren("I don't know: perhaps ", name, `, ${percent(probabilities[best])}`);
+      if (known !== null) {
+        line.append(" (it is ", element("bdi", className(this.labels, known)), ")");
+      }
+      return;
+    }
     line.replaceChildren(name, `, ${percent(probabilities[best])}`);
     if (known === null) return;
     if (known === best) {
@@ -68,6 +84,7 @@ export class Answer {
 
   /** Says why there is no answer. */
   refuse(reason) {
+    this.last = null;
     byId("result").hidden = true;
     byId("answer").replaceChildren(element("span", reason, "wrong"));
   }

@@ -22,9 +22,9 @@ def predictions(label="cat"):
     ]
 
 
-def written(kind, top_k=2) -> str:
+def written(kind, top_k=2, threshold=None) -> str:
     out = io.StringIO()
-    writer = open_writer(kind, out, top_k)
+    writer = open_writer(kind, out, top_k, threshold)
     for part in (predictions()[:1], predictions()[1:], []):
         writer.write(part, NAMES)
     return out.getvalue()
@@ -68,3 +68,19 @@ def test_a_table_has_a_line_a_file_and_marks_what_is_wrong():
     assert len(lines) == 4 and "\\n" in lines[1]
     assert lines[0].split()[-1] == "cat" and " not cat" in lines[0]
     assert "70.0 %" in lines[0] and "not" not in lines[1]
+
+
+def test_an_answer_below_the_threshold_is_not_given():
+    """Row 0 is just sure enough, row 1 is not."""
+    rows = list(csv.DictReader(io.StringIO(written(RecordFormat.CSV, 2, 0.7))))
+    assert [row["answered"] for row in rows] == ["true", "false", "true", "true"]
+    assert [row["class"] for row in rows] == ["a, dog", "", "cat", "狐"]
+    assert rows[1]["probability"] == "0.4" and rows[1]["class_2"] == "a, dog"
+    lines = written(RecordFormat.JSONL, 2, 0.7).splitlines()
+    found = [json.loads(line) for line in lines]
+    assert [one["answered"] for one in found] == [True, False, True, True]
+    assert found[1]["class"] is None and found[1]["top"][0]["class"] == "cat"
+    head, *table = written(RecordFormat.TABLE, 2, 0.7).splitlines()
+    assert "unknown" in table[1] and table[1].endswith("perhaps cat")
+    assert "unknown" not in table[0] + table[2] + table[3]
+    assert "70.0 %" in table[0] and table[1].count("40.0 %") == 2

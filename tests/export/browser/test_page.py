@@ -166,6 +166,48 @@ def test_it_works_with_the_keyboard_alone(tab):
     assert tab.evaluate("document.activeElement.ariaPressed") == "true"
 
 
+CHOOSE = """(() => {
+  const choice = document.getElementById('abstain');
+  choice.value = '%s';
+  choice.dispatchEvent(new Event('change'));
+})()"""
+
+
+def test_below_a_threshold_it_does_not_know(browser, site, tmp_path):
+    folder = shutil.copytree(site[0].path, tmp_path / "web")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert list(manifest["abstain"]) == ["0.90", "0.95", "0.99"]
+    thresholds = {"0.90": 0.0, "0.95": 1.0, "0.99": None}
+    for key, value in thresholds.items():
+        manifest["abstain"][key] |= {"threshold": value, "guarantee": f"for {key}"}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pages.served(folder) as url:
+        tab = pages.wait_until_ready(browser.open(url, 400))
+        tab.evaluate("document.querySelector('#gallery button').click()")
+        always = wait_for_answer(tab)
+        for key, known in (("0.90", True), ("0.95", False), ("", True)):
+            tab.evaluate(CHOOSE % key)
+            said = tab.text("answer")
+            assert (said == always) == known
+            assert said.startswith("I don't know: perhaps ") != known
+            assert tab.text("abstain-text") == f"for {key or '0.99'}"
+        options = "[...document.querySelectorAll('#abstain option')]"
+        disabled = tab.evaluate(f"{options}.map((option) => option.disabled)")
+        assert disabled == [False, False, False, True]
+        assert tab.evaluate("document.documentElement.scrollWidth") == 400
+        assert pages.faults(tab) == []
+
+
+def test_an_older_export_has_no_thresholds_to_choose(browser, site, tmp_path):
+    folder = shutil.copytree(site[0].path, tmp_path / "web")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["abstain"], manifest["abstain_rows"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pages.served(folder) as url:
+        tab = pages.wait_until_ready(browser.open(url))
+        assert tab.evaluate("document.getElementById('abstention').hidden")
+
+
 def test_a_screen_reader_has_names_and_hears_answers(tab):
     nodes = tab.call("Accessibility.getFullAXTree")["nodes"]
     roles = {}

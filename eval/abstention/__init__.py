@@ -1,0 +1,1 @@
+"""Abstention: thresholds of runs and files, and what is refused."""
