@@ -9,6 +9,7 @@ The speed of a shared machine changes from minute to minute by more than the dif
 to be measured. So sides are measured A B A B, and ratios are computed within a round.
 """
 
+import itertools
 import json
 import os
 import statistics
@@ -105,7 +106,10 @@ def ratio(measured: Mapping[str, list[float]], one: str, other: str) -> float:
 
 
 def report(name: str, settings: Mapping[str, Any], rows: list[dict[str, Any]]) -> None:
-    """Prints `rows` as a table to stderr, and everything as JSON to stdout."""
+    """Prints `rows` as tables to stderr, and everything as JSON to stdout.
+
+    Rows with the same first title are one table.
+    """
     cores = system.threads()
     with native_output.suppress_native_stderr():
         from trainer.distributed import environment
@@ -119,7 +123,8 @@ def report(name: str, settings: Mapping[str, Any], rows: list[dict[str, Any]]) -
         "rows": [{title: _rounded(v) for title, v in row.items()} for row in rows],
         "environment": {**found, "load_before": round(LOAD, 2)},
     }
-    print(_table(rows), file=sys.stderr, flush=True)
+    for _, group in itertools.groupby(rows, key=lambda row: next(iter(row))):
+        print(_table(list(group)), file=sys.stderr, flush=True)
     print(json.dumps(document, indent=2))
 
 

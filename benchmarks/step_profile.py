@@ -27,6 +27,9 @@ VALUES = flags.FlagValues()
 # Part of an operation's name -> its column; the first match counts. Fused operations
 # also add a bias and apply ReLU.
 KINDS = {
+    "DepthwiseConv2dNativeBackpropFilter": "conv by weights",
+    "DepthwiseConv2dNativeBackpropInput": "conv by input",
+    "DepthwiseConv2dNative": "conv forward",
     "Conv2DBackpropFilter": "conv by weights",
     "Conv2DBackpropInput": "conv by input",
     "Conv2D": "conv forward",
@@ -35,8 +38,9 @@ KINDS = {
     "MatMul": "dense",
     "Relu": "relu",
 }
-CONVOLUTION = [kind for kind in KINDS.values() if kind.startswith("conv")]
 OTHER = "other"
+COLUMNS = [*dict.fromkeys(KINDS.values()), OTHER]
+CONVOLUTION = [kind for kind in COLUMNS if kind.startswith("conv")]
 PRECISIONS = ("float32", "mixed_bfloat16")
 
 
@@ -49,8 +53,8 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
     return interleave.define(values, 3)
 
 
-def recorded(bare: "Bare") -> dict[str, float]:
-    """Sums the seconds of all operations by type, over --steps steps."""
+def recorded(bare: "Bare", steps: int) -> dict[str, float]:
+    """Sums the seconds of all operations by type, over `steps` steps."""
     import tensorflow as tf
 
     # TensorFlow has no public reader for the files of its profiler.
@@ -59,7 +63,7 @@ def recorded(bare: "Bare") -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         with native_output.suppress_native_stderr():
             tf.profiler.experimental.start(folder)
-            bare.speed(VALUES.steps)
+            bare.speed(steps)
             tf.profiler.experimental.stop()
         (path,) = pathlib.Path(folder).rglob("*.xplane.pb")
         space = xplane_pb2.XSpace.FromString(path.read_bytes())
@@ -73,12 +77,13 @@ def recorded(bare: "Bare") -> dict[str, float]:
     return seconds
 
 
-def shares(seconds: dict[str, float]) -> dict[str, float]:
-    """Computes the per cent of the total time of operations, by kind."""
-    found = dict.fromkeys([*KINDS.values(), OTHER], 0.0)
+def sum_by_kind(seconds: dict[str, float]) -> dict[str, float]:
+    """Sums the seconds of operations by kind."""
+    found = dict.fromkeys(COLUMNS, 0.0)
     for operation, took in seconds.items():
-        kind = next((k for part, k in KINDS.items() if part in operation), OTHER)
-        found[kind] += 100 * took / sum(seconds.values())
+        found[next((k for part, k in KINDS.items() if part in operation), OTHER)] += (
+            took
+        )
     return found
 
 
@@ -94,7 +99,8 @@ def row(name: str, precision: str) -> dict:
     measured = interleave.interleaved(
         {label: lambda: net.speed(VALUES.steps)}, VALUES.rounds
     )
-    found = shares(recorded(net))
+    seconds = sum_by_kind(recorded(net, VALUES.steps))
+    found = {kind: 100 * took / sum(seconds.values()) for kind, took in seconds.items()}
     convolution = sum(found[kind] for kind in CONVOLUTION)
     speed = interleave.medians(measured)[label]
     return {"step": label, "images/s": speed, "convolution": convolution, **found}
@@ -108,9 +114,9 @@ def draw(rows: list[dict], path: str) -> None:
     sns.set_theme(style="whitegrid")
     figure, axes = plt.subplots(figsize=(9, 0.6 * len(rows) + 1.5))
     labels = [f"{row['step']}\n{row['images/s']:,.0f} images/s" for row in rows]
-    kinds, left = [*KINDS.values(), OTHER], [0.0] * len(rows)
+    left = [0.0] * len(rows)
     colours = sns.color_palette("Blues_r", 4)[:3] + sns.color_palette("Set2", 5)
-    for kind, colour in zip(kinds, colours, strict=True):
+    for kind, colour in zip(COLUMNS, colours, strict=True):
         parts = [row[kind] for row in rows]
         axes.barh(labels, parts, left=left, color=colour, label=kind)
         left = [a + b for a, b in zip(left, parts, strict=True)]

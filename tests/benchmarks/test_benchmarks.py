@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import against_applications
+from benchmarks import against_applications, roofline
 from benchmarks.against_pytorch import TWINS
 from tests.support.commands import ROOT, run_command
 from trainer.config.schema import ModelConfig
@@ -18,7 +18,7 @@ COMMANDS = sorted(
 
 
 def test_there_are_commands():
-    assert len(COMMANDS) == 12
+    assert len(COMMANDS) == 13
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -36,6 +36,7 @@ def test_help_starts_and_says_how_to_call_it(name):
         ("scaling", "--global_batch=64,x"),
         ("input_cost", "--augment=twirl"),
         ("against_pytorch", "--model=vgg"),
+        ("roofline", "--model=vgg"),
     ],
 )
 def test_wrong_words_are_refused(name, word):
@@ -64,6 +65,17 @@ def test_preparing_compares_the_store_with_two_others():
     assert rows.keys() == {"store", "keras", "tf.data"}
     assert rows["keras"]["by keras"] == 1
     assert all(row["images/s"] > 0 < row["CPU ms/image"] for row in rows.values())
+
+
+def test_the_arithmetic_of_a_step_is_three_times_that_of_its_multiply_adds():
+    cost = roofline.measure_cost("resnet8")
+    first = 32 * 32 * 16 * 27  # nobody needs the gradient of the images
+    counted = roofline.count_operations(cost)
+    assert sum(counted.values()) == 2 * (3 * cost.multiply_adds - first)
+    assert counted["dense"] == 2 * 3 * 64 * 10
+    assert roofline.count_elements(cost)["norm"] == 32 * 32 * 16 * 3 + (
+        16 * 16 * 32 * 2 + 8 * 8 * 64 * 2
+    )
 
 
 @pytest.mark.slow
