@@ -4,6 +4,9 @@ import os
 import pathlib
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -81,10 +84,16 @@ def test_the_tutorial_can_be_typed(tmp_path, data_dir):
     paths = {"PYTHONPATH": str(ROOT), "TFDS_DATA_DIR": str(data_dir)}
     typed = commands(ROOT / "docs" / "tutorial.md")
     assert len(typed) >= 8
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
     for module, words in typed:
-        run_command(
-            module, *words, check=True, cwd=tmp_path, env={**os.environ, **paths}
+        done = subprocess.run(
+            [sys.executable, "-m", module, *words],
+            cwd=tmp_path,
+            env={**os.environ, **paths},
+            capture_output=True,
+            text=True,
         )
+        assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs/first/report/report.html").is_file()
     assert (tmp_path / "runs/first/export/model_int8.tflite.json").is_file()
     assert (tmp_path / "runs/int8/report.html").is_file()
