@@ -230,7 +230,9 @@ def find_refusal(
         except BaseException:
             child.kill()
             raise
-    sys.stderr.write(said)
+    for line in said.splitlines():
+        if not contract.is_progress_line(line):
+            print(line, file=sys.stderr)
     return child.returncode if child.returncode or _asks_help(arguments) else None
 
 

@@ -75,6 +75,23 @@ def test_flags_txt_gives_the_same_config_again(tmp_path):
     assert read(f"--flagfile={file}")[0] == flags.read_configs(values)[0]
 
 
+def test_flags_txt_repeats_a_run_from_any_folder(tmp_path, monkeypatch):
+    (tmp_path / "net.py").write_text("def net(x, num_classes):\n    return x\n")
+    monkeypatch.chdir(tmp_path)
+    values = flags.define(absl_flags.FlagValues())
+    words = ["--data_dir=data", "--model=net.py:net", "--runs_root=mine"]
+    command.parse(values, ["trainer.main", *words])
+    config, run_config = flags.read_configs(values)
+    (tmp_path / "flags.txt").write_text(flags.flag_file(values))
+    monkeypatch.chdir("/")
+    again = read(f"--flagfile={tmp_path / 'flags.txt'}")
+    assert again == (config, run_config)
+    assert run_config.data_dir == str(tmp_path / "data")
+    bucket = flags.define(absl_flags.FlagValues())
+    command.parse(bucket, ["trainer.main", "--data_dir=gs://b/data"])
+    assert "--data_dir=gs://b/data\n" in flags.flag_file(bucket)
+
+
 def test_config_survives_json():
     config, _ = read("--optimizer=sgd", "--momentum=0.8", "--schedule=triangle")
     assert Config.from_json(config.to_json()) == config
