@@ -25,6 +25,7 @@ import re
 import signal
 import sys
 import textwrap
+import threading
 import traceback
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -176,13 +177,15 @@ def leave_process(code: int) -> NoReturn:
     """Ends the process of a command without waiting for TensorFlow's destructors.
 
     They and the collection of a million objects take seconds, and have nothing to save:
-    a command has closed its files, and what was registered with atexit is run. A worker
-    of several takes leave of its peers in those destructors.
+    a command has closed its files. Threads that are no daemons end first, and what was
+    registered with atexit is run, as Python does. A worker of several takes leave of
+    its peers in the destructors.
     """
     with contextlib.suppress(ValueError):  # the main thread alone may set handlers
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     if "tensorflow" not in sys.modules or TF_CONFIG in os.environ:
         sys.exit(code)
+    threading._shutdown()
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, OSError, ValueError):
