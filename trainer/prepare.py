@@ -6,10 +6,9 @@ from typing import NoReturn
 
 from absl import flags
 
-from trainer.cli import command, flag_schema
+from trainer.cli import command, early_checks, flag_schema
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config
-from trainer.data import catalogue
 from trainer.data.store import folders, store
 from trainer.data.store.request import FilesRequest
 from trainer.errors import InvalidInput, TrainingFailed
@@ -62,7 +61,7 @@ def main(values: flags.FlagValues) -> None:
 
 
 def _prepare_dataset(values: flags.FlagValues) -> None:
-    catalogue.check_name(values.dataset, values.data_dir)
+    early_checks.check_dataset(values.dataset, values.data_dir, write=True)
     with native_output.loading_libraries():
         from trainer.data.sources import tfds_preparation
     builder = tfds_preparation.prepare(values.dataset, values.data_dir, say=_say)

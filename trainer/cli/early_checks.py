@@ -6,10 +6,11 @@ from trainer.config.enums import Strategy
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config
 from trainer.data import catalogue
+from trainer.data.sources import reachability
 from trainer.data.split import IMAGE_DIR, IMAGE_LIST
 from trainer.data.store.request import FilesRequest
 from trainer.distributed import shares
-from trainer.errors import InvalidInput
+from trainer.errors import DataUnavailable, InvalidInput
 from trainer.training.timetable import build_timetable
 
 
@@ -30,12 +31,38 @@ def check_training(config: Config, run_config: RunConfig, *, new: bool) -> None:
         if not os.path.exists(request.path):
             request.list_files()  # raises, and says what is missing
         return
-    catalogue.check_name(name, run_config.data_dir)
+    check_dataset(name, run_config.data_dir, write=not run_config.dry_run)
     known = catalogue.count_examples(name, run_config.data_dir) or {}
     if (total := known.get("train", 0)) > 0:
         if new:
             _check_batch(config, total)
         _check_steps(config, run_config, total)
+
+
+def check_dataset(name: str, data_dir: str | None, *, write: bool) -> None:
+    """Checks that the TFDS data set `name` is prepared or can be downloaded.
+
+    Args:
+        name: of the data set.
+        data_dir: where it is; None: TFDS's own folder.
+        write: whether it may be prepared if it is not.
+
+    Raises:
+        InvalidInput: it is not known, or may not be prepared.
+        DataUnavailable: its server cannot be reached.
+    """
+    catalogue.check_name(name, data_dir)
+    if catalogue.is_prepared(name, data_dir):
+        return
+    folder = catalogue.folder(data_dir)
+    if not write:
+        raise DataUnavailable(
+            f"dataset={name} is not prepared in {folder} and `dry_run` writes nothing; "
+            f"prepare it first: python -m trainer.prepare dataset={name} "
+            f"data_dir={folder}"
+        )
+    if (url := catalogue.find_url(name)) is not None:
+        reachability.check_reachable(url, name, folder)
 
 
 def _check_steps(config: Config, run_config: RunConfig, total: int) -> None:

@@ -77,6 +77,34 @@ def count_examples(name: str, data_dir: str | None) -> dict[str, int] | None:
     return None
 
 
+def is_prepared(name: str, data_dir: str | None) -> bool:
+    """Whether some version of the data set `name` may be prepared in `data_dir`."""
+    wanted = name.partition(":")[0]
+    return "://" in (data_dir or "") or (folder(data_dir) / wanted).is_dir()
+
+
+def find_url(name: str) -> str | None:
+    """The address of one of the files of the data set `name`; None: not known."""
+    found = _find_tfds()
+    wanted = name.partition("/")[0].partition(":")[0]
+    if found is None or not wanted.isidentifier():
+        return None
+    listed = f"url_checksums/{wanted}.txt", f"datasets/{wanted}/checksums.tsv"
+    for path in (found / each for each in listed):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            url = path.read_text().partition("\t")[0].strip()
+            return url if url.startswith("http") else None
+    return None
+
+
+def _find_tfds() -> pathlib.Path | None:
+    """The folder of the package; None if it is not installed."""
+    spec = importlib.util.find_spec("tensorflow_datasets")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return pathlib.Path(next(iter(spec.submodule_search_locations)))
+
+
 def _has_namespace(name: str) -> bool:
     """Whether `name` is that of a community, as huggingface:mnist; not mnist:3.0.1."""
     _, colon, rest = name.partition(":")
@@ -89,10 +117,8 @@ def _plain(name: str) -> str:
 
 def _find_names() -> set[str]:
     """Names in the source files of TFDS, and some that are not of data sets."""
-    spec = importlib.util.find_spec("tensorflow_datasets")
-    if spec is None or not spec.submodule_search_locations:
+    if (root := _find_tfds()) is None:
         return set()
-    root = pathlib.Path(next(iter(spec.submodule_search_locations)))
     found = {path.name for path in (root / "datasets").glob("[a-z]*")}
     for path in root.glob("[a-z]*/**/*.py"):
         part = path.relative_to(root).parts[0]

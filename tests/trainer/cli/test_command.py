@@ -1,10 +1,13 @@
 """Errors of the library as two lines of a command: options become its flags."""
 
+import os
+import subprocess
 import sys
 
 import pytest
 from absl import flags
 
+from tests.support.commands import ROOT
 from trainer import errors
 from trainer.cli import command
 
@@ -50,6 +53,24 @@ def test_options_become_flags(values, message, shown):
 )
 def test_what_is_no_option_of_the_command_stays(values, message):
     assert command.translate_options(message, values) == message
+
+
+LEAVES = """
+import atexit, sys, threading, time, types
+from trainer.cli import command
+sys.modules["tensorflow"] = types.ModuleType("tensorflow")
+threading.Thread(target=lambda: (time.sleep(0.2), print("sent"))).start()
+atexit.register(lambda: print("at exit"))
+command.leave_process(7)
+"""
+
+
+def test_a_command_leaves_once_all_is_sent_and_written():
+    env = {name: text for name, text in os.environ.items() if name != "TF_CONFIG"}
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVES], cwd=ROOT, capture_output=True, env=env
+    )
+    assert (done.returncode, done.stdout.split()) == (7, [b"sent", b"at", b"exit"])
 
 
 def test_an_invalid_config_is_wrong_usage_of_flags(values, monkeypatch, capsys):

@@ -7,16 +7,13 @@ Synopsis::
 
 import contextlib
 import pathlib
-import queue
 import shutil
 import sys
-import threading
 import typing
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 
 from trainer.data.sources import tfds_source
+from trainer.data.sources.reachability import check_reachable
 from trainer.data.store.lock import preparation_lock
 from trainer.errors import DataUnavailable, first_line
 from trainer.monitoring import bars
@@ -24,8 +21,6 @@ from trainer.monitoring.progress import CONSOLE
 
 if typing.TYPE_CHECKING:
     import tensorflow_datasets as tfds
-
-REACH_SECS = 5  # to answer a request for the first byte of a download
 
 
 def prepare(
@@ -50,10 +45,11 @@ def prepare(
     if not write:
         raise DataUnavailable(
             f"dataset={name} is not prepared in {builder.data_dir} and `dry_run` "
-            f"writes nothing; prepare it first with trainer.prepare, dataset={name} "
-            f"and data_dir={builder._data_dir_root}"
+            f"writes nothing; prepare it first: python -m trainer.prepare "
+            f"dataset={name} data_dir={builder._data_dir_root}"
         )
-    _check_reachable(builder)
+    if urls := [url for url in builder.url_infos or () if url.startswith("http")]:
+        check_reachable(urls[0], builder.name, builder.data_dir)
     root = pathlib.Path(builder._data_dir_root)
     with preparation_lock(root, builder.name, f"dataset={name}", say) as alone:
         builder = tfds_source.locate(name, data_dir)
@@ -95,37 +91,3 @@ def _prepare(builder: "tfds.core.DatasetBuilder", *, alone: bool) -> None:
             f"dataset={builder.name} could not be prepared in {folder}: "
             f"{first_line(error)}"
         ) from error
-
-
-def _check_reachable(builder: "tfds.core.DatasetBuilder") -> None:
-    """Checks that the server answers: TFDS would try for minutes without a network."""
-    urls = [url for url in builder.url_infos or () if url.startswith("http")]
-    if not urls:
-        return
-    answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    # A daemon: a name look-up has no time-out and must not delay the exit.
-    threading.Thread(
-        target=lambda: answers.put(_find_connection_error(urls[0])), daemon=True
-    ).start()
-    try:
-        reason = answers.get(timeout=2 * REACH_SECS)
-    except queue.Empty:
-        reason = "no answer"
-    if reason is not None:
-        raise DataUnavailable(
-            f"dataset={builder.name} is not prepared in {builder.data_dir} and "
-            f"{urls[0]} cannot be reached ({reason});\nname the folder of a prepared "
-            "copy with `data_dir`, or use dataset=digits, which needs no network"
-        )
-
-
-def _find_connection_error(url: str) -> str | None:
-    """Why `url` gives no answer at all; None if it answers."""
-    request = urllib.request.Request(url, method="HEAD")
-    try:
-        urllib.request.urlopen(request, timeout=REACH_SECS).close()
-    except urllib.error.HTTPError:
-        return None  # a server answered: TFDS may succeed
-    except (OSError, ValueError) as error:
-        return str(getattr(error, "reason", error))
-    return None
