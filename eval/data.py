@@ -74,10 +74,12 @@ def main(values: flags.FlagValues) -> int:
     request = parse_request(values)
     from eval.inspection import inspection_run
 
+    page = request.out_dir / PAGE
+    replaces = page.exists()
     say = functools.partial(evaluation_flags.print_translated, values)
     found = inspection_run.inspect(request, say)
     print("\n".join(inspection_run.summary_lines(found)))
-    print(request.out_dir / PAGE)
+    print("in place of an older page:\n" * replaces, page, sep="")
     leaks = found["leaks"]["exact"] + found["leaks"]["near"]
     wrong = leaks or found["data"]["problems"]
     return EXIT_FAILED if values.strict and wrong else 0

@@ -33,7 +33,8 @@ def _find_command() -> str | None:
         ours = module.split(".")[0] in ("trainer", "eval", "export", "launch")
         return module if ours else None
     script = os.path.basename(sys.argv[0]) if sys.argv else ""
-    return script if script.split("-")[0] == "trainer" else None
+    ours = script.split("-")[0] == "trainer" and "." not in script  # no script.py
+    return script if ours else None
 
 
 def _end_at_once(number: int, _frame: object) -> None:
