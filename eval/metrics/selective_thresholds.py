@@ -28,7 +28,9 @@ from eval.metrics import classification
 TARGETS = (0.90, 0.95, 0.99)  # selective accuracies that have a threshold in a manifest
 CONFIDENCE = 0.95
 _OCTAVES, _PER_OCTAVE = 14, 16  # 1 - t halves with each octave of the table
-_STARTS = (3, 5, 7, 10)  # octaves at which a sequence of tests begins
+# A sequence of tests begins at 1 - (1 - target) * factor: for networks that are too
+# unsure of themselves, calibrated, and too sure.
+_STARTS = (2, 1 / 2, 1 / 8, 1 / 64)
 _GRID = 2.0**-15  # of float outputs: exact in float32, and the step of 16-bit outputs
 
 
@@ -114,7 +116,7 @@ def find_threshold(counts: AnswerCounts, target: float) -> Threshold:
     """
     if not 0 < target < 1:
         raise ValueError(f"{target} is not a selective accuracy within 0 to 1")
-    starts = _start_positions(counts.thresholds)
+    starts = _start_positions(counts.thresholds, target)
     level = (1 - CONFIDENCE) / len(starts)
     p_values = special.bdtr(counts.wrong, counts.answered, 1 - target)
     rejected = (p_values <= level) & (counts.answered > 0)
@@ -135,10 +137,11 @@ def find_threshold(counts: AnswerCounts, target: float) -> Threshold:
     )
 
 
-def _start_positions(thresholds: np.ndarray) -> list[int]:
+def _start_positions(thresholds: np.ndarray, target: float) -> list[int]:
     """Positions in the table at which a sequence of tests begins."""
-    found = np.searchsorted(thresholds, [1 - 2.0**-octave for octave in _STARTS])
-    return [int(at) for at in found if at < len(thresholds)]
+    wanted = [1 - (1 - target) * factor for factor in _STARTS]
+    found = np.searchsorted(thresholds, wanted)
+    return np.unique(found.clip(max=len(thresholds) - 1)).tolist()
 
 
 def _last_rejected(rejected: np.ndarray, start: int) -> int | None:

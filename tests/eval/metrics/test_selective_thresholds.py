@@ -87,9 +87,9 @@ def test_ties_at_the_threshold_are_answered():
 
 
 def made_counts(answered: list[int], wrong: list[int], rows: int) -> AnswerCounts:
-    """Counts at the whole table: those given up to t = 0.875, nothing above."""
+    """Counts at the whole table: those given up to the first start, nothing above."""
     table = selective_thresholds.candidate_thresholds(UINT8)
-    start = int(np.searchsorted(table, 0.875))
+    start = int(np.searchsorted(table, 0.9))
     counts = np.zeros((2, len(table)), int)
     counts[0, : start + 1], counts[1, : start + 1] = answered[0], wrong[0]
     for place, pair in enumerate(zip(answered[1:], wrong[1:], strict=True)):
@@ -101,7 +101,7 @@ def test_a_threshold_that_fails_is_not_passed_over():
     """The second one below fails, so that what is below it is never reached."""
     counts = made_counts([500, 520, 540], [0, 0, 100], 1000)
     one = selective_thresholds.find_threshold(counts, 0.95)
-    start = int(np.searchsorted(counts.thresholds, 0.875))
+    start = int(np.searchsorted(counts.thresholds, 0.9))
     assert one.value == counts.thresholds[start - 1]
     assert (one.coverage, one.selective_accuracy) == (0.52, 1.0)
 
