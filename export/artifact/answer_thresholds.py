@@ -43,6 +43,12 @@ def choose_thresholds(
     return {"abstain": entries, "abstain_rows": rows}
 
 
+def count_images(inputs: ExportInputs) -> int:
+    """Number of validation images that a file is run on."""
+    shown = inputs.validation
+    return 0 if isinstance(shown, str) else len(shown.labels)
+
+
 def _find_thresholds(
     inputs: ExportInputs, predictor: Predictor
 ) -> tuple[list[Threshold], dict[str, Any]]:

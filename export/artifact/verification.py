@@ -145,10 +145,12 @@ def estimate_duration(
     predictor: Predictor,
     name: str,
     now: Callable[[], float] = time.monotonic,
+    others: int = 0,
 ) -> str | None:
     """Measures a few images and returns the message of `describe_duration`.
 
     The first _TIMED_IMAGES images run one after the other; later all cores are used.
+    `others` is the number of other images that the file is run on.
     """
     images, seconds = verification_set.images, []
     if len(images) < 10 * _TIMED_IMAGES:
@@ -158,7 +160,7 @@ def estimate_duration(
         predictor(images[:count])
         seconds.append(now() - start)
     image_secs = max(seconds[1] - seconds[0], 0) / _TIMED_IMAGES
-    return describe_duration(len(images), image_secs, name)
+    return describe_duration(len(images) + others, image_secs, name)
 
 
 def describe_duration(images: int, image_secs: float, name: str) -> str | None:

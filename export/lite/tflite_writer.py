@@ -80,7 +80,9 @@ def _verify(
     """Runs the file at `path` and returns the manifest's "test" and thresholds."""
     options, expected = inputs.verification, inputs.verification_set
     predictor = open_predictor(path, options.kernels)
-    line = verification.estimate_duration(expected, predictor, path.name)
+    line = verification.estimate_duration(
+        expected, predictor, path.name, others=answer_thresholds.count_images(inputs)
+    )
     if line is not None:
         print(line, file=sys.stderr, flush=True)
     answers = verification.predict(expected, predictor, path.name)

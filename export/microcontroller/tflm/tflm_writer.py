@@ -47,6 +47,7 @@ def write_tflm(inputs: ExportInputs, options: MicroOptions) -> Artifact:
     errors = tflite_writer.measure_layers(inputs, content, images)
     model = _open_model(content, options)
     count = len(inputs.verification_set.labels)
+    count += answer_thresholds.count_images(inputs)
     _print(verification.describe_duration(count, model.image_secs, PACKAGE))
     with artifact.staging_folder(inputs.folder) as folder:
         litert = _open_in_litert(inputs, content, lite, folder)
