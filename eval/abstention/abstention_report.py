@@ -134,10 +134,7 @@ def _describe_no_class(
         "what": shown_images.what,
         "images": len(images),
         "median_confidence": float(np.median(confidence)),
-        "refused": {
-            selective_thresholds.target_key(one.target): _share_refused(confidence, one)
-            for one in targets
-        },
+        "refused": [_share_refused(confidence, one) for one in targets],
         "examples": [
             {
                 "index": int(row),
@@ -150,11 +147,12 @@ def _describe_no_class(
     }
 
 
-def _share_refused(confidence: np.ndarray, one: Threshold) -> dict[str, Any] | None:
+def _share_refused(confidence: np.ndarray, one: Threshold) -> dict[str, Any]:
     if one.value is None:
-        return None
+        return {"target": one.target, "share": None, "interval": None}
     refused = int((confidence < one.value).sum())
     return {
+        "target": one.target,
         "share": refused / len(confidence),
         "interval": classification.interval(refused, len(confidence)),
     }
