@@ -2,6 +2,7 @@
 
 import collections
 import os
+import shutil
 import sys
 import threading
 import time
@@ -69,7 +70,10 @@ class Console:
     On a terminal the progress line stays at the bottom and is drawn again.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, clock: Callable[[], float], *, name: str = "launch.local"
+    ) -> None:
+        self._name = name
         self._out: TextIO = sys.stdout
         self._err: TextIO = sys.stderr
         # One thread for both keeps their order.
@@ -78,7 +82,7 @@ class Console:
             self._err_thread = OutputThread()
         self._clock = clock
         self._live = self._err.isatty()
-        self._drawn = False
+        self._drawn = 0  # lines
         self._next_secs = 0.0
         self._wrote = clock() - _START_SECS
         self._last: tuple[float, int] | None = None
@@ -91,7 +95,7 @@ class Console:
 
     def announce(self, text: str) -> None:
         """Shows one line of the launcher."""
-        self.echo_error(f"launch.local: {text}")
+        self.echo_error(f"{self._name}: {text}")
 
     def echo_error(self, text: str) -> None:
         """Shows an earlier line of a worker on stderr."""
@@ -127,10 +131,27 @@ class Console:
         if not restarts:
             text = "preparing the data set"
         if self._live:
-            self._err_thread.write(self._err, f"{_CLEAR}{text}")
-            self._drawn, self._wrote = True, now
+            self._draw([text])
         else:
             self.announce(text)
+
+    def show_table(self, lines: Sequence[str], summary: str) -> None:
+        """Draws `lines` at the bottom of a terminal, every second.
+
+        Elsewhere `summary` is shown when nothing else was for SILENT_SECS.
+        """
+        if not self._live:
+            self.remind(summary)
+        elif self._clock() >= self._next_secs:
+            self._next_secs = self._clock() + _REDRAW_SECS
+            width = shutil.get_terminal_size().columns
+            self._draw([line[: width - 1] for line in lines])
+
+    def _draw(self, lines: Sequence[str]) -> None:
+        """Replaces what is drawn, in one piece, so that nothing flickers."""
+        text = "\n".join(lines)
+        self._err_thread.write(self._err, f"{_clear_lines(max(1, self._drawn))}{text}")
+        self._drawn, self._wrote = len(lines), self._clock()
 
     def _format_status(self, beats: Sequence[HeartbeatFile], now: float) -> str:
         slowest = min(beats, key=lambda beat: -1 if beat.step is None else beat.step)
@@ -145,8 +166,14 @@ class Console:
 
     def _clear_progress(self) -> None:
         if self._drawn:
-            self._err_thread.write(self._err, _CLEAR)
-            self._drawn = False
+            self._err_thread.write(self._err, _clear_lines(self._drawn))
+            self._drawn = 0
+
+
+def _clear_lines(count: int) -> str:
+    """Control sequences that clear the line of the cursor and those above it."""
+    above = "\033[A" * (count - 1)  # ECMA-48: cursor up; erase to the end of screen
+    return f"\r{above}\033[J" if above else _CLEAR
 
 
 def _identify_file(out: TextIO) -> object:

@@ -12,11 +12,13 @@ DEVICES = pathlib.Path("/dev")
 _NVIDIA_SMI_SECS = 20  # a machine with eight sleeping GPUs takes about ten
 
 
-def divide_cores(workers: int, per_worker: int | None) -> list[list[int]]:
+def divide_cores(
+    workers: int, per_worker: int | None, *, flag: str = "cores_per_worker"
+) -> list[list[int]]:
     """Divides the core numbers among workers, with neighbouring numbers together.
 
     Without `per_worker` all cores are divided evenly; if there are fewer cores than
-    workers, they share cores.
+    workers, they share cores. `flag` is the name of `per_worker` in messages.
 
     Raises:
       UsageError: `per_worker` cores for each are more than this process may use.
@@ -28,7 +30,7 @@ def divide_cores(workers: int, per_worker: int | None) -> list[list[int]]:
             return [[usable[i % len(usable)]] for i in range(workers)]
     if workers * per_worker > len(usable):
         raise UsageError(
-            f"--workers={workers} with --cores_per_worker={per_worker} need "
+            f"--workers={workers} with --{flag}={per_worker} need "
             f"{workers * per_worker} cores, {len(usable)} are usable; lower one of them"
         )
     return [usable[i * per_worker : (i + 1) * per_worker] for i in range(workers)]

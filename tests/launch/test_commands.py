@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from launch import kubernetes, local, slurm, vertex, worker
+from launch import kubernetes, local, slurm, sweep, vertex, worker
 from launch.platforms import slurm as slurm_platform
 from launch.platforms import vertex as vertex_platform
 
@@ -17,6 +17,7 @@ COMMANDS = {
     "slurm": slurm,
     "kubernetes": kubernetes,
     "vertex": vertex,
+    "sweep": sweep,
 }
 DEFINITIONS = {
     "local": local.define,
@@ -24,6 +25,7 @@ DEFINITIONS = {
     "slurm": slurm_platform.define,
     "kubernetes": kubernetes.define,
     "vertex": vertex_platform.define,
+    "sweep": sweep.define,
 }
 SLURM = ["slurm", "--name=a"]
 CLUSTER = [
@@ -108,6 +110,11 @@ BAD = [
     [*VERTEX, "--machine=a b"],
     [*VERTEX, "--env=A=\udcff"],
     [*VERTEX, "--", "--resume", "never"],
+    ["sweep", "--trial=2"],
+    ["sweep", "--workers=0"],
+    ["sweep", "--study_dir="],
+    ["sweep", "--halving_factor=1"],
+    ["sweep", "--workers=2", "--cores_per_trial=4096"],
 ]
 
 
@@ -206,6 +213,7 @@ def test_a_closed_pipe_is_no_traceback():
 RENDER = [
     ["launch.local", "--help"],
     ["launch.worker", "--help"],
+    ["launch.sweep", "--help"],
     [f"launch.{SLURM[0]}", *SLURM[1:]],
     [f"launch.{CLUSTER[0]}", *CLUSTER[1:]],
     [f"launch.{VERTEX[0]}", *VERTEX[1:]],

@@ -83,6 +83,16 @@ def test_launch_and_trainer_share_two_modules_alone():
         assert roots <= sys.stdlib_module_names
 
 
+def test_launch_needs_two_packages_and_a_study_optuna():
+    ours = {"launch", "trainer"}
+    for path in (ROOT / "launch").rglob("*.py"):
+        roots = {name.split(".")[0] for name in imported(path)}
+        allowed = {"absl", "yaml"}
+        if path.parent.name == "study":
+            allowed |= {"optuna", "sqlalchemy"}
+        assert roots - sys.stdlib_module_names - ours <= allowed, path
+
+
 def test_there_is_one_keras():
     for path in TRACKED:
         assert "tf_keras" not in imported(path)

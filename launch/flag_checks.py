@@ -1,0 +1,169 @@
+"""Checks the trainer's flags of a study before anything of it exists."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from launch import trainer_command
+from launch.command_line import UsageError
+from launch.study.search_space import SearchSpace
+from launch.study.study_definition import GRID
+from trainer.contract import TF_CONFIG
+
+MAX_CHECKED = 500  # configurations; each takes about 10 ms
+LISTS_MODULE = "trainer.cli.flag_lists"
+# Flags that the study sets, and those that would make its trials no trials.
+_OWN = {
+    "run_dir": "each trial has its own in the study's directory",
+    "runs_root": "each trial has its own directory in the study's",
+    "resume": "the study resumes its trials",
+    "dry_run": "leave it out",
+    "pause_at": "the pruner pauses trials",
+    "test": "trials are never tested; --finish tests the winner",
+}
+
+
+def check_trainer_flags(arguments: Sequence[str]) -> None:
+    """Checks that the flags of all trials leave to the study what is the study's.
+
+    Raises:
+      UsageError: they set one of its flags, or a strategy of several workers.
+    """
+    for argument in arguments:
+        name = argument.partition("=")[0].lstrip("-")
+        dashed = argument.startswith("-")
+        for own, why in _OWN.items():
+            if dashed and name in (own, f"no{own}"):
+                raise UsageError(f"--{name} after `--` is not possible: {why}")
+        if argument in ("--strategy=multi_worker", "multi_worker"):
+            raise UsageError(
+                "--strategy=multi_worker after `--`: a trial is one process; take "
+                "mirrored or leave it out"
+            )
+
+
+def check_configurations(
+    space: SearchSpace, sampler: str, trainer_flags: Sequence[str]
+) -> tuple[int, float]:
+    """Asks the trainer about all values that can be drawn, in one process.
+
+    Of a grid each configuration is checked, up to MAX_CHECKED; else each choice, both
+    ends of each range, every integer of a short one, and combinations of them.
+
+    Returns:
+      The trainer's seed and its `grace_secs`.
+
+    Raises:
+      UsageError: the trainer refuses one; the message is the trainer's.
+    """
+    if sampler == GRID and len(rows := space.grid()) <= MAX_CHECKED:
+        configurations = rows
+    else:
+        configurations = list(space.checked_configurations(MAX_CHECKED))
+    lists = [[*trainer_flags]]
+    lists += [[*trainer_flags, *space.arguments(each)] for each in configurations]
+    answers = _ask(lists)
+    if answers[0]["code"]:
+        raise UsageError(f"the flags after `--`: {answers[0]['message']}")
+    for words, answer in zip(lists[1:], answers[1:], strict=True):
+        if answer["code"]:
+            tried = " ".join(words[len(trainer_flags) :])
+            raise UsageError(f"with {tried[:200]}: {answer['message'][:400]}")
+    has_files = any("image_dir" in w or "image_list" in w for w in trainer_flags)
+    if not answers[0]["validation_fraction"] and not has_files:
+        raise UsageError(
+            "--validation_fraction=0 after `--` leaves no rows to choose by; take e.g. "
+            "0.1, and --all_rows with --finish for the last training"
+        )
+    return answers[0]["seed"], answers[0]["grace_secs"]
+
+
+def _ask(lists: Sequence[Sequence[str]]) -> list[dict]:
+    text = "".join(json.dumps(list(words)) + "\n" for words in lists)
+    done = subprocess.run(
+        [sys.executable, "-m", LISTS_MODULE],
+        input=text,
+        capture_output=True,
+        text=True,
+        env=_environment(),
+        check=False,
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        raise UsageError(f"the trainer's flags cannot be checked: {lines[-1][:300]}")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def find_refusal(
+    arguments: Sequence[str], train: Sequence[str], say: Callable[[str], None]
+) -> int:
+    """Runs one step of a trial that writes nothing; returns its exit code.
+
+    The trainer's own message is on stderr. Its plan is not shown.
+    """
+    with _Reminder("one step of a trial is tried, which writes nothing", say):
+        done = subprocess.run(
+            [*train, *arguments, "--dry_run"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=_environment(),
+            check=False,
+        )
+    if done.returncode:
+        for line in done.stderr.strip().splitlines()[-2:]:
+            print(line, file=sys.stderr)
+    return done.returncode
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != TF_CONFIG}
+
+
+class _Reminder:
+    """Says every five seconds what takes so long, within the context."""
+
+    def __init__(self, text: str, say: Callable[[str], None]) -> None:
+        self._text, self._say = text, say
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._remind, daemon=True)
+
+    def __enter__(self) -> None:
+        self._say(self._text)
+        self._thread.start()
+
+    def __exit__(self, *unused: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _remind(self) -> None:
+        start = time.monotonic()
+        while not self._ended.wait(5):
+            self._say(f"{self._text} ({time.monotonic() - start:.0f} s so far)")
+
+
+def check_directory(path: str) -> None:
+    """Checks that the study's directory can be created or holds a study.
+
+    Raises:
+      UsageError: it cannot, or it is not empty and holds no study.
+    """
+    try:
+        trainer_command.check_run_dir(path)
+    except UsageError as error:
+        raise UsageError(str(error).replace("--run_dir", "--study_dir")) from error
+    try:
+        names = os.listdir(path) if os.path.isdir(path) else []
+    except OSError as error:
+        raise UsageError(
+            f"--study_dir={path} cannot be read ({error.strerror}); name another one"
+        ) from error
+    others = [name for name in names if not name.startswith(".")]
+    if others and "study.json" not in others:
+        raise UsageError(
+            f"--study_dir={path} is not empty and holds no study; name another one"
+        )

@@ -1,0 +1,1 @@
+"""A study: many trials of the trainer, and one table of them."""

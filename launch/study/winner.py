@@ -1,0 +1,272 @@
+"""Finish of a study: the winner by validation, trained again if asked, tested once."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from launch.command_line import UsageError
+from launch.study import study_table, trial_plan, trial_records
+from launch.study.study_definition import StudyDefinition
+from launch.study.study_run import TRIALS, StudyPlace
+from launch.study.trial_plan import Records, TrialTask
+from launch.study.trial_records import TrialRecord, TrialState
+from launch.study.trial_run import RESULT, TrialPlace, TrialRun
+from launch.supervisor import temporary_files
+from launch.supervisor.console import Console
+from launch.supervisor.signal_queue import SignalQueue
+from trainer.contract import EXIT_FAILED
+
+FOLDER, FILE = "finish", "finish.json"
+OPENINGS = "test_openings.json"
+OPENED_BY = "STUDY_OPENED_BY"  # the trainer and eval write its value to OPENINGS
+_VERSION = 1
+_BY = "launch.sweep --finish"
+_TICK_SECS = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishRequest:
+    """How a study is finished.
+
+    Attributes:
+      configuration: the one to take; None: the best by validation.
+      seeds: trainings of the winner, with other seeds than its trials; 0: its first
+        trial is tested as it is.
+      all_rows: whether these are trained on the validation rows, too.
+    """
+
+    configuration: int | None
+    seeds: int
+    all_rows: bool
+
+
+def finish_study(
+    definition: StudyDefinition,
+    records: Records,
+    request: FinishRequest,
+    place: StudyPlace,
+) -> int:
+    """Chooses the winner, trains and tests it; returns the exit code.
+
+    Raises:
+      UsageError: trials are missing, or there is nothing to choose from.
+    """
+    console = Console(time.monotonic, name="launch.sweep")
+    configuration = _choose(definition, records, request)
+    chosen = records[definition.trial_numbers(configuration)[0]]
+    _announce_openings(place.study_dir, console)
+    console.announce(
+        f"winner: configuration {configuration}, "
+        f"{study_table.format_flags(chosen.flags)}"
+    )
+    os.environ[OPENED_BY] = _BY
+    if not request.seeds:
+        run_dir = place.study_dir / TRIALS / str(chosen.number)
+        console.close()
+        code = subprocess.run(
+            [*place.programs.report, f"--run_dir={run_dir}", "--split=test"],
+            check=False,
+        ).returncode
+        report = trial_records.read_json(run_dir / "report" / "report.json") or {}
+        tested = [_read_test(str(run_dir), chosen.seed, report)]
+    else:
+        code, tested = _train_again(definition, chosen, request, place, console)
+        console.close()
+    if code:
+        return code
+    table = study_table.build_table(definition, records)
+    summary = {
+        "version": _VERSION,
+        "configuration": configuration,
+        "flags": dict(chosen.flags),
+        "all_rows": request.all_rows,
+        "winner": table["winner"],
+        "runs": tested,
+    }
+    text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
+    trial_records.write_atomically(place.study_dir / FILE, text)
+    print("\n".join(_format_summary(summary, request, definition)))
+    return 0
+
+
+def _choose(
+    definition: StudyDefinition, records: Records, request: FinishRequest
+) -> int:
+    open_numbers = [
+        n for n in range(definition.trials) if not trial_plan.is_final(n, records)
+    ]
+    if open_numbers:
+        raise UsageError(
+            f"{len(open_numbers)} of {definition.trials} trials are not finished, the "
+            f"first is {open_numbers[0]}; run the study to its end before --finish"
+        )
+    ranked = trial_plan.rank_configurations(definition, records)
+    if not ranked:
+        raise UsageError(
+            "no configuration is complete, so there is none to choose; trials.json has "
+            "the reasons"
+        )
+    if request.configuration is None:
+        return ranked[0]
+    if request.configuration not in ranked:
+        raise UsageError(
+            f"--choose={request.configuration} is not a complete configuration; there "
+            f"are {', '.join(map(str, sorted(ranked)[:20]))}"
+        )
+    return request.configuration
+
+
+def _announce_openings(study_dir: pathlib.Path, console: Console) -> None:
+    found = trial_records.read_json(study_dir / OPENINGS) or {}
+    openings = found.get("openings")
+    if isinstance(openings, list) and openings:
+        first = openings[0]
+        when = first.get("time") if isinstance(first, dict) else "an unknown time"
+        console.announce(
+            f"the test split was opened {len(openings)} times before, first {when}: "
+            "what it says now is no longer independent of choices made since"
+        )
+
+
+def _train_again(
+    definition: StudyDefinition,
+    chosen: TrialRecord,
+    request: FinishRequest,
+    place: StudyPlace,
+    console: Console,
+) -> tuple[int, list[dict[str, Any]]]:
+    """Trains the winner with seeds that no trial had, one after the other."""
+    with SignalQueue() as signals, temporary_files.create_directory() as scratch:
+        tested = []
+        for i in range(request.seeds):
+            seed = definition.first_seed + definition.seeds + i
+            where = FOLDER if not request.all_rows else f"{FOLDER}_all_rows"
+            run_dir = place.study_dir / where / str(seed)
+            record = dataclasses.replace(
+                chosen, seed=seed, state=TrialState.RUNNING, curve=(), values=None
+            )
+            run = TrialRun(
+                TrialTask(number=chosen.number, stage=0, pause_at=None, limits={}),
+                record,
+                _retraining(definition, seed, request.all_rows),
+                _place_of(place, run_dir, scratch),
+                clock=time.monotonic,
+                say=console.announce,
+            )
+            console.announce(f"trains the winner with seed {seed} in {run_dir}")
+            done = _wait(run, signals, console, f"seed {seed}")
+            if done is None:
+                return 128 + (signals.received or 0), tested
+            result = trial_records.read_json(run_dir / RESULT)
+            if result is None:
+                console.announce(f"seed {seed} failed: {done.reason}")
+                return EXIT_FAILED, tested
+            tested.append(_read_test(str(run_dir), seed, result))
+    return 0, tested
+
+
+def _retraining(
+    definition: StudyDefinition, seed: int, all_rows: bool
+) -> StudyDefinition:
+    """A definition whose only trial is the winner, trained with a test."""
+    return _Retraining(
+        **{f.name: getattr(definition, f.name) for f in dataclasses.fields(definition)},
+        retrained_seed=seed,
+        all_rows=all_rows,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Retraining(StudyDefinition):
+    """The definition of a study for trainings that are tested."""
+
+    retrained_seed: int
+    all_rows: bool
+
+    def trial_arguments(self, number: int, values: Any) -> list[str]:
+        """Arguments of trainer.main with a test, and perhaps on all rows."""
+        words = super().trial_arguments(number, values)
+        kept = [w for w in words if w != "--notest" and not w.startswith("--seed=")]
+        rows = ["--validation_fraction=0"] if self.all_rows else []
+        return [*kept, f"--seed={self.retrained_seed}", *rows]
+
+
+def _place_of(
+    place: StudyPlace, run_dir: pathlib.Path, scratch: pathlib.Path
+) -> TrialPlace:
+    cores = sorted({core for share in place.cores for core in share})
+    gpus = list(dict.fromkeys(gpu for share in place.gpus for gpu in share))
+    return TrialPlace(
+        run_dir=run_dir,
+        scratch=scratch,
+        cores=cores,
+        gpus=gpus,
+        hang_secs=place.hang_secs,
+        max_restarts=place.max_restarts,
+        grace_secs=place.grace_secs,
+        first_backoff_secs=place.first_backoff_secs,
+        programs=place.programs,
+    )
+
+
+def _wait(
+    run: TrialRun, signals: SignalQueue, console: Console, what: str
+) -> TrialRecord | None:
+    """Waits for the end of a training; None if a signal stopped it."""
+    try:
+        while (record := run.poll()) is None:
+            for number in signals.drain():
+                run.stop(number)
+            if run.is_stopped and not run.has_process:
+                return None
+            step = "" if run.step is None else f" step {run.step}"
+            text = f"{what}: {run.phase}{step}"
+            console.show_table([text], text)
+            time.sleep(_TICK_SECS)
+        return record
+    finally:
+        run.kill()
+
+
+def _read_test(run_dir: str, seed: int, found: dict[str, Any]) -> dict[str, Any]:
+    """Reads the test of result.json or report.json."""
+    return {
+        "run_dir": run_dir,
+        "seed": seed,
+        "test_accuracy": found.get("test_accuracy", found.get("accuracy")),
+        "test_accuracy_interval": found.get(
+            "test_accuracy_interval", found.get("accuracy_interval")
+        ),
+        "weights_sha256": found.get("weights_sha256"),
+    }
+
+
+def _format_summary(
+    summary: dict[str, Any], request: FinishRequest, definition: StudyDefinition
+) -> Sequence[str]:
+    lines = []
+    for run in summary["runs"]:
+        accuracy, interval = run["test_accuracy"], run["test_accuracy_interval"]
+        shown = "" if accuracy is None else f"test accuracy {accuracy:.2%}"
+        if interval:
+            shown += f" (95 % interval {interval[0]:.2%} to {interval[1]:.2%})"
+        lines.append(f"seed {run['seed']}: {shown}  {run['run_dir']}")
+    winner = summary["winner"]
+    if winner and winner["configuration"] == summary["configuration"]:
+        lines.append(
+            f"its validation accuracy was {winner['mean']:.2%}, the best of "
+            f"{winner['candidates']}: up to {winner['expected_maximum_of_noise']:.2%} "
+            "of it may be luck"
+        )
+    return lines
+
+
+def say(text: str) -> None:
+    """Writes a line of this command to stderr."""
+    print(f"launch.sweep: {text}", file=sys.stderr, flush=True)

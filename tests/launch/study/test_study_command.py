@@ -1,0 +1,295 @@
+"""The command: a study with a stand-in for the trainer, killed and never killed."""
+
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from absl import flags as absl_flags
+
+from launch import flag_checks
+from launch.study import study_storage
+from tests.support import fake_sweep
+from tests.support.commands import ROOT
+from trainer.cli import flag_lists, flags
+
+TRY = ["--try=learning_rate=log:1e-4:1e-1", "--try=model_kwargs.width=0.5,1,2"]
+TRAINER = ["--", "--dataset=digits", "--epochs=4"]
+FAKE = str(ROOT / "tests" / "support" / "fake_sweep.py")
+
+
+@pytest.fixture(autouse=True)
+def quick_checks(monkeypatch):
+    """The trainer's flags are checked in this process."""
+    values = flags.define(absl_flags.FlagValues())
+
+    def ask(lists):
+        return [flag_lists.check_list(values, words) for words in lists]
+
+    monkeypatch.setattr(flag_checks, "_ask", ask)
+
+
+def sweep(study_dir, *words):
+    return fake_sweep.main([f"--study_dir={study_dir}", *words])
+
+
+def table(study_dir):
+    return json.loads((pathlib.Path(study_dir) / "trials.json").read_text())
+
+
+def states(study_dir):
+    return [row["state"] for row in table(study_dir)["trials"]]
+
+
+def trained_steps(study_dir):
+    """Steps of each trial by the processes that made them."""
+    return {
+        path.parent.name: [line.split() for line in path.read_text().splitlines()]
+        for path in pathlib.Path(study_dir).glob("trials/*/steps.log")
+    }
+
+
+BAD = [
+    ["--try=learning_rate=1"],
+    ["--try=learning_rate=0.1,zero", "--trials=4"],
+    ["--try=learning_rate=float:-1:1", "--trials=4"],
+    ["--try=learning_rat=0.1,0.2", "--trials=4"],
+    ["--try=model_kwargs.widht=1,2", "--trials=4"],
+    ["--try=model_kwargs.width=float:-1:1", "--trials=4"],
+    ["--try=global_batch=float:8:16", "--trials=4"],
+    ["--try=global_batch=int:0:16", "--trials=4"],
+    ["--try=optimizer=adamw,adam", "--trials=4"],
+    ["--try=momentum=0.5,0.9", "--trials=4"],  # belongs to sgd
+    ["--try=epochs=1,2", "--seeds=0"],
+    ["--try=epochs=1,2", "--trials=0"],
+    ["--try=epochs=1,2", "--sampler=random"],  # no number of trials
+    ["--try=epochs=float:1:2"],  # a grid without points
+    ["--try=epochs=1,2", "--trials=3", "--seeds=2"],
+    ["--try=epochs=1,2", "--trials=3", "--sampler=grid"],
+    ["--try=epochs=1,2", "--trials=3", "--sampler=genetic"],
+    ["--try=epochs=1,2", "--trials=4", "--sampler=cmaes"],
+    ["--try=epochs=float:1:2", "--trials=9", "--sampler=tpe", "--pruner=halving"],
+    ["--try=epochs=1,2", "--trials=2", "--pruner=halving"],
+    ["--try=epochs=1,2", "--trials=4", "--objective=accuracy,size"],
+    ["--try=epochs=1,2", "--trials=4", "--objective=seconds"],
+    ["--try=epochs=1,2", "--trials=4", "--objective=accuracy,accuracy"],
+    ["--try=epochs=1,2", "--trials=9", "--objective=accuracy,seconds"]
+    + ["--pruner=median"],
+    ["--space=nowhere.toml"],
+    ["--seeds=1"],
+    ["--seeds=2", "--storage=no url"],
+    ["--seeds=2", "--workers=2", "--cores_per_trial=4096"],
+    ["--seeds=2", "--study_name="],
+    ["--seeds=2", "--finish"],
+    ["--seeds=2", "--all_rows"],
+    ["--seeds=2", "--study_dir=/proc/x"],
+    ["--seeds=2", "--", "--epochs=0"],
+    ["--seeds=2", "--", "--run_dir=a"],
+    ["--seeds=2", "--", "--notest"],
+    ["--seeds=2", "--", "--strategy=multi_worker"],
+    ["--seeds=2", "--", "--validation_fraction=0"],
+    ["--seeds=2", "--", "--seed=2147483647"],
+    ["--seeds=2", "--", "--", "--epochs=1"],
+]
+
+
+@pytest.mark.parametrize("words", BAD, ids=" ".join)
+def test_wrong_usage(words, capsys, tmp_path, monkeypatch):
+    """Exit code 2, two lines at most, and nothing made."""
+    monkeypatch.chdir(tmp_path)
+    given = words if "--" in words else [*words, *TRAINER]
+    assert sweep(tmp_path / "s", *given) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("launch.sweep: ")
+    assert 1 <= len(captured.err.splitlines()) <= 2
+    assert "Traceback" not in captured.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_of_something_else_is_refused(tmp_path, capsys):
+    (tmp_path / "photo.png").touch()
+    assert sweep(tmp_path, "--seeds=2", *TRAINER) == 2
+    assert "holds no study" in capsys.readouterr().err
+
+
+def test_a_trial_that_cannot_start_ends_before_anything_is_made(tmp_path, capsys):
+    words = ["--", "--dataset=digits", "--learning_rate=0.5"]
+    made = tmp_path / "s"
+    programs = fake_sweep.PROGRAMS.train
+    fail = [*programs, "--fail_above=0.1"]
+    assert flag_checks.find_refusal(words[1:], fail, lambda _: None) == 1
+    assert "trainer.main" not in capsys.readouterr().out
+    assert not made.exists()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A study of two workers that nobody disturbed."""
+    study_dir = tmp_path_factory.mktemp("studies") / "whole"
+    code = subprocess.run(
+        [sys.executable, FAKE, f"--study_dir={study_dir}", *HALVING], cwd=ROOT
+    ).returncode
+    assert code == 0
+    return study_dir
+
+
+HALVING = ["--study_name=s", "--trials=9", "--pruner=halving", "--workers=2", *TRY]
+HALVING += ["--", "--dataset=digits", "--epochs=6"]
+
+
+def test_halving_trains_few_to_the_end(whole):
+    found = table(whole)
+    assert sorted(states(whole)) == ["complete"] * 3 + ["pruned"] * 6
+    assert {row["epochs"] for row in found["trials"]} == {2.0, 6.0}
+    assert (
+        found["winner"]["configuration"]
+        == found["configurations"][
+            min(range(9), key=lambda i: found["configurations"][i]["rank"] or 99)
+        ]["number"]
+    )
+    for steps in trained_steps(whole).values():
+        assert [int(step) for _, step in steps] == list(range(1, len(steps) + 1))
+
+
+def processes(study_dir):
+    """Pids of the trials of a study that are running."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            words = (path / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(w.startswith(f"--run_dir={study_dir}/".encode()) for w in words):
+            found.append(int(path.name))
+    return found
+
+
+def kill_often(study_dir, kills, seed):
+    """Kills supervisors and trials at random; then lets one end. Returns its code."""
+    dice = random.Random(seed)
+    words = [f"--study_dir={study_dir}", *HALVING]
+    slow = [*words, "--step_secs=0.05"]
+    for kill in range(kills):
+        process = subprocess.Popen([sys.executable, FAKE, *slow], cwd=ROOT)
+        end = time.monotonic() + dice.uniform(2.0, 5.0)
+        while time.monotonic() < end and process.poll() is None:
+            time.sleep(0.02)
+            running = processes(study_dir)
+            if running and kill % 3 == 0 and dice.random() < 0.02:
+                os.kill(dice.choice(running), signal.SIGKILL)
+        process.kill()
+        process.wait()
+        end = time.monotonic() + 10
+        while processes(study_dir):
+            assert time.monotonic() < end, "a trial outlived its supervisor"
+            time.sleep(0.02)
+    return subprocess.run([sys.executable, FAKE, *slow], cwd=ROOT).returncode
+
+
+@pytest.mark.parametrize(
+    ("kills", "seed"),
+    [(4, 0), *(pytest.param(30, s, marks=pytest.mark.faults) for s in range(1, 4))],
+)
+def test_killed_and_resumed_is_the_study_that_was_never_killed(
+    whole, tmp_path, kills, seed
+):
+    study_dir = tmp_path / "killed"
+    with_speed = [w for w in HALVING if not w.startswith("--step_secs")]
+    assert with_speed == HALVING
+    assert kill_often(study_dir, kills, seed) == 0
+    ours, theirs = table(study_dir), table(whole)
+    assert ours["table_sha256"] == theirs["table_sha256"]
+    assert len(list((study_dir / "trials").glob("*/result.json"))) == 3
+    assert not list(study_dir.glob("trials/*/started_again"))
+
+
+def test_two_directories_and_one_storage_train_no_trial_twice(tmp_path):
+    url = f"sqlite:///{tmp_path}/shared.db"
+    words = ["--study_name=both", f"--storage={url}", "--trials=8", *TRY, *TRAINER]
+    started = [
+        subprocess.Popen(
+            [sys.executable, FAKE, f"--study_dir={tmp_path / place}", *words], cwd=ROOT
+        )
+        for place in "ab"
+    ]
+    assert [process.wait(timeout=120) for process in started] == [0, 0]
+    a, b = (trained_steps(tmp_path / place) for place in "ab")
+    assert sorted([*a, *b], key=int) == [str(n) for n in range(8)]
+    first, second = table(tmp_path / "a"), table(tmp_path / "b")
+    assert first["table_sha256"] == second["table_sha256"]
+    assert len(first["trials"]) == 8
+
+
+def test_a_failed_trial_is_recorded_and_a_finished_one_is_not_run_again(
+    tmp_path, capsys
+):
+    study_dir = tmp_path / "s"
+    words = ["--try=learning_rate=0.001,0.01,0.5", "--sampler=grid"]
+    words += ["--", "--dataset=digits", "--model_kwargs="]
+    assert sweep(study_dir, *words) == 0
+    assert states(study_dir) == ["complete"] * 3
+    before = trained_steps(study_dir)
+    (study_dir / "study.db").unlink()  # a storage that was lost is made again
+    assert sweep(study_dir, *words) == 0
+    assert trained_steps(study_dir) == before
+    assert "goes on" in capsys.readouterr().err
+
+
+def test_a_signal_lets_trials_save_and_the_same_command_goes_on(tmp_path):
+    study_dir = tmp_path / "s"
+    words = [f"--study_dir={study_dir}", "--trials=2", "--workers=2", *TRY[:1]]
+    words += ["--", "--dataset=digits", "--epochs=30"]
+    process = subprocess.Popen([sys.executable, FAKE, *words], cwd=ROOT)
+    while len(list(study_dir.glob("trials/*/checkpoint.json"))) < 2:
+        time.sleep(0.02)
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 143
+    assert not processes(study_dir)
+    assert states(study_dir) == ["running"] * 2
+    done = subprocess.run([sys.executable, FAKE, f"--study_dir={study_dir}"], cwd=ROOT)
+    assert done.returncode == 0
+    assert states(study_dir) == ["complete"] * 2
+
+
+def test_other_flags_are_refused_for_the_same_study(tmp_path, capsys):
+    study_dir = tmp_path / "s"
+    assert sweep(study_dir, "--seeds=2", *TRAINER) == 0
+    capsys.readouterr()
+    assert sweep(study_dir, "--seeds=3", *TRAINER) == 2
+    assert "seeds: 2 != 3" in capsys.readouterr().err
+    assert sweep(study_dir, "--seeds=2", "--storage=sqlite:////tmp/x.db", *TRAINER) == 2
+    assert sweep(study_dir, "--seeds=2", *TRAINER) == 0
+
+
+def test_the_winner_is_trained_again_with_a_test_and_new_seeds(tmp_path, capsys):
+    study_dir = tmp_path / "s"
+    assert sweep(study_dir, "--trials=4", *TRY[:1], *TRAINER) == 0
+    assert sweep(study_dir, "--finish", "--seeds=2") == 0
+    captured = capsys.readouterr()
+    assert "may be luck" in captured.out
+    found = json.loads((study_dir / "finish.json").read_text())
+    assert [run["seed"] for run in found["runs"]] == [1, 2]
+    for seed in (1, 2):
+        result = json.loads((study_dir / f"finish/{seed}/result.json").read_text())
+        assert result["tested"]
+    openings = {"openings": [{"time": "2026-01-01T00:00:00Z"}]}
+    (study_dir / "test_openings.json").write_text(json.dumps(openings))
+    assert sweep(study_dir, "--finish", "--seeds=2") == 0
+    assert "opened 1 times before" in capsys.readouterr().err
+
+
+def test_an_unfinished_study_cannot_be_finished(tmp_path, capsys):
+    study_dir = tmp_path / "s"
+    assert sweep(study_dir, "--seeds=2", *TRAINER) == 0
+    storage = study_storage.open_storage(f"sqlite:///{study_dir}/study.db")
+    for name in ("s", "s (leases)"):
+        storage.delete_study(storage.get_study_id_from_name(name))
+    assert sweep(study_dir, "--finish") == 2
+    assert "2 of 2 trials are not finished" in capsys.readouterr().err
