@@ -4,8 +4,9 @@ Accuracy is a function of learning rate, width, seed and epoch. Every step is a 
 `steps.log` in the run directory, so that a test sees whether one was trained twice by
 two processes at the same time.
 
-    --epochs=N --step_secs=S     how long; four steps an epoch, a validation after each
-    --fail_above=X               exits 1 where the learning rate is higher
+    --epochs=N           four steps an epoch, a validation after each
+    FAKE_STEP_SECS=S     how long a step takes
+    FAKE_FAIL_ABOVE=X    exits 1 where the learning rate is higher
 """
 
 import contextlib
@@ -24,8 +25,9 @@ STEPS = 4
 def main() -> int:
     options = read_options(sys.argv[1:])
     rate = float(options.get("learning_rate", "0.01"))
-    if rate > float(options.get("fail_above", "inf")):
-        print(f"trainer.main: the loss of step 3 is nan at rate {rate:.3g}")
+    if rate > float(os.environ.get("FAKE_FAIL_ABOVE", "inf")):
+        text = f"trainer.main: the loss of step 3 is nan at rate {rate:.3g}"
+        print(text, file=sys.stderr)
         return 1
     if "dry_run" in options:
         return 0
@@ -66,7 +68,7 @@ def train(options, run_dir, received) -> int:
     while state["step"] < total:
         if pause and state["step"] >= pause:
             return 0
-        time.sleep(float(options.get("step_secs", "0.01")))
+        time.sleep(float(os.environ.get("FAKE_STEP_SECS", "0.01")))
         step = state["step"] + 1
         word = f"{state['hash']}{step}{options.get('learning_rate')}{options['seed']}"
         state = {"step": step, "hash": hashlib.sha256(word.encode()).hexdigest()}

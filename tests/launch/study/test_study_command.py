@@ -118,14 +118,14 @@ def test_a_directory_of_something_else_is_refused(tmp_path, capsys):
     assert "holds no study" in capsys.readouterr().err
 
 
-def test_a_trial_that_cannot_start_ends_before_anything_is_made(tmp_path, capsys):
-    words = ["--", "--dataset=digits", "--learning_rate=0.5"]
-    made = tmp_path / "s"
-    programs = fake_sweep.PROGRAMS.train
-    fail = [*programs, "--fail_above=0.1"]
-    assert flag_checks.find_refusal(words[1:], fail, lambda _: None) == 1
-    assert "trainer.main" not in capsys.readouterr().out
-    assert not made.exists()
+def test_a_trial_that_cannot_start_ends_before_anything_is_made(
+    tmp_path, capfd, monkeypatch
+):
+    monkeypatch.setenv("FAKE_FAIL_ABOVE", "0.1")
+    words = ["--seeds=2", "--", "--dataset=digits", "--learning_rate=0.5"]
+    assert sweep(tmp_path / "s", *words) == 1
+    assert "the loss of step 3 is nan" in capfd.readouterr().err
+    assert not (tmp_path / "s").exists()
 
 
 @pytest.fixture(scope="module")
@@ -173,15 +173,21 @@ def processes(study_dir):
 def kill_often(study_dir, kills, seed):
     """Kills supervisors and trials at random; then lets one end. Returns its code."""
     dice = random.Random(seed)
-    words = [f"--study_dir={study_dir}", *HALVING]
-    slow = [*words, "--step_secs=0.05"]
+    slow = {**os.environ, "FAKE_STEP_SECS": "0.05"}
     for kill in range(kills):
-        process = subprocess.Popen([sys.executable, FAKE, *slow], cwd=ROOT)
-        end = time.monotonic() + dice.uniform(2.0, 5.0)
+        again = [] if (study_dir / "study.json").exists() else HALVING
+        process = subprocess.Popen(
+            [sys.executable, FAKE, f"--study_dir={study_dir}", *again],
+            cwd=ROOT,
+            env=slow,
+        )
+        if kill % 4:  # else at any moment of the start
+            wait_for_trials(process, study_dir)
+        end = time.monotonic() + dice.uniform(0, 1.5)
         while time.monotonic() < end and process.poll() is None:
             time.sleep(0.02)
             running = processes(study_dir)
-            if running and kill % 3 == 0 and dice.random() < 0.02:
+            if running and kill % 3 == 0 and dice.random() < 0.05:
                 os.kill(dice.choice(running), signal.SIGKILL)
         process.kill()
         process.wait()
@@ -189,7 +195,13 @@ def kill_often(study_dir, kills, seed):
         while processes(study_dir):
             assert time.monotonic() < end, "a trial outlived its supervisor"
             time.sleep(0.02)
-    return subprocess.run([sys.executable, FAKE, *slow], cwd=ROOT).returncode
+    last = [sys.executable, FAKE, f"--study_dir={study_dir}", *HALVING]
+    return subprocess.run(last, cwd=ROOT).returncode
+
+
+def wait_for_trials(process, study_dir):
+    while process.poll() is None and not processes(study_dir):
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
@@ -200,8 +212,6 @@ def test_killed_and_resumed_is_the_study_that_was_never_killed(
     whole, tmp_path, kills, seed
 ):
     study_dir = tmp_path / "killed"
-    with_speed = [w for w in HALVING if not w.startswith("--step_secs")]
-    assert with_speed == HALVING
     assert kill_often(study_dir, kills, seed) == 0
     ours, theirs = table(study_dir), table(whole)
     assert ours["table_sha256"] == theirs["table_sha256"]
@@ -227,18 +237,20 @@ def test_two_directories_and_one_storage_train_no_trial_twice(tmp_path):
 
 
 def test_a_failed_trial_is_recorded_and_a_finished_one_is_not_run_again(
-    tmp_path, capsys
+    tmp_path, capfd, monkeypatch
 ):
+    monkeypatch.setenv("FAKE_FAIL_ABOVE", "0.1")
     study_dir = tmp_path / "s"
-    words = ["--try=learning_rate=0.001,0.01,0.5", "--sampler=grid"]
-    words += ["--", "--dataset=digits", "--model_kwargs="]
+    words = ["--try=learning_rate=0.001,0.01,0.5", *TRAINER]
     assert sweep(study_dir, *words) == 0
-    assert states(study_dir) == ["complete"] * 3
+    assert states(study_dir) == ["complete", "complete", "failed"]
+    reason = table(study_dir)["trials"][2]["reason"]
+    assert reason == "trainer.main: the loss of step 3 is nan at rate 0.5"
     before = trained_steps(study_dir)
     (study_dir / "study.db").unlink()  # a storage that was lost is made again
     assert sweep(study_dir, *words) == 0
     assert trained_steps(study_dir) == before
-    assert "goes on" in capsys.readouterr().err
+    assert "trial 0 goes on" in capfd.readouterr().err
 
 
 def test_a_signal_lets_trials_save_and_the_same_command_goes_on(tmp_path):
