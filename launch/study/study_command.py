@@ -165,20 +165,33 @@ def _define(
 ) -> tuple[StudyDefinition, float]:
     """Builds and checks the definition; also returns the trainer's `grace_secs`."""
     flag_checks.check_trainer_flags(trainer_flags)
+    name = _choose_name(values, study_dir)
+    definition = _build_definition(values, trainer_flags, name, len(resources[0][0]))
+    study_definition.check(definition)
+    first_seed, grace_secs = flag_checks.check_configurations(
+        definition.space, definition.sampler, trainer_flags
+    )
+    definition = dataclasses.replace(definition, first_seed=first_seed)
+    study_definition.check(definition)
+    if recorded is not None:
+        definition = _adopt(values, definition, recorded)
+        _check_recorded(recorded, definition, study_dir)
+    return definition, grace_secs
+
+
+def _build_definition(
+    values: flags.FlagValues, trainer_flags: list[str], name: str, threads: int
+) -> StudyDefinition:
     space = search_space.parse_space(values["try"].value, values.space)
     sampler = values.sampler or (GRID if values.trials is None else RANDOM)
-    seeds = values.seeds or 1
+    seeds, factor = values.seeds or 1, values.halving_factor
     trials = study_definition.count_trials(space, sampler, values.trials, seeds)
     if not space.parameters and trials < 2:
         raise UsageError(
             "there is nothing to compare: vary a flag with --try, or take --seeds=5"
         )
-    concurrent = values.concurrent or study_definition.choose_concurrent(
-        sampler, values.pruner, values.workers, seeds
-    )
-    factor = values.halving_factor
-    definition = StudyDefinition(
-        name=_choose_name(values, study_dir),
+    return StudyDefinition(
+        name=name,
         space=space,
         sampler=sampler,
         pruner=values.pruner,
@@ -187,22 +200,15 @@ def _define(
         first_seed=0,
         study_seed=values.study_seed,
         trials=trials,
-        concurrent=concurrent,
+        concurrent=values.concurrent
+        or study_definition.choose_concurrent(
+            sampler, values.pruner, values.workers, seeds
+        ),
         halving_factor=factor,
         halving_stages=study_definition.choose_halving_stages(trials // seeds, factor),
-        threads=len(resources[0][0]),
+        threads=threads,
         trainer_flags=tuple(trainer_flags),
     )
-    study_definition.check(definition)
-    first_seed, grace_secs = flag_checks.check_configurations(
-        space, sampler, trainer_flags
-    )
-    definition = dataclasses.replace(definition, first_seed=first_seed)
-    study_definition.check(definition)
-    if recorded is not None:
-        definition = _adopt(values, definition, recorded)
-        _check_recorded(recorded, definition, study_dir)
-    return definition, grace_secs
 
 
 def _check_recorded(
