@@ -35,6 +35,7 @@ def define(values: flags.FlagValues) -> None:
     """Declares this command's flags."""
     _define_space(values)
     _define_search(values)
+    _define_pruning(values)
     _define_storage(values)
     _define_workers(values)
     _define_finish(values)
@@ -98,6 +99,19 @@ def _define_search(values: flags.FlagValues) -> None:
         upper_bound=MAX_SEED,
         **where,
     )
+    flags.DEFINE_integer(
+        "concurrent",
+        None,
+        "tpe, cmaes and median: how many configurations may be under way when one is "
+        "chosen. Part of the study. Default: as --workers need.",
+        lower_bound=1,
+        upper_bound=MAX_WORKERS,
+        **where,
+    )
+
+
+def _define_pruning(values: flags.FlagValues) -> None:
+    where = {"flag_values": values, "module_name": "Search"}
     flags.DEFINE_enum(
         "pruner",
         "none",
@@ -111,15 +125,6 @@ def _define_search(values: flags.FlagValues) -> None:
         "Of so many configurations one goes on, for so many times the training.",
         lower_bound=2,
         upper_bound=10,
-        **where,
-    )
-    flags.DEFINE_integer(
-        "concurrent",
-        None,
-        "tpe, cmaes and median: how many configurations may be under way when one is "
-        "chosen. Part of the study. Default: as --workers need.",
-        lower_bound=1,
-        upper_bound=MAX_WORKERS,
         **where,
     )
 

@@ -115,40 +115,39 @@ def describe_configurations(
     The standard deviation over seeds (n - 1) is None for one seed. The interval over
     images is Wilson's at the mean accuracy: all seeds share the validation rows.
     """
-    ranks = {
-        c: rank
-        for rank, c in enumerate(
-            trial_plan.rank_configurations(definition, records), start=1
-        )
-    }
+    ranked = trial_plan.rank_configurations(definition, records)
+    ranks = {c: rank for rank, c in enumerate(ranked, start=1)}
     found = []
     for configuration in range(definition.configurations):
         numbers = [n for n in definition.trial_numbers(configuration) if n in records]
-        if not numbers:
-            continue
-        rows = [records[n] for n in numbers]
-        scores = [row.values[ACCURACY] for row in rows if row.values is not None]
-        images = next((row.images for row in rows if row.images), None)
-        mean = statistics.fmean(scores) if scores else None
-        found.append(
-            {
-                "number": configuration,
-                "flags": dict(rows[0].flags),
-                "trials": numbers,
-                "complete": len(scores),
-                "mean": mean,
-                "std": statistics.stdev(scores) if len(scores) > 1 else None,
-                "validation_images": images,
-                "interval_images": (
-                    wilson_interval(mean, images)
-                    if mean is not None and images
-                    else None
-                ),
-                "eligible": configuration in ranks,
-                "rank": ranks.get(configuration),
-            }
-        )
+        if numbers:
+            rows = [records[n] for n in numbers]
+            found.append(
+                {
+                    "number": configuration,
+                    "flags": dict(rows[0].flags),
+                    "trials": numbers,
+                    **_describe_scores(rows),
+                    "eligible": configuration in ranks,
+                    "rank": ranks.get(configuration),
+                }
+            )
     return found
+
+
+def _describe_scores(rows: Sequence[TrialRecord]) -> dict[str, Any]:
+    """Describes the accuracies of the complete trials of one configuration."""
+    scores = [row.values[ACCURACY] for row in rows if row.values is not None]
+    images = next((row.images for row in rows if row.images), None)
+    mean = statistics.fmean(scores) if scores else None
+    known = mean is not None and images is not None
+    return {
+        "complete": len(scores),
+        "mean": mean,
+        "std": statistics.stdev(scores) if len(scores) > 1 else None,
+        "validation_images": images,
+        "interval_images": wilson_interval(mean, images) if known else None,
+    }
 
 
 def describe_winner(

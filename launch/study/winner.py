@@ -66,33 +66,37 @@ def finish_study(
         f"{study_table.format_flags(chosen.flags)}"
     )
     os.environ[OPENED_BY] = _BY
-    if not request.seeds:
-        run_dir = place.study_dir / TRIALS / str(chosen.number)
-        console.close()
-        code = subprocess.run(
-            [*place.programs.report, f"--run_dir={run_dir}", "--split=test"],
-            check=False,
-        ).returncode
-        report = trial_records.read_json(run_dir / "report" / "report.json") or {}
-        tested = [_read_test(str(run_dir), chosen.seed, report)]
-    else:
+    if request.seeds:
         code, tested = _train_again(definition, chosen, request, place, console)
         console.close()
-    if code:
-        return code
-    table = study_table.build_table(definition, records)
-    summary = {
-        "version": _VERSION,
-        "configuration": configuration,
-        "flags": dict(chosen.flags),
-        "all_rows": request.all_rows,
-        "winner": table["winner"],
-        "runs": tested,
-    }
-    text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
-    trial_records.write_atomically(place.study_dir / FILE, text)
-    print("\n".join(_format_summary(summary, request, definition)))
-    return 0
+    else:
+        console.close()
+        code, tested = _test_trial(chosen, place)
+    if not code:
+        table = study_table.build_table(definition, records)
+        summary = {
+            "version": _VERSION,
+            "configuration": configuration,
+            "flags": dict(chosen.flags),
+            "all_rows": request.all_rows,
+            "winner": table["winner"],
+            "runs": tested,
+        }
+        text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
+        trial_records.write_atomically(place.study_dir / FILE, text)
+        print("\n".join(_format_summary(summary)))
+    return code
+
+
+def _test_trial(
+    chosen: TrialRecord, place: StudyPlace
+) -> tuple[int, list[dict[str, Any]]]:
+    """Has eval test the winner's first trial as it is."""
+    run_dir = place.study_dir / TRIALS / str(chosen.number)
+    where = [f"--run_dir={run_dir}", "--split=test"]
+    done = subprocess.run([*place.programs.report, *where], check=False)
+    report = trial_records.read_json(run_dir / "report" / "report.json") or {}
+    return done.returncode, [_read_test(str(run_dir), chosen.seed, report)]
 
 
 def _choose(
@@ -247,9 +251,7 @@ def _read_test(run_dir: str, seed: int, found: dict[str, Any]) -> dict[str, Any]
     }
 
 
-def _format_summary(
-    summary: dict[str, Any], request: FinishRequest, definition: StudyDefinition
-) -> Sequence[str]:
+def _format_summary(summary: dict[str, Any]) -> Sequence[str]:
     lines = []
     for run in summary["runs"]:
         accuracy, interval = run["test_accuracy"], run["test_accuracy_interval"]
