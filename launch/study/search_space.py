@@ -53,7 +53,7 @@ _FIXED = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Parameter:
+class SearchParameter:
     """One flag and its values: a range of numbers, or choices.
 
     Attributes:
@@ -178,7 +178,7 @@ class Parameter:
 class SearchSpace:
     """The parameters of a study, by flag; without any there is one configuration."""
 
-    parameters: tuple[Parameter, ...]
+    parameters: tuple[SearchParameter, ...]
 
     def __post_init__(self) -> None:
         names = [parameter.flag for parameter in self.parameters]
@@ -261,7 +261,7 @@ def from_json(fields: Mapping[str, Any], named: str = "the space") -> SearchSpac
     )
 
 
-def parse_try(text: str) -> Parameter:
+def parse_try(text: str) -> SearchParameter:
     """Parses `NAME=VALUES`.
 
     Raises:
@@ -276,17 +276,17 @@ def parse_try(text: str) -> Parameter:
     if colon and kind in _KINDS:
         return _parse_range(name, kind, rest)
     choices = tuple(_parse_choice(word) for word in values.split(","))
-    return Parameter(flag=name, type="categorical", choices=choices)
+    return SearchParameter(flag=name, type="categorical", choices=choices)
 
 
-def _parse_range(name: str, kind: str, text: str) -> Parameter:
+def _parse_range(name: str, kind: str, text: str) -> SearchParameter:
     numbers, slash, points = text.partition("/")
     fields = numbers.split(":")
     steps = kind == "int" and len(fields) == 3
     if len(fields) != 2 and not steps or slash and not re.fullmatch(r"\d{1,9}", points):
         raise UsageError(f"--try {name}={kind}:{text} must be NAME={_FORMS}")
     found = [_parse_number(name, field, _KINDS[kind]) for field in fields]
-    return Parameter(
+    return SearchParameter(
         flag=name,
         type=_KINDS[kind],
         bounds=(found[0], found[1]),
@@ -321,7 +321,7 @@ def _check_name(name: str) -> None:
         )
 
 
-def _read_file(path: str) -> list[Parameter]:
+def _read_file(path: str) -> list[SearchParameter]:
     named = f"--space={path}"
     try:
         if (size := pathlib.Path(path).stat().st_size) > MAX_FILE_BYTES:
@@ -343,7 +343,7 @@ def _flatten(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield flag, table
 
 
-def _from_table(flag: str, table: Any, named: str) -> Parameter:
+def _from_table(flag: str, table: Any, named: str) -> SearchParameter:
     where = f"{named}: [{flag}]"
     if not isinstance(table, dict) or not table:
         raise UsageError(f"{where} must be a table with range or choices")
@@ -355,7 +355,7 @@ def _from_table(flag: str, table: Any, named: str) -> Parameter:
     if ("range" in table) == ("choices" in table):
         raise UsageError(f"{where} needs either range or choices")
     if "choices" in table:
-        return Parameter(
+        return SearchParameter(
             flag=flag, type="categorical", choices=_choices_of(table, where)
         )
     return _range_of(flag, table, where)
@@ -376,7 +376,7 @@ def _choices_of(table: Mapping[str, Any], where: str) -> tuple[Value, ...]:
     )
 
 
-def _range_of(flag: str, table: Mapping[str, Any], where: str) -> Parameter:
+def _range_of(flag: str, table: Mapping[str, Any], where: str) -> SearchParameter:
     ends, kind = table["range"], table.get("type")
     numbers = (int,) if kind == "int" else (int, float)
     if not isinstance(ends, list) or len(ends) != 2:
@@ -397,7 +397,7 @@ def _range_of(flag: str, table: Mapping[str, Any], where: str) -> Parameter:
         )
     if points is not None and type(points) is not int:
         raise UsageError(f"{where}: points={points} must be a whole number")
-    return Parameter(
+    return SearchParameter(
         flag=flag,
         type=kind,
         bounds=(ends[0], ends[1]),

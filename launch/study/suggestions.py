@@ -19,7 +19,7 @@ from optuna.distributions import (
 )
 
 from launch.study import trial_plan
-from launch.study.search_space import Parameter, Values
+from launch.study.search_space import SearchParameter, Values
 from launch.study.study_definition import CMAES, GRID, RANDOM, StudyDefinition
 from launch.study.trial_plan import Records
 from launch.study.trial_records import DIRECTIONS, TrialState
@@ -101,7 +101,7 @@ def build_distributions(definition: StudyDefinition) -> dict[str, BaseDistributi
     return {each.flag: _build_distribution(each) for each in parameters}
 
 
-def _build_distribution(parameter: Parameter) -> BaseDistribution:
+def _build_distribution(parameter: SearchParameter) -> BaseDistribution:
     if parameter.bounds is None:
         return CategoricalDistribution(parameter.choices)
     low, high = parameter.bounds
