@@ -238,12 +238,12 @@ def choose_concurrent(sampler: str, pruner: str, workers: int, seeds: int) -> in
 
 
 def choose_halving_stages(configurations: int, factor: int) -> int:
-    """Chooses the number of stages so that about `factor` configurations finish.
+    """Chooses the number of stages so that at most `factor` configurations finish.
 
     Each stage keeps one configuration of `factor` and multiplies the training time of
     those by it (successive halving, Jamieson and Talwalkar 2016).
     """
-    stages = 1
+    stages = 2
     while configurations > factor**stages and stages < 5:
         stages += 1
     return stages
