@@ -6,7 +6,7 @@ import sys
 
 from absl import flags
 
-from eval.predictors.engine import Kernels
+from eval.predictors.engine import Kernels, LiteRtApi
 from eval.predictors.file_options import FileOptions
 from eval.predictors.input_normalization import InputRange, InputScaling
 from eval.predictors.outputs import Output
@@ -99,6 +99,14 @@ def define_file_options(values: flags.FlagValues) -> None:
         [member.value for member in InputScaling],
         "How an 8-bit input takes pixels: as they are, or in the scale of the file."
         " Default: what the file says.",
+        **where,
+    )
+    flags.DEFINE_enum(
+        "engine",
+        None,
+        [member.value for member in LiteRtApi],
+        "LiteRT's interface that runs a .tflite: its interpreter, or CompiledModel,"
+        " which is to succeed it. Default: interpreter.",
         **where,
     )
     define_kernels(values)
@@ -224,6 +232,7 @@ def parse_file_options(values: flags.FlagValues) -> FileOptions:
         input_range=values.input_range and InputRange(values.input_range),
         input_scaling=values.input_scaling and InputScaling(values.input_scaling),
         kernels=values.kernels and Kernels(values.kernels),
+        engine=values.engine and LiteRtApi(values.engine),
     )
 
 

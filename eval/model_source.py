@@ -26,6 +26,8 @@ from trainer.rundir import checkpoints, finished, layout
 from trainer.rundir.layout import Run
 from trainer.rundir.weights import eval_weights
 
+_KINDS = {".tflite": "tflite", ".onnx": "onnx"}
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelSource:
@@ -183,7 +185,7 @@ def _hashes(value: object) -> dict[str, str]:
 def from_file(
     path: pathlib.Path, options: FileOptions = DEFAULT_OPTIONS
 ) -> ModelSource:
-    """Describes a `.tflite` file or SavedModel directory, also one of other tools.
+    """Describes a `.tflite`, ONNX or SavedModel file, also one of other tools.
 
     The description inside the file counts like its manifest.
 
@@ -203,7 +205,7 @@ def from_file(
     return ModelSource(
         facts={
             "name": path.name if path.suffix else "/".join(path.absolute().parts[-2:]),
-            "kind": "tflite" if path.suffix == ".tflite" else "saved_model",
+            "kind": _KINDS.get(path.suffix, "saved_model"),
             "path": str(path),
             "sha256": _sha256(path),
             "step": manifest.get("step"),

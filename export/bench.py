@@ -2,7 +2,8 @@
 
 Synopsis::
 
-    python -m export.bench  # a table, and runs/latest/export/bench.json
+    python -m export.bench  # a table, and bench.json, .png, .svg in the run's export/
+    python -m export.bench --targets=all  # also in a browser, as C, on a chip, as ONNX
 
 A format that is not there yet, or not of these weights, is exported first.
 docs/export.md has the fields of bench.json.
@@ -13,25 +14,35 @@ from typing import NoReturn
 from absl import flags
 
 from export import export_flags
-from export.measure import table
+from export.measure.targets.target import EVERY, NONE, BenchOptions, Target
 from trainer.cli import command
 from trainer.monitoring import native_output
 
 
 def define(values: flags.FlagValues) -> flags.FlagValues:
     """Declares the flags on `values`; tests pass a fresh FlagValues."""
+    flags.DEFINE_list(
+        "targets",
+        None,
+        f"What else is measured, exported first if it is not there: {EVERY}, {NONE} or"
+        f" a list of {', '.join(target.value for target in Target)}. Default: what is"
+        " there.",
+        flag_values=values,
+        module_name="What to measure",
+    )
     return export_flags.define_with_kernels(values)
 
 
 def main(values: flags.FlagValues) -> None:
     """Measures every format, prints the table and writes bench.json."""
-    request = export_flags.parse_request(values)
+    options = BenchOptions.from_words(values.targets)
+    request = export_flags.parse_request(values, folders=True)
     with native_output.loading_libraries():
-        from export.measure import benchmark
-    rows, path = benchmark.write_bench(request)
-    print(table.format_table(rows), path, sep="\n")
+        from export.measure import bench_document
+    document, path = bench_document.write_bench(request, options)
+    print(path, bench_document.format_summary(document), sep="\n")
     if values["max_accuracy_drop"].present:
-        benchmark.enforce_gates(rows, values.max_accuracy_drop)
+        bench_document.enforce_gates(document, values.max_accuracy_drop)
 
 
 def run() -> NoReturn:

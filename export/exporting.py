@@ -2,6 +2,7 @@
 
 import enum
 import os
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from eval import runner
@@ -13,7 +14,8 @@ from export.browser import litert_js, page_writer
 from export.browser.page_options import PageOptions
 from export.lite import tflite_writer
 from export.lite.tflite_options import TFLiteOptions
-from export.measure import benchmark as bench
+from export.measure import bench_document
+from export.measure.targets.target import BenchOptions
 from export.microcontroller import micro_formats, micro_writer
 from export.microcontroller.micro_formats import MicroOptions, Runtime
 from export.serving import saved_model_writer
@@ -138,18 +140,26 @@ def benchmark(
     run_dir: str | os.PathLike[str],
     data: DataSource | None = None,
     *,
+    targets: Sequence[str] | None = None,
     verification: VerificationOptions | None = None,
 ) -> list[dict[str, Any]]:
     """Measures every format of a finished run side by side; writes export/bench.json.
 
-    A format that is not there yet is exported first. The arguments and the errors are
-    those of `export_tflite`.
+    A format that is not there yet is exported first. The other arguments and the errors
+    are those of `export_tflite`.
+
+    Args:
+        run_dir, data, verification: as in `export_tflite`.
+        targets: what else is measured, as in `export.bench --targets`; None: what is
+            exported.
 
     Returns:
         The rows of bench.json, see docs/export.md; one that failed has "failed".
     """
-    rows, _ = bench.write_bench(_prepare(run_dir, data, verification))
-    return rows
+    options = BenchOptions.from_words(targets)
+    request = _prepare(run_dir, data, verification, folders=True)
+    document, _ = bench_document.write_bench(request, options)
+    return document["rows"]
 
 
 def _prepare(

@@ -4,6 +4,7 @@ Synopsis::
 
     python -m export.tflite --quantize     # runs/latest/export/model_int8.tflite
     python -m export.tflite --scheme=float16 --io=float32
+    python -m export.tflite --quantize --quantizer=litert  # model_int8_litert.tflite
 """
 
 from typing import NoReturn
@@ -12,7 +13,14 @@ from absl import flags
 
 from export import export_flags
 from export.artifact.number_formats import Io, Scheme, resolve_formats
-from export.lite.tflite_options import CALIBRATION_IMAGES, TFLiteOptions
+from export.lite import litert_quantization
+from export.lite.tflite_options import (
+    CALIBRATION_IMAGES,
+    PACKAGE,
+    KeptAs,
+    QuantizerChoice,
+    TFLiteOptions,
+)
 from trainer.cli import command
 from trainer.monitoring import native_output
 
@@ -43,7 +51,30 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
         "Training images that set the ranges of int8 and int16x8.",
         **where,
     )
+    _define_quantizer(values)
     return export_flags.define_with_kernels(values)
+
+
+def _define_quantizer(values: flags.FlagValues) -> None:
+    where = {"flag_values": values, "module_name": "Quantiser"}
+    flags.DEFINE_enum_class(
+        "quantizer",
+        QuantizerChoice.TFLITE,
+        QuantizerChoice,
+        "What makes int8 and int16x8: the converter of TensorFlow, or the package"
+        f" {PACKAGE} from the float file.",
+        **where,
+    )
+    flags.DEFINE_integer(
+        "kept_layers",
+        0,
+        "Layers of an int8 file that are left in other numbers: those that add most to"
+        " its error. Needs --quantizer=litert.",
+        **where,
+    )
+    flags.DEFINE_enum_class(
+        "kept_as", KeptAs.FLOAT32, KeptAs, "The numbers of these layers.", **where
+    )
 
 
 def parse_options(values: flags.FlagValues) -> TFLiteOptions:
@@ -57,12 +88,21 @@ def parse_options(values: flags.FlagValues) -> TFLiteOptions:
         Scheme(values.scheme) if values.scheme else None,
         Io(values.io) if values.io else None,
     )
-    return TFLiteOptions(scheme, io, values.calibration_images)
+    return TFLiteOptions(
+        scheme,
+        io,
+        values.calibration_images,
+        values.quantizer,
+        values.kept_layers,
+        values.kept_as,
+    )
 
 
 def main(values: flags.FlagValues) -> None:
     """Exports one file and prints where it is."""
     options = parse_options(values)
+    if options.quantizer is QuantizerChoice.LITERT:
+        litert_quantization.check_installed()
     request = export_flags.parse_request(values)
     with native_output.loading_libraries():
         from export.lite import tflite_writer

@@ -1,7 +1,8 @@
 """Reads the descriptions of an exported file: those inside and its manifest.
 
 A `.tflite` may have a zip archive at its end (labels, and our provenance.json) and
-names of files in its metadata; a manifest may be stored beside it. A contradiction
+names of files in its metadata, an ONNX file has both in its metadata; a manifest may be
+stored beside it. A contradiction
 between them is an error, as it is unknown which of them is right.
 """
 
@@ -13,7 +14,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from eval.formats import tflite_metadata
+from eval.formats import onnx_metadata, tflite_metadata
 from trainer import files
 from trainer.errors import InvalidInput, first_line
 from trainer.monitoring.printable import shortened, single_line
@@ -105,6 +106,12 @@ def _load_inside(
     """Loads our provenance and the labels in a file; {} and [] where there are none."""
     if path.is_dir():
         return {}, _parse_labels(_load_labels(path / "assets" / LABELS))
+    if path.suffix == ".onnx":
+        props = onnx_metadata.load_metadata(path)
+        parts = {k: v.encode() for k, v in props.items() if len(v) <= _LARGEST}
+        return _parse_provenance(parts.get(PROVENANCE)), _parse_labels(
+            parts.get(LABELS)
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             sizes = {info.filename: info.file_size for info in archive.infolist()}

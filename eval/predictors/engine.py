@@ -16,6 +16,13 @@ class Kernels(enum.Enum):
     REFERENCE = "reference"  # those of TensorFlow Lite Micro
 
 
+class LiteRtApi(enum.Enum):
+    """LiteRT's programming interfaces, which run the same kernels."""
+
+    INTERPRETER = "interpreter"
+    COMPILED = "compiled"  # CompiledModel, which is to succeed the interpreter
+
+
 def describe_tensorflow() -> dict[str, Any]:
     """Describes TensorFlow in this process, which runs checkpoints and SavedModels."""
     import tensorflow as tf
@@ -30,8 +37,13 @@ def describe_tensorflow() -> dict[str, Any]:
     }
 
 
-def describe_litert(kernels: Kernels, operators: Sequence[str]) -> dict[str, Any]:
+def describe_litert(
+    kernels: Kernels,
+    operators: Sequence[str],
+    api: LiteRtApi = LiteRtApi.INTERPRETER,
+) -> dict[str, Any]:
     """Describes LiteRT; `operators` are those of a model that is ready to run."""
+    named = {"api": "CompiledModel"} if api is LiteRtApi.COMPILED else {}
     return {
         "name": "LiteRT",
         "version": importlib.metadata.version("ai-edge-litert"),
@@ -39,12 +51,15 @@ def describe_litert(kernels: Kernels, operators: Sequence[str]) -> dict[str, Any
         "delegate": "XNNPACK" if "DELEGATE" in operators else None,
         "device": "CPU",
         "threads": 1,  # per interpreter; there is one interpreter for each core
+        **named,
     }
 
 
 def format_engine(engine: dict[str, Any]) -> str:
     """Formats a description of an engine for a terminal or a page."""
     parts = [f"{engine['name']} {engine['version']}"]
+    if "api" in engine:
+        parts.append(engine["api"])
     if "kernels" in engine:
         parts.append(f"{engine['kernels']} kernels")
     if engine["delegate"]:

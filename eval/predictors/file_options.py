@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from eval.predictors.engine import Kernels
+from eval.predictors.engine import Kernels, LiteRtApi
 from eval.predictors.input_normalization import InputRange, InputScaling
 from eval.predictors.outputs import Output
 
@@ -16,12 +16,14 @@ class FileOptions:
         input_range: the real numbers that pixels 0 and 255 stand for.
         input_scaling: how an 8-bit input takes pixels.
         kernels: LiteRT's kernels for a `.tflite`; None: XNNPACK's.
+        engine: LiteRT's interface that runs a `.tflite`; None: the interpreter.
     """
 
     output: Output = Output.AUTO
     input_range: InputRange | None = None
     input_scaling: InputScaling | None = None
     kernels: Kernels | None = None
+    engine: LiteRtApi | None = None
 
 
 DEFAULT_OPTIONS = FileOptions()

@@ -1,15 +1,15 @@
-"""Opens `.tflite` files and SavedModel directories, also those of other tools."""
+"""Opens `.tflite`, ONNX and SavedModel files, also those of other tools."""
 
-import enum
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from eval.predictors.engine import Kernels
+from eval.predictors.engine import Kernels, LiteRtApi
 from eval.predictors.file_options import DEFAULT_OPTIONS, FileOptions
 from eval.predictors.input_normalization import InputNormalization
 from eval.predictors.outputs import Output
 from eval.predictors.predictor import Predictor
+from eval.predictors.runtimes.onnx_model import OnnxModel
 from eval.predictors.saved_model_predictor import SavedModel
 from eval.predictors.tflite_predictor import TfliteModel
 from trainer.errors import InvalidInput
@@ -21,7 +21,7 @@ def open_file(
     options: FileOptions = DEFAULT_OPTIONS,
     manifest: Mapping[str, Any] | None = None,
 ) -> Predictor:
-    """Opens a `.tflite` file or a SavedModel directory as a Predictor.
+    """Opens a `.tflite` or `.onnx` file or a SavedModel directory as a Predictor.
 
     Every model file is opened by this function.
 
@@ -36,9 +36,11 @@ def open_file(
     manifest, span = manifest or {}, options.input_range
     given = InputNormalization.from_range(span) if span else None
     if path.is_dir() and (path / "saved_model.pb").is_file():
-        _check_unset(path, "kernels", options.kernels)
-        _check_unset(path, "input_scaling", options.input_scaling)
-        model: SavedModel | TfliteModel = SavedModel(path, given)
+        _check_for_tflite(path, options)
+        model: SavedModel | TfliteModel | OnnxModel = SavedModel(path, given)
+    elif path.is_file() and path.suffix == ".onnx":
+        _check_for_tflite(path, options)
+        model = OnnxModel(path, given or _manifest_normalization(manifest))
     elif path.is_file() and path.suffix == ".tflite":
         model = TfliteModel(
             path,
@@ -46,25 +48,36 @@ def open_file(
             _manifest_normalization(manifest),
             options.input_scaling,
             options.kernels or Kernels.XNNPACK,
+            options.engine or LiteRtApi.INTERPRETER,
         )
     else:
         found = "is something else" if path.exists() else "does not exist"
         raise InvalidInput(
-            f"{path} {found}; name a run, a .tflite file or a"
+            f"{path} {found}; name a run, a .tflite or .onnx file, or a"
             " SavedModel directory (one with saved_model.pb)"
         )
     return _with_output(Predictor(str(path), model, options.output), model, manifest)
 
 
-def _check_unset(path: pathlib.Path, option: str, value: enum.Enum | None) -> None:
-    if value is not None:
-        raise InvalidInput(
-            f"{option}={value.value} is for .tflite files, {path} is a SavedModel"
-        )
+def _check_for_tflite(path: pathlib.Path, options: FileOptions) -> None:
+    """Checks that no option is given that is for `.tflite` files alone."""
+    given = {
+        "kernels": options.kernels,
+        "input_scaling": options.input_scaling,
+        "engine": options.engine,
+    }
+    for option, value in given.items():
+        if value is not None:
+            kind = "an ONNX file" if path.suffix == ".onnx" else "a SavedModel"
+            raise InvalidInput(
+                f"{option}={value.value} is for .tflite files, {path} is {kind}"
+            )
 
 
 def _with_output(
-    predictor: Predictor, model: SavedModel | TfliteModel, manifest: Mapping[str, Any]
+    predictor: Predictor,
+    model: SavedModel | TfliteModel | OnnxModel,
+    manifest: Mapping[str, Any],
 ) -> Predictor:
     """Sets the meaning of the outputs from the file or its manifest unless given."""
     says = model.says

@@ -11,11 +11,14 @@ from ai_edge_litert import interpreter as litert
 from eval.formats import tflite_metadata
 from eval.formats.flatbuffer import FlatbufferInfo
 from eval.predictors import engine, input_normalization, outputs, sandbox
-from eval.predictors.engine import Kernels
+from eval.predictors.engine import Kernels, LiteRtApi
 from eval.predictors.input_normalization import InputNormalization, InputScaling
 from eval.predictors.outputs import Output
+from eval.predictors.runtimes import compiled_session
+from eval.predictors.runtimes.compiled_session import CompiledSession
 from trainer import files, system
 from trainer.errors import InvalidInput, TrainingFailed, first_line
+from trainer.monitoring import native_output
 from trainer.monitoring.progress import OnBatch
 
 _SLICE = 64  # images a thread takes at once
@@ -45,6 +48,7 @@ class TfliteModel:
         noted: InputNormalization | None = None,
         scaling: InputScaling | None = None,
         kernels: Kernels = Kernels.XNNPACK,
+        api: LiteRtApi = LiteRtApi.INTERPRETER,
     ) -> None:
         """Opens `path`.
 
@@ -52,9 +56,11 @@ class TfliteModel:
             given: normalisation of the input; None: that of the metadata, or `noted`.
             noted: normalisation of the input by the manifest.
             scaling: how an 8-bit input takes pixels; None: as the file says.
+            api: what runs the file; the interpreter describes it in any case.
 
         Raises:
-            InvalidInput: the file is damaged or not an image classifier.
+            InvalidInput: the file is damaged or not an image classifier, or `api`
+                cannot run it.
         """
         self._content, self._path, self._kernels = _load(path), path, kernels
         sandbox.check_file(path, self._content, RESOLVERS[kernels].value)
@@ -65,8 +71,11 @@ class TfliteModel:
             _only(outs, path, "output"),
         )
         self._set_shapes()
+        self._api = api
+        if api is LiteRtApi.COMPILED:
+            self._check_compiled()
         operators = [found["op_name"] for found in first._get_ops_details()]
-        self.engine = engine.describe_litert(kernels, operators)
+        self.engine = engine.describe_litert(kernels, operators, api)
         last, self.step = _last_operator(self._content, self._output)
         self.says: Output | None = outputs.OUTPUT_OF_OPERATOR.get(last)
         self._pixels, self.notes = self._choose_reading(given, noted, scaling)
@@ -89,6 +98,16 @@ class TfliteModel:
         self.classes = int(np.prod(output)) // self._batch
         if self._open and None in (sides := _signature(self._output)[1:]):
             self.classes = None if sides else self.classes
+
+    def _check_compiled(self) -> None:
+        """Checks that the CompiledModel API takes the file's input and output."""
+        details = (self._input, self._output)
+        compiled_session.check_types(self._path, *(each["dtype"] for each in details))
+        if self._open:
+            raise InvalidInput(
+                f"engine=compiled takes files of one size of images, {self._path} takes"
+                " any;\nuse engine=interpreter"
+            )
 
     def _choose_reading(
         self,
@@ -164,7 +183,7 @@ class TfliteModel:
         starts = range(0, len(images), size)
         workers = min(engine.cores(), len(starts))
         shape = images.shape[1:] if self._open else None
-        spare = [self._interpreter(shape) for _ in range(workers)]
+        spare = [self._session(shape) for _ in range(workers)]
 
         def work(start: int) -> np.ndarray:
             own = spare.pop()  # list.pop and append are atomic
@@ -176,8 +195,20 @@ class TfliteModel:
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
             return np.concatenate(list(pool.map(work, starts)))
 
+    def _session(
+        self, shape: tuple[int, ...] | None
+    ) -> "CompiledSession | InterpreterSession":
+        """Creates what runs the file in one thread."""
+        if self._api is LiteRtApi.COMPILED:
+            with native_output.suppress_native_stderr():
+                return CompiledSession(self._content, self._kernels)
+        return InterpreterSession(self._interpreter(shape))
+
     def _run(
-        self, own: litert.Interpreter, images: np.ndarray, tick: OnBatch
+        self,
+        own: "CompiledSession | InterpreterSession",
+        images: np.ndarray,
+        tick: OnBatch,
     ) -> np.ndarray:
         detail = self._input
         taken = input_normalization.encode(
@@ -185,22 +216,39 @@ class TfliteModel:
         )
         short = -len(taken) % self._batch
         taken = np.concatenate([taken, np.zeros_like(taken[:1]).repeat(short, 0)])
-        whole = own.get_input_details()[0]["shape"]
         rows = []
         for start in range(0, len(taken), self._batch):
-            own.set_tensor(
-                detail["index"], taken[start : start + self._batch].reshape(whole)
-            )
             try:
-                own.invoke()
+                found = own.run(taken[start : start + self._batch])
             except RuntimeError as error:
                 raise TrainingFailed(
                     f"{self._path}: LiteRT cannot run it: {first_line(error)}"
                 ) from error
-            rows.append(own.get_tensor(self._output["index"]).reshape(self._batch, -1))
+            rows.append(found.reshape(self._batch, -1))
             tick(min(self._batch, len(images) - start))
         raw = np.concatenate(rows)[: len(images)]
         return input_normalization.dequantize(raw, self._output["quantization"])
+
+
+class InterpreterSession:
+    """An interpreter that is ready to run on one input."""
+
+    def __init__(self, interpreter: litert.Interpreter) -> None:
+        self._interpreter = interpreter
+        self._input = interpreter.get_input_details()[0]
+        self._output = interpreter.get_output_details()[0]["index"]
+
+    def run(self, tensor: np.ndarray) -> np.ndarray:
+        """Runs the model on its input and returns its output.
+
+        Raises:
+            RuntimeError: LiteRT cannot run it.
+        """
+        self._interpreter.set_tensor(
+            self._input["index"], tensor.reshape(self._input["shape"])
+        )
+        self._interpreter.invoke()
+        return self._interpreter.get_tensor(self._output)
 
 
 def _load(path: pathlib.Path) -> bytes:

@@ -190,6 +190,7 @@ def list_exports(run: Run | None) -> list[dict[str, Any]]:
     folder = run.path / "export"
     manifest_paths = [
         *folder.glob("*.tflite.json"),
+        *folder.glob("*.onnx.json"),
         *folder.glob("saved_model/*/manifest.json"),
     ]
     found = []

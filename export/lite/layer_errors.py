@@ -89,6 +89,19 @@ def describe_worst(errors: Sequence[LayerError]) -> str:
     return ", ".join(f"{each.layer} +{each.added:.1%}" for each in worst)
 
 
+def find_worst(errors: Sequence[LayerError], count: int) -> list[str]:
+    """Names the `count` layers that add most, in the order of the network."""
+    worst = sorted(errors, key=lambda each: -each.added)[:count]
+    return [each.layer for each in errors if each in worst]
+
+
+def find_outputs(content: bytes, layers: Sequence[str]) -> list[str]:
+    """Names the output tensors of `layers` in the float model `content`."""
+    with native_output.suppress_native_stderr():
+        outputs = _Trace(content).outputs
+    return [name for name in outputs if layer_name(name) in layers]
+
+
 def layer_name(tensor: str) -> str:
     """Names the layers of a tensor in the order in which they are computed.
 

@@ -15,8 +15,8 @@ from export.artifact import answer_thresholds, artifact, verification
 from export.artifact.artifact import Artifact
 from export.artifact.export_options import ExportRequest
 from export.artifact.inputs import ExportInputs, open_inputs
-from export.artifact.number_formats import NEEDS_CALIBRATION, Io, Scheme, file_name
-from export.lite import converter, layer_errors, metadata_writer
+from export.artifact.number_formats import NEEDS_CALIBRATION, Io, Scheme
+from export.lite import conversion_route, layer_errors, metadata_writer
 from export.lite.calibration_images import CalibrationImages
 from export.lite.layer_errors import LayerError
 from export.lite.metadata_writer import ModelDescription
@@ -45,9 +45,10 @@ def write_tflite(inputs: ExportInputs, options: TFLiteOptions) -> Artifact:
             name, or the one that had it before.
     """
     images = select_calibration_images(inputs, options)
-    model = converter.convert(inputs.network, options.scheme, options.io, images)
+    converted = conversion_route.convert_network(inputs.network, options, images)
+    model = converted.content
     errors = measure_layers(inputs, model, images)
-    final = inputs.folder / file_name(options.scheme, options.io)
+    final = inputs.folder / options.file_name
     described = metadata_writer.add_metadata(
         model, describe_model(inputs, options), inputs.verification_set.names
     )
@@ -57,7 +58,7 @@ def write_tflite(inputs: ExportInputs, options: TFLiteOptions) -> Artifact:
         verified = _verify(inputs, options.scheme, path, errors)
         calibrated = None if inputs.network.is_rounded else images
         facts = inputs.facts() | describe_file(model, options, calibrated)
-        facts |= verified
+        facts |= converted.facts | verified
         # Appended after the model: the bytes that were measured are those that ship.
         files.write_bytes(path, metadata_writer.append_provenance(described, facts))
         facts |= {"layers": [each.to_json() for each in errors]}

@@ -14,8 +14,7 @@ from eval.predictors.engine import Kernels
 from eval.reports import report_data
 from export.artifact import artifact, verification
 from export.artifact.artifact import Artifact
-from export.artifact.export_options import ExportRequest
-from export.artifact.inputs import ExportInputs, open_inputs
+from export.artifact.inputs import ExportInputs
 from export.artifact.number_formats import (
     ROUNDED,
     Scheme,
@@ -26,73 +25,45 @@ from export.lite import tflite_writer
 from export.lite.tflite_options import TFLiteOptions
 from export.measure import child_process, latency
 from export.serving import saved_model_writer
-from trainer import files, system
-from trainer.distributed import environment
 from trainer.errors import TrainingFailed
 from trainer.monitoring.progress import CONSOLE
 from trainer.rundir import checkpoints
 
-VERSION = 1
-BENCH_FILE = "bench.json"
 CHECKPOINT, SAVED_MODEL = "checkpoint", "saved_model"
 FORMATS = (CHECKPOINT, SAVED_MODEL, *(scheme.value for scheme in Scheme))
 # Fields of a row in addition to those that a report shows.
 _TESTED = {"images", "sampled", "flips", "agreement_interval"}
 _TESTED |= {"accuracy_drop", "accuracy_drop_interval"}
-_KEPT = ("file", "bytes", "operators", "multiply_accumulates")  # of a manifest
-
-
-def write_bench(request: ExportRequest) -> tuple[list[dict[str, Any]], pathlib.Path]:
-    """Measures every format of a run and writes bench.json.
-
-    Returns:
-        Its rows and its path.
-    """
-    inputs = open_inputs(request)
-    rows = measure_formats(inputs)
-    weights = inputs.network.weights
-    document = {
-        "version": VERSION,
-        **inputs.facts(),
-        "parameters": sum(int(w.shape.num_elements()) for w in weights),
-        "environment": environment.describe(system.threads()),
-        "rows": rows,
-    }
-    inputs.folder.mkdir(exist_ok=True)
-    path = inputs.folder / BENCH_FILE
-    files.write_json(path, document)
-    return rows, path
+# Fields of a manifest that a row has, and those that show that a file is of this run.
+_KEPT = ("file", "scheme", "bytes", "operators", "multiply_accumulates")
+SAME = ("weights_sha256", "test_sha256", "temperature", "labels")
 
 
 def measure_formats(inputs: ExportInputs) -> list[dict[str, Any]]:
-    """Returns a row for each of FORMATS; a failed row has the reason.
+    """Returns a row for each of FORMATS, without latency; a failed row has the reason.
 
     A run of `qat` has no files of schemes that it was not trained for.
     """
     left_out = {scheme.value for scheme in Scheme if scheme not in ROUNDED}
-    rows = [
+    return [
         _measure_format(inputs, name)
         for name in FORMATS
         if not (inputs.network.is_rounded and name in left_out)
     ]
-    kernels = inputs.verification.kernels
-    for threads, key in ((1, "one_thread"), (system.threads(), "all_threads")):
-        add_latencies(rows, threads, key, kernels)
-    for row in rows:
-        row.pop("path", None)
-    return rows
 
 
 def add_latencies(
     rows: Sequence[dict[str, Any]], threads: int, key: str, kernels: Kernels
 ) -> None:
-    """Adds the latency of each valid row as `key`.
+    """Adds the latency of each valid row with a "path" as `key`.
 
     If a file ends the process that runs all files in turn, its row has failed, and the
     others are run again.
     """
-    while sound := {row["path"]: row for row in rows if "failed" not in row}:
-        phase = f"timing {len(sound)} formats, {threads} threads"
+    while sound := {
+        row["path"]: row for row in rows if "failed" not in row and "path" in row
+    }:
+        phase = f"timing {len(sound)} files, {threads} threads"
         arguments = (str(threads), kernels.value, *sound)
         turns = len(sound) * (1 + latency.ROUNDS)  # loading a file is a turn, too
         try:
@@ -123,15 +94,21 @@ def _measure_format(inputs: ExportInputs, name: str) -> dict[str, Any]:
         if name == CHECKPOINT:
             facts = _describe_checkpoint(inputs)
         else:
-            facts = _describe_artifact(_load_or_export(inputs, name))
-        path = facts["path"]
-        with CONSOLE.phase(f"measuring load and memory of {pathlib.Path(path).name}"):
-            footprint = child_process.run_module(
-                "export.measure.footprint", path, inputs.verification.kernels.value
-            )
-        return {"format": name, **facts, **footprint}
+            facts = describe_artifact(_load_or_export(inputs, name))
+        return {"format": name, **facts, **measure_footprint(inputs, facts["path"])}
     except (TrainingFailed, OSError, ValueError) as error:
         return _failed_row(name, error)
+
+
+def measure_footprint(inputs: ExportInputs, model: str) -> dict[str, float]:
+    """Measures load time and memory of `model`, see `loader.prepare_loader`.
+
+    Raises:
+        TrainingFailed: the process that loads it has ended.
+    """
+    kernels = inputs.verification.kernels.value
+    with CONSOLE.phase(f"measuring load and memory of {pathlib.Path(model).name}"):
+        return child_process.run_module("export.measure.footprint", model, kernels)
 
 
 def _describe_checkpoint(inputs: ExportInputs) -> dict[str, Any]:
@@ -147,7 +124,8 @@ def _describe_checkpoint(inputs: ExportInputs) -> dict[str, Any]:
     return {"path": str(inputs.run.path), **facts, **test}
 
 
-def _describe_artifact(made: Artifact) -> dict[str, Any]:
+def describe_artifact(made: Artifact) -> dict[str, Any]:
+    """The fields of a row that are in the manifest of a file, and its path."""
     manifest = made.manifest
     facts = {key: manifest[key] for key in _KEPT if key in manifest}
     return {"path": str(made.path), **facts, **manifest["test"]}
@@ -177,18 +155,23 @@ def load_current(inputs: ExportInputs, name: str) -> Artifact | None:
     """
     kernels = None if name == SAVED_MODEL else inputs.verification.kernels.value
     expected = inputs.facts()
-    same = ("weights_sha256", "test_sha256", "temperature", "labels")
     for path in _candidates(inputs.folder, name):
-        if made := artifact.load_matching(path, expected, same):
-            test = made.manifest.get("test")
-            if not _is_complete(test):  # of another version, or not one of ours
-                return None
-            if not isinstance(made.manifest.get("abstain"), dict):  # as above
-                return None
-            same_images = test["images"] == len(inputs.verification_set.labels)
-            same_engine = test["engine"].get("kernels") == kernels
-            return made if same_images and same_engine else None
+        if made := artifact.load_matching(path, expected, SAME):
+            return made if is_verified_alike(inputs, made, kernels) else None
     return None
+
+
+def is_verified_alike(
+    inputs: ExportInputs, made: Artifact, kernels: str | None
+) -> bool:
+    """Whether a file was run on as many images as here, with these kernels."""
+    test = made.manifest.get("test")
+    if not _is_complete(test):  # of another version, or not one of ours
+        return False
+    if not isinstance(made.manifest.get("abstain"), dict):  # as above
+        return False
+    same_images = test["images"] == len(inputs.verification_set.labels)
+    return same_images and test["engine"].get("kernels") == kernels
 
 
 def _candidates(folder: pathlib.Path, name: str) -> list[pathlib.Path]:
@@ -218,7 +201,7 @@ def enforce_gates(rows: Sequence[Mapping[str, Any]], limit: float) -> None:
         TrainingFailed: some failed or missed their gate.
     """
     missed = [
-        row["format"] for row in rows if "failed" in row or not _passes_gate(row, limit)
+        row["format"] for row in rows if "failed" in row or not passes_gate(row, limit)
     ]
     if missed:
         raise TrainingFailed(
@@ -227,9 +210,11 @@ def enforce_gates(rows: Sequence[Mapping[str, Any]], limit: float) -> None:
         )
 
 
-def _passes_gate(row: Mapping[str, Any], limit: float) -> bool:
+def passes_gate(row: Mapping[str, Any], limit: float) -> bool:
+    """Whether a row that has not failed is within the limits of its number format."""
     name = row["format"]
-    scheme = None if name in (CHECKPOINT, SAVED_MODEL) else Scheme(name)
+    exact = name in (CHECKPOINT, SAVED_MODEL)
+    scheme = None if exact else Scheme(row.get("scheme", name))
     try:
         verification.Gate.for_scheme(scheme, limit).enforce(row)
     except TrainingFailed:

@@ -17,14 +17,14 @@ from export.measure import loader
 
 
 def measure_footprint(
-    path: pathlib.Path, kernels: Kernels = Kernels.XNNPACK
+    model: str, kernels: Kernels = Kernels.XNNPACK
 ) -> dict[str, float]:
-    """Loads and runs the model at `path` in this process.
+    """Loads and runs `model`, see `prepare_loader`, in this process.
 
     Returns:
         {"load_ms", "peak_memory_bytes"}.
     """
-    load = loader.prepare_loader(path, 1, kernels)
+    load = loader.prepare_loader(model, 1, kernels)
     before, start = _peak_bytes(), time.perf_counter()
     run_once = load()
     seconds = time.perf_counter() - start
@@ -38,9 +38,9 @@ def _peak_bytes() -> int:
     return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
 
 
-def main(path: str, kernels: str = Kernels.XNNPACK.value) -> None:
+def main(model: str, kernels: str = Kernels.XNNPACK.value) -> None:
     """Prints load time and memory of one model."""
-    print(json.dumps(measure_footprint(pathlib.Path(path), Kernels(kernels))))
+    print(json.dumps(measure_footprint(model, Kernels(kernels))))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ python -m export.measure.latency 1 xnnpack model_int8.tflite model_float32.tflit
 """
 
 import json
-import pathlib
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -45,10 +44,11 @@ def measure_latencies(
                 start = now()
                 run_once()
                 times[name].append(1000 * (now() - start))
-    return {name: _quantiles(values) for name, values in times.items()}
+    return {name: describe(values) for name, values in times.items()}
 
 
-def _quantiles(values: Sequence[float]) -> dict[str, float]:
+def describe(values: Sequence[float]) -> dict[str, float]:
+    """The quantiles of some milliseconds, by name."""
     quantiles = np.percentile(values, QUANTILES)
     return {f"p{q}_ms": float(v) for q, v in zip(QUANTILES, quantiles, strict=True)}
 
@@ -61,7 +61,7 @@ def main(threads: int, kernels: Kernels, paths: Sequence[str]) -> None:
 
 def _load(path: str, threads: int, kernels: Kernels) -> RunOnce:
     child_process.announce_turn(path)
-    return loader.prepare_loader(pathlib.Path(path), threads, kernels)()
+    return loader.prepare_loader(path, threads, kernels)()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from eval.predictors.engine import Kernels
+from eval.predictors.runtimes.compiled_session import CompiledSession
 from eval.predictors.tflite_predictor import RESOLVERS
 
 
@@ -24,3 +25,13 @@ def load_tflite(
     zeros = np.zeros(detail["shape"], detail["dtype"])
     interpreter.set_tensor(detail["index"], zeros)
     return interpreter.invoke
+
+
+def load_compiled(
+    path: pathlib.Path, threads: int, kernels: Kernels
+) -> Callable[[], None]:
+    """The same in LiteRT's CompiledModel API."""
+    session = CompiledSession(path.read_bytes(), kernels, threads)
+    detail = Interpreter(str(path)).get_input_details()[0]
+    session.run(np.zeros(detail["shape"], detail["dtype"]))
+    return session.invoke

@@ -32,14 +32,18 @@ IMPORTS_INSIDE = {
     "eval.metrics.significance": {"scipy"},
     "eval.predictors.engine": {"tensorflow"},  # LiteRT's own kernels need none
     "eval.predictors.outputs": {"scipy"},
+    "eval.predictors.runtimes.onnx_session": {"onnxruntime"},  # optional
     "eval.predictors.sandbox": {"ai_edge_litert"},  # in the child process alone
     "eval.reports.plots": {"seaborn"},  # with pandas and scipy.stats
+    "export.lite.litert_quantization": {"litert_quantizer"},  # optional
     "export.measure.loader": {  # each measured by itself
         "export.measure.checkpoint_loader",
         "export.measure.litert_loader",
+        "export.measure.onnx_loader",
         "export.measure.saved_model_loader",
     },
     "export.microcontroller.tflm.interpreter": {"tflite_micro"},  # optional
+    "export.onnx_files.onnx_converter": {"onnx", "tf2onnx"},  # optional
     "trainer.data.augmentation.quantiles": {"scipy"},  # for mixing alone
     "trainer.data.sources.digits": {"sklearn"},
     "trainer.data.sources.tfds_preparation": {"tensorflow_datasets"},

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -20,7 +21,7 @@ _FLAGS = ("-std=c99", "-O3")
 _ARM = "arm-none-eabi-gcc"
 ARM_FLAGS = ("-std=c99", "-O2", "-funroll-loops", "-mcpu=cortex-m4", "-mthumb")
 _BLOCK = 256  # images that a process is given
-_TIMED = 20  # images of the measurement
+_ROUNDS, _TIMED = 20, 5  # rounds of the measurement, and images of each
 _SECS = 600  # of a compiler, or of a block of images
 
 
@@ -31,12 +32,17 @@ class HostAnswers:
     Attributes:
         compiler: its first line on its version.
         answers: uint8 [N, K].
-        image_ms: milliseconds that one image takes on one core.
+        round_ms: milliseconds of an image on one core, the mean of each of some rounds.
     """
 
     compiler: str
     answers: np.ndarray
-    image_ms: float
+    round_ms: tuple[float, ...]
+
+    @property
+    def image_ms(self) -> float:
+        """Milliseconds of an image in the median round."""
+        return float(np.median(self.round_ms))
 
 
 def find_compiler() -> str | None:
@@ -63,15 +69,16 @@ def run_program(folder: pathlib.Path, images: np.ndarray) -> HostAnswers | None:
         files.write_new(driver, c_program.read_template("answer_stdin.c").encode())
         with CONSOLE.phase("compiling the C program"):
             words = [compiler, *_FLAGS, f"-I{folder}", driver, folder / "model.c"]
-            _run([*words, "-o", program])
-        _, secs = _answer(program, images[:_TIMED])
+            run_tool([*words, "-o", program])
+        timed = images[:_TIMED]
+        seconds = [_answer(program, timed)[1] for _ in range(_ROUNDS)]
         with CONSOLE.count(len(images), "testing the C program") as tick:
             answers = _answer_all(program, images, tick)
-    version = _run([compiler, "--version"]).stdout.decode(errors="replace")
+    version = run_tool([compiler, "--version"]).stdout.decode(errors="replace")
     return HostAnswers(
         compiler=version.splitlines()[0],
         answers=answers.reshape(len(images), -1),
-        image_ms=1000 * secs / len(images[:_TIMED]),
+        round_ms=tuple(1000 * each / len(timed) for each in seconds),
     )
 
 
@@ -81,8 +88,8 @@ def measure_code_bytes(folder: pathlib.Path, constant_bytes: int) -> int | None:
         return None
     with tempfile.TemporaryDirectory() as scratch:
         made = pathlib.Path(scratch) / "model.o"
-        _run([_ARM, *ARM_FLAGS, "-c", folder / "model.c", "-o", made])
-        sizes = _run(["arm-none-eabi-size", made]).stdout.decode()
+        run_tool([_ARM, *ARM_FLAGS, "-c", folder / "model.c", "-o", made])
+        sizes = run_tool(["arm-none-eabi-size", made]).stdout.decode()
     text, data, _ = re.findall(r"\d+", sizes.splitlines()[1])[:3]
     return int(text) + int(data) - constant_bytes
 
@@ -100,13 +107,18 @@ def _answer_all(program: pathlib.Path, images: np.ndarray, tick: OnBatch) -> np.
 
 def _answer(program: pathlib.Path, images: np.ndarray) -> tuple[np.ndarray, float]:
     """The answers as one row of bytes, and the seconds that they took."""
-    done = _run([program], np.ascontiguousarray(images).tobytes())
+    done = run_tool([program], np.ascontiguousarray(images).tobytes())
     return np.frombuffer(done.stdout, np.uint8), float(done.stderr)
 
 
-def _run(
-    words: list[str | pathlib.Path], sent: bytes = b""
+def run_tool(
+    words: Sequence[str | pathlib.Path], sent: bytes = b""
 ) -> subprocess.CompletedProcess:
+    """Runs a compiler, or a program that it made, and returns what it has written.
+
+    Raises:
+        TrainingFailed: it cannot run, fails, or takes too long.
+    """
     name = pathlib.Path(words[0]).name
     try:
         done = subprocess.run(words, input=sent, capture_output=True, timeout=_SECS)

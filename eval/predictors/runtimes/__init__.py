@@ -1,0 +1,1 @@
+"""Runtimes of model files: LiteRT's two programming interfaces, and ONNX Runtime."""

@@ -1,0 +1,99 @@
+"""Writes bench.json and its pictures: every format and target of a run, side by side.
+
+docs/export.md has the fields of bench.json.
+"""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from export.artifact.export_options import ExportRequest
+from export.artifact.inputs import ExportInputs, open_inputs
+from export.measure import benchmark
+from export.measure.results import chart, recommendation, table
+from export.measure.targets import target_rows
+from export.measure.targets.target import BenchOptions
+from trainer import files, system
+from trainer.distributed import environment
+from trainer.monitoring.progress import CONSOLE
+
+VERSION = 2
+BENCH_FILE = "bench.json"
+
+
+def write_bench(
+    request: ExportRequest, options: BenchOptions
+) -> tuple[dict[str, Any], pathlib.Path]:
+    """Measures every format and target of a run and writes bench.json.
+
+    Returns:
+        Its content and its path.
+    """
+    inputs = open_inputs(request)
+    document = measure_run(inputs, options)
+    inputs.folder.mkdir(exist_ok=True)
+    path = inputs.folder / BENCH_FILE
+    with CONSOLE.phase("drawing the picture"):
+        chart.write_charts(document["rows"], path)
+    files.write_json(path, document)
+    return document, path
+
+
+def measure_run(inputs: ExportInputs, options: BenchOptions) -> dict[str, Any]:
+    """Measures every format and target of a run; returns the content of bench.json."""
+    rows = benchmark.measure_formats(inputs)
+    targets = target_rows.measure_targets(inputs, rows, options)
+    rows += targets.rows
+    kernels = inputs.verification.kernels
+    for threads, key in ((1, "one_thread"), (system.threads(), "all_threads")):
+        benchmark.add_latencies(rows, threads, key, kernels)
+    for row in rows:
+        row.pop("path", None)
+    limit = inputs.verification.max_accuracy_drop
+    passed = [
+        row for row in rows if "failed" not in row and benchmark.passes_gate(row, limit)
+    ]
+    best = recommendation.recommend(passed)
+    weights = inputs.network.weights
+    return {
+        "version": VERSION,
+        **inputs.facts(),
+        "parameters": sum(int(w.shape.num_elements()) for w in weights),
+        "environment": environment.describe(system.threads()),
+        "rows": rows,
+        "skipped": targets.skipped,
+        "recommended": best["format"] if best else None,
+        "warnings": [
+            recommendation.describe_slow(*pair)
+            for pair in recommendation.find_slow(rows)
+        ],
+    }
+
+
+def enforce_gates(document: Mapping[str, Any], limit: float) -> None:
+    """Checks the rows of a bench.json, see `benchmark.enforce_gates`.
+
+    Raises:
+        TrainingFailed: some failed or missed their gate.
+    """
+    benchmark.enforce_gates(document["rows"], limit)
+
+
+def format_summary(document: Mapping[str, Any]) -> str:
+    """Formats a bench.json for a terminal, in at most `table.WIDTH` columns."""
+    rows = document["rows"]
+    lines = [table.describe_machine(document), table.format_table(rows)]
+    lines.append(table.wrap(table.LEGEND))
+    lines += [
+        table.wrap(f"{row['format']}: {row['instructions']:,} instructions an image")
+        for row in rows
+        if "instructions" in row
+    ]
+    lines += [
+        table.wrap(f"{name}: not measured, {reason}")
+        for name, reason in document["skipped"].items()
+    ]
+    lines += [table.wrap(f"warning: {line}") for line in document["warnings"]]
+    best = [row for row in rows if row["format"] == document["recommended"]]
+    lines += [table.wrap(recommendation.describe(row)) for row in best]
+    return "\n".join(lines)

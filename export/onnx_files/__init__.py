@@ -1,0 +1,1 @@
+"""Exports for ONNX Runtime and other readers of ONNX; needs optional packages."""
