@@ -117,6 +117,6 @@ def _find_model(
     """The run, or else the model file, of that name."""
     name = os.fspath(model)
     path = parsing.parse_path("model", name)
-    if path.suffix == ".tflite" or (path / "saved_model.pb").is_file():
+    if path.suffix in (".tflite", ".onnx") or (path / "saved_model.pb").is_file():
         return None, path
     return layout.open_run(name), None

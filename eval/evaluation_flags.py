@@ -32,8 +32,8 @@ def define_model(values: flags.FlagValues, heading: str) -> None:
     flags.DEFINE_string(
         "model",
         None,
-        "A .tflite or SavedModel instead of a run. A SavedModel is a program that may "
-        "read and write your files: open none that you would not run.",
+        "A .tflite, .onnx or SavedModel instead of a run. A SavedModel is a program"
+        " that may read and write your files: open none that you would not run.",
         **model,
     )
 

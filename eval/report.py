@@ -1,4 +1,4 @@
-"""Evaluates a run, a SavedModel or a .tflite on its test split.
+"""Evaluates a run, a SavedModel, .tflite or .onnx on its test split.
 
 Synopsis::
 

@@ -12,12 +12,13 @@ from export.artifact.export_options import ExportRequest, VerificationOptions
 from export.artifact.number_formats import Io, Scheme, resolve_formats
 from export.browser import litert_js, page_writer
 from export.browser.page_options import PageOptions
-from export.lite import tflite_writer
-from export.lite.tflite_options import TFLiteOptions
+from export.lite import litert_quantization, tflite_writer
+from export.lite.tflite_options import QuantizerChoice, TFLiteOptions
 from export.measure import bench_document
 from export.measure.targets.target import BenchOptions
 from export.microcontroller import micro_formats, micro_writer
 from export.microcontroller.micro_formats import MicroOptions, Runtime
+from export.onnx_files import onnx_converter, onnx_writer
 from export.serving import saved_model_writer
 from trainer.data.split import DataSource
 from trainer.errors import InvalidConfig
@@ -33,6 +34,7 @@ def export_tflite(
     quantize: bool = False,
     scheme: str | Scheme | None = None,
     io: str | Io | None = None,
+    quantizer: str | QuantizerChoice = QuantizerChoice.TFLITE,
     verification: VerificationOptions | None = None,
 ) -> Artifact:
     """Writes a finished run as a `.tflite` that takes raw pixels.
@@ -45,6 +47,7 @@ def export_tflite(
         quantize: integers only: scheme="int8".
         scheme: "float32", "float16", "dynamic", "int8" or "int16x8".
         io: type of pixels and probabilities: "uint8", "int8", "int16" or "float32".
+        quantizer: what makes integers: "tflite", or "litert" (needs litert-quantizer).
         verification: how many test images, and what the file may lose.
 
     Returns:
@@ -58,8 +61,12 @@ def export_tflite(
     formats = resolve_formats(
         quantize, _parse_member(Scheme, "scheme", scheme), _parse_member(Io, "io", io)
     )
+    chosen = _parse_member(QuantizerChoice, "quantizer", quantizer)
+    options = TFLiteOptions(*formats, quantizer=chosen)
+    if chosen is QuantizerChoice.LITERT:
+        litert_quantization.check_installed()
     request = _prepare(run_dir, data, verification)
-    return tflite_writer.export_tflite(request, TFLiteOptions(*formats))
+    return tflite_writer.export_tflite(request, options)
 
 
 def export_saved_model(
@@ -75,6 +82,24 @@ def export_saved_model(
     """
     request = _prepare(run_dir, data, verification, folders=True)
     return saved_model_writer.export_saved_model(request)
+
+
+def export_onnx(
+    run_dir: str | os.PathLike[str],
+    data: DataSource | None = None,
+    *,
+    verification: VerificationOptions | None = None,
+) -> Artifact:
+    """Writes a finished run as ONNX, export/model_float32.onnx.
+
+    The arguments are those of `export_tflite`.
+
+    Raises:
+        InvalidInput: a package is missing, or see `export_tflite`.
+        TrainingFailed: see `export_tflite`.
+    """
+    onnx_converter.check_installed()
+    return onnx_writer.export_onnx(_prepare(run_dir, data, verification))
 
 
 def export_micro(

@@ -71,6 +71,7 @@ _EXPORTS = {
     "compare": "eval.evaluation:compare",
     "export_tflite": "export.exporting:export_tflite",
     "export_saved_model": "export.exporting:export_saved_model",
+    "export_onnx": "export.exporting:export_onnx",
     "export_micro": "export.exporting:export_micro",
     "export_web": "export.exporting:export_web",
     "benchmark": "export.exporting:benchmark",

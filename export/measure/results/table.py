@@ -21,6 +21,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
     ("engine", lambda row: _format_engine(row["engine"])),
 )
 _LEFT = ("format", "engine")  # the other columns are numbers
+_LEAST = ("all", "load ms", "MB")
 LEGEND = (
     "flips: answers unlike the checkpoint's; p50, p99: milliseconds of one image on one"
     " thread; all: p50 on all threads"
@@ -28,17 +29,36 @@ LEGEND = (
 
 
 def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Formats `rows` in at most WIDTH columns; a failed row is told with its reason."""
-    lines = [[title for title, _ in _COLUMNS]]
-    lines += [
-        [show(row) for _, show in _COLUMNS] for row in rows if "failed" not in row
-    ]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = [_join(line, widths) for line in lines]
+    """Formats `rows` in at most WIDTH columns; a failed row is told with its reason.
+
+    Where they do not fit, the columns of _LEAST are left out, one after the other.
+    """
+    sound = [row for row in rows if "failed" not in row]
+    text, least = _align(sound, ()), ()
+    for title in _LEAST:
+        if max(map(len, text)) > WIDTH:
+            least = (*least, title)
+            text = _align(sound, least)
     for row in rows:
         if "failed" in row:
             text.append(wrap(f"{row['format']}: FAILED, {row['failed']}"))
     return "\n".join(text)
+
+
+def _align(rows: Sequence[Mapping[str, Any]], left_out: Sequence[str]) -> list[str]:
+    """The lines of a table without the columns `left_out`."""
+    columns = [(title, show) for title, show in _COLUMNS if title not in left_out]
+    lines = [[title for title, _ in columns]]
+    lines += [[show(row) for _, show in columns] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = []
+    for line in lines:
+        cells = [
+            cell.ljust(width) if title in _LEFT else cell.rjust(width)
+            for (title, _), cell, width in zip(columns, line, widths, strict=True)
+        ]
+        text.append("  ".join(cells).rstrip())
+    return text
 
 
 def wrap(text: str) -> str:
@@ -72,14 +92,6 @@ def format_milliseconds(value: float) -> str:
     if value >= 10:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
-
-
-def _join(cells: Sequence[str], widths: Sequence[int]) -> str:
-    parts = [
-        cell.ljust(width) if title in _LEFT else cell.rjust(width)
-        for (title, _), cell, width in zip(_COLUMNS, cells, widths, strict=True)
-    ]
-    return "  ".join(parts).rstrip()
 
 
 def _format_accuracy(row: Mapping[str, Any]) -> str:

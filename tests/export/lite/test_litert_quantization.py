@@ -1,4 +1,4 @@
-"""Files of litert-quantizer: the input is the pixel, and answers are the converter's."""
+"""Files of litert-quantizer take the pixel and answer as those of the converter."""
 
 import importlib.util
 

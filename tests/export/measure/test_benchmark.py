@@ -14,7 +14,7 @@ from export.artifact import artifact
 from export.artifact.number_formats import Io, Scheme
 from export.lite import tflite_writer
 from export.lite.tflite_options import TFLiteOptions
-from export.measure import benchmark, child_process, latency
+from export.measure import bench_document, benchmark, child_process, latency
 from tests.support import eval_models, export_runs, forged_tflite
 from trainer import files
 from trainer.errors import TrainingFailed
@@ -141,11 +141,16 @@ def test_every_format_has_a_row_and_a_failure_has_a_reason(capsys):
         path.unlink()
     (folder / "model_int8.tflite.json").mkdir()  # its manifest cannot be written
     words = [f"--run_dir={export_runs.run()}", "--max_accuracy_drop=0.05"]
+    words += ["--targets=none"]
     with pytest.raises(TrainingFailed, match="^int8 failed"):
         bench.main(export_runs.parsed(bench.define, *words))
     printed = capsys.readouterr().out
     (folder / "model_int8.tflite.json").rmdir()
-    found = json.loads((folder / benchmark.BENCH_FILE).read_text())
+    found = json.loads((folder / bench_document.BENCH_FILE).read_text())
+    assert found["version"] == 2 and found["skipped"] == {}
+    assert found["recommended"] in ("float16", "dynamic", "float32")
+    assert all((folder / f"bench.{kind}").is_file() for kind in ("png", "svg"))
+    assert max(map(len, printed.splitlines()[1:])) <= 100
     names = [r["format"] for r in found["rows"]]
     assert names == ["checkpoint", "saved_model", *(s.value for s in Scheme)]
     for r in found["rows"]:

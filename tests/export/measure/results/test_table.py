@@ -25,6 +25,7 @@ def row(name: str, **changes: object) -> dict:
 
 
 ROWS = [
+    row("int8_litert_20-float32"),
     row("checkpoint", engine={"name": "TensorFlow", "delegate": None}),
     row("int8_compiled", engine={"name": "LiteRT", "api": "CompiledModel"}),
     row("web", all_threads=None, peak_memory_bytes=None),
@@ -36,9 +37,16 @@ ROWS = [
 def test_no_line_is_wider_than_a_terminal():
     lines = table.format_table(ROWS).splitlines()
     assert max(map(len, lines)) <= table.WIDTH
-    assert lines[1].startswith("checkpoint") and lines[1].endswith("tensorflow")
-    assert lines[2].endswith("compiled")
+    assert lines[2].startswith("checkpoint") and lines[2].endswith("tensorflow")
+    assert lines[3].endswith("compiled")
     assert "int16x8: FAILED, it cannot be exported" in "\n".join(lines)
+
+
+def test_a_column_is_left_out_only_where_there_is_no_room():
+    titles = table.format_table([row("int8", bytes=158_000)]).splitlines()[0]
+    assert " all " in titles
+    titles = table.format_table(ROWS).splitlines()[0]
+    assert " all " not in titles and "p50 ms" in titles
 
 
 def test_the_machine_is_named():
