@@ -35,21 +35,17 @@ def open_file(
     """
     manifest, span = manifest or {}, options.input_range
     given = InputNormalization.from_range(span) if span else None
+    noted = _manifest_normalization(manifest)
     if path.is_dir() and (path / "saved_model.pb").is_file():
         _check_for_tflite(path, options)
         model: SavedModel | TfliteModel | OnnxModel = SavedModel(path, given)
     elif path.is_file() and path.suffix == ".onnx":
         _check_for_tflite(path, options)
-        model = OnnxModel(path, given or _manifest_normalization(manifest))
+        model = OnnxModel(path, given or noted)
     elif path.is_file() and path.suffix == ".tflite":
-        model = TfliteModel(
-            path,
-            given,
-            _manifest_normalization(manifest),
-            options.input_scaling,
-            options.kernels or Kernels.XNNPACK,
-            options.engine or LiteRtApi.INTERPRETER,
-        )
+        kernels = options.kernels or Kernels.XNNPACK
+        api = options.engine or LiteRtApi.INTERPRETER
+        model = TfliteModel(path, given, noted, options.input_scaling, kernels, api)
     else:
         found = "is something else" if path.exists() else "does not exist"
         raise InvalidInput(

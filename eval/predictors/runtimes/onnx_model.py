@@ -56,12 +56,9 @@ class OnnxModel:
                 " not those of an image classifier; images are [N, H, W, C] or"
                 " [N, C, H, W]"
             )
-        self._first = sides[1] in _CHANNELS and sides[3] not in _CHANNELS
-        self._batch = sides[0]
-        height, width, channels = (
-            (sides[2], sides[3], sides[1]) if self._first else sides[1:]
-        )
-        self.shape = (height, width, channels)
+        self._batch, *image = sides
+        self._first = image[0] in _CHANNELS and image[2] not in _CHANNELS
+        self.shape = (*image[1:], image[0]) if self._first else tuple(image)
         self.classes = output.shape[1]
         self.notes: list[str] = []
         if self._input.dtype.kind != "f" and given is not None:
