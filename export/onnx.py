@@ -25,7 +25,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
 def main(values: flags.FlagValues) -> None:
     """Exports one file and prints where it is."""
     request = export_flags.parse_request(values)
-    with native_output.suppress_native_stderr():
+    with native_output.loading_libraries():
         from export.onnx_files import onnx_writer
     print(onnx_writer.export_onnx(request).summary())
 

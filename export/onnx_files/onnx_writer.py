@@ -6,7 +6,7 @@ from typing import Any
 from eval.predictors import model_files
 from eval.predictors.file_options import FileOptions
 from eval.predictors.outputs import Output
-from export.artifact import artifact, verification
+from export.artifact import answer_thresholds, artifact, verification
 from export.artifact.artifact import Artifact
 from export.artifact.export_options import ExportRequest
 from export.artifact.inputs import ExportInputs, open_inputs
@@ -43,21 +43,22 @@ def write_onnx(inputs: ExportInputs) -> Artifact:
     with artifact.staging_folder(inputs.folder) as folder:
         path = folder / FILE
         files.write_bytes(path, onnx_converter.add_metadata(content, *described))
-        facts |= {"test": _verify(inputs, path)}
+        facts |= _verify(inputs, path)
         # The graph that was measured is the one that ships, with its results.
         files.write_bytes(path, onnx_converter.add_metadata(content, *described, facts))
         return artifact.publish_file(path, inputs.folder / FILE, facts)
 
 
 def _verify(inputs: ExportInputs, path: pathlib.Path) -> dict[str, Any]:
-    """Runs the file at `path` on the test images and returns the manifest's "test"."""
+    """Runs the file at `path` and returns the manifest's "test" and thresholds."""
     predictor = model_files.open_file(path, FileOptions(Output.PROBABILITIES))
     expected = inputs.verification_set
     answers = verification.predict(expected, predictor, path.name)
-    test = verification.compare(expected, answers, predictor.min_probability)
+    test = verification.describe(expected, predictor, answers)
     drop = inputs.verification.max_accuracy_drop
     verification.Gate.for_scheme(Scheme.FLOAT32, drop).enforce(test)
-    return test | {"engine": dict(predictor.model.engine)}
+    thresholds = answer_thresholds.choose_thresholds(inputs, predictor, None, answers)
+    return {"test": test, **thresholds}
 
 
 def _describe_file(content: bytes) -> dict[str, Any]:

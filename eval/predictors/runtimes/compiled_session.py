@@ -4,12 +4,9 @@ It computes on the CPU here, with the kernels that the interpreter has, and copi
 tensors through buffers of its own.
 """
 
-import atexit
 import ctypes
 import functools
-import os
 import pathlib
-import sys
 
 import ai_edge_litert
 import numpy as np
@@ -102,15 +99,6 @@ def _load_environment() -> compiled_model.Environment:
     found = compiled_model.Environment.create(
         options=compiled_model.EnvironmentOptions(runtime_path=folder)
     )
-    # When it is released it tells so on stderr, behind everything that a command says.
+    # When it is released it says so on stderr, behind everything that a command says.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(found.capsule))
-    atexit.register(_close_stderr)
     return found
-
-
-def _close_stderr() -> None:
-    """Lets nothing that native code writes after the end of Python reach stderr."""
-    sys.stderr.flush()
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    os.close(null)
