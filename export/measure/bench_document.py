@@ -4,7 +4,7 @@ docs/export.md has the fields of bench.json.
 """
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from export.artifact.export_options import ExportRequest
@@ -79,16 +79,27 @@ def enforce_gates(document: Mapping[str, Any], limit: float) -> None:
     benchmark.enforce_gates(document["rows"], limit)
 
 
+def _notes(row: Mapping[str, Any]) -> Iterator[str]:
+    """What the table has no column for."""
+    name = row["format"]
+    if "agreement_with_int8" in row:
+        share = row["agreement_with_int8"]
+        yield f"{name}: {share:.2%} of the answers are those of int8"
+    if "equal_answers" in row:
+        yield (
+            f"{name}: {row['images']:,} images; {row['equal_answers']:,} answers are"
+            f" LiteRT's, {row['identical_answers']:,} in every number"
+        )
+    if "instructions" in row:
+        yield f"{name}: {row['instructions']:,} instructions an image"
+
+
 def format_summary(document: Mapping[str, Any]) -> str:
     """Formats a bench.json for a terminal, in at most `table.WIDTH` columns."""
     rows = document["rows"]
     lines = [table.describe_machine(document), table.format_table(rows)]
     lines.append(table.wrap(table.LEGEND))
-    lines += [
-        table.wrap(f"{row['format']}: {row['instructions']:,} instructions an image")
-        for row in rows
-        if "instructions" in row
-    ]
+    lines += [table.wrap(note) for row in rows for note in _notes(row)]
     lines += [
         table.wrap(f"{name}: not measured, {reason}")
         for name, reason in document["skipped"].items()

@@ -8,9 +8,10 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import NullFormatter, PercentFormatter
 
 from eval.reports import plots
+from export.measure.results import table
 from trainer import files
 
 _MARKERS = "os^Dvp*<>hXP"
@@ -38,14 +39,22 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
     figure = Figure(figsize=_SIZE_INCHES)
     left, right = figure.subplots(1, 2, sharey=True)
     shown = [row for row in rows if "failed" not in row]
+    most = max((row["images"] for row in shown), default=0)
     for number, row in enumerate(shown):
         latency = (row.get("one_thread") or {}).get("p50_ms")
-        _draw_point(left, row, row.get("bytes"), number)
-        _draw_point(right, row, latency, number)
-    for axes, title in ((left, "bytes"), (right, "milliseconds of one image")):
+        fewer = f" ({row['images']:,} images)" if row["images"] < most else ""
+        label = f"{row['format']}{fewer}"
+        _draw_point(left, row, row.get("bytes"), number, label)
+        _draw_point(right, row, latency, number, label)
+    for axes, title, show in (
+        (left, "size", table.format_bytes),
+        (right, "milliseconds of one image", table.format_milliseconds),
+    ):
         axes.set_xscale("log")
         axes.set_xlabel(title)
         axes.grid(visible=True, alpha=0.25)
+        axes.xaxis.set_major_formatter(lambda value, _, show=show: show(value))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     left.set_ylabel("accuracy, with 95 % interval")
     left.yaxis.set_major_formatter(PercentFormatter(1))
     handles, names = left.get_legend_handles_labels()
@@ -55,7 +64,7 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def _draw_point(
-    axes: Axes, row: Mapping[str, Any], place: float | None, number: int
+    axes: Axes, row: Mapping[str, Any], place: float | None, number: int, label: str
 ) -> None:
     if not place:
         return
@@ -70,5 +79,6 @@ def _draw_point(
         markersize=6,
         elinewidth=0.8,
         capsize=2,
-        label=row["format"],
+        alpha=0.8,
+        label=label,
     )

@@ -14,7 +14,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
     ("flips", lambda row: f"{row['flips']:,}"),
     ("bytes", lambda row: _format_number(row.get("bytes"), ",")),
     ("load ms", lambda row: _format_number(row.get("load_ms"), ".0f")),
-    ("MB", lambda row: _format_number(_megabytes(row), ".1f")),
+    ("MB", lambda row: _format_megabytes(row)),
     ("p50 ms", lambda row: _format_latency(row, "one_thread", "p50_ms")),
     ("p99 ms", lambda row: _format_latency(row, "one_thread", "p99_ms")),
     ("all", lambda row: _format_latency(row, "all_threads", "p50_ms")),
@@ -23,8 +23,8 @@ _COLUMNS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
 _LEFT = ("format", "engine")  # the other columns are numbers
 _LEAST = ("all", "load ms", "MB")
 LEGEND = (
-    "flips: answers unlike the checkpoint's; p50, p99: milliseconds of one image on one"
-    " thread; all: p50 on all threads"
+    "flips: answers unlike the checkpoint's; p50, p99: of one image on one thread; all:"
+    " p50 on all threads"
 )
 
 
@@ -103,9 +103,11 @@ def _format_number(value: float | None, kind: str) -> str:
     return _NONE if value is None else f"{value:{kind}}"
 
 
-def _megabytes(row: Mapping[str, Any]) -> float | None:
+def _format_megabytes(row: Mapping[str, Any]) -> str:
     found = row.get("peak_memory_bytes")
-    return None if found is None else found / 1e6
+    if found is None:
+        return _NONE
+    return f"{found / 1e6:.1f}" if found >= 100_000 else f"{found / 1e6:.2g}"
 
 
 def _format_latency(row: Mapping[str, Any], key: str, quantile: str) -> str:
@@ -117,4 +119,4 @@ def _format_engine(engine: Mapping[str, Any]) -> str:
     """The shortest name of what computes: LiteRT's kernels, or else the engine."""
     if engine.get("api"):
         return engine["api"].removesuffix("Model").lower()
-    return str(engine.get("kernels") or engine["name"]).lower()
+    return str(engine.get("kernels") or engine["name"].split()[0]).lower()

@@ -5,15 +5,16 @@ from export.measure.results import chart
 ROWS = [
     {
         "format": name,
+        "images": images,
         "bytes": size,
         "accuracy": 0.9,
         "accuracy_interval": [0.88, 0.92],
         "one_thread": latency and {"p50_ms": latency},
     }
-    for name, size, latency in (
-        ("float32", 559_000, 0.26),
-        ("int8", 158_000, 0.06),
-        ("cortex_m4", 150_000, None),
+    for name, images, size, latency in (
+        ("float32", 360, 559_000, 0.26),
+        ("int8", 360, 158_000, 0.06),
+        ("cortex_m4", 200, 150_000, None),
     )
 ] + [{"format": "float16", "failed": "no kernel"}]
 
@@ -22,9 +23,9 @@ def test_rows_are_drawn_and_both_files_written(tmp_path):
     for name in ("one", "two"):
         chart.write_charts(ROWS, tmp_path / f"{name}.json")
     text = (tmp_path / "one.svg").read_text()
-    for row in ROWS[:3]:
-        assert f">{row['format']}<" in text
-    assert ">float16<" not in text
+    for name in ("float32", "int8", "cortex_m4 (200 images)"):
+        assert f">{name}<" in text
+    assert ">float16<" not in text and "mathdefault" not in text
     assert text == (tmp_path / "two.svg").read_text()
     assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
     left, right = chart.draw(ROWS).axes
