@@ -101,8 +101,8 @@ class TfliteModel:
 
     def _check_compiled(self) -> None:
         """Checks that the CompiledModel API takes the file's input and output."""
-        details = (self._input, self._output)
-        compiled_session.check_types(self._path, *(each["dtype"] for each in details))
+        dtypes = (each["dtype"] for each in (self._input, self._output))
+        compiled_session.check_usable(self._path, self._kernels, *dtypes)
         if self._open:
             raise InvalidInput(
                 f"engine=compiled takes files of one size of images, {self._path} takes"

@@ -15,20 +15,26 @@ from ai_edge_litert import compiled_model
 from eval.predictors.engine import Kernels
 from trainer.errors import InvalidInput, TrainingFailed, first_line
 
+# LiteRT 2.3 has a mode REFERENCE, too, and runs the builtin kernels in it.
 _MODES = {
     Kernels.XNNPACK: compiled_model.CpuKernelMode.DELEGATE,
     Kernels.BUILTIN: compiled_model.CpuKernelMode.BUILTIN,
-    Kernels.REFERENCE: compiled_model.CpuKernelMode.REFERENCE,
 }
 _TYPES = ("float32", "int8", "uint8", "int32")  # of its buffers
 
 
-def check_types(path: object, *dtypes: np.dtype) -> None:
-    """Checks that the API has buffers for the input and output of a file.
+def check_usable(path: object, kernels: Kernels, *dtypes: np.dtype) -> None:
+    """Checks that the API has `kernels`, and buffers for a file's input and output.
 
     Raises:
         InvalidInput: it has none.
     """
+    if kernels not in _MODES:
+        known = " or ".join(kernel.value for kernel in _MODES)
+        raise InvalidInput(
+            f"engine=compiled has no {kernels.value} kernels, only {known};\n"
+            "use engine=interpreter"
+        )
     for dtype in dtypes:
         if np.dtype(dtype).name not in _TYPES:
             raise InvalidInput(

@@ -181,12 +181,13 @@ def test_a_file_that_crashes_is_a_row_that_names_it(tmp_path):
     engine = {"name": "LiteRT", "delegate": None, "kernels": "xnnpack"}
     test |= {"flips": 0, "engine": engine, "sampled": False}
     test |= {"accuracy_drop_interval": [0.4, 0.6], "agreement_interval": [0.4, 0.6]}
+    facts = opened.facts() | {"abstain": {}}
     older = {key: test[key] for key in test if key != "accuracy_drop_interval"}
     for odd in ([1], {"images": 3}, test | {"nll": "x"}, test | {"engine": [1]}, older):
         made.write_bytes(plain)
-        artifact.publish_file(made, final, opened.facts() | {"test": odd})
+        artifact.publish_file(made, final, facts | {"test": odd})
         assert benchmark.load_current(opened, "float32") is None
     made.write_bytes(forged_tflite.edited(plain, 181))
-    artifact.publish_file(made, final, opened.facts() | {"test": test})
+    artifact.publish_file(made, final, facts | {"test": test})
     row = benchmark._measure_format(opened, "float32")
     assert str(final) in row["failed"] and "SIGSEGV" in row["failed"]

@@ -13,7 +13,7 @@ from trainer.errors import InvalidInput
 COMPILED = FileOptions(engine=LiteRtApi.COMPILED)
 
 
-@pytest.mark.parametrize("kernels", Kernels)
+@pytest.mark.parametrize("kernels", [Kernels.XNNPACK, Kernels.BUILTIN])
 def test_answers_are_the_interpreter_s(tmp_path, kernels):
     path = tmp_path / "model.tflite"
     path.write_bytes(operator_nets.quantized("resnet8", Io.UINT8))
@@ -35,6 +35,9 @@ def test_what_it_cannot_run_is_refused(tmp_path):
     (folder / "saved_model.pb").touch()
     with pytest.raises(InvalidInput, match="engine=compiled is for .tflite files"):
         model_files.open_file(folder, COMPILED)
+    reference = FileOptions(kernels=Kernels.REFERENCE, engine=LiteRtApi.COMPILED)
+    with pytest.raises(InvalidInput, match="no reference kernels, only xnnpack or"):
+        model_files.open_file(path, reference)
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(InvalidInput, match="is damaged"):
         model_files.open_file(path, COMPILED)
