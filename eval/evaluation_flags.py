@@ -10,7 +10,11 @@ from eval.predictors.engine import Kernels, LiteRtApi
 from eval.predictors.file_options import FileOptions
 from eval.predictors.input_normalization import InputRange, InputScaling
 from eval.predictors.outputs import Output
-from eval.reports.evaluation_options import DataChoice, EvaluationOptions
+from eval.reports.evaluation_options import (
+    DataChoice,
+    EvaluationOptions,
+    EvaluationSplit,
+)
 from trainer.cli.command import translate_options
 from trainer.config import parsing
 from trainer.config.enums import EvalTta
@@ -155,6 +159,19 @@ def define_skipping(values: flags.FlagValues, heading: str) -> None:
     )
 
 
+def define_split(values: flags.FlagValues, heading: str) -> None:
+    """Declares which rows of the data set judge a model."""
+    flags.DEFINE_enum(
+        "split",
+        None,
+        [member.value for member in EvaluationSplit],
+        "Images that judge. Default: test, but validation for a run that was trained"
+        " with --notest. A study records who opens its test split.",
+        flag_values=values,
+        module_name=heading,
+    )
+
+
 def parse_images(values: flags.FlagValues, run: Run | None = None) -> DataChoice:
     """Converts parsed flags to the images that they name.
 
@@ -182,13 +199,19 @@ def parse_images(values: flags.FlagValues, run: Run | None = None) -> DataChoice
         dataset=values.dataset,
         data_dir=values.data_dir,
         skip_unreadable="skip_unreadable" in values and values.skip_unreadable,
+        split=EvaluationSplit(values.split) if _has_split(values) else None,
         **paths,
     )
+
+
+def _has_split(values: flags.FlagValues) -> bool:
+    return "split" in values and values.split is not None
 
 
 def _define_data(values: flags.FlagValues) -> None:
     define_images(values, HEADING)
     define_skipping(values, HEADING)
+    define_split(values, HEADING)
     where = {"flag_values": values, "module_name": HEADING}
     flags.DEFINE_enum(
         "eval_tta",

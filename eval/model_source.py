@@ -40,6 +40,8 @@ class ModelSource:
             on; None if unknown.
         resized: what brought a data set to other pixels than its own; None: nothing.
         trained_on: SHA-256 of its splits by name, {} if unknown.
+        tested: whether its training was tested; True if unknown.
+        validation_fraction: what part of each class it held out; None if unknown.
         classes: class names in the order of the outputs, None if unknown.
         image_shape: (H, W, C) of the training images, None if unknown.
         run: the run of a checkpoint, otherwise None.
@@ -54,6 +56,8 @@ class ModelSource:
     image_files: FilesRequest | None
     resized: DataConfig | None
     trained_on: dict[str, str]
+    tested: bool
+    validation_fraction: float | None
     classes: tuple[str, ...] | None
     image_shape: tuple[int, ...] | None
     run: Run | None
@@ -97,11 +101,20 @@ def from_run(run: Run, step: int | None = None) -> ModelSource:
         dataset=config.data.dataset,
         data_dir=recorded.get("run", {}).get("data_dir"),
         **_training_data(run, recorded),
+        tested=_was_tested(run, recorded),
+        validation_fraction=config.data.validation_fraction,
         run=run,
         final=wanted == last,
         manifest={},
         open=functools.partial(_open_checkpoint, run.path.name, config, checkpoint),
     )
+
+
+def _was_tested(run: Run, recorded: dict[str, Any]) -> bool:
+    """Whether a run was tested, or will be when it has finished."""
+    if (result := run.result()) is not None:
+        return layout.was_tested(result)
+    return recorded.get("run", {}).get("test") is not False
 
 
 def _open_checkpoint(
@@ -172,6 +185,12 @@ def _tuple(value: object) -> tuple | None:
     return tuple(value) if isinstance(value, list) and value else None
 
 
+def _validation_fraction(config: dict[str, Any]) -> float | None:
+    data = config.get("data")
+    found = data.get("validation_fraction") if isinstance(data, dict) else None
+    return float(found) if isinstance(found, int | float) else None
+
+
 def _dataset_name(config: dict[str, Any]) -> str | None:
     data = config.get("data")
     name = data.get("dataset") if isinstance(data, dict) else None
@@ -215,6 +234,8 @@ def from_file(
         image_files=(found := _image_files(manifest, recorded, predictor.model.shape)),
         resized=_resizing(config, found),
         trained_on=_hashes(manifest.get("data_sha256")),
+        tested=manifest.get("run_tested") is not False,
+        validation_fraction=_validation_fraction(config),
         classes=labels,
         image_shape=None,  # the file itself defines its input
         run=None,

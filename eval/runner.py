@@ -5,7 +5,7 @@ import io
 import os
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -16,7 +16,8 @@ from eval.model_source import ModelSource
 from eval.predictors import input_range_check
 from eval.predictors.file_options import FileOptions
 from eval.predictors.predictor import Predictor
-from eval.reports.evaluation_options import DataChoice
+from eval.reports.evaluation_options import DataChoice, EvaluationSplit
+from eval.splits import evaluation_rows
 from trainer.config.enums import EvalTta
 from trainer.config.run_config import RunConfig
 from trainer.data import classes, loading
@@ -123,14 +124,41 @@ def print_line(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def open_evaluation(
+    sources: Sequence[ModelSource],
+    chosen: DataChoice,
+    given: DataSource | None,
+    say: Callable[[str], object] = print_line,
+) -> tuple[DataSource, Split]:
+    """Opens the data of the first of `sources` and the images that judge all of them.
+
+    Args:
+        sources: the models.
+        chosen: which images.
+        given: the data set itself, for which `chosen` names none; None: its own.
+        say: is called with each line that must be known.
+
+    Raises:
+        InvalidInput: they are unknown, not prepared and cannot be, or an opening of the
+            test split of a study cannot be recorded.
+    """
+    kind = evaluation_rows.choose(sources, chosen.split)
+    test = kind is EvaluationSplit.TEST
+    data = given or open_data(sources[0], chosen, say, test=test)
+    return data, evaluation_rows.load(kind, sources, data, say)
+
+
 def open_data(
     source: ModelSource,
     chosen: DataChoice | None = None,
     say: Callable[[str], object] = print_line,
+    *,
+    test: bool = True,
 ) -> DataSource:
     """Opens the chosen images; by default those that `source` was trained on.
 
-    `say` is called with each line that must be known.
+    `say` is called with each line that must be known. Without `test` that split is not
+    needed, and image files of it are not opened.
 
     Raises:
         InvalidInput: they are unknown, or not prepared and cannot be.
@@ -143,7 +171,7 @@ def open_data(
         if (path := getattr(chosen, kind)) is not None
     }
     if named or name in (IMAGE_DIR, IMAGE_LIST):
-        return _open_files(source, chosen, named, say)
+        return _open_files(source, chosen, named, say, test=test)
     if chosen.skip_unreadable:
         raise InvalidInput(
             f"`skip_unreadable` is for image files, and dataset={name} has none; leave"
@@ -167,9 +195,11 @@ def _open_files(
     chosen: DataChoice,
     named: dict[str, str],
     say: Callable[[str], object],
+    *,
+    test: bool,
 ) -> DataSource:
     """Opens image files as the pixels that `source` takes."""
-    request = source.image_files or FilesRequest()
+    request = dataclasses.replace(source.image_files or FilesRequest(), test=test)
     if named:
         request = dataclasses.replace(request, image_dir=None, image_list=None)
         request = dataclasses.replace(request, **named)
@@ -211,7 +241,9 @@ def remarks(
     """Lines on classes in another order, data not the model's own, doubtful inputs."""
     found = [classes.describe_reordering(source.classes, split.names, source.name)]
     own = source.trained_on.get("test")
-    if own not in (None, split.sha256):
+    if split.held_out:
+        found.append(evaluation_rows.describe(split, source.name))
+    elif own not in (None, split.sha256):
         found.append(
             f"{dataset}, {split.split}, is not the test split that belongs to the"
             f" training data of {source.name}: {split.sha256[:12]} here,"
@@ -255,7 +287,7 @@ def evaluate(
     split: Split,
     data: DataSource,
 ) -> Evaluation:
-    """Runs `predictor` on every image of `split`, the test split of `data`.
+    """Runs `predictor` on every image of `split`, which `data` has.
 
     Raises:
         ValueError: an output is not finite or no probability.
@@ -269,7 +301,9 @@ def evaluate(
         predictor=predictor,
         dataset=data.name,
         split=split,
-        calibration=find_calibration(source, predictor, data, split),
+        calibration=find_calibration(
+            source, predictor, data, None if split.held_out else split
+        ),
         probabilities=probabilities,
         min_probability=predictor.min_probability,
         data_remarks=getattr(data, "remarks", ()),

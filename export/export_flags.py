@@ -18,6 +18,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
     flags.DEFINE_string("run_dir", None, "The run. Default: runs/latest.", **what)
     evaluation_flags.define_images(values, "What to export")
     evaluation_flags.define_skipping(values, "What to export")
+    evaluation_flags.define_split(values, "Verification")
     flags.DEFINE_bool(
         "calibrate", True, "Divides logits by the run's temperature.", **what
     )

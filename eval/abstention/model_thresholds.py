@@ -29,8 +29,8 @@ def load_or_choose(source: ModelSource, say: Callable[[str], object]) -> Thresho
     fitted = calibration.load_saved(source.run, source.facts["sha256"])
     if fitted and (counts := thresholds.load_counts(source, fitted)):
         return thresholds.from_counts(counts)
-    data = runner.open_data(source, say=say)
     tested = layout.was_tested(source.run.result())
+    data = runner.open_data(source, say=say, test=tested)
     split = data.load("test" if tested else "train")
     test = split if tested else None  # a test split that is closed stays closed
     predictor = runner.open_predictor(source, split)

@@ -34,6 +34,14 @@ def file_hashes(
     return {path / name: part for name, part in noted.items()}
 
 
+def verification(manifest: Mapping[str, Any]) -> Any:
+    """What the file scored: on the "test" split, or else on "validation" rows.
+
+    None: neither is there.
+    """
+    return manifest.get("test") or manifest.get("validation")
+
+
 def file_sha256(path: pathlib.Path) -> str:
     """Computes the SHA-256 of a file."""
     with open(path, "rb") as file:

@@ -18,6 +18,7 @@ from trainer.data.sources.image_files import TEST, TRAIN, VALIDATION
 from trainer.data.split import IMAGE_DIR, IMAGE_LIST, DataSource, Split
 from trainer.data.store.request import FilesRequest
 from trainer.data.store.store import StoredImages
+from trainer.errors import InvalidInput
 from trainer.monitoring.progress import CONSOLE
 from trainer.rundir.layout import Run
 
@@ -54,7 +55,8 @@ def open_trained(
     """The data of a finished run, split as it was, and probabilities of unseen rows.
 
     Those are the test rows and the rows that were held out of the training; of other
-    data than the run's own, the test rows alone.
+    data than the run's own, the test rows alone. The test split of a run that was
+    trained without a test stays closed.
 
     Raises:
         InvalidInput: the run has not finished, or its data cannot be used.
@@ -66,8 +68,10 @@ def open_trained(
     if named or (images.dataset or source.dataset) in (IMAGE_DIR, IMAGE_LIST):
         # What cannot be read is a finding, no obstacle.
         images = dataclasses.replace(images, skip_unreadable=True)
-    opened = runner.open_data(source, images, say)
-    train, test = opened.load("train"), opened.load("test")
+    opened = runner.open_data(source, images, say, test=source.tested)
+    train, test = opened.load("train"), None
+    if source.tested:
+        test = opened.load("test")
     held = np.zeros(0, int)
     if train.sha256 == source.trained_on.get("train"):
         fraction = run.config().data.validation_fraction
@@ -77,8 +81,14 @@ def open_trained(
             f"{opened.name} is not what {source.name} was trained on: its test split"
             " alone is searched for label errors"
         )
-    predictor = runner.open_predictor(source, test)
-    parts = [train.images[held], test.images]
+    if test is None and not len(held):
+        raise InvalidInput(
+            f"{source.name} was trained without a test, and {opened.name} has no rows "
+            "that it held out, so nothing is left to search;\nname its own data, or "
+            "inspect the data set without a run"
+        )
+    predictor = runner.open_predictor(source, test or train)
+    parts = [train.images[held], *([test.images] if test else [])]
     with (
         errors.failing_on_value_errors(source.name),
         CONSOLE.count(sum(map(len, parts)), "predicting unseen images") as tick,
@@ -90,30 +100,29 @@ def open_trained(
 
 
 def _with_splits(
-    opened: DataSource, train: Split, test: Split, held: np.ndarray
+    opened: DataSource, train: Split, test: Split | None, held: np.ndarray
 ) -> tuple[InspectedData, np.ndarray]:
     """The data, its rows named as they were split, and the rows not trained on.
 
     Those are the rows of `held`, then those of `test`: int64, -1 for a file that is
     gone.
     """
+    tested = test.ids if test else ()
     if not isinstance(opened, StoredImages):
         data = _from_splits(opened.name, train, test, held)
-        return data, np.concatenate(
-            [held, len(train.labels) + np.arange(len(test.labels))]
-        )
-    request = FilesRequest(**{opened.kind: opened.folder})
+        return data, np.concatenate([held, len(train.labels) + np.arange(len(tested))])
+    request = FilesRequest(**{opened.kind: opened.folder}, test=test is not None)
     splits = dict.fromkeys(train.ids, TRAIN)
     splits |= dict.fromkeys([train.ids[row] for row in held], VALIDATION)
-    splits |= dict.fromkeys(test.ids, TEST)
+    splits |= dict.fromkeys(tested, TEST)
     data = inspected_data.from_listing(request.list_files(), splits)
     place = {image.name: row for row, image in enumerate(data.images)}
-    names = [*(train.ids[row] for row in held), *test.ids]
+    names = [*(train.ids[row] for row in held), *tested]
     return data, np.array([place.get(name, -1) for name in names])
 
 
 def _from_splits(
-    name: str, train: Split, test: Split, held: np.ndarray
+    name: str, train: Split, test: Split | None, held: np.ndarray
 ) -> InspectedData:
     """A data set of pixels, its training rows `held` out as validation."""
     unseen = set(held.tolist())
@@ -126,10 +135,11 @@ def _from_splits(
             )
             for row, label in enumerate(train.labels)
         ],
-        [
-            InspectedImage(str(name), TEST, int(label))
-            for name, label in zip(test.ids, test.labels, strict=True)
-        ],
     ]
-    pairs = list(zip(parts, (train.images, test.images), strict=True))
+    pixels = [train.images]
+    if test is not None:
+        named = zip(test.ids, test.labels, strict=True)
+        parts.append([InspectedImage(str(n), TEST, int(label)) for n, label in named])
+        pixels.append(test.images)
+    pairs = list(zip(parts, pixels, strict=True))
     return inspected_data.from_arrays(name, train.names, pairs)

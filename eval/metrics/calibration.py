@@ -140,7 +140,7 @@ def from_run(
     Raises:
         InvalidInput: calibration.json is damaged or belongs to other weights.
     """
-    if (saved := load_saved(run, weights_sha256)) is not None:
+    if (saved := load_saved(run, weights_sha256)) and not _is_outdated(run, test):
         return saved
     found = find_validation_rows(run, train, test, held_out)
     if isinstance(found, str):
@@ -152,6 +152,11 @@ def from_run(
     content = {"version": VERSION, **fitted, **known, **compared}
     _save(run, content)
     return _from_saved(run, content, weights_sha256)
+
+
+def _is_outdated(run: Run, test: Split | None) -> bool:
+    """Whether calibration.json was fitted while the test split was closed."""
+    return test is not None and _load(run).get("compared_with_test") is False
 
 
 def load_saved(run: Run, weights_sha256: str) -> Calibration | None:

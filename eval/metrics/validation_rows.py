@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from eval import leakage
+from eval.splits import leakage
 from trainer.data import sampler
 from trainer.data.split import Split
 from trainer.rundir.layout import Run

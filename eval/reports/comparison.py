@@ -12,7 +12,7 @@ from eval import model_source, runner
 from eval.formats import atomic_folders
 from eval.metrics import classification, significance
 from eval.model_source import ModelSource
-from eval.reports import examples, output_folder
+from eval.reports import examples, output_folder, report_data
 from eval.reports import html as reports_html
 from eval.reports.output_folder import COMPARISON_DATA, COMPARISON_PAGE
 from eval.reports.requests import ComparisonRequest
@@ -71,8 +71,7 @@ def write_comparison(
     _check_same(request, sources, say)
     options = request.options
     with errors.failing_on_value_errors():
-        data = options.data or runner.open_data(sources[0], options.images, say)
-        split = data.load("test")
+        data, split = runner.open_evaluation(sources, options.images, options.data, say)
         results = evaluate_all(sources, split, data, options.eval_tta, say)
         with CONSOLE.phase("comparing"):
             found = build_comparison(results)
@@ -116,7 +115,7 @@ def evaluate_all(
     tta: EvalTta = EvalTta.NONE,
     say: Callable[[str], object] = runner.print_line,
 ) -> list[ModelResult]:
-    """Evaluates each model on `split`, the test split of `data`, in the same way.
+    """Evaluates each model on `split`, which `data` has, in the same way.
 
     All are opened before the first is evaluated, so that one which does not fit is
     found before anything is written.
@@ -154,6 +153,7 @@ def build_comparison(entries: Sequence[ModelResult]) -> dict[str, Any]:
         "data": {
             "dataset": first.dataset,
             "split": split.split,
+            "kind": report_data.kind_of(split),
             "images": len(split.labels),
             "classes": list(split.names),
             "sha256": split.sha256,

@@ -1,11 +1,19 @@
 """Options of an evaluation: model files, data set, test-time augmentation."""
 
 import dataclasses
+import enum
 
 from eval.predictors.file_options import DEFAULT_OPTIONS, FileOptions
 from trainer.config.enums import EvalTta
 from trainer.data.split import DataSource, check_source
 from trainer.errors import InvalidInput
+
+
+class EvaluationSplit(enum.Enum):
+    """The images of a data set that judge a model."""
+
+    VALIDATION = "validation"  # rows that its training held out
+    TEST = "test"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +26,8 @@ class DataChoice:
         image_dir, image_list: image files, see `trainer.data.from_files`.
         skip_unreadable: leaves out image files that cannot be read, also where the
             model's training did not.
+        split: None: the test split, but the validation rows of a run that was trained
+            without a test.
     """
 
     dataset: str | None = None
@@ -25,6 +35,7 @@ class DataChoice:
     image_dir: str | None = None
     image_list: str | None = None
     skip_unreadable: bool = False
+    split: EvaluationSplit | None = None
 
     def __post_init__(self) -> None:
         named = {"dataset": self.dataset, "image_dir": self.image_dir}

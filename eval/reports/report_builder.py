@@ -1,4 +1,4 @@
-"""Evaluates a model on its test split and writes the report."""
+"""Evaluates a model and writes the report."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,6 +25,8 @@ from trainer.data.split import DataSource, Split
 from trainer.distributed import environment
 from trainer.monitoring.progress import CONSOLE
 
+_CLOSED = "they are chosen on validation rows, and the test split is closed"
+
 
 def write_report(
     request: ReportRequest, say: Callable[[str], object] = runner.print_line
@@ -44,9 +46,11 @@ def write_report(
         data, split, predictor = _open(source, request, say)
         no_class = _load_no_class(source, split, request, say)
         evaluation = runner.evaluate(source, predictor, split, data)
-        thresholds = find_thresholds(
-            source, predictor, evaluation.calibration, data, split
-        )
+        thresholds = _CLOSED
+        if not split.held_out:
+            thresholds = find_thresholds(
+                source, predictor, evaluation.calibration, data, split
+            )
         refused = abstention_report.describe_abstention(
             evaluation, thresholds, no_class
         )
@@ -62,9 +66,10 @@ def summary(report: dict[str, Any]) -> str:
     scores = report["scores"]
     best = report["calibrated"] or scores
     low, high = scores["accuracy_interval"]
+    closed = "" if report["data"]["kind"] == "test" else ", not of the test split"
     return (
         f"{report['model']['name']}: {_balanced(scores)}{scores['accuracy']:.2%} of"
-        f" {scores['images']:,} {report['data']['split']} images"
+        f" {scores['images']:,} {report['data']['split']} images{closed}"
         f"{EvalTta(report['eval_tta']).words}"
         f" (95 %: {low:.2%} to {high:.2%}),"
         f" NLL {best['nll']:.4f}, ECE {best['ece']:.2%},"
@@ -99,10 +104,9 @@ def _open(
 ) -> tuple[DataSource, Split, Predictor]:
     """The data, their test split and what predicts it."""
     options = request.options
-    data = options.data or runner.open_data(source, options.images, say)
-    split = data.load("test")
+    data, split = runner.open_evaluation([source], options.images, options.data, say)
     predictor = runner.open_predictor(source, split, options.eval_tta)
-    new = report_data.identity(source.facts, predictor, data.name)
+    new = report_data.identity(source.facts, predictor, data.name, split)
     old = report_data.load_identity(request.out_dir, source.facts)
     replaced = atomic_folders.check_same_content(
         request.out_dir, old, new, may_replace=request.given_dir is None

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from eval.formats import manifest as manifests
 from eval.metrics import classification, imbalance
 from eval.predictors.predictor import Predictor
 from eval.reports import examples
@@ -19,6 +20,7 @@ from eval.runner import Evaluation
 from trainer import files
 from trainer.config.enums import EvalTta
 from trainer.data.preprocessing import PixelSpec
+from trainer.data.split import Split
 from trainer.models import evaluator
 from trainer.rundir.layout import Run
 
@@ -84,7 +86,7 @@ def _scores(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def identity(
-    facts: Mapping[str, Any], predictor: Predictor, dataset: str
+    facts: Mapping[str, Any], predictor: Predictor, dataset: str, split: Split
 ) -> dict[str, Any]:
     """Describes which model was evaluated, how and on which data."""
     return {
@@ -92,7 +94,13 @@ def identity(
         "eval_tta": predictor.tta.value,
         "kernels": predictor.model.engine.get("kernels"),
         "data": dataset,
+        "split": kind_of(split),
     }
+
+
+def kind_of(split: Split) -> str:
+    """What the images are: "test", or "validation" rows that a training held out."""
+    return "validation" if split.held_out else "test"
 
 
 def load_identity(folder: pathlib.Path, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,6 +117,7 @@ def load_identity(folder: pathlib.Path, facts: Mapping[str, Any]) -> dict[str, A
             "eval_tta": found["eval_tta"],
             "kernels": found.get("engine", {}).get("kernels"),
             "data": found["data"]["dataset"],
+            "split": found["data"].get("kind", "test"),
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
@@ -116,10 +125,11 @@ def load_identity(folder: pathlib.Path, facts: Mapping[str, Any]) -> dict[str, A
 
 def _data(evaluation: Evaluation) -> dict[str, Any]:
     split, trained_on = evaluation.split, evaluation.source.trained_on
-    own = trained_on.get("test")
+    own = None if split.held_out else trained_on.get("test")
     return {
         "dataset": evaluation.dataset,
         "split": split.split,
+        "kind": kind_of(split),
         "images": len(split.labels),
         "classes": list(split.names),
         "sha256": split.sha256,
@@ -184,7 +194,7 @@ def _load_json(path: pathlib.Path) -> object:
 
 
 def list_exports(run: Run | None) -> list[dict[str, Any]]:
-    """Lists the test results in the manifests of a run's exported files."""
+    """Lists the results in the manifests of a run's exported files."""
     if run is None:
         return []
     folder = run.path / "export"
@@ -196,7 +206,8 @@ def list_exports(run: Run | None) -> list[dict[str, Any]]:
     found = []
     for manifest_path in sorted(manifest_paths):
         manifest = _load_json(manifest_path)
-        tested = manifest.get("test") if isinstance(manifest, dict) else None
+        is_object = isinstance(manifest, dict)
+        tested = manifests.verification(manifest) if is_object else None
         if has_test_results(tested):
             own = (
                 manifest_path.parent
@@ -206,7 +217,8 @@ def list_exports(run: Run | None) -> list[dict[str, Any]]:
             file = str(own.relative_to(folder))
             asked = {name: tested.get(name) for name in _TESTED_ON}
             kept = {name: tested[name] for name in _TESTED}
-            found.append({"file": file, **asked, **kept})
+            split = {"split": tested.get("split", "test")}
+            found.append({"file": file, **asked, **split, **kept})
     return found
 
 

@@ -24,8 +24,9 @@ def choose_thresholds(
     Args:
         predictor: runs the file.
         zero_point: what an integer output gives for 0; None: the output is a float.
-        tested: the file's probabilities of the test images, float64 [N, K], on which
-            the thresholds are measured, and not chosen.
+        tested: the file's probabilities of the images that judge, float64 [N, K]. On
+            test images the thresholds are measured, and not chosen; validation rows
+            are those that they are chosen on, and measure nothing.
 
     Raises:
         TrainingFailed: an output is not a probability.
@@ -36,7 +37,9 @@ def choose_thresholds(
         selective_thresholds.target_key(one.target): selective_thresholds.to_json(
             one,
             selective_thresholds.quantize(one.value, step, zero_point),
-            selective_thresholds.measure(tested, labels, one),
+            None
+            if inputs.test is None
+            else selective_thresholds.measure(tested, labels, one),
         )
         for one in found
     }

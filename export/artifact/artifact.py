@@ -42,7 +42,7 @@ class Artifact:
 
     def summary(self) -> str:
         """Formats path, size and accuracy as two lines."""
-        test, size = self.manifest["test"], self.manifest["bytes"]
+        test, size = manifests.verification(self.manifest), self.manifest["bytes"]
         low, high = test["accuracy_interval"]
         images = describe_images(test)
         engine_words = (

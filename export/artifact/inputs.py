@@ -15,6 +15,7 @@ from eval.metrics.calibration import Calibration
 from eval.metrics.validation_rows import find_validation_rows, hash_rows
 from eval.model_source import ModelSource
 from eval.predictors.predictor import Predictor
+from eval.reports import report_data
 from export.artifact.export_options import ExportRequest, VerificationOptions
 from export.artifact.verification import VerificationSet
 from export.serving.serving_module import ServingModule
@@ -50,11 +51,12 @@ class ExportInputs:
         folder: where exports are written.
         source: the last checkpoint of the run.
         network: its weights with functions from pixels to probabilities.
-        data_source: the data set that `test` is from.
+        data_source: the data set that `evaluated` is from.
         verification: how exported files are verified.
-        verification_set: the test images that they are verified on.
+        verification_set: the images that they are verified on.
         calibration: the run's temperature, or the reason why there is none.
-        test: the whole test split, classes named and numbered as in the run.
+        evaluated: all images that judge: the test split, or the validation rows of a
+            run that was trained without a test; classes as in the run.
     """
 
     run: Run
@@ -65,7 +67,12 @@ class ExportInputs:
     verification: VerificationOptions
     verification_set: VerificationSet
     calibration: Calibration
-    test: Split
+    evaluated: Split
+
+    @property
+    def evaluated_on(self) -> str:
+        """What those are, and the field of a manifest with what a file scored."""
+        return report_data.kind_of(self.evaluated)
 
     @property
     def data(self) -> str:
@@ -79,6 +86,11 @@ class ExportInputs:
         files = self.source.image_files
         spec = files.spec if files else None
         return spec or PixelSpec(*self.network.image_shape)
+
+    @property
+    def test(self) -> Split | None:
+        """The test split; None where it stays closed."""
+        return None if self.evaluated.held_out else self.evaluated
 
     def load_train(self) -> Split:
         """Loads the training split, classes named and numbered as in the run.
@@ -125,6 +137,7 @@ class ExportInputs:
     def facts(self) -> dict[str, Any]:
         """Collects the fields of a manifest that all exports of the run share."""
         height, width, channels = self.network.image_shape
+        judged, which = self.evaluated, self.evaluated_on
         return {
             "run": self.run.path.name,
             "step": self.source.facts["step"],
@@ -132,10 +145,11 @@ class ExportInputs:
             "weights_sha256": self.source.facts["sha256"],
             "data": self.data,
             "data_sha256": self.source.trained_on,
-            "test_data": self.data_source.name,
-            "test_split": self.test.split,
-            "test_sha256": self.test.sha256,
-            "labels": list(self.test.names),
+            "run_tested": self.source.tested,
+            f"{which}_data": self.data_source.name,
+            f"{which}_split": judged.split,
+            f"{which}_sha256": judged.sha256,
+            "labels": list(judged.names),
             "image_shape": [height, width, channels],
             "preprocessing": self.preprocessing.to_json(),
             "temperature": self.calibration.temperature or "uncalibrated",
@@ -152,16 +166,15 @@ def open_inputs(request: ExportRequest) -> ExportInputs:
     with native_output.suppress_native_stderr():
         _stay_on_cpu()
         source = model_source.from_run(request.run)
-    data = request.data or runner.open_data(source, request.images)
-    split = data.load("test")
-    test = classes.relabel(split, source.classes, source.name)
+    data, split = runner.open_evaluation([source], request.images, request.data)
+    judged = classes.relabel(split, source.classes, source.name)
     with native_output.suppress_native_stderr("reading the checkpoint"):
-        predictor = runner.open_predictor(source, test)
+        predictor = runner.open_predictor(source, judged)
     for line in runner.remarks(source, predictor, split, data.name):
         runner.print_line(line)
     fitted = calibration.uncalibrated("Exported with --nocalibrate.")
     if request.calibrate:
-        fitted = _load_calibration(source, predictor, data, test)
+        fitted = _load_calibration(source, predictor, data, judged)
     temperature = fitted.temperature or 1.0
     sample = request.verification.sample
     return ExportInputs(
@@ -173,11 +186,11 @@ def open_inputs(request: ExportRequest) -> ExportInputs:
         data_source=data,
         verification=request.verification,
         verification_set=dataclasses.replace(
-            _verification_set(test, predictor, temperature, sample),
+            _verification_set(judged, predictor, temperature, sample),
             rounded=request.run.config().model.qat,
         ),
         calibration=fitted,
-        test=test,
+        evaluated=judged,
     )
 
 
@@ -198,34 +211,34 @@ def _load_calibration(
     source: ModelSource,
     predictor: Predictor,
     data: DataSource,
-    test: Split,
+    split: Split,
 ) -> Calibration:
     return calibration.from_run(
         source.run,
         source.facts["sha256"],
         predictor.with_progress("calibrating"),
         lambda: _load_split(data, "train", source),
-        test,
+        None if split.held_out else split,
         data.held_out,
     )
 
 
 def _verification_set(
-    test: Split, predictor: Predictor, temperature: float, sample: int | None
+    judged: Split, predictor: Predictor, temperature: float, sample: int | None
 ) -> VerificationSet:
-    """Predicts `sample` test images, None: all, with the checkpoint."""
-    total = len(test.labels)
+    """Predicts `sample` of the images, None: all, with the checkpoint."""
+    total = len(judged.labels)
     count = min(sample or total, total)
     rows = sampler.spread_rows(total, count)
-    images = test.images if count == total else test.images[rows]
+    images = judged.images if count == total else judged.images[rows]
     with CONSOLE.count(count, "testing the checkpoint") as tick:
         probabilities = predictor(images, tick)
     return VerificationSet(
         images=images,
-        labels=test.labels[rows],
-        names=test.names,
+        labels=judged.labels[rows],
+        names=judged.names,
         reference=calibration.apply_temperature(probabilities, temperature),
         sampled=count < total,
-        split=test.split,
+        split=judged.split,
         split_images=total,
     )

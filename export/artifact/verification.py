@@ -29,7 +29,7 @@ _LONG_SECS = 60  # if verification takes longer, a message estimates the time
 
 @dataclasses.dataclass(frozen=True)
 class VerificationSet:
-    """Test images that every file of a run is verified on.
+    """Images that every file of a run is verified on: of its test, or held out.
 
     Attributes:
         images: uint8 [N, H, W, C].
@@ -85,7 +85,7 @@ class Gate:
                 typing.assert_never(scheme)
 
     def enforce(self, test: Mapping[str, Any], worst_layers: str = "") -> None:
-        """Checks the "test" of a manifest, or a row of bench.json, against the limits.
+        """Checks the scores in a manifest, or a row of bench.json, against the limits.
 
         Args:
             test: the measured values.

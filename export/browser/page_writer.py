@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from eval.formats import manifest as manifests
 from eval.predictors.engine import Kernels
 from export.artifact import answer_thresholds, artifact, verification
 from export.artifact.artifact import Artifact
@@ -61,7 +62,8 @@ def write_page(
         _copy_static(path, runtime)
         files.write_bytes(path / model.path.name, model.path.read_bytes())
         page = _write_images(inputs, options, path / model.path.name)
-        facts = inputs.facts() | {"format": "web", "test": model.manifest["test"]}
+        verified = manifests.verification(model.manifest)
+        facts = inputs.facts() | {"format": "web", inputs.evaluated_on: verified}
         facts |= {key: model.manifest[key] for key in _KEPT}
         facts["page"] = page | {
             "model": model.path.name,
@@ -78,7 +80,7 @@ def _load_or_export(inputs: ExportInputs, options: PageOptions) -> Artifact:
         return tflite_writer.write_tflite(inputs, formats)
     drop = inputs.verification.max_accuracy_drop  # it may have had another limit
     gate = verification.Gate.for_scheme(options.scheme, drop)
-    gate.enforce(made.manifest["test"])
+    gate.enforce(manifests.verification(made.manifest))
     return made
 
 

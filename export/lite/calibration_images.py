@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eval import leakage
+from eval.splits import leakage
 from export.lite.tflite_options import CALIBRATION_IMAGES
 from trainer.data import sampler
 from trainer.data.split import Split
@@ -36,7 +36,7 @@ class CalibrationImages:
     def select(
         cls,
         train: Split,
-        test: Split,
+        test: Split | None,
         *,
         validation_fraction: float,
         held_out: np.ndarray | None = None,
@@ -48,7 +48,7 @@ class CalibrationImages:
 
         Args:
             train: the training split.
-            test: the test split.
+            test: the test split; None: it is closed, and not compared.
             validation_fraction: part of `train` that is used for validation.
             held_out: the validation rows instead; None: that fraction.
             count: number of images.
@@ -59,7 +59,9 @@ class CalibrationImages:
         train_rows, _ = sampler.validation_split(
             train.labels, validation_fraction, held_out
         )
-        in_test = leakage.find_test_images(train, test)
+        in_test = np.zeros(len(train.labels), bool)
+        if test is not None:
+            in_test = leakage.find_test_images(train, test)
         leaked = leakage.describe_leak(in_test)
         train_rows = train_rows[~in_test[train_rows]]
         if leaked or not len(train_rows):

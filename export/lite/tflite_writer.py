@@ -78,7 +78,7 @@ def _verify(
     path: pathlib.Path,
     errors: Sequence[LayerError],
 ) -> dict[str, Any]:
-    """Runs the file at `path` and returns the manifest's "test" and thresholds."""
+    """Runs the file at `path`; returns what it scored, and its thresholds."""
     options, expected = inputs.verification, inputs.verification_set
     predictor = open_predictor(path, options.kernels)
     line = verification.estimate_duration(
@@ -94,7 +94,7 @@ def _verify(
     thresholds = answer_thresholds.choose_thresholds(
         inputs, predictor, zero_point, answers
     )
-    return {"test": test, **thresholds}
+    return {inputs.evaluated_on: test, **thresholds}
 
 
 def select_calibration_images(

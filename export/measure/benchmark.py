@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from eval.formats import manifest as manifests
 from eval.metrics import classification
 from eval.predictors import engine, sandbox, tflite_predictor
 from eval.predictors.engine import Kernels
@@ -36,7 +37,6 @@ _TESTED = {"images", "sampled", "flips", "agreement_interval"}
 _TESTED |= {"accuracy_drop", "accuracy_drop_interval"}
 # Fields of a manifest that a row has, and those that show that a file is of this run.
 _KEPT = ("file", "scheme", "bytes", "operators", "multiply_accumulates")
-SAME = ("weights_sha256", "test_sha256", "temperature", "labels")
 
 
 def measure_formats(inputs: ExportInputs) -> list[dict[str, Any]]:
@@ -128,7 +128,7 @@ def describe_artifact(made: Artifact) -> dict[str, Any]:
     """The fields of a row that are in the manifest of a file, and its path."""
     manifest = made.manifest
     facts = {key: manifest[key] for key in _KEPT if key in manifest}
-    return {"path": str(made.path), **facts, **manifest["test"]}
+    return {"path": str(made.path), **facts, **manifests.verification(manifest)}
 
 
 def _load_or_export(inputs: ExportInputs, name: str) -> Artifact:
@@ -156,16 +156,22 @@ def load_current(inputs: ExportInputs, name: str) -> Artifact | None:
     kernels = None if name == SAVED_MODEL else inputs.verification.kernels.value
     expected = inputs.facts()
     for path in _candidates(inputs.folder, name):
-        if made := artifact.load_matching(path, expected, SAME):
+        if made := artifact.load_matching(path, expected, same_keys(inputs)):
             return made if is_verified_alike(inputs, made, kernels) else None
     return None
+
+
+def same_keys(inputs: ExportInputs) -> tuple[str, ...]:
+    """The fields of a manifest that are equal in files which need no new export."""
+    images = f"{inputs.evaluated_on}_sha256"
+    return ("weights_sha256", images, "temperature", "labels")
 
 
 def is_verified_alike(
     inputs: ExportInputs, made: Artifact, kernels: str | None
 ) -> bool:
     """Whether a file was run on as many images as here, with these kernels."""
-    test = made.manifest.get("test")
+    test = manifests.verification(made.manifest)
     if not _is_complete(test):  # of another version, or not one of ours
         return False
     if not isinstance(made.manifest.get("abstain"), dict):  # as above

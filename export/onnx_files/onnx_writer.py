@@ -50,7 +50,7 @@ def write_onnx(inputs: ExportInputs) -> Artifact:
 
 
 def _verify(inputs: ExportInputs, path: pathlib.Path) -> dict[str, Any]:
-    """Runs the file at `path` and returns the manifest's "test" and thresholds."""
+    """Runs the file at `path`; returns what it scored, and its thresholds."""
     predictor = model_files.open_file(path, FileOptions(Output.PROBABILITIES))
     expected = inputs.verification_set
     answers = verification.predict(expected, predictor, path.name)
@@ -58,7 +58,7 @@ def _verify(inputs: ExportInputs, path: pathlib.Path) -> dict[str, Any]:
     drop = inputs.verification.max_accuracy_drop
     verification.Gate.for_scheme(Scheme.FLOAT32, drop).enforce(test)
     thresholds = answer_thresholds.choose_thresholds(inputs, predictor, None, answers)
-    return {"test": test, **thresholds}
+    return {inputs.evaluated_on: test, **thresholds}
 
 
 def _describe_file(content: bytes) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def write_saved_model(inputs: ExportInputs) -> Artifact:
         )
         model_name = inputs.run.config().model.name
         warmup.write_requests(path, model_name, _warmup_requests(inputs))
-        facts = inputs.facts() | _FORMAT | {"test": test} | thresholds
+        facts = inputs.facts() | _FORMAT | {inputs.evaluated_on: test} | thresholds
         return artifact.publish_version(path, inputs.folder / FOLDER, facts)
 
 

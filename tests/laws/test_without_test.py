@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from tests.support import sealed_studies
 from tests.support.commands import BLOCK, result, run_trainer
 from tests.support.image_folders import write_classes
 from trainer.data import loading
@@ -20,13 +21,7 @@ FEW = [*BLOCK, "--train_steps=6", "--warmup_epochs=0", "--checkpoint_every_steps
 
 @pytest.fixture(scope="module")
 def sealed(data_dir, tmp_path_factory):
-    """The digits with a test split that cannot be opened."""
-    path = tmp_path_factory.mktemp("sealed")
-    shutil.copytree(data_dir, path, dirs_exist_ok=True)
-    (record,) = path.glob("digits/*/*-test.*")
-    record.unlink()
-    record.symlink_to("nowhere")
-    return path
+    return sealed_studies.close_test(data_dir, tmp_path_factory.mktemp("sealed"))
 
 
 @pytest.fixture(scope="module")

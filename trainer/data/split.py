@@ -27,6 +27,8 @@ class Split:
         sha256: over ids, pixels and labels in order.
         split: its name in the data set.
         pixels_sha256: over pixels and labels in order, without ids; "": not computed.
+        held_out: whether these are rows that a training held out, and no split of the
+            data set.
     """
 
     images: np.ndarray
@@ -36,6 +38,7 @@ class Split:
     sha256: str
     split: str = ""
     pixels_sha256: str = ""
+    held_out: bool = False
 
     def digest(self) -> str:
         """Computes `sha256` again, for labels that were given other ids."""

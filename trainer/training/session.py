@@ -31,7 +31,14 @@ from trainer.monitoring.monitor import Monitor
 from trainer.monitoring.multi_writer import MultiWriter
 from trainer.monitoring.progress import duration
 from trainer.pretrained import matching
-from trainer.rundir import checkpoints, checks, finished, layout, resume
+from trainer.rundir import (
+    checkpoints,
+    checks,
+    finished,
+    layout,
+    resume,
+    test_openings,
+)
 from trainer.rundir import lease as leases
 from trainer.rundir.layout import Run
 from trainer.rundir.lease import Lease
@@ -412,6 +419,9 @@ class TrainingSession:
 
     def _test(self, split: Split) -> EvalMetrics:
         """Evaluates the weights that are shipped on the test split."""
+        weights = self.state.facts()["weights_sha256"]
+        if line := test_openings.record(self.run.path, weights, once=True):
+            self.monitor.say(line)
         self.request.allow(f"after step {self.state.step}, saved, before the test")
         with self.monitor.timer.phase("test"):
             found = callbacks.measure_split(

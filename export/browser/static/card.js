@@ -13,7 +13,8 @@ export function showCard(manifest) {
 }
 
 function facts(manifest) {
-  const { page, preprocessing, test } = manifest;
+  const { page, preprocessing } = manifest;
+  const test = manifest.test ?? manifest.validation;
   const [low, high] = test.accuracy_interval;
   const images = `${test.sampled ? "a sample of " : ""}${number(test.images)} ${test.split} images`;
   const model = manifest.files[page.model];

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
+from eval.formats import manifest as manifests
 from eval.predictors import outputs
 from eval.predictors.outputs import Output
 from export.artifact import artifact, verification
@@ -70,7 +71,7 @@ def measure_cortex_m4(
     with CONSOLE.phase("counting instructions on an emulated Cortex-M4"):
         ticks, vectors = _emulate(made.path)
     row = _describe(made, "cortex_m4") | {
-        **made.manifest["test"],
+        **manifests.verification(made.manifest),
         "engine": {"name": "QEMU", "version": _CHIP, "delegate": None},
         "instructions": _TICK * ticks,
         "equal_vectors": vectors,
@@ -80,7 +81,7 @@ def measure_cortex_m4(
 
 def _load_or_export(inputs: ExportInputs, asked: bool) -> Artifact:
     path = inputs.folder / FOLDER / _OPTIONS.folder
-    made = artifact.load_matching(path, inputs.facts(), benchmark.SAME)
+    made = artifact.load_matching(path, inputs.facts(), benchmark.same_keys(inputs))
     if made is not None and "flash" in made.manifest:
         return made
     if not asked:

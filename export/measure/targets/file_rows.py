@@ -53,7 +53,7 @@ def measure_litert(
 def _load(
     inputs: ExportInputs, path: pathlib.Path, kernels: str | None
 ) -> Artifact | None:
-    made = artifact.load_matching(path, inputs.facts(), benchmark.SAME)
+    made = artifact.load_matching(path, inputs.facts(), benchmark.same_keys(inputs))
     alike = made and benchmark.is_verified_alike(inputs, made, kernels)
     return made if alike else None
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from eval.formats import manifest as manifests
 from eval.metrics import classification
 from eval.predictors import outputs
 from eval.predictors.outputs import Output
@@ -92,10 +93,11 @@ def measure_page(
 
 def _load_or_export(inputs: ExportInputs, asked: bool) -> Artifact:
     path = inputs.folder / page_writer.FOLDER
-    made = artifact.load_matching(path, inputs.facts(), benchmark.SAME)
+    made = artifact.load_matching(path, inputs.facts(), benchmark.same_keys(inputs))
     count = len(inputs.verification_set.labels)
-    if made and "page" in made.manifest and made.manifest["test"]["images"] == count:
-        return made
+    if made and "page" in made.manifest:
+        if manifests.verification(made.manifest)["images"] == count:
+            return made
     if not asked:
         raise TargetMissing("export.web has made no page of this run and these images")
     runtime = litert_js.load_runtime()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from eval.formats import manifest as manifests
 from eval.predictors import sandbox, tflite_predictor
 from eval.predictors.engine import Kernels
 from eval.predictors.predictor import Predictor
@@ -67,7 +68,8 @@ def write_standalone(inputs: ExportInputs, options: MicroOptions) -> Artifact:
         facts = _facts(inputs, content, program, reference, path)
         facts |= {"host": _check_host(host, answers)}
         drop = inputs.verification.max_accuracy_drop
-        verification.Gate.for_scheme(Scheme.INT8, drop).enforce(facts["test"])
+        gate = verification.Gate.for_scheme(Scheme.INT8, drop)
+        gate.enforce(manifests.verification(facts))
         count = len(options.vector_rows(len(answers)))
         readme = _format_readme(program, facts, count)
         files.write_bytes(path / "README.md", readme.encode())
@@ -233,7 +235,7 @@ def _facts(
         "format": "micro",
         "runtime": "standalone",
         "tflite_sha256": hashlib.sha256(content).hexdigest(),
-        "test": test | {"engine": dict(predictor.model.engine)},
+        inputs.evaluated_on: test | {"engine": dict(predictor.model.engine)},
         **reference.thresholds,
         "xnnpack": {
             "different": int((probabilities != other).any(axis=1).sum()),
@@ -288,6 +290,8 @@ def _describe_entry(entry: Mapping[str, Any]) -> str:
     if entry["threshold"] is None:
         return f"not defined. {entry['guarantee']}"
     test, right = entry["test"], "none is"
+    if test is None:
+        return f"not measured: the test split is closed. {entry['guarantee']}"
     if test["answered"]:
         right = f"{test['selective_accuracy']:.2%} of these are right"
     return (

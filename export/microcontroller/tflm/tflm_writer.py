@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from eval.formats import manifest as manifests
 from eval.formats.flatbuffer import FlatbufferInfo
 from eval.predictors.outputs import Output
 from eval.predictors.predictor import Predictor
@@ -54,7 +55,9 @@ def write_tflm(inputs: ExportInputs, options: MicroOptions) -> Artifact:
         verified = _verify(inputs, model, litert)
         drop = inputs.verification.max_accuracy_drop
         worst = layer_errors.describe_worst(errors)
-        verification.Gate.for_scheme(scheme, drop).enforce(verified["test"], worst)
+        verification.Gate.for_scheme(scheme, drop).enforce(
+            verified[inputs.evaluated_on], worst
+        )
         calibrated = None if inputs.network.is_rounded else images
         facts = inputs.facts() | tflite_writer.describe_file(content, lite, calibrated)
         facts |= {"format": "micro", "runtime": options.runtime.value, **verified}
@@ -126,7 +129,8 @@ def describe_arenas(
 
 def arena_summary(made: Artifact) -> str:
     """Formats memory and agreement with LiteRT as one line."""
-    litert, arena_bytes = made.manifest["test"]["litert"], made.manifest["arena_bytes"]
+    litert = manifests.verification(made.manifest)["litert"]
+    arena_bytes = made.manifest["arena_bytes"]
     cmsis_nn_bytes = _cmsis_nn_bytes(made.manifest["arena"])
     known = "unknown" if cmsis_nn_bytes is None else f"{cmsis_nn_bytes:,}"
     return (
@@ -184,7 +188,7 @@ def _open_in_litert(
 def _verify(
     inputs: ExportInputs, model: MicroModel, litert: Predictor
 ) -> dict[str, Any]:
-    """Returns "test" of a manifest, with the differences from LiteRT; thresholds."""
+    """Returns what it scored, with the differences from LiteRT, and thresholds."""
     verification_set = inputs.verification_set
     predictor = Predictor(PACKAGE, model, Output.PROBABILITIES)
     probabilities = verification.predict(verification_set, predictor, PACKAGE)
@@ -206,7 +210,7 @@ def _verify(
             "largest_difference": float(abs(probabilities - reference).max()),
         },
     }
-    return {"test": test, **thresholds}
+    return {inputs.evaluated_on: test, **thresholds}
 
 
 def _constants(

@@ -1,0 +1,1 @@
+"""The images that judge a model, and images that two splits have in common."""
