@@ -6,8 +6,9 @@ command_list.show(
     "eval",
     {
         "report": "evaluates a run or a model file on its test split; writes a page",
-        "compare": "compares runs or model files on one test split",
+        "compare": "compares runs, model files or studies on the same images",
         "predict": "classifies image files by a run or a model file",
         "data": "inspects the images of a data set before a training",
+        "study": "writes the page of a study of many runs",
     },
 )

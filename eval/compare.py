@@ -1,9 +1,10 @@
-"""Compares runs or model files on one test split, with tests of significance.
+"""Compares runs, model files or studies on the same images, with significance.
 
 Synopsis::
 
     python -m eval.compare runs/a runs/b
     python -m eval.compare runs/a runs/a/export/model_int8.tflite --out_dir=int8
+    python -m eval.compare runs/a-sweep runs/b-sweep  # the best of each, all its seeds
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from eval.evaluation_flags import print_translated
 from eval.predictors import sandbox
 from eval.reports import output_folder, requests
 from eval.reports.requests import ComparisonRequest
+from eval.studies import seed_groups
 from trainer.cli import command as cli_command
 from trainer.config import parsing
 from trainer.errors import InvalidInput
@@ -63,11 +65,11 @@ def main(values: flags.FlagValues, words: list[str]) -> None:
     """Compares the models in `words` with the first of them; writes the comparison."""
     request = parse_request(values, words)
     with native_output.loading_libraries():
-        from eval.reports import comparison
+        from eval.studies import group_comparison
     page = request.out_dir / output_folder.COMPARISON_PAGE
     replaces, say = page.exists(), functools.partial(print_translated, values)
-    found = comparison.write_comparison(request, say)
-    print("\n".join(comparison.summary_lines(found)))
+    found = group_comparison.write_comparison(request, say)
+    print("\n".join(group_comparison.summary_lines(found)))
     print("in place of an older comparison:\n" * replaces, page, sep="")
 
 
@@ -75,8 +77,12 @@ def _model_files(argv: list[str]) -> list[str]:
     """Returns the arguments that are not runs; none if `argv` is wrong usage."""
     with contextlib.suppress(InvalidInput):
         words = cli_command.parse(define(flags.FlagValues()), argv, WORDS)
-        return [w for w in words if not Run(pathlib.Path(w).expanduser()).exists]
+        return [w for w in words if not _is_run(w) and not seed_groups.is_group(w)]
     return []
+
+
+def _is_run(word: str) -> bool:
+    return Run(pathlib.Path(word).expanduser()).exists
 
 
 def command() -> NoReturn:
@@ -84,7 +90,7 @@ def command() -> NoReturn:
     values = define(flags.FlagValues())
     cli_command.run(
         "eval.compare",
-        "Compares runs or model files with the first of them, on one test split.",
+        "Compares runs, model files or studies with the first, on the same images.",
         values,
         lambda words: main(values, words),
         words=WORDS,

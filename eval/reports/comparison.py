@@ -238,7 +238,8 @@ def render_files(found: dict[str, Any], split: Split) -> dict[str, bytes]:
 def load_identity(folder: pathlib.Path) -> dict[str, Any]:
     """Loads the paths of the models in the comparison in `folder`; {} if none."""
     try:
-        models = files.read_json(folder / COMPARISON_DATA)["models"]
+        found = files.read_json(folder / COMPARISON_DATA)
+        models = found["groups"] if "groups" in found else found["models"]
         paths = [model["path"] for model in models]
         return {"models": paths, "eval_tta": models[0]["eval_tta"]}
     except (OSError, ValueError, KeyError, TypeError, IndexError):

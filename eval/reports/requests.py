@@ -97,7 +97,8 @@ class ComparisonRequest:
     """Several models, the images they are evaluated on, and the comparison's folder.
 
     Attributes:
-        models: run directories or model files; all are compared with the first.
+        models: run directories or model files, or else studies and folders of runs; all
+            are compared with the first.
         given_dir: the folder to write; it may hold an older comparison of the same.
             None: comparison/, where a comparison of other models gives way.
 

@@ -8,8 +8,8 @@ images; m is their mean, s their standard deviation (K - 1).
 - over images: Wilson's interval of m on n images. Where the mean of these very
   trainings would lie on ever more images. The variance of an image's mean correctness
   is at most m (1 - m), so the interval is too wide rather than too narrow.
-- over both: m -+ t sqrt(s^2 / K + m (1 - m) / n), the degrees of freedom of t by Welch
-  and Satterthwaite: K - 1 where the seeds decide, more where the images do.
+- over both: m -+ sqrt(g^2 + h^2), with g = t s / sqrt(K), the reach over seeds, and
+  h = 1.96 sqrt(m (1 - m) / n), that over images. Never narrower than either.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Any
 
 _NORMAL = statistics.NormalDist()
-_Z = _NORMAL.inv_cdf(0.975)
+NORMAL_QUANTILE = _NORMAL.inv_cdf(0.975)
 # Student's t(0.975) for 1 to 10 degrees of freedom; the expansion below is exact to
 # 0.001 beyond.
 _T = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
@@ -53,17 +53,13 @@ def summarize(accuracies: Sequence[float], images: int | None) -> SeedSummary:
     """Summarizes the accuracies of one or more seeds on the same `images`."""
     count, mean = len(accuracies), statistics.fmean(accuracies)
     std = statistics.stdev(accuracies) if count > 1 else None
-    of_seeds = None if std is None else std**2 / count
-    of_images = None if images is None else mean * (1 - mean) / images
     over_seeds = over_both = None
-    if of_seeds is not None:
-        over_seeds = _around(mean, t_quantile(count - 1) * math.sqrt(of_seeds))
-        if of_images is not None:
-            both = of_seeds + of_images
-            # The variance over images counts as known.
-            ratio = min(both / of_seeds, 1e6) if of_seeds > 0 else 1e6
-            freedom = (count - 1) * ratio**2
-            over_both = _around(mean, t_quantile(freedom) * math.sqrt(both))
+    if std is not None:
+        reach = t_quantile(count - 1) * std / math.sqrt(count)
+        over_seeds = _around(mean, reach)
+        if images is not None:
+            of_images = NORMAL_QUANTILE * math.sqrt(mean * (1 - mean) / images)
+            over_both = _around(mean, math.hypot(reach, of_images))
     over_images = None if images is None else wilson(mean, images)
     return SeedSummary(count, mean, std, images, over_seeds, over_images, over_both)
 
@@ -74,10 +70,10 @@ def _around(mean: float, reach: float) -> tuple[float, float]:
 
 def wilson(rate: float, total: int) -> tuple[float, float]:
     """Wilson's 95 % score interval (1927) of `rate` among `total` images."""
-    square = _Z**2
+    square = NORMAL_QUANTILE**2
     centre = (rate + square / (2 * total)) / (1 + square / total)
     spread = math.sqrt(rate * (1 - rate) / total + square / (4 * total**2))
-    reach = _Z / (1 + square / total) * spread
+    reach = NORMAL_QUANTILE / (1 + square / total) * spread
     return max(0.0, centre - reach), min(1.0, centre + reach)
 
 
@@ -85,7 +81,7 @@ def t_quantile(freedom: float) -> float:
     """Student's t(0.975) of `freedom` degrees, by Cornish and Fisher's expansion."""
     if freedom <= len(_T):
         return _T[max(1, int(freedom)) - 1]
-    z, n = _Z, freedom
+    z, n = NORMAL_QUANTILE, freedom
     first = (z**3 + z) / 4
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
     third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384

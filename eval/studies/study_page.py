@@ -5,7 +5,7 @@ import functools
 import hashlib
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jinja2
@@ -22,25 +22,11 @@ NARROW = "\N{NARROW NO-BREAK SPACE}"
 
 def render(found: Mapping[str, Any]) -> bytes:
     """Renders the page of a summary."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    scale = _scale(found["trials"])
-    environment.filters.update(
-        percent=format_percent,
-        span=format_span,
-        value=format_value,
-        flags=format_flags,
-        flat=_table_rows,
-        short=lambda name: name.removeprefix("model_kwargs."),
-        interval=functools.partial(_draw_interval, scale=scale),
-    )
-    style, script = (_read(f"study.{kind}") for kind in ("css", "js"))
     trials = found["trials"]
-    page = environment.get_template("study.html.j2").render(
+    draw = functools.partial(_draw_interval, scale=_scale(trials))
+    return _render(
+        "study.html.j2",
+        {"interval": draw},
         found=found,
         winner=found["winner"],
         flags=list({name: None for row in trials for name in row["flags"]}),
@@ -54,6 +40,36 @@ def render(found: Mapping[str, Any]) -> bytes:
             "curves": charts.learning_curves(trials),
             "front": charts.pareto_front(trials, found["objectives"], found["front"]),
         },
+    )
+
+
+def render_groups(found: Mapping[str, Any]) -> bytes:
+    """Renders the page of a comparison of groups of seeds."""
+    return _render("groups.html.j2", {"points": format_points}, found=found)
+
+
+def _render(
+    template: str, more: Mapping[str, Callable[..., object]], **values: object
+) -> bytes:
+    """Renders `template` with style and script inside; `more` are its own filters."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=format_percent,
+        span=format_span,
+        value=format_value,
+        flags=format_flags,
+        flat=_table_rows,
+        short=lambda name: name.removeprefix("model_kwargs."),
+        **more,
+    )
+    style, script = (_read(f"study.{kind}") for kind in ("css", "js"))
+    page = environment.get_template(template).render(
+        **values,
         style=style,
         script=script,
         policy=f"default-src 'none'; style-src {_source(style)}; "
@@ -115,6 +131,13 @@ def format_span(ends: Sequence[float] | None) -> str:
     if not ends:
         return "–"
     return f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}{NARROW}%"
+
+
+def format_points(ends: Sequence[float] | None) -> str:
+    """Formats an interval of differences as '-0.5 to +1.2 points', None as a dash."""
+    if not ends:
+        return "–"
+    return f"{100 * ends[0]:+.2f} to {100 * ends[1]:+.2f} points"
 
 
 def format_value(value: object) -> str:

@@ -1,6 +1,7 @@
 """Comparisons: equal models do not differ, and the tables agree with the reports."""
 
 import json
+import shutil
 
 import pytest
 
@@ -104,3 +105,22 @@ def test_two_comparisons_never_share_a_folder_silently(command, runs):
     ended, found = command(two, one)
     assert ended.code == 2 and "holds another evaluation (models" in ended.err[0]
     assert found["models"][0]["name"] == runs[0].path.name
+
+
+def test_two_groups_of_seeds(command, runs, tmp_path):
+    """Folders of runs: one of two seeds, and one that holds them in another order."""
+    for name, order in (("a", (0, 1)), ("b", (1, 0))):
+        (tmp_path / name).mkdir()
+        for place, seed in enumerate(order):
+            shutil.copytree(runs[seed].path, tmp_path / name / str(place))
+    ended, found = command(str(tmp_path / "a"), str(tmp_path / "b"))
+    assert ended.code == 0, ended.err
+    (pair,) = found["pairs"]
+    assert pair["difference"] == 0 == pair["over_images"][0]
+    assert pair["over_seeds"][0] < 0 < pair["over_seeds"][1]
+    one, two = found["groups"]
+    assert one["accuracies"] == two["accuracies"][::-1]
+    assert "over seeds and images" in (tmp_path / "out" / "comparison.html").read_text()
+    mixed, _ = command(str(tmp_path / "a"), str(runs[0].path))
+    assert mixed.code == 2
+    assert len(mixed.err) == 2
