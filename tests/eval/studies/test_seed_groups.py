@@ -43,7 +43,7 @@ def draw(draws, difficulty, shift, seeds, noise):
 
 def test_intervals_of_a_difference_cover_the_truth():
     draws = np.random.default_rng(1)
-    rounds, hits = 150, 0
+    rounds, hits = 60, 0
     for _ in range(rounds):
         difficulty = draws.uniform(0.5, 0.9, 200)
         one = draw(draws, difficulty, 0.0, 4, 0.02)
