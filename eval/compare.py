@@ -54,6 +54,8 @@ def parse_request(values: flags.FlagValues, words: list[str]) -> ComparisonReque
         given_dir=parsing.parse_path("out_dir", values.out_dir) if given else None,
     )
     for word in words:
+        if seed_groups.is_group(word):
+            continue
         path = evaluation_flags.check_exists(word)
         if Run(path).exists:
             finished.check_finished(layout.open_run(str(path)))

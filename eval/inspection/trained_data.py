@@ -11,6 +11,7 @@ import numpy as np
 from eval import model_source, runner
 from eval.inspection import inspected_data
 from eval.inspection.inspected_data import InspectedData, InspectedImage
+from eval.model_source import ModelSource
 from eval.reports.evaluation_options import DataChoice
 from trainer import errors
 from trainer.data import loading, sampler
@@ -69,24 +70,9 @@ def open_trained(
         # What cannot be read is a finding, no obstacle.
         images = dataclasses.replace(images, skip_unreadable=True)
     opened = runner.open_data(source, images, say, test=source.tested)
-    train, test = opened.load("train"), None
-    if source.tested:
-        test = opened.load("test")
-    held = np.zeros(0, int)
-    if train.sha256 == source.trained_on.get("train"):
-        fraction = run.config().data.validation_fraction
-        _, held = sampler.validation_split(train.labels, fraction, opened.held_out)
-    else:
-        say(
-            f"{opened.name} is not what {source.name} was trained on: its test split"
-            " alone is searched for label errors"
-        )
-    if test is None and not len(held):
-        raise InvalidInput(
-            f"{source.name} was trained without a test, and {opened.name} has no rows "
-            "that it held out, so nothing is left to search;\nname its own data, or "
-            "inspect the data set without a run"
-        )
+    train = opened.load("train")
+    test = opened.load("test") if source.tested else None
+    held = _held_out_rows(source, opened, train, say)
     predictor = runner.open_predictor(source, test or train)
     parts = [train.images[held], *([test.images] if test else [])]
     with (
@@ -97,6 +83,35 @@ def open_trained(
     data, rows = _with_splits(opened, train, test, held)
     known = rows >= 0
     return data, OutOfSample(source.name, rows[known], found[known])
+
+
+def _held_out_rows(
+    source: ModelSource,
+    opened: DataSource,
+    train: Split,
+    say: Callable[[str], object],
+) -> np.ndarray:
+    """The rows of `train` that the training of `source` held out, if it is its own.
+
+    Raises:
+        InvalidInput: there are none, and the test split stays closed.
+    """
+    held = np.zeros(0, int)
+    if train.sha256 == source.trained_on.get("train"):
+        fraction = source.validation_fraction
+        _, held = sampler.validation_split(train.labels, fraction, opened.held_out)
+    elif source.tested:
+        say(
+            f"{opened.name} is not what {source.name} was trained on: its test split"
+            " alone is searched for label errors"
+        )
+    if not source.tested and not len(held):
+        raise InvalidInput(
+            f"{source.name} was trained without a test, and {opened.name} has no rows "
+            "that it held out, so nothing is left to search;\nname its own data, or "
+            "inspect the data set without a run"
+        )
+    return held
 
 
 def _with_splits(

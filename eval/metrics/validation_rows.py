@@ -38,8 +38,7 @@ def find_validation_rows(
     if split.sha256 != _trained_on(run):
         return "the run's own training data was not found"
     _, rows = sampler.validation_split(split.labels, fraction, held_out)
-    seen = np.zeros(len(split.labels), bool)
-    seen = seen if test is None else leakage.find_test_images(split, test)
+    seen = leakage.find_test_images(split, test)
     if leaked := leakage.describe_leak(seen):
         return leaked
     rows = rows[~seen[rows]]

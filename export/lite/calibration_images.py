@@ -59,9 +59,7 @@ class CalibrationImages:
         train_rows, _ = sampler.validation_split(
             train.labels, validation_fraction, held_out
         )
-        in_test = np.zeros(len(train.labels), bool)
-        if test is not None:
-            in_test = leakage.find_test_images(train, test)
+        in_test = leakage.find_test_images(train, test)
         leaked = leakage.describe_leak(in_test)
         train_rows = train_rows[~in_test[train_rows]]
         if leaked or not len(train_rows):
