@@ -76,6 +76,7 @@ def test_a_comparison_is_of_rows_that_all_held_out(command, trial, run, tmp_path
     assert (found["data"]["kind"], found["data"]["images"]) == ("validation", 142)
 
 
+@pytest.mark.slow
 def test_a_tested_run_may_be_judged_by_its_validation_rows(command, run):
     assert command("report", f"--run_dir={run}", "--split=validation").code == 0
     report = json.loads((run / "report" / "report.json").read_text())
