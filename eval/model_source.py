@@ -185,11 +185,12 @@ def _tuple(value: object) -> tuple | None:
     return tuple(value) if isinstance(value, list) and value else None
 
 
-def _held_out(manifest: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """What a file says about the rows that its training held out, and its test."""
+def _training_rows(manifest: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """What a file says about the splits of its training."""
     data = config.get("data")
     found = data.get("validation_fraction") if isinstance(data, dict) else None
     return {
+        "trained_on": _hashes(manifest.get("data_sha256")),
         "tested": manifest.get("run_tested") is not False,
         "validation_fraction": float(found) if isinstance(found, int | float) else None,
     }
@@ -237,8 +238,7 @@ def from_file(
         data_dir=recorded.get("run", {}).get("data_dir"),
         image_files=(found := _image_files(manifest, recorded, predictor.model.shape)),
         resized=_resizing(config, found),
-        trained_on=_hashes(manifest.get("data_sha256")),
-        **_held_out(manifest, config),
+        **_training_rows(manifest, config),
         classes=labels,
         image_shape=None,  # the file itself defines its input
         run=None,
