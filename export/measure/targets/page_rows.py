@@ -95,9 +95,9 @@ def _load_or_export(inputs: ExportInputs, asked: bool) -> Artifact:
     path = inputs.folder / page_writer.FOLDER
     made = artifact.load_matching(path, inputs.facts(), benchmark.same_keys(inputs))
     count = len(inputs.verification_set.labels)
-    if made and "page" in made.manifest:
-        if manifests.verification(made.manifest)["images"] == count:
-            return made
+    verified = manifests.verification(made.manifest) if made else None
+    if verified and "page" in made.manifest and verified["images"] == count:
+        return made
     if not asked:
         raise TargetMissing("export.web has made no page of this run and these images")
     runtime = litert_js.load_runtime()
