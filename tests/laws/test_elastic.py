@@ -57,7 +57,7 @@ def case(model, precision, count, *marks):
         case(LARGE, Precision.FLOAT32, 4, pytest.mark.slow),
         case(LARGE, Precision.MIXED_BFLOAT16, 2, pytest.mark.slow),
         case(LARGE, Precision.MIXED_BFLOAT16, 4, pytest.mark.slow),
-        case(BLOCK, Precision.FLOAT32, 2),
+        case(BLOCK, Precision.FLOAT32, 2, pytest.mark.slow),
         case(BLOCK, Precision.FLOAT32, 4, pytest.mark.slow),
         case(RESNET8, Precision.FLOAT32, 2, pytest.mark.slow),
         case(RESNET8, Precision.FLOAT32, 4, pytest.mark.slow),
@@ -77,13 +77,13 @@ def test_any_number_of_replicas_gives_the_same_bits(replicas, model, precision, 
         np.testing.assert_array_equal(other.arrays()[name], array, err_msg=name)
 
 
-def test_shards_are_the_global_batch_in_float64(replicas):
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.slow), 8])
+def test_shards_are_the_global_batch_in_float64(replicas, count):
     whole = config(SMALL, precision=Precision.FLOAT64)
     _, losses = run(replicas(1), whole, 10)
-    for count in (1, 8):
-        parts = dataclasses.replace(whole, elastic_shards=count)
-        _, shared = run(replicas(1), parts, 10)
-        np.testing.assert_allclose(shared, losses, rtol=0, atol=1e-9)
+    parts = dataclasses.replace(whole, elastic_shards=count)
+    _, shared = run(replicas(1), parts, 10)
+    np.testing.assert_allclose(shared, losses, rtol=0, atol=1e-9)
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ from trainer.training.state import TrainState
 
 SMALL = {"side": 32, "width": 0.35, "depth": 0}
 NETWORKS = {"sequential": {}, "mobilenet_v2": SMALL}
+SHARDS = 2  # of one replica as well, so that one trace is enough for several laws
 
 
 @functools.cache
@@ -45,6 +46,7 @@ def settings_of(name, precision=Precision.FLOAT32, **words):
     return config(model, precision=precision, **others)
 
 
+@pytest.mark.slow  # shards have the same bits on replicas, and so the same masks
 def test_replicas_draw_the_same_masks_in_float64(replicas):
     settings = settings_of("sequential", Precision.FLOAT64, synchronized=True)
     first, losses = run(replicas(1), settings, 3, 3)
@@ -60,11 +62,11 @@ def test_replicas_draw_the_same_masks_in_float64(replicas):
         ("sequential", Precision.FLOAT32),
         pytest.param("sequential", Precision.MIXED_BFLOAT16, marks=pytest.mark.slow),
         pytest.param("sequential", Precision.MIXED_FLOAT16, marks=pytest.mark.slow),
-        ("mobilenet_v2", Precision.FLOAT32),
+        pytest.param("mobilenet_v2", Precision.FLOAT32, marks=pytest.mark.slow),
     ],
 )
 def test_shards_give_the_same_bits_on_any_number_of_replicas(replicas, name, precision):
-    settings = settings_of(name, precision, elastic_shards=2)
+    settings = settings_of(name, precision, elastic_shards=SHARDS)
     state, measured = run(replicas(1), settings, 3, 3)
     other, theirs = run(replicas(2), settings, 3, 3)
     assert fingerprint(other) == fingerprint(state)
@@ -74,7 +76,7 @@ def test_shards_give_the_same_bits_on_any_number_of_replicas(replicas, name, pre
 
 
 def test_a_checkpoint_is_all_that_a_step_depends_on(replicas):
-    settings = settings_of("sequential")
+    settings = settings_of("sequential", elastic_shards=SHARDS)
     whole = fingerprint(run(replicas(1), settings, 6, 3)[0])
     half, _ = run(replicas(1), settings, 3, 3)
     kept, facts = half.arrays(), half.facts()
@@ -88,12 +90,13 @@ def test_a_checkpoint_is_all_that_a_step_depends_on(replicas):
 
 
 def test_every_operator_of_the_step_has_a_gpu_kernel(replicas):
-    _, trainer, _ = trace_step(replicas(1), settings_of("sequential"))
+    settings = settings_of("sequential", elastic_shards=SHARDS)
+    _, trainer, _ = trace_step(replicas(1), settings)
     assert not without_gpu_kernel(trainer.graph)
 
 
 def test_predictions_have_no_noise(replicas):
-    settings = settings_of("sequential")
+    settings = settings_of("sequential", elastic_shards=SHARDS)
     state, _, _ = trace_step(replicas(1), settings)
     once, twice = (state.model(IMAGES[:8]).numpy() for _ in range(2))
     np.testing.assert_array_equal(once, twice)

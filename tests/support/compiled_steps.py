@@ -66,7 +66,7 @@ def small_networks():
         yield
 
 
-@functools.lru_cache(maxsize=12)
+@functools.lru_cache(maxsize=24)
 def trace_step(cluster, settings: Config, source=Input.DEVICE):
     keras.utils.set_random_seed(settings.seed)
     with cluster.strategy.scope(), small_networks():

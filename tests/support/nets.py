@@ -25,19 +25,17 @@ def options_of_width(name, width=0.25):
 
 
 def plain(x, num_classes, *, width=1.0, dropout=0.3):
-    """cnn with two convolutions of its six: each kind of layer."""
-    for number, channels in enumerate((32, 64), start=1):
-        x = keras.layers.Conv2D(
-            scaled(channels, width),
-            3,
-            padding="same",
-            activation="relu",
-            kernel_initializer="he_normal",
-            name=f"conv_{number}",
-        )(x)
-        x = keras.layers.MaxPooling2D(2, name=f"pool_{number}")(x)
-        x = Dropout(dropout / 2, name=f"dropout_{number}")(x)
+    """cnn with one convolution of its six: each kind of layer."""
+    x = keras.layers.Conv2D(
+        scaled(32, width),
+        3,
+        padding="same",
+        activation="relu",
+        kernel_initializer="he_normal",
+        name="conv_1",
+    )(x)
+    x = keras.layers.MaxPooling2D(2, name="pool_1")(x)
+    x = Dropout(dropout / 2, name="dropout_1")(x)
     x = keras.layers.Flatten(name="flatten")(x)
-    x = keras.layers.Dense(scaled(128, width), activation="relu", name="dense")(x)
     x = Dropout(dropout, name="dense_dropout")(x)
     return keras.layers.Dense(num_classes, name="classes")(x)

@@ -46,7 +46,12 @@ def images(request, tmp_path):
 
 @pytest.mark.parametrize(
     ("count", "shards", "model"),
-    [(1, None, PLAIN), (2, None, BLOCK), (1, 4, PLAIN), (2, 4, PLAIN)],
+    [
+        pytest.param(1, None, PLAIN, marks=pytest.mark.slow),
+        (2, None, BLOCK),
+        pytest.param(1, 4, PLAIN, marks=pytest.mark.slow),
+        pytest.param(2, 4, PLAIN, marks=pytest.mark.slow),  # as mixed images, there
+    ],
 )
 def test_host_and_device_give_the_same_bits(
     replicas, monkeypatch, count, shards, model
@@ -61,7 +66,7 @@ def test_host_and_device_give_the_same_bits(
 
 
 def test_every_operator_has_a_gpu_kernel(replicas):
-    _, trainer = assemble(replicas(2), config(), HOST)
+    _, trainer = assemble(replicas(2), config(BLOCK), HOST)
     assert not without_gpu_kernel(trainer.graph)
 
 

@@ -69,8 +69,15 @@ def test_long_trainings_keep_their_bits(decay):
         assert (own[:first] != carried[:first]).any()
 
 
-@pytest.mark.parametrize("ema_decay", [None, 0.9])
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(
+    ("count", "ema_decay"),
+    [
+        (1, 0.9),
+        (2, None),
+        pytest.param(1, None, marks=pytest.mark.slow),
+        pytest.param(2, 0.9, marks=pytest.mark.slow),
+    ],
+)
 def test_a_step_ships_averages_and_carries_what_it_always_did(
     replicas, count, ema_decay
 ):

@@ -8,18 +8,26 @@ import pytest
 from tests.support.compiled_steps import (
     BLOCK,
     COUNT,
+    IMAGES,
     PLAIN,
     assemble,
     config,
     fingerprint,
     run,
+    small_networks,
 )
 from trainer.config.enums import OptimizerName, Precision
 from trainer.config.schema import Config
 from trainer.data.sampler import Sampler
+from trainer.models import builder
+from trainer.optim import optimizers
+from trainer.pretrained import freezing
 
 UNTIL = 3  # steps
 HEAD = "classes/"
+# Frozen at first has all that frozen always has, and the moment when it ends.
+ALWAYS = pytest.param(None, id="always", marks=pytest.mark.slow)
+AT_FIRST = pytest.param(UNTIL, id="at first")
 
 
 def tuned(model=BLOCK, *, freeze="backbone", until=UNTIL, factor=1.0, **more) -> Config:
@@ -78,22 +86,52 @@ def test_the_step_after_unfreezing_is_the_first_of_a_new_optimizer(replicas):
     assert np.median(moved) == pytest.approx(settings.optim.learning_rate, rel=0.05)
 
 
-@pytest.mark.parametrize("name", list(OptimizerName))
-def test_a_factor_scales_the_update_of_the_backbone_alone(replicas, name):
-    part = tuned(freeze=None, until=None, factor=0.25, optimizer=name, ema_decay=None)
-    whole = dataclasses.replace(
-        part, optim=dataclasses.replace(part.optim, backbone_lr_multiplier=1.0)
-    )
-    before = values(assemble(replicas(1), part)[0])
-    slow, fast = (values(run(replicas(1), c, 1)[0]) for c in (part, whole))
-    for weight in before:
-        if "moving" in weight:
-            continue
+def factors(name: OptimizerName) -> tuple[Config, Config]:
+    """A config that slows the backbone to a quarter, and one that does not."""
+    part = tuned(PLAIN, freeze=None, until=None, factor=0.25, optimizer=name)
+    optim = dataclasses.replace(part.optim, ema_decay=None)
+    whole = dataclasses.replace(optim, backbone_lr_multiplier=1.0)
+    return tuple(dataclasses.replace(part, optim=each) for each in (optim, whole))
+
+
+def check_quarters(before, slow, fast) -> None:
+    """The head moved from `before` as in `fast`, all others by a quarter of that."""
+    for weight, value in before.items():
         factor = 1.0 if HEAD in weight else 0.25
-        expected = before[weight] + factor * (fast[weight] - before[weight])
+        expected = value + factor * (fast[weight] - value)
         np.testing.assert_allclose(slow[weight], expected, rtol=0, atol=1e-6)
+        assert (fast[weight] != value).any()
 
 
+@pytest.mark.parametrize("name", list(OptimizerName))
+def test_a_factor_scales_the_update_of_the_backbone_alone(name):
+    found, generator = [], np.random.default_rng(0)
+    with small_networks():
+        body = builder.build_model(
+            PLAIN, image_shape=IMAGES.shape[1:], num_classes=10
+        ).get_layer("body")
+    weights = body.trainable_variables
+    before = {weight.path: weight.numpy() for weight in weights}
+    gradients = [generator.normal(size=w.shape).astype(np.float32) for w in weights]
+    for settings in factors(name):
+        for weight in weights:
+            weight.assign(before[weight.path])
+        rates = freezing.freeze(body, settings, 0)
+        optimizer = optimizers.build_optimizer(settings, weights, rates)
+        optimizer.apply(gradients, weights)
+        found.append({weight.path: weight.numpy() for weight in weights})
+    check_quarters(before, *found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(OptimizerName))
+def test_a_step_scales_the_update_of_the_backbone_alone(replicas, name):
+    part, whole = factors(name)
+    before = values(assemble(replicas(1), part)[0])
+    check_quarters(before, *(values(run(replicas(1), c, 1)[0]) for c in (part, whole)))
+
+
+@pytest.mark.slow  # shards have the same bits on any number of replicas
 @pytest.mark.parametrize("until", [UNTIL, None], ids=["at first", "always"])
 def test_replicas_compute_the_same_in_float64(replicas, until):
     settings = tuned(PLAIN, until=until, factor=0.5, precision=Precision.FLOAT64)
@@ -105,7 +143,7 @@ def test_replicas_compute_the_same_in_float64(replicas, until):
         np.testing.assert_allclose(theirs[name], array, rtol=0, atol=1e-9, err_msg=name)
 
 
-@pytest.mark.parametrize("until", [UNTIL, None], ids=["at first", "always"])
+@pytest.mark.parametrize("until", [AT_FIRST, ALWAYS])
 def test_elastic_shards_and_calls_give_equal_bits(replicas, until):
     settings = tuned(until=until, factor=0.5, elastic_shards=4)
     one, measured = run(replicas(1), settings, 6, 6)
@@ -115,7 +153,11 @@ def test_elastic_shards_and_calls_give_equal_bits(replicas, until):
 
 
 @pytest.mark.parametrize(
-    "precision", [Precision.MIXED_FLOAT16, Precision.MIXED_BFLOAT16]
+    "precision",
+    [
+        Precision.MIXED_FLOAT16,
+        pytest.param(Precision.MIXED_BFLOAT16, marks=pytest.mark.slow),
+    ],
 )
 def test_mixed_precision_keeps_the_bits_too(replicas, precision):
     settings = tuned(precision=precision)
@@ -126,7 +168,7 @@ def test_mixed_precision_keeps_the_bits_too(replicas, precision):
 
 
 def test_a_resume_at_any_step_gives_the_bits_of_no_resume(replicas):
-    settings = tuned(factor=0.5)
+    settings = tuned(factor=0.5, elastic_shards=4)
     whole, _ = run(replicas(2), settings, 6)
     for step in (2, UNTIL, 5):
         cut, _ = run(replicas(2), settings, step)

@@ -33,30 +33,36 @@ DATA = DataConfig(
     mixup=0.4,
     cutmix=1.0,
 )
+# Of every mixture, without what makes photographs slow to trace.
+QUICK = DataConfig(augment=Augment.FLIP_CROP, mixup=0.4, cutmix=1.0)
+ELASTIC = 4
 
 
-def mixing_config(**settings) -> Config:
-    return dataclasses.replace(config(**settings), data=DATA)
+def mixing_config(data: DataConfig = DATA, **settings) -> Config:
+    return dataclasses.replace(config(**settings), data=data)
 
 
+@pytest.mark.slow  # shards have the same bits on any number of replicas
 def test_any_number_of_replicas_learns_the_same_from_mixtures(replicas):
-    settings = mixing_config(precision=Precision.FLOAT64)
+    settings = mixing_config(QUICK, precision=Precision.FLOAT64)
     _, losses = run(replicas(1), settings, 4, 4)
     _, shared = run(replicas(2), settings, 4, 4)
     np.testing.assert_allclose(shared, losses, rtol=0, atol=1e-9)
 
 
 def test_elastic_shards_give_the_same_bits_from_mixtures(replicas):
-    settings = mixing_config(elastic_shards=4)
+    settings = mixing_config(elastic_shards=ELASTIC)
     state, measured = run(replicas(1), settings, 4, 4)
     other, theirs = run(replicas(2), settings, 4, 2)
     assert fingerprint(other) == fingerprint(state)
     np.testing.assert_array_equal(theirs, measured)
 
 
-@pytest.mark.parametrize("shards", [None, 4])
+@pytest.mark.parametrize(
+    "shards", [pytest.param(None, marks=pytest.mark.slow), ELASTIC]
+)
 def test_partners_from_the_host_give_the_same_bits(replicas, shards):
-    settings = mixing_config(elastic_shards=shards)
+    settings = mixing_config(QUICK, elastic_shards=shards)
     state, measured = run(replicas(2), settings, 4, 4)
     host = functools.partial(trace_step, source=Input.HOST)
     other, theirs = run(replicas(2), settings, 4, 2, traced=host)
@@ -65,7 +71,7 @@ def test_partners_from_the_host_give_the_same_bits(replicas, shards):
 
 
 def test_the_step_trains_on_partners_as_they_are_at_their_own_positions(replicas):
-    settings = mixing_config()
+    settings = mixing_config(elastic_shards=ELASTIC)
     _, trainer = assemble(replicas(1), settings)
     rows = np.arange(100, 132, dtype=np.int32)
     zero = tf.zeros([], tf.int64)
@@ -84,7 +90,7 @@ def test_the_step_trains_on_partners_as_they_are_at_their_own_positions(replicas
 
 
 def test_the_loss_is_that_of_the_mixture_of_labels(replicas):
-    settings = mixing_config()
+    settings = mixing_config(elastic_shards=ELASTIC)
     _, trainer = assemble(replicas(1), settings)
     generator = np.random.default_rng(1)
     logits = generator.normal(size=(6, 10)).astype(np.float32)
@@ -103,7 +109,7 @@ def test_the_loss_is_that_of_the_mixture_of_labels(replicas):
 
 
 def test_every_operator_has_a_gpu_kernel(replicas):
-    _, trainer = assemble(replicas(2), mixing_config())
+    _, trainer = assemble(replicas(2), mixing_config(elastic_shards=ELASTIC))
     assert not without_gpu_kernel(trainer.graph)
 
 

@@ -204,7 +204,7 @@ def test_operators_of_magnitude_0_change_nothing(operator):
     np.testing.assert_array_equal(found, IMAGES)
 
 
-@pytest.mark.parametrize("channels", [1, 2, 4])
+@pytest.mark.parametrize("channels", [1, pytest.param(2, marks=pytest.mark.slow), 4])
 def test_images_need_not_have_three_channels(channels):
     images = np.tile(IMAGES[..., :1], channels)
     shown = compiled(images, ALL, 0, 0)

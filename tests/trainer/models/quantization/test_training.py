@@ -19,6 +19,13 @@ from trainer.data.sampler import Sampler
 from trainer.models.quantization import rewriting
 
 ROUNDED = dataclasses.replace(BLOCK, qat=True)
+ELASTIC = config(ROUNDED, elastic_shards=4)
+HALF = config(
+    ROUNDED,
+    precision=Precision.MIXED_BFLOAT16,
+    augment=Augment.NONE,
+    learning_rate=3e-3,
+)
 
 
 def test_steps_per_call_do_not_change_a_bit(replicas):
@@ -58,26 +65,31 @@ def ranges(state) -> np.ndarray:
 
 
 def test_shards_give_the_same_bits_on_any_number_of_replicas(replicas):
-    settings = config(ROUNDED, elastic_shards=4)
-    state, _ = run(replicas(1), settings, 5)
-    other, _ = run(replicas(2), settings, 5)
+    state, _ = run(replicas(1), ELASTIC, 5)
+    other, _ = run(replicas(2), ELASTIC, 5)
     for name, array in state.arrays().items():  # ranges, slots and averages, too
         np.testing.assert_array_equal(other.arrays()[name], array, err_msg=name)
 
 
 def test_half_precision_learns_from_random_weights(replicas):
-    settings = config(
-        ROUNDED,
-        precision=Precision.MIXED_BFLOAT16,
-        augment=Augment.NONE,
-        learning_rate=3e-3,
-    )
-    state, metrics = run(replicas(1), settings, 60, 20)
+    state, metrics = run(replicas(1), HALF, 60, 20)
     assert metrics[-10:, 0].mean() < 0.9 * metrics[:10, 0].mean()
     assert (ranges(state).reshape(-1, 2)[1:] != (0, 1)).all(axis=0).any()
 
 
-@pytest.mark.parametrize("precision", [Precision.FLOAT32, Precision.MIXED_FLOAT16])
-def test_every_operator_has_a_gpu_kernel(replicas, precision):
-    _, trainer = assemble(replicas(2), config(ROUNDED, precision=precision))
+@pytest.mark.parametrize(
+    ("settings", "count"),
+    [
+        (ELASTIC, 2),  # both are traced for other laws, too
+        (HALF, 1),
+        pytest.param(
+            config(ROUNDED, precision=Precision.MIXED_FLOAT16),
+            2,
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["float32", "bfloat16", "float16"],
+)
+def test_every_operator_has_a_gpu_kernel(replicas, settings, count):
+    _, trainer = assemble(replicas(count), settings)
     assert not without_gpu_kernel(trainer.graph)
