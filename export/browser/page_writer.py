@@ -75,7 +75,7 @@ def write_page(
 def _load_or_export(inputs: ExportInputs, options: PageOptions) -> Artifact:
     """Loads the verified `.tflite` of this run, or exports it."""
     made = benchmark.load_current(inputs, options.scheme.value)
-    if made is None:
+    if made is None or "abstain" not in made.manifest:  # of an older release
         formats = TFLiteOptions(options.scheme, Io.UINT8)
         return tflite_writer.write_tflite(inputs, formats)
     drop = inputs.verification.max_accuracy_drop  # it may have had another limit
