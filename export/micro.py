@@ -17,6 +17,7 @@ from absl import flags
 
 from export import export_flags
 from export.artifact.number_formats import Scheme
+from export.examples import next_step
 from export.microcontroller import micro_formats
 from export.microcontroller.micro_formats import MICRO_IO, MicroOptions, Runtime
 from trainer.cli import command
@@ -72,6 +73,7 @@ def main(values: flags.FlagValues) -> None:
         from export.microcontroller import micro_writer
     artifact = micro_writer.export_micro(request, options)
     print(artifact.summary(), micro_writer.memory_summary(artifact), sep="\n")
+    print(next_step.describe(artifact))
 
 
 def run() -> NoReturn:

@@ -12,6 +12,7 @@ from typing import NoReturn
 from absl import flags
 
 from export import export_flags
+from export.examples import next_step
 from trainer.cli import command
 from trainer.monitoring import native_output
 
@@ -26,7 +27,8 @@ def main(values: flags.FlagValues) -> None:
     request = export_flags.parse_request(values, folders=True)
     with native_output.loading_libraries():
         from export.serving import saved_model_writer
-    print(saved_model_writer.export_saved_model(request).summary())
+    made = saved_model_writer.export_saved_model(request)
+    print(made.summary(), next_step.describe(made), sep="\n")
 
 
 def run() -> NoReturn:

@@ -13,6 +13,7 @@ from absl import flags
 
 from export import export_flags
 from export.artifact.number_formats import Io, Scheme, resolve_formats
+from export.examples import next_step
 from export.lite import litert_quantization
 from export.lite.tflite_options import (
     CALIBRATION_IMAGES,
@@ -106,7 +107,8 @@ def main(values: flags.FlagValues) -> None:
     request = export_flags.parse_request(values)
     with native_output.loading_libraries():
         from export.lite import tflite_writer
-    print(tflite_writer.export_tflite(request, options).summary())
+    made = tflite_writer.export_tflite(request, options)
+    print(made.summary(), next_step.describe(made), sep="\n")
 
 
 def run() -> NoReturn:

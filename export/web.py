@@ -18,6 +18,7 @@ from export import export_flags
 from export.artifact.number_formats import Scheme
 from export.browser import litert_js, page_server
 from export.browser.page_options import PAGE_SCHEMES, PageOptions
+from export.examples import next_step
 from trainer.cli import command
 from trainer.monitoring import native_output
 
@@ -50,7 +51,9 @@ def main(values: flags.FlagValues) -> None:
             from export.browser import page_writer
         made = page_writer.export_page(request, options, runtime)
         print(made.summary())
-        if bound is not None:
+        if bound is None:
+            print(next_step.describe(made))
+        else:
             page_server.serve(made.path, bound)
 
 

@@ -101,6 +101,13 @@ class FlatbufferInfo:
             return 0.0, 0
         return float(found.Scale(0)), int(found.ZeroPoint(0))
 
+    def output_quantization(self) -> tuple[float, int]:
+        """Scale and zero point of the output; (0, 0) of a float one."""
+        found = self._subgraph.Tensors(self._subgraph.Outputs(0)).Quantization()
+        if found is None or found.ScaleLength() == 0:
+            return 0.0, 0
+        return float(found.Scale(0)), int(found.ZeroPoint(0))
+
     def output_operator(self) -> tuple[str, float]:
         """Finds the operator that computes the output, and its quantisation step.
 

@@ -80,9 +80,16 @@ staging_folder = functools.partial(atomic_folders.staging_folder, what="the expo
 
 
 def publish_file(
-    made: pathlib.Path, final: pathlib.Path, facts: Mapping[str, Any]
+    made: pathlib.Path,
+    final: pathlib.Path,
+    facts: Mapping[str, Any],
+    programs: pathlib.Path | None = None,
 ) -> Artifact:
-    """Renames the file `made` to `final`, replacing any, and writes its manifest."""
+    """Renames the file `made` to `final`, replacing any, and writes its manifest.
+
+    Args:
+        programs: the folder of programs that use it, named as it will be beside it.
+    """
     manifest = {
         **_header(final.name),
         "sha256": manifests.file_sha256(made),
@@ -94,6 +101,9 @@ def publish_file(
     files.write_json(prepared, manifest)
     manifest_path.unlink(missing_ok=True)  # the manifest of the older file
     os.replace(made, final)
+    if programs is not None:
+        seal = min(path.name for path in programs.iterdir())
+        atomic_folders.replace(programs, final.with_name(programs.name), seal)
     os.replace(prepared, manifest_path)
     files.sync_directory(final.parent)
     return Artifact(final, manifest, replaced)

@@ -2,7 +2,7 @@
 
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eval.formats.flatbuffer import FlatbufferInfo
@@ -16,6 +16,8 @@ from export.artifact.artifact import Artifact
 from export.artifact.export_options import ExportRequest
 from export.artifact.inputs import ExportInputs, open_inputs
 from export.artifact.number_formats import NEEDS_CALIBRATION, Io, Scheme
+from export.examples import lite_programs, program_folder
+from export.examples.program_facts import ProgramFacts
 from export.lite import conversion_route, layer_errors, metadata_writer
 from export.lite.calibration_images import CalibrationImages
 from export.lite.layer_errors import LayerError
@@ -44,11 +46,12 @@ def write_tflite(inputs: ExportInputs, options: TFLiteOptions) -> Artifact:
         TrainingFailed: it misses its gate or cannot be written; then no file has its
             name, or the one that had it before.
     """
+    final = inputs.folder / options.file_name
+    program_folder.check_replaceable(final)
     images = select_calibration_images(inputs, options)
     converted = conversion_route.convert_network(inputs.network, options, images)
     model = converted.content
     errors = measure_layers(inputs, model, images)
-    final = inputs.folder / options.file_name
     described = metadata_writer.add_metadata(
         model, describe_model(inputs, options), inputs.verification_set.names
     )
@@ -62,7 +65,18 @@ def write_tflite(inputs: ExportInputs, options: TFLiteOptions) -> Artifact:
         # Appended after the model: the bytes that were measured are those that ship.
         files.write_bytes(path, metadata_writer.append_provenance(described, facts))
         facts |= {"layers": [each.to_json() for each in errors]}
-        return artifact.publish_file(path, final, facts)
+        programs = folder / program_folder.beside(final).name
+        facts |= {"examples": _write_programs(programs, final.name, facts)}
+        return artifact.publish_file(path, final, facts, programs)
+
+
+def _write_programs(
+    folder: pathlib.Path, name: str, facts: Mapping[str, Any]
+) -> dict[str, str]:
+    """Writes the programs that use the file called `name`; returns their hashes."""
+    known = ProgramFacts.from_manifest(facts)
+    programs = lite_programs.format_programs(name, known)
+    return program_folder.write_programs(folder, programs)
 
 
 def measure_layers(
@@ -150,6 +164,7 @@ def describe_file(
     scheme, io = options.scheme, options.io
     output = io if scheme in NEEDS_CALIBRATION else Io.FLOAT32
     scale, zero_point = graph.input_quantization()
+    output_scale, output_zero_point = graph.output_quantization()
     return {
         "format": "tflite",
         "scheme": scheme.value,
@@ -160,6 +175,8 @@ def describe_file(
             "input_is": _INPUT_IS.get(io, NORMALIZED),
             "input_scale": scale,
             "input_zero_point": zero_point,
+            "output_scale": output_scale,
+            "output_zero_point": output_zero_point,
         },
         "bytes_without_metadata": len(content),
         "min_runtime_version": min_runtime_version(graph, scheme),

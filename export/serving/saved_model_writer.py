@@ -1,6 +1,7 @@
 """Writes a run as a SavedModel, verified on the test split before it is numbered."""
 
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -12,6 +13,8 @@ from export.artifact import answer_thresholds, artifact, verification
 from export.artifact.artifact import Artifact
 from export.artifact.export_options import ExportRequest
 from export.artifact.inputs import ExportInputs, open_inputs
+from export.examples import program_folder, serving_programs
+from export.examples.program_facts import ProgramFacts
 from export.serving import image_decoding, warmup
 from export.serving.serving_module import ServingModule
 from trainer import storage
@@ -61,7 +64,20 @@ def write_saved_model(inputs: ExportInputs) -> Artifact:
         model_name = inputs.run.config().model.name
         warmup.write_requests(path, model_name, _warmup_requests(inputs))
         facts = inputs.facts() | _FORMAT | {inputs.evaluated_on: test} | thresholds
+        _write_programs(path / program_folder.INSIDE, inputs, facts)
         return artifact.publish_version(path, inputs.folder / FOLDER, facts)
+
+
+def _write_programs(
+    folder: pathlib.Path, inputs: ExportInputs, facts: Mapping[str, Any]
+) -> None:
+    """Writes the programs that ask a server of the SavedModel."""
+    programs = serving_programs.format_programs(
+        inputs.run.config().model.name,  # as in the warm-up requests
+        ProgramFacts.from_manifest(facts),
+        inputs.verification_set.images[0],
+    )
+    program_folder.write_programs(folder, programs)
 
 
 def save_signatures(

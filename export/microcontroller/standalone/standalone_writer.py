@@ -17,6 +17,8 @@ from export.artifact import answer_thresholds, artifact, verification
 from export.artifact.artifact import Artifact
 from export.artifact.inputs import ExportInputs
 from export.artifact.number_formats import Io, Scheme, file_name
+from export.examples import program_folder, standalone_program
+from export.examples.program_facts import ProgramFacts
 from export.lite import converter, metadata_writer, tflite_writer
 from export.lite.tflite_options import TFLiteOptions
 from export.microcontroller.micro_formats import FOLDER, MicroOptions, raw_answers
@@ -73,6 +75,8 @@ def write_standalone(inputs: ExportInputs, options: MicroOptions) -> Artifact:
         count = len(options.vector_rows(len(answers)))
         readme = _format_readme(program, facts, count)
         files.write_bytes(path / "README.md", readme.encode())
+        program = standalone_program.format_program(ProgramFacts.from_manifest(facts))
+        program_folder.write_programs(path / program_folder.INSIDE, program)
         return artifact.publish_folder(path, inputs.folder / FOLDER / path.name, facts)
 
 

@@ -1,0 +1,1 @@
+"""Short programs that use what was exported, each with the smallest dependency."""

@@ -1,0 +1,44 @@
+"""Manifests for programs that use exported files, and names that are hard to write."""
+
+import numpy as np
+
+from export.examples.program_facts import ProgramFacts
+
+ODD_NAMES = [
+    'a "b"',
+    "it's",
+    "c\nd",
+    "back\\slash ??/",
+    "*/ /* // # \"\"\" '''",
+    "$y ${z} $(ls) `ls` \\(x)",
+    "%s %d",
+    "日本",
+    "👩\u200d🔬😀",
+    "\u202ereversed\x1b[31m\0",
+    "@model",
+]
+
+
+def manifest(**changes: object) -> dict:
+    """The fields of a manifest that programs are made from, with `changes`."""
+    return {
+        "labels": ODD_NAMES,
+        "image_shape": [8, 12, 3],
+        "preprocessing": {"resize": "crop"},
+        "io": {"input": "uint8", "output": "float32", "output_scale": 0.0},
+        "config": {"model": {"name": "cnn"}},
+        "data": "odd */ data\nset",
+        "scheme": "int8",
+        "weights_sha256": "0123456789abcdef",
+        "test": {"accuracy": 0.5, "accuracy_interval": [0.4, 0.6], "images": 60},
+    } | changes
+
+
+def facts(**changes: object) -> ProgramFacts:
+    """What programs know of the model of `manifest`."""
+    return ProgramFacts.from_manifest(manifest(**changes))
+
+
+def sample_image() -> np.ndarray:
+    """An image of the shape of `manifest`."""
+    return np.arange(8 * 12 * 3, dtype=np.uint8).reshape(8, 12, 3)
