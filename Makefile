@@ -40,14 +40,16 @@ test-slow: $(VENV)/dev.stamp
 test-faults: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m faults -s
 
-# Exported files in clients of other makers, which have an environment of their own.
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# Exported files in clients of other makers, which have an environment of their own, and
+# the programs for phones: a Kotlin compiler, and a grammar of Swift.
 CLIENTS := .venv-clients
 test-clients: $(VENV)/dev.stamp $(CLIENTS)/stamp
-	$(BIN)/python -m pytest -m slow -rs tests/export/test_clients.py
+	@command -v java || $(SUDO) apt-get install -y --no-install-recommends default-jre-headless
+	$(BIN)/python -m pytest -m slow -rs tests/export/test_clients.py tests/export/examples
 
 # The page of export.web in Chromium, which Debian's package manager installs if there is
 # none. TFDS_DATA_DIR=DIR with a prepared CIFAR-10 adds all of its test images.
-SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 test-web: $(VENV)/dev.stamp
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || $(SUDO) apt-get install -y chromium
 	@command -v npm || $(SUDO) apt-get install -y npm
@@ -60,9 +62,10 @@ test-micro: $(VENV)/dev.stamp
 	  $(SUDO) apt-get install -y --no-install-recommends gcc libc6-dev gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm
 	TEST_MICRO=1 $(BIN)/python -m pytest -m "slow or not slow" -rs tests/export/microcontroller
 
-$(CLIENTS)/stamp: $(BIN)/python
+$(CLIENTS)/stamp: Makefile | $(BIN)/python
 	$(BIN)/python -m venv $(CLIENTS)
-	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check mediapipe==1.2.3 openvino==2026.4.1
+	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check mediapipe==1.2.3 openvino==2026.4.1 \
+	  kotlin-jupyter-kernel==0.19.0.944 tree-sitter==0.26.1 tree-sitter-swift==0.7.4
 	@touch $@
 
 lint: $(VENV)/dev.stamp

@@ -37,9 +37,10 @@ _PYTHON_INPUTS = {
 _C_INPUTS = {
     Io.UINT8: "pixel",
     Io.INT8: "pixel - {mean}",
-    Io.FLOAT32: "(pixel - {mean}) / {std}.0f",
+    Io.FLOAT32: "static_cast<float>(pixel - {mean}) / {std}.0f",
     Io.INT16: (
-        "rintf(fminf(fmaxf((pixel - {mean}) / {std}.0f / {scale}f, -32768), 32767))"
+        "rintf(fminf(fmaxf(static_cast<float>(pixel - {mean}) / {std}.0f / {scale}f,"
+        " -32768),\n                                      32767))"
     ),
 }
 _KOTLIN_INPUTS = {

@@ -90,6 +90,27 @@ def test_every_answer_is_litert_s(tab):
     assert tab.evaluate("document.querySelectorAll('#marks .right').length") == 60
 
 
+def test_the_smallest_page_answers_in_the_words_of_the_programs(
+    browser, site, tmp_path
+):
+    made, url = site
+    tab = browser.open(f"{url}example.html")
+    tab.wait_until("document.getElementById('answer').textContent == 'Ready.'")
+    shown = export_runs.opened().verification_set
+    Image.fromarray(shown.images[0]).save(tmp_path / "a.png")
+    tab.choose_file("#file", tmp_path / "a.png")
+    tab.wait_until("document.getElementById('answer').textContent != 'Ready.'")
+    answers = np.fromfile(made.path / "answers.bin", "<f4").reshape(60, -1)[0]
+    order = np.argsort(-answers, kind="stable")[:3]
+    words = [f"{shown.names[k]} {100 * float(answers[k]):.1f} %" for k in order]
+    found = tab.text("answer").removeprefix("I don't know   ")
+    assert found == "   ".join(words) and pages.faults(tab) == []
+    (tmp_path / "a.png").write_text("no picture")
+    tab.choose_file("#file", tmp_path / "a.png")
+    tab.wait_until("document.getElementById('answer').textContent.includes('cannot')")
+    assert all(asked.startswith(url) for asked in tab.requests())
+
+
 def test_another_answer_is_seen(browser, site, tmp_path):
     folder = shutil.copytree(site[0].path, tmp_path / "web")
     answers = np.fromfile(folder / "answers.bin", "<f4").reshape(60, -1)

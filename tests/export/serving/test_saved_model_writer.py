@@ -1,6 +1,10 @@
 """A SavedModel that needs TensorFlow alone and answers as the checkpoint does."""
 
 import io
+import json
+import os
+import shlex
+import shutil
 import subprocess
 import sys
 
@@ -10,8 +14,9 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from export.artifact import artifact
+from export.examples import next_step
 from export.serving import image_decoding, saved_model_writer, warmup
-from tests.support import export_runs
+from tests.support import export_runs, serving_rest
 from trainer.data.preprocessing import PixelSpec
 
 # A stranger's program: TensorFlow and a folder.
@@ -55,6 +60,72 @@ def test_no_answer_differs_from_the_checkpoint(made):
     assert made.manifest["test"]["flips"] == 0
     assert made.manifest["test"]["largest_difference"] <= 1e-5
     assert artifact.load_artifact(made.path).manifest == made.manifest
+
+
+@pytest.fixture(scope="module")
+def server(signatures):
+    """The SavedModel behind the REST interface of TensorFlow Serving."""
+
+    def serve(name, kind):
+        def answer(rows):
+            (given,) = signatures[name].structured_input_signature[1]
+            found = signatures[name](**{given: tf.constant(rows, kind)})
+            listed = {key: value.numpy().tolist() for key, value in found.items()}
+            return listed | {"label": [label.decode() for label in listed["label"]]}
+
+        return answer
+
+    served = {
+        "serving_default": serve("serving_default", tf.uint8),
+        "serve_encoded": serve("serve_encoded", tf.string),
+    }
+    with serving_rest.served("cnn", served) as address:
+        yield address
+
+
+def ask(made, address: str, *words: str) -> subprocess.CompletedProcess:
+    environment = os.environ | {"SERVING": address, "no_proxy": "127.0.0.1"}
+    words = [words[0], made.path / "examples" / words[1], *words[2:]]
+    return subprocess.run(words, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_curl_gets_the_class_of_a_file_and_of_the_request(made, server, tmp_path):
+    shown = export_runs.opened().verification_set
+    reply = json.loads(ask(made, server, "sh", "classify.sh").stdout)
+    first = reply["predictions"][0]
+    assert first["class_id"] == int(shown.reference[0].argmax())
+    assert first["label"] == shown.names[first["class_id"]]
+    path = tmp_path / "a picture's.png"
+    path.write_bytes(coded(shown.images[0], (32, 32), "PNG"))
+    again = json.loads(ask(made, server, "sh", "classify.sh", str(path)).stdout)
+    assert again == reply
+    assert ask(made, server, "sh", "classify.sh", f"{path}.none").returncode == 2
+    path.write_text("no picture")
+    refused = ask(made, server, "sh", "classify.sh", str(path))
+    assert refused.returncode == 22 and "error" in json.loads(refused.stdout)
+    assert ask(made, "127.0.0.1:9", "sh", "classify.sh").returncode == 7
+
+
+def test_pythons_standard_library_asks_for_the_class_in_the_words_of_predict(
+    made, server, tmp_path
+):
+    shown = export_runs.opened().verification_set
+    (tmp_path / "a.png").write_bytes(coded(shown.images[1], (32, 32), "PNG"))
+    names = [str(tmp_path / "a.png"), str(tmp_path / "none.png")]
+    done = ask(made, server, sys.executable, "classify_rest.py", *names)
+    order = np.argsort(-shown.reference[1], kind="stable")[:3]
+    words = [f"{shown.names[k]} {100 * shown.reference[1][k]:.1f} %" for k in order]
+    assert done.stdout == f"{names[0]}  {'   '.join(words)}\n"
+    assert done.returncode == 1 and done.stderr.startswith(f"{names[1]}: ")
+
+
+def test_the_programs_belong_to_the_version(made):
+    noted = {n for n in made.manifest["files"] if n.startswith("examples/")}
+    names = ("classify.sh", "classify_rest.py", "request.json")
+    assert noted == {f"examples/{name}" for name in names}
+    command = next_step.describe(made).removeprefix("next: ")
+    assert shlex.split(command)[1] == str(made.path / "examples" / "classify.sh")
 
 
 def coded(image: np.ndarray, size: tuple[int, int], kind: str) -> bytes:

@@ -1,14 +1,18 @@
 """A run as plain C99: proven on the test split, whole or not at all."""
 
 import pathlib
+import shlex
 import subprocess
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from eval.predictors.engine import Kernels
 from export import micro
 from export.artifact import artifact
 from export.artifact.number_formats import Scheme
+from export.examples import next_step
 from export.microcontroller.micro_formats import MicroOptions, Runtime
 from export.microcontroller.standalone import host_check, standalone_writer
 from tests.support import c_projects, export_runs, operator_cases, operator_files
@@ -37,6 +41,25 @@ def test_a_run_is_written_proven_and_described():
         assert f"`{name}`: " in readme and name in header
         defined = entry["threshold"] is not None
         assert (f"#define {name} {entry['quantized']}\n" in header) == defined
+    check_program(made, inputs)
+
+
+def check_program(made, inputs):
+    """The next step that the export names builds a program that classifies pictures."""
+    shown, words = inputs.verification_set, []
+    command = next_step.describe(made).removeprefix("next: ")
+    build, run = command.split(" && ")
+    subprocess.run(shlex.split(build), check=True, capture_output=True)
+    raw = c_projects.answer(made.path, shown.images[:3]) / 256
+    for number, probabilities in enumerate(raw):
+        path = made.path / f"{number}.ppm"
+        Image.fromarray(shown.images[number]).save(path)
+        done = subprocess.run(
+            [*shlex.split(run)[:1], path], capture_output=True, text=True
+        )
+        order = np.argsort(-probabilities, kind="stable")[:3]
+        words = [f"{shown.names[k]} {100 * probabilities[k]:.1f} %" for k in order]
+        assert done.stdout == f"{path}  {'   '.join(words)}\n"
 
 
 def test_no_compiler_is_needed_and_it_is_said_that_nothing_was_run(monkeypatch, capfd):
