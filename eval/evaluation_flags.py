@@ -6,6 +6,7 @@ import sys
 
 from absl import flags
 
+from eval.formats import model_signature
 from eval.predictors.engine import Kernels, LiteRtApi
 from eval.predictors.file_options import FileOptions
 from eval.predictors.input_normalization import InputRange, InputScaling
@@ -113,7 +114,32 @@ def define_file_options(values: flags.FlagValues) -> None:
         " which is to succeed it. Default: interpreter.",
         **where,
     )
+    define_signature(values)
     define_kernels(values)
+
+
+def define_signature(values: flags.FlagValues) -> None:
+    """Declares whose signature a model file must have."""
+    flags.DEFINE_string(
+        "require_signed",
+        None,
+        "Public key (PEM): a model file that its owner has not signed by export.sign,"
+        " or of which a byte was changed, is refused.",
+        flag_values=values,
+        module_name=HEADING,
+    )
+
+
+def parse_signature(values: flags.FlagValues) -> pathlib.Path | None:
+    """The path of the key of `define_signature`.
+
+    Raises:
+        InvalidInput: signatures cannot be verified here, or the path is empty.
+    """
+    if values.require_signed is None:
+        return None
+    model_signature.check_installed()
+    return parsing.parse_path("require_signed", values.require_signed)
 
 
 def define_kernels(values: flags.FlagValues) -> None:
@@ -256,6 +282,7 @@ def parse_file_options(values: flags.FlagValues) -> FileOptions:
         input_scaling=values.input_scaling and InputScaling(values.input_scaling),
         kernels=values.kernels and Kernels(values.kernels),
         engine=values.engine and LiteRtApi(values.engine),
+        require_signed=parse_signature(values),
     )
 
 

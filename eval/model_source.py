@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from eval.formats import embedded
+from eval.formats import embedded, model_signature
 from eval.formats import manifest as manifests
 from eval.predictors import model_files
 from eval.predictors.file_options import DEFAULT_OPTIONS, FileOptions
@@ -217,23 +217,18 @@ def from_file(
         InvalidInput: the file is missing, damaged or not an image classifier, or its
             descriptions contradict each other.
     """
+    signature = model_signature.describe(path, options.require_signed)
     manifest = embedded.load_description(
         path, _load_manifest(path), warn=(ignored := []).append
     )
     predictor = model_files.open_file(path, options, manifest)
-    predictor.notes += ignored
+    predictor.notes += ignored + _note_signature(path, signature, options)
     labels = _tuple(manifest.get("labels"))
     _check_class_count(path, labels, predictor.model.classes)
     recorded = _load_run_above(path)
     config = manifest.get("config") or recorded.get("config") or {}
     return ModelSource(
-        facts={
-            "name": path.name if path.suffix else "/".join(path.absolute().parts[-2:]),
-            "kind": _KINDS.get(path.suffix, "saved_model"),
-            "path": str(path),
-            "sha256": _sha256(path),
-            "step": manifest.get("step"),
-        },
+        facts=_describe_file(path, manifest) | {"signature": signature},
         dataset=_dataset_name(config),
         data_dir=recorded.get("run", {}).get("data_dir"),
         image_files=(found := _image_files(manifest, recorded, predictor.model.shape)),
@@ -246,6 +241,28 @@ def from_file(
         manifest=manifest,
         open=lambda shape, classes: predictor,
     )
+
+
+def _describe_file(path: pathlib.Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": path.name if path.suffix else "/".join(path.absolute().parts[-2:]),
+        "kind": _KINDS.get(path.suffix, "saved_model"),
+        "path": str(path),
+        "sha256": _sha256(path),
+        "step": manifest.get("step"),
+    }
+
+
+def _note_signature(
+    path: pathlib.Path, signature: str, options: FileOptions
+) -> list[str]:
+    """A line on the signature of `path`; none if it has none."""
+    match signature:
+        case "verified":
+            return [f"{path.name}: as the owner of {options.require_signed} signed it"]
+        case "not verified":
+            return [f"{path.name} is signed; require_signed=KEY.pub verifies it"]
+    return []
 
 
 def _resizing(config: object, files: FilesRequest | None) -> DataConfig | None:

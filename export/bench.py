@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from absl import flags
 
+from eval import evaluation_flags
 from export import export_flags
 from export.measure.targets.target import EVERY, NONE, BenchOptions, Target
 from trainer.cli import command
@@ -30,16 +31,18 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
         flag_values=values,
         module_name="What to measure",
     )
+    evaluation_flags.define_signature(values)
     return export_flags.define_with_kernels(values)
 
 
 def main(values: flags.FlagValues) -> None:
     """Measures every format, prints the table and writes bench.json."""
     options = BenchOptions.from_words(values.targets)
+    key = evaluation_flags.parse_signature(values)
     request = export_flags.parse_request(values, folders=True)
     with native_output.loading_libraries():
         from export.measure import bench_document
-    document, path = bench_document.write_bench(request, options)
+    document, path = bench_document.write_bench(request, options, key)
     print(path, bench_document.format_summary(document), sep="\n")
     if values["max_accuracy_drop"].present:
         bench_document.enforce_gates(document, values.max_accuracy_drop)

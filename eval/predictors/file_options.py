@@ -1,6 +1,7 @@
 """Options of reading a model file: outputs, input and kernels."""
 
 import dataclasses
+import pathlib
 
 from eval.predictors.engine import Kernels, LiteRtApi
 from eval.predictors.input_normalization import InputRange, InputScaling
@@ -17,6 +18,8 @@ class FileOptions:
         input_scaling: how an 8-bit input takes pixels.
         kernels: LiteRT's kernels for a `.tflite`; None: XNNPACK's.
         engine: LiteRT's interface that runs a `.tflite`; None: the interpreter.
+        require_signed: the public key whose owner must have signed it; None: nobody
+            need have.
     """
 
     output: Output = Output.AUTO
@@ -24,6 +27,7 @@ class FileOptions:
     input_scaling: InputScaling | None = None
     kernels: Kernels | None = None
     engine: LiteRtApi | None = None
+    require_signed: pathlib.Path | None = None
 
 
 DEFAULT_OPTIONS = FileOptions()

@@ -15,7 +15,7 @@ import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from eval.formats import atomic_folders
+from eval.formats import atomic_folders, model_signature
 from eval.formats import manifest as manifests
 from eval.predictors import engine
 from trainer import files, storage
@@ -100,6 +100,7 @@ def publish_file(
     prepared = made.with_name(manifest_path.name)
     files.write_json(prepared, manifest)
     manifest_path.unlink(missing_ok=True)  # the manifest of the older file
+    _remove_signature(final)
     os.replace(made, final)
     if programs is not None:
         seal = min(path.name for path in programs.iterdir())
@@ -127,9 +128,16 @@ def publish_folder(
     """Renames the folder `made`, with its manifest, to `final`, replacing any."""
     manifest = _write_manifest(made, final.name, facts)
     final.parent.mkdir(exist_ok=True)
+    _remove_signature(final)
     replaced = final.exists()
     atomic_folders.replace(made, final)
     return Artifact(final, manifest, replaced)
+
+
+def _remove_signature(path: pathlib.Path) -> None:
+    """Removes the signature of the older file or folder, and its list of materials."""
+    model_signature.signature_path(path).unlink(missing_ok=True)
+    model_signature.materials_path(path).unlink(missing_ok=True)
 
 
 def _write_manifest(

@@ -3,18 +3,22 @@
 docs/export.md has the fields of bench.json.
 """
 
+import collections
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from eval.formats import model_signature
 from export.artifact.export_options import ExportRequest
 from export.artifact.inputs import ExportInputs, open_inputs
 from export.measure import benchmark
 from export.measure.results import chart, recommendation, table
 from export.measure.targets import target_rows
 from export.measure.targets.target import BenchOptions
+from export.signing import artifact_signing
 from trainer import files, system
 from trainer.distributed import environment
+from trainer.errors import InvalidInput
 from trainer.monitoring.progress import CONSOLE
 
 VERSION = 2
@@ -22,21 +26,54 @@ BENCH_FILE = "bench.json"
 
 
 def write_bench(
-    request: ExportRequest, options: BenchOptions
+    request: ExportRequest,
+    options: BenchOptions,
+    require_signed: pathlib.Path | None = None,
 ) -> tuple[dict[str, Any], pathlib.Path]:
     """Measures every format and target of a run and writes bench.json.
 
+    Args:
+        require_signed: the public key whose owner must have signed what is exported.
+
     Returns:
         Its content and its path.
+
+    Raises:
+        InvalidInput: the run cannot be used, or a file is not signed or was changed.
     """
     inputs = open_inputs(request)
+    if require_signed is not None:
+        _verify_signatures(inputs, require_signed)
     document = measure_run(inputs, options)
+    if require_signed is not None:
+        for row in document["rows"]:
+            if row.get("signature") == "not verified":
+                row["signature"] = "verified"
     inputs.folder.mkdir(exist_ok=True)
     path = inputs.folder / BENCH_FILE
     with CONSOLE.phase("drawing the picture"):
         chart.write_charts(document["rows"], path)
     files.write_json(path, document)
     return document, path
+
+
+def _verify_signatures(inputs: ExportInputs, public_key: pathlib.Path) -> None:
+    """Verifies every file; a format that would be exported now is not signed."""
+    others = set(artifact_signing.find_artifacts(inputs.folder))
+    for name in benchmark.list_formats(inputs):
+        if name == benchmark.CHECKPOINT:
+            continue
+        made = benchmark.load_current(inputs, name)
+        if made is None:
+            raise InvalidInput(
+                f"{name} is not exported yet, or of other weights or images, so that"
+                " nobody has signed it;\nexport and sign it before, see export.sign"
+            )
+        model_signature.verify(made.path, public_key)
+        others -= {made.path}
+    for path in sorted(others):
+        if path.parent.name != benchmark.SAVED_MODEL:  # an older version
+            model_signature.verify(path, public_key)
 
 
 def measure_run(inputs: ExportInputs, options: BenchOptions) -> dict[str, Any]:
@@ -94,12 +131,28 @@ def _notes(row: Mapping[str, Any]) -> Iterator[str]:
         yield f"{name}: {row['instructions']:,} instructions an image"
 
 
+def _describe_signatures(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Says which files are signed."""
+    found = collections.defaultdict(list)
+    for row in rows:
+        if "signature" in row:
+            found[row["signature"]].append(row["format"])
+    words = {
+        "verified": "signed and verified",
+        "not verified": "signed, not verified",
+        "none": "not signed",
+    }
+    told = [f"{words[state]}: {', '.join(names)}" for state, names in found.items()]
+    return "; ".join(told) or "no exported file"
+
+
 def format_summary(document: Mapping[str, Any]) -> str:
     """Formats a bench.json for a terminal, in at most `table.WIDTH` columns."""
     rows = document["rows"]
     lines = [table.describe_machine(document), table.format_table(rows)]
     lines.append(table.wrap(table.LEGEND))
     lines += [table.wrap(note) for row in rows for note in _notes(row)]
+    lines.append(table.wrap(_describe_signatures(rows)))
     lines += [
         table.wrap(f"{name}: not measured, {reason}")
         for name, reason in document["skipped"].items()

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eval.formats import manifest as manifests
+from eval.formats import model_signature
 from eval.metrics import classification
 from eval.predictors import engine, sandbox, tflite_predictor
 from eval.predictors.engine import Kernels
@@ -44,12 +45,14 @@ def measure_formats(inputs: ExportInputs) -> list[dict[str, Any]]:
 
     A run of `qat` has no files of schemes that it was not trained for.
     """
+    return [_measure_format(inputs, name) for name in list_formats(inputs)]
+
+
+def list_formats(inputs: ExportInputs) -> list[str]:
+    """Lists FORMATS without those that the run was not trained for."""
     left_out = {scheme.value for scheme in Scheme if scheme not in ROUNDED}
-    return [
-        _measure_format(inputs, name)
-        for name in FORMATS
-        if not (inputs.network.is_rounded and name in left_out)
-    ]
+    rounded = inputs.network.is_rounded
+    return [name for name in FORMATS if not (rounded and name in left_out)]
 
 
 def add_latencies(
@@ -128,6 +131,7 @@ def describe_artifact(made: Artifact) -> dict[str, Any]:
     """The fields of a row that are in the manifest of a file, and its path."""
     manifest = made.manifest
     facts = {key: manifest[key] for key in _KEPT if key in manifest}
+    facts["signature"] = model_signature.describe(made.path, None)
     return {"path": str(made.path), **facts, **manifests.verification(manifest)}
 
 

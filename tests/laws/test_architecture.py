@@ -27,6 +27,7 @@ MOST_FILES = 12  # of Python in a folder
 # calls which need none of it should not wait.
 IMPORTS_INSIDE = {
     "eval.abstention.no_class_images": {"sklearn"},
+    "eval.formats.model_signature": {"model_signing"},  # optional
     "eval.inspection.inspection_run": {"eval.inspection.trained_data"},  # TensorFlow
     "eval.metrics.classification": {"sklearn"},
     "eval.metrics.significance": {"scipy"},

@@ -1,0 +1,1 @@
+"""Signatures of exported files, and lists of what they were made with."""
