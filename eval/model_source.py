@@ -243,6 +243,19 @@ def from_file(
     )
 
 
+def refuse_unsigned_run(path: pathlib.Path, options: FileOptions) -> None:
+    """Checks that no signature is required of the run at `path`.
+
+    Raises:
+        InvalidInput: one is: nobody signs checkpoints.
+    """
+    if options.require_signed is not None:
+        raise InvalidInput(
+            f"require_signed={options.require_signed} is for exported files; {path} is"
+            " a run, whose checkpoints are not signed"
+        )
+
+
 def _describe_file(path: pathlib.Path, manifest: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": path.name if path.suffix else "/".join(path.absolute().parts[-2:]),
@@ -397,5 +410,6 @@ def from_path(name: str, options: FileOptions = DEFAULT_OPTIONS) -> ModelSource:
     """
     path = parsing.parse_path("model", name)
     if Run(path).exists:
+        refuse_unsigned_run(path, options)
         return from_run(layout.open_run(str(path)))
     return from_file(path, options)

@@ -111,6 +111,7 @@ def open_source(
         InvalidInput: it cannot be used.
     """
     if run is not None:
+        model_source.refuse_unsigned_run(run.path, options)
         source = model_source.from_run(run, checkpoint)
         start_devices()
         return source

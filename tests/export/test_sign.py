@@ -97,6 +97,12 @@ def test_eval_says_whether_a_file_is_signed_and_refuses_a_changed_byte(exports):
         model_source.from_file(path, required)
 
 
+def test_a_run_is_not_signed(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(InvalidInput, match="whose checkpoints are not signed"):
+        model_source.from_path(str(tmp_path), FileOptions(require_signed=tmp_path))
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
