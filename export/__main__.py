@@ -9,6 +9,8 @@ command_list.show(
         "saved_model": "writes a run as a SavedModel for TensorFlow Serving",
         "web": "writes a run as a page that classifies pictures in a browser",
         "micro": "writes a run as C source for microcontrollers",
+        "sign": "signs exports, and lists what they were made with",
+        "verify": "verifies the signatures of exports",
         "bench": "measures every format of a run side by side",
     },
 )

@@ -42,3 +42,17 @@ def facts(**changes: object) -> ProgramFacts:
 def sample_image() -> np.ndarray:
     """An image of the shape of `manifest`."""
     return np.arange(8 * 12 * 3, dtype=np.uint8).reshape(8, 12, 3)
+
+
+def in_words(manifest, probabilities: np.ndarray) -> str:
+    """What programs beside the artifact of `manifest` say of an image."""
+    names, order = manifest["labels"], np.argsort(-probabilities, kind="stable")[:3]
+    threshold = manifest["abstain"]["0.95"]["threshold"] or 0
+    shown, best = [names[k] for k in order], names[order[0]]
+    answered = probabilities.max() >= threshold
+    shown[0] = best if answered else "unknown"
+    words = [
+        f"{name} {100 * probabilities[k]:.1f} %"
+        for name, k in zip(shown, order, strict=True)
+    ]
+    return "   ".join(words) + ("" if answered else f"  perhaps {best}")

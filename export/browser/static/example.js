@@ -5,7 +5,7 @@ import { Classifier } from "./classifier.js";
 import { decode, preprocess } from "./pixels.js";
 
 const manifest = await (await fetch("manifest.json")).json();
-const threshold = manifest.abstain?.["0.95"]?.threshold ?? 0; // 95 % of answers are right
+const threshold = manifest.abstain?.["0.95"]?.threshold ?? 0; // 95 % are right
 const share = new Intl.NumberFormat("en", {
   minimumFractionDigits: 1, maximumFractionDigits: 1, roundingMode: "halfEven",
 });
@@ -16,8 +16,11 @@ async function describe(file) {
   const pixels = preprocess(await decode(file), manifest.preprocessing);
   const found = await classifier.classify(pixels);
   const order = [...found.keys()].sort((a, b) => found[b] - found[a] || a - b).slice(0, 3);
-  const words = order.map((k) => `${manifest.labels[k]} ${share.format(100 * found[k])} %`);
-  return (found[order[0]] < threshold ? "I don't know   " : "") + words.join("   ");
+  const answered = found[order[0]] >= threshold, likeliest = manifest.labels[order[0]];
+  const names = order.map((k) => manifest.labels[k]);
+  if (!answered) names[0] = "unknown";
+  const words = order.map((k, n) => `${names[n]} ${share.format(100 * found[k])} %`);
+  return words.join("   ") + (answered ? "" : `  perhaps ${likeliest}`);
 }
 
 document.getElementById("file").addEventListener("change", async (event) => {

@@ -83,11 +83,11 @@ def run_alone(one: artifact.Artifact, *words) -> subprocess.CompletedProcess:
     return subprocess.run(words, capture_output=True, text=True)
 
 
-def in_words(path, probabilities: np.ndarray) -> list[str]:
+def in_words(path, probabilities: np.ndarray, threshold: float) -> list[str]:
     """What eval.predict says of a picture, word by word."""
     out, names = io.StringIO(), export_runs.opened().test.names
     one = FilePrediction(str(path), None, None, probabilities)
-    record_writers.TableWriter(out, 3).write([one], names)
+    record_writers.TableWriter(out, 3, threshold).write([one], names)
     return out.getvalue().splitlines()[1].split()
 
 
@@ -112,7 +112,8 @@ def test_python_needs_three_packages_and_speaks_as_predict(made, name, pictures)
     model = program["open_model"](one.path)
     for path, line in zip(pictures, done.stdout.splitlines(), strict=True):
         probabilities = program["classify"](model, program["read_pixels"](path))
-        assert line.split() == in_words(path, probabilities)
+        words = in_words(path, probabilities, program["THRESHOLD"])
+        assert line.split() == words
 
 
 @needs_gxx
@@ -149,7 +150,11 @@ def test_an_answer_below_the_threshold_is_not_given(made, pictures, tmp_path):
     shutil.copy(made["int8"].path, tmp_path)
     words = [sys.executable, tmp_path / "classify.py", pictures[0]]
     line = subprocess.run(words, capture_output=True, text=True).stdout
-    assert line.startswith(f"{pictures[0]}  I don't know   ")
+    program = runpy.run_path(str(tmp_path / "classify.py"))
+    model = program["open_model"](tmp_path / made["int8"].path.name)
+    probabilities = program["classify"](model, program["read_pixels"](pictures[0]))
+    assert line.split() == in_words(pictures[0], probabilities, 1.1)
+    assert line.startswith(f"{pictures[0]}  unknown ") and "  perhaps " in line
 
 
 def test_a_file_that_is_no_picture_is_one_line_and_the_others_are_answered(

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from export.artifact import artifact
 from export.examples import next_step
 from export.serving import image_decoding, saved_model_writer, warmup
-from tests.support import export_runs, serving_rest
+from tests.support import export_runs, program_facts, serving_rest
 from trainer.data.preprocessing import PixelSpec
 
 # A stranger's program: TensorFlow and a folder.
@@ -114,9 +114,8 @@ def test_pythons_standard_library_asks_for_the_class_in_the_words_of_predict(
     (tmp_path / "a.png").write_bytes(coded(shown.images[1], (32, 32), "PNG"))
     names = [str(tmp_path / "a.png"), str(tmp_path / "none.png")]
     done = ask(made, server, sys.executable, "classify_rest.py", *names)
-    order = np.argsort(-shown.reference[1], kind="stable")[:3]
-    words = [f"{shown.names[k]} {100 * shown.reference[1][k]:.1f} %" for k in order]
-    assert done.stdout == f"{names[0]}  {'   '.join(words)}\n"
+    words = program_facts.in_words(made.manifest, shown.reference[1])
+    assert done.stdout == f"{names[0]}  {words}\n"
     assert done.returncode == 1 and done.stderr.startswith(f"{names[1]}: ")
 
 

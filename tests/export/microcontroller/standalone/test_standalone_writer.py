@@ -4,7 +4,6 @@ import pathlib
 import shlex
 import subprocess
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -15,7 +14,13 @@ from export.artifact.number_formats import Scheme
 from export.examples import next_step
 from export.microcontroller.micro_formats import MicroOptions, Runtime
 from export.microcontroller.standalone import host_check, standalone_writer
-from tests.support import c_projects, export_runs, operator_cases, operator_files
+from tests.support import (
+    c_projects,
+    export_runs,
+    operator_cases,
+    operator_files,
+    program_facts,
+)
 from trainer.errors import InvalidConfig, InvalidInput, TrainingFailed
 
 OPTIONS = MicroOptions(Runtime.STANDALONE, vectors=5)
@@ -46,7 +51,7 @@ def test_a_run_is_written_proven_and_described():
 
 def check_program(made, inputs):
     """The next step that the export names builds a program that classifies pictures."""
-    shown, words = inputs.verification_set, []
+    shown = inputs.verification_set
     command = next_step.describe(made).removeprefix("next: ")
     build, run = command.split(" && ")
     subprocess.run(shlex.split(build), check=True, capture_output=True)
@@ -57,9 +62,8 @@ def check_program(made, inputs):
         done = subprocess.run(
             [*shlex.split(run)[:1], path], capture_output=True, text=True
         )
-        order = np.argsort(-probabilities, kind="stable")[:3]
-        words = [f"{shown.names[k]} {100 * probabilities[k]:.1f} %" for k in order]
-        assert done.stdout == f"{path}  {'   '.join(words)}\n"
+        words = program_facts.in_words(made.manifest, probabilities)
+        assert done.stdout == f"{path}  {words}\n"
 
 
 def test_no_compiler_is_needed_and_it_is_said_that_nothing_was_run(monkeypatch, capfd):
