@@ -13,6 +13,7 @@ from typing import NoReturn
 from absl import flags
 
 from export import export_flags
+from export.examples import next_step
 from trainer.cli import command
 from trainer.monitoring import native_output
 
@@ -27,7 +28,8 @@ def main(values: flags.FlagValues) -> None:
     request = export_flags.parse_request(values)
     with native_output.loading_libraries():
         from export.onnx_files import onnx_writer
-    print(onnx_writer.export_onnx(request).summary())
+    made = onnx_writer.export_onnx(request)
+    print(made.summary(), next_step.describe(made), sep="\n")
 
 
 def run() -> NoReturn:

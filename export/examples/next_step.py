@@ -17,6 +17,8 @@ def describe(made: Artifact) -> str:
         case "saved_model":
             program = path / program_folder.INSIDE / serving_programs.FIRST
             words = ["sh", program, "photo.jpg"]
+        case "onnx":
+            words = ["python", "-m", "eval.predict", f"--model={path}", "photo.jpg"]
         case "web":
             words = ["python", "-m", "http.server", "--directory", path]
         case _:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from eval.formats import manifest as manifests
 from export.artifact.number_formats import Io
 from export.examples.literals import shown_name
 
@@ -60,7 +61,7 @@ def _find_threshold(manifest: Mapping[str, Any]) -> float:
 
 
 def _describe_origin(manifest: Mapping[str, Any]) -> str:
-    test = manifest["test"]
+    test = manifests.verification(manifest)
     low, high = test["accuracy_interval"]
     engine = test.get("engine") or {}
     by = [engine[key] for key in ("name", "version", "kernels") if engine.get(key)]
@@ -68,5 +69,5 @@ def _describe_origin(manifest: Mapping[str, Any]) -> str:
         f"{manifest['config']['model']['name']} trained on {manifest['data']},"
         f" {manifest['scheme']}, weights {manifest['weights_sha256'][:12]}:"
         f" {test['accuracy']:.2%} (95 %: {low:.2%} to {high:.2%}) of"
-        f" {test['images']:,} test images right, by {' '.join(map(str, by))}"
+        f" {test['images']:,} {test['split']} images right, by {' '.join(map(str, by))}"
     )

@@ -8,6 +8,8 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from eval.formats import manifest as manifests
+
 _NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # of URLs, RFC 9562
 _SPEC = "1.6"
 
@@ -34,12 +36,12 @@ def describe_materials(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 def _describe_model(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The model with its card."""
-    test, ends = manifest["test"], manifest["io"]
+    test, ends = manifests.verification(manifest), manifest["io"]
     low, high = test["accuracy_interval"]
     accuracy = {
         "type": "accuracy",
         "value": str(test["accuracy"]),
-        "slice": f"{test['images']} images of {manifest['test_data']}, {test['split']}",
+        "slice": f"{test['images']} images of {_find_judge(manifest)[0]}",
         "confidenceInterval": {"lowerBound": str(low), "upperBound": str(high)},
     }
     facts = {
@@ -91,8 +93,7 @@ def _describe_data(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
         f"{manifest['data']} {split}": sha256
         for split, sha256 in sorted(manifest["data_sha256"].items())
     }
-    tested = f"{manifest['test_data']} {manifest['test_split']}"
-    splits |= {tested: manifest["test_sha256"]}
+    splits |= [_find_judge(manifest)]
     return [
         {
             "type": "data",
@@ -103,6 +104,13 @@ def _describe_data(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for number, (name, sha256) in enumerate(splits.items(), 1)
     ]
+
+
+def _find_judge(manifest: Mapping[str, Any]) -> tuple[str, str]:
+    """Name and SHA-256 of the images that it was verified on: of a test, or not."""
+    kind = "test" if "test_data" in manifest else "validation"
+    name = f"{manifest[f'{kind}_data']} {manifest[f'{kind}_split']}"
+    return name, manifest[f"{kind}_sha256"]
 
 
 def _describe_teacher(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -2,11 +2,12 @@
 
 import json
 import pathlib
+import types
 
 import numpy as np
 import pytest
 
-from eval.formats import manifest
+from eval.formats import manifest, model_signature
 from eval.predictors.engine import Kernels
 from eval.reports import report_data
 from export import bench
@@ -15,9 +16,11 @@ from export.artifact.number_formats import Io, Scheme
 from export.lite import tflite_writer
 from export.lite.tflite_options import TFLiteOptions
 from export.measure import bench_document, benchmark, child_process, latency
+from export.measure.targets.target import BenchOptions
 from tests.support import eval_models, export_runs, forged_tflite
+from tests.support.signed_exports import write_keys
 from trainer import files
-from trainer.errors import TrainingFailed
+from trainer.errors import InvalidInput, TrainingFailed
 
 
 def test_latency_asks_every_model_in_every_round():
@@ -65,6 +68,36 @@ def test_who_ends_the_process_is_a_row_and_the_others_are_timed(tmp_path, place)
             assert "SIGSEGV" in found["failed"] and model.name in found["failed"]
         else:
             assert found["one_thread"]["p50_ms"] > 0
+
+
+def test_what_is_not_signed_is_refused_before_it_is_measured(tmp_path, monkeypatch):
+    write_keys(tmp_path, "owner")
+    made = artifact.Artifact(tmp_path / "model.tflite", {})
+    made.path.write_bytes(b"a model")
+    network = types.SimpleNamespace(is_rounded=False)
+    inputs = types.SimpleNamespace(network=network, folder=tmp_path)
+    monkeypatch.setattr(bench_document, "open_inputs", lambda _: inputs)
+    monkeypatch.setattr(bench_document, "measure_run", pytest.fail)
+    for found, told in ((made, "is not signed"), (None, "is not exported yet")):
+        monkeypatch.setattr(benchmark, "load_current", lambda *_, one=found: one)
+        with pytest.raises(InvalidInput, match=told):
+            bench_document.write_bench(None, BenchOptions(), tmp_path / "owner.pub")
+
+
+def test_every_export_of_the_run_must_be_signed(tmp_path, monkeypatch):
+    write_keys(tmp_path, "owner")
+    made = artifact.Artifact(tmp_path / "model.tflite", {})
+    web = tmp_path / "web"
+    web.mkdir()
+    for path in (made.path, tmp_path / "model.tflite.json", web / "manifest.json"):
+        path.write_bytes(b"{}")
+    network = types.SimpleNamespace(is_rounded=False)
+    inputs = types.SimpleNamespace(network=network, folder=tmp_path)
+    monkeypatch.setattr(bench_document, "open_inputs", lambda _: inputs)
+    monkeypatch.setattr(benchmark, "load_current", lambda *_: made)
+    model_signature.sign(made.path, tmp_path / "owner.pem")
+    with pytest.raises(InvalidInput, match="web is not signed"):
+        bench_document.write_bench(None, BenchOptions(), tmp_path / "owner.pub")
 
 
 ENDS = {
