@@ -30,7 +30,12 @@ def manifest(**changes: object) -> dict:
         "data": "odd */ data\nset",
         "scheme": "int8",
         "weights_sha256": "0123456789abcdef",
-        "test": {"accuracy": 0.5, "accuracy_interval": [0.4, 0.6], "images": 60, "split": "test"},
+        "test": {
+            "accuracy": 0.5,
+            "accuracy_interval": [0.4, 0.6],
+            "images": 60,
+            "split": "test",
+        },
     } | changes
 
 
