@@ -75,8 +75,8 @@ def summary_lines(found: dict) -> list[str]:
         lines.append(
             f"configuration {best['configuration']}: "
             f"{study_page.format_percent(best['mean'])} validation accuracy (95 % over "
-            f"images {span(best['over_images'])}, over {best['seeds']} seeds "
-            f"{span(best['over_seeds'])}); {study_page.format_flags(best['flags'])}"
+            f"images {span(best['over_images'])}{_seeds(best)}); "
+            f"{study_page.format_flags(best['flags'])}"
         )
         lines.append(
             f"the best of {best['candidates']} would be up to "
@@ -86,6 +86,13 @@ def summary_lines(found: dict) -> list[str]:
     opened = len(found["test_openings"])
     lines.append(f"the test split was opened {opened} times" if opened else "")
     return [line for line in lines if line]
+
+
+def _seeds(best: dict) -> str:
+    if best["over_seeds"] is None:
+        return ""
+    ends = study_page.format_span(best["over_seeds"])
+    return f", over {best['seeds']} seeds {ends}"
 
 
 def run() -> NoReturn:
