@@ -86,7 +86,10 @@ def measure_code_bytes(folder: pathlib.Path, constant_bytes: int) -> int | None:
     """Bytes of the code on a Cortex-M4; None if its compiler is not installed."""
     if shutil.which(_ARM) is None:
         return None
-    with tempfile.TemporaryDirectory() as scratch:
+    with (
+        CONSOLE.phase("compiling for a Cortex-M4"),
+        tempfile.TemporaryDirectory() as scratch,
+    ):
         made = pathlib.Path(scratch) / "model.o"
         run_tool([_ARM, *ARM_FLAGS, "-c", folder / "model.c", "-o", made])
         sizes = run_tool(["arm-none-eabi-size", made]).stdout.decode()
