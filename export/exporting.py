@@ -18,7 +18,7 @@ from export.measure import bench_document
 from export.measure.targets.target import BenchOptions
 from export.microcontroller import micro_formats, micro_writer
 from export.microcontroller.micro_formats import MicroOptions, Runtime
-from export.onnx_files import onnx_converter, onnx_writer
+from export.onnx_files import onnx_packages, onnx_writer
 from export.serving import saved_model_writer
 from trainer.data.split import DataSource
 from trainer.errors import InvalidConfig
@@ -98,7 +98,7 @@ def export_onnx(
         InvalidInput: a package is missing, or see `export_tflite`.
         TrainingFailed: see `export_tflite`.
     """
-    onnx_converter.check_installed()
+    onnx_packages.check_installed()
     return onnx_writer.export_onnx(_prepare(run_dir, data, verification))
 
 

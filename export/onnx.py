@@ -14,6 +14,7 @@ from absl import flags
 
 from export import export_flags
 from export.examples import next_step
+from export.onnx_files import onnx_packages
 from trainer.cli import command
 from trainer.monitoring import native_output
 
@@ -25,6 +26,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
 
 def main(values: flags.FlagValues) -> None:
     """Exports one file and prints where it is."""
+    onnx_packages.check_installed()
     request = export_flags.parse_request(values)
     with native_output.loading_libraries():
         from export.onnx_files import onnx_writer

@@ -5,7 +5,6 @@ https://onnx.ai: the operators are those of ONNX itself, in float32. The batch i
 
 import collections
 import importlib.metadata
-import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,30 +14,11 @@ import tensorflow as tf
 from eval.formats.embedded import LABELS, PROVENANCE, one_line
 from eval.formats.onnx_metadata import TEMPERATURE
 from export.serving.serving_module import ServingModule
-from trainer.errors import InvalidInput, TrainingFailed, first_line
+from trainer.errors import TrainingFailed, first_line
 from trainer.monitoring import native_output
 
 OPSET = 18  # of 2022: ONNX Runtime 1.14 and later read it
-PACKAGES = {"onnx": "onnx", "onnxruntime": "onnxruntime", "tf2onnx": "tf2onnx"}
 _INPUT, _OUTPUT, _BATCH = "images", "probabilities", "N"
-
-
-def check_installed() -> None:
-    """Checks that the packages that write and run ONNX are installed.
-
-    Raises:
-        InvalidInput: one of them is not.
-    """
-    missing = [
-        package
-        for module, package in PACKAGES.items()
-        if importlib.util.find_spec(module) is None
-    ]
-    if missing:
-        raise InvalidInput(
-            f"ONNX needs {' and '.join(missing)}, not installed here;\n"
-            f"pip install {' '.join(PACKAGES.values())}"
-        )
 
 
 def describe_converter() -> dict[str, str]:

@@ -11,7 +11,7 @@ from export.artifact.artifact import Artifact
 from export.artifact.export_options import ExportRequest
 from export.artifact.inputs import ExportInputs, open_inputs
 from export.artifact.number_formats import Io, Scheme
-from export.onnx_files import onnx_converter
+from export.onnx_files import onnx_converter, onnx_packages
 from trainer import files
 
 FILE = "model_float32.onnx"
@@ -30,7 +30,7 @@ def write_onnx(inputs: ExportInputs) -> Artifact:
         TrainingFailed: an answer is not the checkpoint's, or it cannot be converted or
             written; then no file has its name, or the one that had it before.
     """
-    onnx_converter.check_installed()
+    onnx_packages.check_installed()
     content = onnx_converter.convert(inputs.network)
     name = inputs.run.config().model.name
     text = (

@@ -13,6 +13,7 @@ from tests.support.sources import SOURCES
 COMMANDS = ["trainer.main", "trainer.prepare", "trainer.recheck", "eval.report"]
 COMMANDS += ["eval.compare", "eval.predict", "eval.data", "export.tflite"]
 COMMANDS += ["export.saved_model", "export.bench", "export.micro", "export.web"]
+COMMANDS += ["export.onnx"]
 COMMANDS += ["launch.local", "launch.worker", "launch.slurm"]
 COMMANDS += ["launch.kubernetes", "launch.vertex"]
 

@@ -20,7 +20,7 @@ from export.lite.tflite_options import QuantizerChoice, TFLiteOptions
 from export.measure import benchmark
 from export.measure.loader import COMPILED
 from export.measure.targets.target import TargetMissing
-from export.onnx_files import onnx_converter, onnx_writer
+from export.onnx_files import onnx_packages, onnx_writer
 
 _INT8 = TFLiteOptions(Scheme.INT8, Io.UINT8, quantizer=QuantizerChoice.LITERT)
 _COMPILED_FORMATS = ("float32", "int8", "int8_litert")
@@ -100,7 +100,7 @@ def measure_onnx(
     made = _load(inputs, inputs.folder / onnx_writer.FILE, None)
     if made is None and not asked:
         raise TargetMissing("export.onnx has made no file of this run")
-    onnx_converter.check_installed()
+    onnx_packages.check_installed()
     made = made or onnx_writer.write_onnx(inputs)
     model = str(made.path)
     return [

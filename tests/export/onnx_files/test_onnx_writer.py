@@ -11,11 +11,11 @@ from eval.formats import onnx_metadata
 from eval.predictors import model_files
 from eval.predictors.file_options import FileOptions
 from eval.predictors.input_normalization import InputRange
-from export.onnx_files import onnx_converter, onnx_writer
+from export.onnx_files import onnx_converter, onnx_packages, onnx_writer
 from tests.support import export_runs
 from trainer.errors import InvalidInput
 
-LACK = [name for name in onnx_converter.PACKAGES if not importlib.util.find_spec(name)]
+LACK = [name for name in onnx_packages.PACKAGES if not importlib.util.find_spec(name)]
 needs_packages = pytest.mark.skipif(bool(LACK), reason=f"{LACK} not installed")
 
 
@@ -95,5 +95,5 @@ def test_damage_is_told(tmp_path, made):
 def test_a_missing_package_is_told_in_two_lines(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InvalidInput, match="pip install onnx onnxruntime") as caught:
-        onnx_converter.check_installed()
+        onnx_packages.check_installed()
     assert len(str(caught.value).splitlines()) == 2
