@@ -47,7 +47,7 @@ def check_usable(path: object, kernels: Kernels, *dtypes: np.dtype) -> None:
 class CompiledSession:
     """A model that is ready to run on one input.
 
-    The first one of a process writes to stderr which accelerators it has looked for.
+    Its creation writes to stderr which accelerators LiteRT has looked for.
 
     Args:
         content: the `.tflite`.
@@ -69,6 +69,9 @@ class CompiledSession:
             (self._input,) = self._model.create_input_buffers(0)
             (self._output,) = self._model.create_output_buffers(0)
             (name,) = self._model.get_signature_list()
+            (taken,) = self._model.get_input_tensor_details(name).values()
+            # The first tensor that is written makes another environment.
+            self._input.write(np.zeros(taken["shape"], taken["dtype"]))
         except (ValueError, RuntimeError) as error:
             raise InvalidInput(
                 f"engine=compiled cannot use this file: {first_line(error)};\n"
