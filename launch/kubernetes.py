@@ -90,6 +90,11 @@ def build_manifests(
     platforms = platform_registry.manifest_platforms()
     if values.kind is None:
         raise command_line.UsageError(f"--kind is missing: {', '.join(platforms)}")
+    if values.study and values.kind != "job":
+        raise command_line.UsageError(
+            f"--study needs --kind=job, got --kind={values.kind}: its workers do not "
+            "form a group"
+        )
     described = pod.read_pod(values, trainer_flags)
     platform_registry.check_environment(values.env)
     documents = platforms[values.kind].build_manifests(described)

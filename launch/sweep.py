@@ -38,6 +38,7 @@ def define(values: flags.FlagValues) -> None:
     _define_pruning(values)
     _define_storage(values)
     _define_workers(values)
+    _define_run(values)
     _define_finish(values)
 
 
@@ -143,6 +144,16 @@ def _define_storage(values: flags.FlagValues) -> None:
     )
 
 
+def _define_run(values: flags.FlagValues) -> None:
+    flags.DEFINE_bool(
+        "run",
+        True,
+        "Work on the trials; --norun checks and writes study.json only, for others.",
+        flag_values=values,
+        module_name="Workers",
+    )
+
+
 def _define_workers(values: flags.FlagValues) -> None:
     where = {"flag_values": values, "module_name": "Workers"}
     flags.DEFINE_integer(
@@ -213,10 +224,14 @@ def _sweep(values: flags.FlagValues, trainer_flags: list[str]) -> int:
     if given == "":
         raise UsageError("--study_dir is empty; name a directory")
     study_dir = pathlib.Path(_absolute(given or _default_directory()))
-    cores = resources.divide_cores(
-        values.workers, values.cores_per_trial, flag="cores_per_trial"
-    )
-    gpus = resources.divide_gpus(values.workers)
+    if values.run:
+        cores = resources.divide_cores(
+            values.workers, values.cores_per_trial, flag="cores_per_trial"
+        )
+        gpus = resources.divide_gpus(values.workers)
+    else:  # the machines that will work on it may be larger
+        cores = [list(range(values.cores_per_trial or os.cpu_count() or 1))]
+        gpus = [[]]
     from launch.study import study_command
 
     return study_command.carry_out(values, trainer_flags, study_dir, (cores, gpus))

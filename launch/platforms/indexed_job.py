@@ -32,8 +32,11 @@ class IndexedJob:
         return read_numbered_cluster(environment, f"{job}-", f".{job}")
 
     def build_manifests(self, pod: Pod) -> list[dict[str, Any]]:
-        """Builds the job, and the service that gives its pods their names."""
-        return [_build_service(pod), _build_job(pod)]
+        """Builds the job, and the service that gives its pods their names.
+
+        Workers of a study need no names.
+        """
+        return [*([] if pod.is_study else [_build_service(pod)]), _build_job(pod)]
 
 
 PLATFORM = IndexedJob()
@@ -112,8 +115,8 @@ def _build_job(pod: Pod) -> dict[str, Any]:
             },
             "template": pod.build_template(
                 container="trainer",
-                variables=launch_variables(pod, name),
-                subdomain=name,
+                variables=[] if pod.is_study else launch_variables(pod, name),
+                **({} if pod.is_study else {"subdomain": name}),
             ),
         },
     }

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 from absl import flags
 
 from launch.command_line import UsageError
-from launch.platforms import job_spec
+from launch.platforms import job_spec, study_job
 from launch.platforms.job_spec import TrainingJob, escape_dollars
 from launch.platforms.platform import Platform
 from launch.trainer_command import TrainerCommand, for_scheduler
@@ -31,6 +31,7 @@ class Pod:
     volumes: list[tuple[str, str]]
     port: int
     hang_secs: float
+    is_study: bool = False  # launch.sweep watches its trials itself
 
     def build_template(
         self, *, container: str, variables: list[dict[str, Any]], **spec: object
@@ -67,21 +68,28 @@ class Pod:
     def _build_container(
         self, name: str, variables: list[dict[str, Any]], mounts: list[dict[str, Any]]
     ) -> dict[str, Any]:
-        environment = {**self.job.environment, HEARTBEAT_VARIABLE: HEARTBEAT}
+        beat = {} if self.is_study else {HEARTBEAT_VARIABLE: HEARTBEAT}
+        command = study_job.COMMAND if self.is_study else job_spec.COMMAND
         return {
             "name": name,
             "image": self.job.image,
-            "command": list(job_spec.COMMAND),
+            "command": list(command),
             "args": [escape_dollars(argument) for argument in self.trainer.arguments],
             "env": [
                 {"name": key, "value": escape_dollars(value)}
-                for key, value in environment.items()
+                for key, value in (self.job.environment | beat).items()
             ]
             + variables,
-            "ports": [{"name": "tensorflow", "containerPort": self.port}],
             "resources": {"limits": self.resources, "requests": self.resources},
-            "livenessProbe": self._build_probe(),
             "volumeMounts": mounts,
+            **({} if self.is_study else self._build_watch()),
+        }
+
+    def _build_watch(self) -> dict[str, Any]:
+        """Builds how the other workers and the kubelet reach a worker."""
+        return {
+            "ports": [{"name": "tensorflow", "containerPort": self.port}],
+            "livenessProbe": self._build_probe(),
         }
 
     def _build_probe(self) -> dict[str, Any]:
@@ -116,6 +124,14 @@ def define(values: flags.FlagValues) -> None:
         "Where workers reach each other.",
         lower_bound=1024,
         upper_bound=65_535,
+        flag_values=values,
+        module_name="Job",
+    )
+    flags.DEFINE_bool(
+        "study",
+        False,
+        "With --kind=job: the workers take the trials of a study, and what follows "
+        "`--` are flags of launch.sweep.",
         flag_values=values,
         module_name="Job",
     )
@@ -169,17 +185,22 @@ def read_pod(values: flags.FlagValues, trainer_flags: list[str]) -> Pod:
         "memory": job_spec.read_quantity(values, "memory"),
         "nvidia.com/gpu": str(job.gpus) if job.gpus else None,
     }
-    return Pod(
-        job=job,
-        trainer=for_scheduler(
+    if values.study:
+        trainer = study_job.read_study_command(trainer_flags)
+    else:
+        trainer = for_scheduler(
             trainer_flags,
             default_run_dir=f"{paths[0]}/{job.name}",
             threads=None if amounts["cpu"] is None else _whole_cores(amounts["cpu"]),
-        ),
+        )
+    return Pod(
+        job=job,
+        trainer=trainer,
         resources={key: value for key, value in amounts.items() if value is not None},
         volumes=[(claim, path) for claim, path in volumes],
         port=values.port,
         hang_secs=values.hang_secs,
+        is_study=values.study,
     )
 
 

@@ -14,7 +14,7 @@ import string
 from absl import flags
 
 from launch.command_line import UsageError
-from launch.platforms import job_spec
+from launch.platforms import job_spec, study_job
 from launch.platforms.job_spec import TrainingJob
 from launch.platforms.platform import (
     MAX_HOSTS,
@@ -110,6 +110,15 @@ def define(values: flags.FlagValues) -> None:
     job_spec.define_restarts(values)
     place = {"flag_values": values, "module_name": "Job"}
     flags.DEFINE_string("time", None, "Limit, as sbatch takes it: 8:00:00.", **place)
+    flags.DEFINE_integer(
+        "array",
+        None,
+        "A study instead of one training: so many jobs take its trials, and what "
+        "follows `--` are flags of launch.sweep.",
+        lower_bound=1,
+        upper_bound=job_spec.MAX_WORKERS,
+        **place,
+    )
     flags.DEFINE_string("partition", None, "Where to queue.", **place)
     flags.DEFINE_string("account", None, "Who pays.", **place)
     container = {"flag_values": values, "module_name": "Container"}
@@ -136,9 +145,7 @@ def build_script(values: flags.FlagValues, trainer_flags: list[str]) -> str:
       UsageError: a flag is missing or has a wrong form.
     """
     job = job_spec.read_job(values, needs_image=False)
-    trainer = for_scheduler(
-        trainer_flags, default_run_dir=f"runs/{job.name}", threads=values.cpus
-    )
+    trainer = _read_command(values, job, trainer_flags)
     exports = [
         f"export {name}={shlex.quote(value)}" for name, value in job.environment.items()
     ]
@@ -156,12 +163,28 @@ def build_script(values: flags.FlagValues, trainer_flags: list[str]) -> str:
     )
 
 
+def _read_command(
+    values: flags.FlagValues, job: TrainingJob, trainer_flags: list[str]
+) -> TrainerCommand:
+    if values.array is None:
+        return for_scheduler(
+            trainer_flags, default_run_dir=f"runs/{job.name}", threads=values.cpus
+        )
+    if values["workers"].present:
+        raise UsageError(
+            "--workers belongs to one training; with --array each job is one worker, "
+            "and --workers after `--` its trials at the same time"
+        )
+    return study_job.read_study_command(trainer_flags)
+
+
 def _build_directives(
     values: flags.FlagValues, job: TrainingJob, trainer: TrainerCommand
 ) -> list[str]:
     options = {
         "job-name": job.name,
-        "nodes": job.workers,
+        "nodes": job.workers if values.array is None else 1,
+        "array": None if values.array is None else f"0-{values.array - 1}",
         "ntasks-per-node": 1,
         "cpus-per-task": values.cpus,
         "mem": _require_form(values, "memory", r"[1-9][0-9]*[KMGT]?"),
@@ -170,7 +193,7 @@ def _build_directives(
         "partition": _require_form(values, "partition", _WORD),
         "account": _require_form(values, "account", _WORD),
         "signal": f"USR1@{trainer.grace_secs + SAVE_MARGIN_SECS}",
-        "output": "%x-%j.log",
+        "output": "%x-%j.log" if values.array is None else "%x-%A_%a.log",
     }
     return [
         *(f"#SBATCH --{key}={value}" for key, value in options.items() if value),
@@ -210,7 +233,7 @@ def _build_srun(
         options.append(f"--container-mounts={shlex.quote(','.join(mounts))}")
     return [
         *options,
-        shlex.join(job_spec.COMMAND),
+        shlex.join(job_spec.COMMAND if values.array is None else study_job.COMMAND),
         *map(shlex.quote, trainer.arguments),
     ]
 

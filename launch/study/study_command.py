@@ -24,6 +24,7 @@ from launch.study.study_definition import GRID, RANDOM, StudyDefinition
 from launch.study.study_run import StudyPlace, StudyRun
 from launch.study.study_storage import StudyStorage
 from launch.study.trial_run import TrialPrograms
+from trainer.contract import EXIT_PEER_LOST
 
 FILE = "study.json"
 # Flags that define a study; without any of them a command takes those of study.json.
@@ -72,7 +73,12 @@ def carry_out(
         grace_secs=grace_secs,
         programs=programs,
     )
-    return _work(values, definition, url, place)
+    try:
+        return _work(values, definition, url, place)
+    except study_storage.STORAGE_ERRORS as error:
+        reason = " ".join(str(error).split())[:300]
+        winner.say(f"the storage was lost ({reason}); the same command goes on later")
+        return EXIT_PEER_LOST
 
 
 def _work(
@@ -85,6 +91,12 @@ def _work(
     else:
         _write_definition(place.study_dir, definition, url)
         definition, storage = _join(values, definition, url)
+    if not values.run:
+        winner.say(
+            f"study {definition.name}: defined in {place.study_dir}; the same "
+            "directory without --norun works on it"
+        )
+        return 0
     if values.finish:
         request = winner.FinishRequest(
             values.choose, values.seeds or 0, values.all_rows

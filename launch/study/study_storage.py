@@ -38,6 +38,13 @@ EXPIRY_SECS = 60.0  # a lease of another machine is stale this long after a rene
 LEASES = " (leases)"  # after the study's name
 _BUSY_SECS = 60  # SQLite waits for the lock of another process
 _JOURNAL = "journal://"
+_OPENINGS = 6  # attempts while another process creates the tables
+# What a storage raises when it is lost.
+STORAGE_ERRORS = (
+    OSError,
+    sqlalchemy.exc.SQLAlchemyError,
+    optuna.exceptions.OptunaError,
+)
 _STATES = {
     TrialState.RUNNING: OptunaState.RUNNING,
     TrialState.COMPLETE: OptunaState.COMPLETE,
@@ -86,28 +93,38 @@ def open_storage(url: str) -> BaseStorage:
     Raises:
       UsageError: it cannot be opened.
     """
-    try:
-        if url.startswith(_JOURNAL):
-            backend = optuna.storages.journal.JournalFileBackend(url[len(_JOURNAL) :])
-            return optuna.storages.JournalStorage(backend)
-        kind = sqlalchemy.engine.make_url(url)
-        waits = {"timeout": _BUSY_SECS} if kind.drivername == "sqlite" else {}
-        return optuna.storages.RDBStorage(
-            url, engine_kwargs={"connect_args": waits, "pool_pre_ping": True}
-        )
-    except (
-        OSError,
-        ImportError,
-        RuntimeError,
-        ValueError,
-        sqlalchemy.exc.SQLAlchemyError,
-        optuna.exceptions.OptunaError,
-    ) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UsageError(
-            f"--storage: it cannot be opened ({type(error).__name__}: {reason}); it is "
-            "a URL of SQLAlchemy, or journal:///FILE"
-        ) from error
+    hide_password(url)
+    for attempt in range(_OPENINGS):
+        try:
+            return _open(url)
+        except (*STORAGE_ERRORS, ImportError, RuntimeError, ValueError) as error:
+            if attempt + 1 == _OPENINGS or not _is_race(error):
+                reason = " ".join(str(error).split())[:300]
+                raise UsageError(
+                    f"--storage: it cannot be opened ({type(error).__name__}: "
+                    f"{reason}); it is a URL of SQLAlchemy, or journal:///FILE"
+                ) from error
+        time.sleep(0.2 * (attempt + 1))
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _open(url: str) -> BaseStorage:
+    if url.startswith(_JOURNAL):
+        backend = optuna.storages.journal.JournalFileBackend(url[len(_JOURNAL) :])
+        return optuna.storages.JournalStorage(backend)
+    sqlite = sqlalchemy.engine.make_url(url).drivername.startswith("sqlite")
+    waits = {"timeout": _BUSY_SECS} if sqlite else {}
+    return optuna.storages.RDBStorage(
+        url, engine_kwargs={"connect_args": waits, "pool_pre_ping": True}
+    )
+
+
+def _is_race(error: Exception) -> bool:
+    """Whether another process created the same tables at the same time."""
+    return any(
+        word in str(error)
+        for word in ("already exists", "UNIQUE", "Duplicate", "duplicate")
+    )
 
 
 @dataclasses.dataclass(frozen=True)

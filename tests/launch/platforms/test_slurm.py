@@ -6,7 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from absl import flags
 
+from launch.platforms import slurm
 from tests.support.commands import ROOT
 from tests.support.launch_jobs import install_trainer, put, script
 
@@ -142,3 +144,20 @@ def test_two_tasks_meet_and_become_the_trainer(tmp_path):
     configs = [json.loads((tmp_path / f"config{i}").read_text()) for i in range(2)]
     assert configs[0]["cluster"] == configs[1]["cluster"]
     assert [config["task"]["index"] for config in configs] == [0, 1]
+
+
+def test_an_array_takes_the_trials_of_a_study(tmp_path):
+    """Each job is one task; the study says who works on what."""
+    values = flags.FlagValues()
+    slurm.define(values)
+    values(["", "--name=lr", "--array=8", "--cpus=4"])
+    text = slurm.build_script(values, ["--study_dir=/s/a b"])
+    for line in ("--array=0-7", "--nodes=1", "--output=%x-%A_%a.log"):
+        assert f"\n#SBATCH {line}\n" in text
+    code, calls, _ = submit(tmp_path, text, [175, 138])
+    assert code == 138
+    assert "scontrol requeue 7" in calls
+    words = subprocess.run(
+        ["bash", "-c", f"printf '%s\\n' {calls[0]}"], capture_output=True, text=True
+    ).stdout.splitlines()
+    assert words[-4:] == ["python", "-m", "launch.sweep", "--study_dir=/s/a b"]
