@@ -104,6 +104,19 @@ def test_built_in_kinds_have_kubernetes_own_form(kind):
             kubernetes_validate.validate(document, version, strict=True)
 
 
+def test_workers_of_a_study_are_pods_that_take_its_trials():
+    """They need no names, and launch.sweep watches its trials itself."""
+    (job,) = documents(
+        "job", "--study", trainer=["--study_dir=/runs/lr", "--workers=2"]
+    )
+    kubernetes_validate.validate(job, "1.33", strict=True)
+    assert job["spec"]["completions"] == job["spec"]["parallelism"] == 3
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["python", "-m", "launch.sweep"]
+    assert container["args"] == ["--study_dir=/runs/lr", "--workers=2"]
+    assert not {"livenessProbe", "ports"} & container.keys()
+
+
 @pytest.mark.parametrize("kind", ["jobset", "trainjob", "tfjob"])
 def test_pods_of_custom_kinds_have_kubernetes_own_form(kind):
     document = {
