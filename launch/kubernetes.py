@@ -67,6 +67,7 @@ def define(values: flags.FlagValues) -> None:
     job_spec.define(values)
     job_spec.define_restarts(values)
     pod.define(values)
+    pod.define_study(values)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

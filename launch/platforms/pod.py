@@ -127,14 +127,6 @@ def define(values: flags.FlagValues) -> None:
         flag_values=values,
         module_name="Job",
     )
-    flags.DEFINE_bool(
-        "study",
-        False,
-        "With --kind=job: the workers take the trials of a study, and what follows "
-        "`--` are flags of launch.sweep.",
-        flag_values=values,
-        module_name="Job",
-    )
     flags.DEFINE_float(
         "hang_secs",
         900.0,
@@ -159,6 +151,18 @@ def define(values: flags.FlagValues) -> None:
             flag_values=values,
             module_name="Resources",
         )
+
+
+def define_study(values: flags.FlagValues) -> None:
+    """Declares --study."""
+    flags.DEFINE_bool(
+        "study",
+        False,
+        "With --kind=job: the workers take the trials of a study, and what follows "
+        "`--` are flags of launch.sweep.",
+        flag_values=values,
+        module_name="Job",
+    )
 
 
 def read_pod(values: flags.FlagValues, trainer_flags: list[str]) -> Pod:
