@@ -189,17 +189,15 @@ def read_pod(values: flags.FlagValues, trainer_flags: list[str]) -> Pod:
         "memory": job_spec.read_quantity(values, "memory"),
         "nvidia.com/gpu": str(job.gpus) if job.gpus else None,
     }
-    if values.study:
-        trainer = study_job.read_study_command(trainer_flags)
-    else:
-        trainer = for_scheduler(
+    return Pod(
+        job=job,
+        trainer=study_job.read_study_command(trainer_flags)
+        if values.study
+        else for_scheduler(
             trainer_flags,
             default_run_dir=f"{paths[0]}/{job.name}",
             threads=None if amounts["cpu"] is None else _whole_cores(amounts["cpu"]),
-        )
-    return Pod(
-        job=job,
-        trainer=trainer,
+        ),
         resources={key: value for key, value in amounts.items() if value is not None},
         volumes=[(claim, path) for claim, path in volumes],
         port=values.port,

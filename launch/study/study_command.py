@@ -60,10 +60,10 @@ def carry_out(
             values, trainer_flags, study_dir, resources, recorded
         )
     url = _choose_storage(values, study_dir, recorded)
-    if recorded is None:
-        code = study_run.check_trial(definition, programs.train, winner.say)
-        if code:
-            return code
+    if recorded is None and (
+        code := study_run.check_trial(definition, programs.train, winner.say)
+    ):
+        return code
     place = StudyPlace(
         study_dir=study_dir,
         cores=resources[0],
@@ -73,6 +73,12 @@ def carry_out(
         grace_secs=grace_secs,
         programs=programs,
     )
+    return _work_on_storage(values, definition, url, place)
+
+
+def _work_on_storage(
+    values: flags.FlagValues, definition: StudyDefinition, url: str, place: StudyPlace
+) -> int:
     try:
         return _work(values, definition, url, place)
     except study_storage.STORAGE_ERRORS as error:
