@@ -20,7 +20,8 @@ def install_trainer(folder: pathlib.Path, main: str) -> None:
     """A package `trainer` in `folder` whose main module is the text `main`."""
     package = folder / "trainer"
     package.mkdir()
-    for name in ("__init__", "check"):
+    (package / "cli").mkdir()
+    for name in ("__init__", "cli/__init__", "cli/check"):
         (package / f"{name}.py").touch()
     for name in ("contract", "streams"):
         shutil.copy(ROOT / "trainer" / f"{name}.py", package)
