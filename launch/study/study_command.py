@@ -107,7 +107,8 @@ def _work(
         request = winner.FinishRequest(
             values.choose, values.seeds or 0, values.all_rows
         )
-        return winner.finish_study(definition, storage.records(), request, place)
+        code = winner.finish_study(definition, storage.records(), request, place)
+        return code or _write_page(place)
     winner.say(
         f"study {definition.name}: {definition.trials} trials in {place.study_dir}"
     )
@@ -115,9 +116,14 @@ def _work(
     table = study_table.write_table(place.study_dir, definition, storage.records())
     print("\n".join(study_table.format_ranking(table)))
     print(f"{place.study_dir / study_table.JSON_FILE}  table {table['table_sha256']}")
-    if not code and (page := study_run.write_page(place.study_dir, place.programs)):
+    return code or _write_page(place)
+
+
+def _write_page(place: StudyPlace) -> int:
+    """Makes the page; without it the table is complete all the same."""
+    if page := study_run.write_page(place.study_dir, place.programs):
         winner.say(f"the page was not made (exit code {page}); the table is complete")
-    return code
+    return 0
 
 
 def _join(

@@ -16,6 +16,7 @@ from launch.study.trial_records import ACCURACY, DIRECTIONS, TrialRecord
 
 VERSION = 1
 JSON_FILE, CSV_FILE = "trials.json", "trials.csv"
+FINISH_FILE = "finish.json"
 _QUANTILE = statistics.NormalDist().inv_cdf(0.975)
 # Fields that are equal in a study that was killed and in one that never was.
 _HASHED = ("number", "configuration", "seed", "flags", "state", "stage", "epochs")
@@ -214,6 +215,7 @@ def write_table(
 ) -> dict[str, Any]:
     """Writes trials.json and trials.csv; returns the content of the first."""
     table = build_table(definition, records)
+    table["finish"] = trial_records.read_json(study_dir / FINISH_FILE)
     for row in table["trials"]:  # of another machine: its path there
         inside = f"trials/{row['number']}"
         if (study_dir / inside).is_dir():

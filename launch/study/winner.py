@@ -22,7 +22,7 @@ from launch.supervisor.console import Console
 from launch.supervisor.signal_queue import SignalQueue
 from trainer.contract import EXIT_FAILED
 
-FOLDER, FILE = "finish", "finish.json"
+FOLDER = "finish"
 OPENINGS = "test_openings.json"
 OPENED_BY = "STUDY_OPENED_BY"  # the trainer and eval write its value to OPENINGS
 _VERSION = 1
@@ -73,19 +73,23 @@ def finish_study(
         console.close()
         code, tested = _test_trial(chosen, place)
     if not code:
-        table = study_table.build_table(definition, records)
         summary = {
             "version": _VERSION,
             "configuration": configuration,
             "flags": dict(chosen.flags),
             "all_rows": request.all_rows,
-            "winner": table["winner"],
+            "winner": study_table.describe_winner(definition, records),
             "runs": tested,
         }
-        text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
-        trial_records.write_atomically(place.study_dir / FILE, text)
-        print("\n".join(_format_summary(summary)))
+        _write_summary(place.study_dir, summary)
+        study_table.write_table(place.study_dir, definition, records)
     return code
+
+
+def _write_summary(study_dir: pathlib.Path, summary: dict[str, Any]) -> None:
+    text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
+    trial_records.write_atomically(study_dir / study_table.FINISH_FILE, text)
+    print("\n".join(_format_summary(summary)))
 
 
 def _test_trial(
@@ -93,10 +97,21 @@ def _test_trial(
 ) -> tuple[int, list[dict[str, Any]]]:
     """Has eval test the winner's first trial as it is."""
     run_dir = place.study_dir / TRIALS / str(chosen.number)
-    where = [f"--run_dir={run_dir}", "--split=test"]
+    out_dir = place.study_dir / FOLDER / "report"
+    where = [f"--run_dir={run_dir}", "--split=test", f"--out_dir={out_dir}"]
     done = subprocess.run([*place.programs.report, *where], check=False)
-    report = trial_records.read_json(run_dir / "report" / "report.json") or {}
-    return done.returncode, [_read_test(str(run_dir), chosen.seed, report)]
+    report = trial_records.read_json(out_dir / "report.json") or {}
+    scores = report.get("scores")
+    found = (
+        {
+            "test_accuracy": scores.get("accuracy"),
+            "test_accuracy_interval": scores.get("accuracy_interval"),
+            "weights_sha256": chosen.weights_sha256,
+        }
+        if isinstance(scores, dict)
+        else {}
+    )
+    return done.returncode, [_read_test(str(run_dir), chosen.seed, found)]
 
 
 def _choose(
@@ -239,15 +254,12 @@ def _wait(
 
 
 def _read_test(run_dir: str, seed: int, found: dict[str, Any]) -> dict[str, Any]:
-    """Reads the test of result.json or report.json."""
+    """Reads the test from fields with the names of result.json."""
+    names = ("test_accuracy", "test_accuracy_interval", "weights_sha256")
     return {
         "run_dir": run_dir,
         "seed": seed,
-        "test_accuracy": found.get("test_accuracy", found.get("accuracy")),
-        "test_accuracy_interval": found.get(
-            "test_accuracy_interval", found.get("accuracy_interval")
-        ),
-        "weights_sha256": found.get("weights_sha256"),
+        **{name: found.get(name) for name in names},
     }
 
 
