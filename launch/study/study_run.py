@@ -7,6 +7,7 @@ follows from it. A process that is killed takes its trials with it (PR_SET_PDEAT
 
 import dataclasses
 import pathlib
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ from launch.supervisor.signal_queue import SignalQueue
 TRIALS = "trials"
 TICK_SECS = 0.1
 PLAN_SECS = 2.0  # between looks at what other processes have finished
+BUSY_PLAN_SECS = 30.0  # the same while all workers have a trial
 _SHOWN_TRIALS = 12
 
 
@@ -102,7 +104,8 @@ class StudyRun:
 
     def _forward_signals(self) -> None:
         for number in self._signals.drain():
-            self._console.announce(f"signal {number}: passed on to all trials")
+            name = signal.Signals(number).name
+            self._console.announce(f"{name}: passed on to all trials")
             for worker in self._workers:
                 worker.run.stop(number)
 
@@ -151,6 +154,8 @@ class StudyRun:
         self._is_over = plan.is_over
         if self._signals.received is None:
             self._start_tasks(plan)
+        if len(self._workers) == len(self._place.cores):
+            self._next_plan = self._clock() + BUSY_PLAN_SECS
 
     def _read_records(self) -> None:
         records = self._storage.records()

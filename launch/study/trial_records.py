@@ -20,6 +20,7 @@ DIRECTIONS = {
     INT8_BYTES: "minimize",
     LATENCY: "minimize",
 }
+METRICS = "metrics.jsonl"
 INT8_FILE = "export/model_int8.tflite"
 BENCH_FILE = "export/bench.json"
 _MAX_BYTES = 64 << 20
@@ -116,6 +117,15 @@ def read_json(path: pathlib.Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def find_version(run_dir: pathlib.Path) -> tuple[int, int] | None:
+    """Size and time of metrics.jsonl, which tell whether it has changed."""
+    try:
+        status = os.stat(run_dir / METRICS)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
 def read_curve(
     run_dir: pathlib.Path,
 ) -> tuple[tuple[ValidationPoint, ...], int | None]:
@@ -124,7 +134,7 @@ def read_curve(
     An incomplete last line is left out, as are damaged ones.
     """
     try:
-        lines = _read_bytes(run_dir / "metrics.jsonl").splitlines(keepends=True)
+        lines = _read_bytes(run_dir / METRICS).splitlines(keepends=True)
     except OSError:
         return (), None
     points: dict[int, ValidationPoint] = {}

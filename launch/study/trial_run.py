@@ -110,6 +110,7 @@ class TrialRun:
         self._kill_at: float | None = None
         self._pruned: int | None = None
         self._waits_for: str | None = None
+        self._seen: tuple[int, int] | None = (0, 0)
         if (place.run_dir / RESULT).is_file():
             self._commands.popleft()  # a finished trial is never trained again
 
@@ -286,6 +287,10 @@ class TrialRun:
         )
 
     def _read_curve(self) -> None:
+        seen = trial_records.find_version(self.place.run_dir)
+        if seen == self._seen:
+            return
+        self._seen = seen
         found, images = trial_records.read_curve(self.place.run_dir)
         self.curve, self._images = found, images or self._images
         if self._pruned is None:
