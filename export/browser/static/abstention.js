@@ -26,8 +26,8 @@ export class Abstention {
     const percent = Math.round(100 * Number(key));
     const { threshold } = this.entries[key];
     return threshold === null
-      ? `${percent} % right: there is no threshold`
-      : `only so that ${percent} % of the given answers are right`;
+      ? `${percent} % right: no threshold`
+      : `only if ${percent} % of these are right`;
   }
 
   /** Whether the answer is given. */
