@@ -8,6 +8,7 @@ import pytest
 
 import trainer
 from eval.reports.evaluation_options import EvaluationOptions
+from eval.robustness import corruptions
 from tests.support import eval_models, export_runs
 from trainer.config.enums import EvalTta
 from trainer.errors import InvalidInput
@@ -42,13 +43,16 @@ def test_it_has_the_numbers_and_the_files_of_the_command(monkeypatch, capfd, tmp
 
 
 def test_options_and_corrupted_images_are_those_of_the_command(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluator, "BATCH", 8)  # 75 batches of two images, padded
+    monkeypatch.setattr(evaluator, "BATCH", 8)  # ten batches of two images, padded
+    few = {name: corruptions.TYPES[name] for name in ("fog", "contrast")}
+    monkeypatch.setattr(corruptions, "TYPES", few)
     run = export_runs.copied(tmp_path)
     options = EvaluationOptions(eval_tta=EvalTta.FLIP)
     found = trainer.evaluate(run, options=options, corruption_images=2)
     assert found.path == run / "report_flip"
     assert found.eval_tta == "flip"
     assert found.robustness["images"] == 2
+    assert found.robustness["types"].keys() == few.keys()
 
 
 def test_scores_of_every_class_come_first_where_classes_differ_in_size(tmp_path):

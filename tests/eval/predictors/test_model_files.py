@@ -1,6 +1,5 @@
 """What a model file says of itself decides what it gets and what it answers."""
 
-import functools
 import json
 import shutil
 import zipfile
@@ -20,7 +19,6 @@ from eval.predictors.outputs import Output
 from export import tflite
 from export.artifact.number_formats import Io, Scheme
 from export.lite import converter, metadata_writer, tflite_writer
-from export.lite.tflite_options import TFLiteOptions
 from tests.support import eval_models, export_runs
 from trainer.data.split import Split
 from trainer.errors import InvalidInput
@@ -49,13 +47,6 @@ def report(monkeypatch, capfd, tmp_path):
     return call
 
 
-@functools.cache
-def exported(scheme: Scheme, io: Io):
-    """An export that nobody changes."""
-    opened = export_runs.opened("--max_accuracy_drop=0.05")
-    return tflite_writer.write_tflite(opened, TFLiteOptions(scheme, io))
-
-
 def digits() -> str:
     """The flag that says where the digits of export_kit's run are."""
     return f"--data_dir={export_runs.data()}"
@@ -71,7 +62,7 @@ def digits() -> str:
     ],
 )
 def test_a_file_alone_is_judged_as_its_manifest_says(scheme, io, report, tmp_path):
-    made = exported(scheme, io)
+    made = export_runs.exported(scheme, io)
     alone = shutil.copy(made.path, tmp_path / "alone.tflite")
     ended, found = report(alone, digits())
     assert ended.code == 0, ended
@@ -242,7 +233,7 @@ def test_sigmoids_of_nothing_favour_no_class(tmp_path):
 
 
 def test_the_step_of_answers_is_that_before_a_dequantize():
-    made = exported(Scheme.INT8, Io.FLOAT32)
+    made = export_runs.exported(Scheme.INT8, Io.FLOAT32)
     assert (
         tflite_writer.open_predictor(made.path, Kernels.XNNPACK).min_probability
         == 1 / 512
@@ -251,7 +242,7 @@ def test_the_step_of_answers_is_that_before_a_dequantize():
 
 @pytest.mark.parametrize("kernels", Kernels)
 def test_kernels_are_those_asked_for_and_are_named(kernels, report):
-    path = exported(Scheme.INT8, Io.UINT8).path
+    path = export_runs.exported(Scheme.INT8, Io.UINT8).path
     own = litert.Interpreter(
         str(path), experimental_op_resolver_type=RESOLVERS[kernels]
     )

@@ -38,12 +38,12 @@ for classes in map(int, sys.argv[1:]):
 
 def test_memory_and_size_do_not_grow_with_the_classes():
     done = subprocess.run(
-        [sys.executable, "-c", MEASURED, "2", "10", "200", "1100"],
+        [sys.executable, "-c", MEASURED, "2", "1100"],
         cwd=ROOT, capture_output=True, text=True, check=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.stderr == ""
-    assert len(lines := done.stdout.splitlines()) == 4
+    assert len(lines := done.stdout.splitlines()) == 2
     for grown, *shapes in map(json.loads, lines):
         assert grown < 120e6
         assert all(np.prod(shape) < 1400 * 1400 * 3 for shape in shapes)
@@ -113,7 +113,10 @@ def rows(classes: int) -> list[dict]:
             for n in range(classes)]  # fmt: skip
 
 
-@pytest.mark.parametrize("classes", [2, 10, 200, 1100])
+@pytest.mark.parametrize(
+    "classes",
+    [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (10, 200)), 1100],
+)
 def test_pictures_of_a_report_stay_small(classes):
     names, listed = (
         [row["name"] for row in rows(classes)],
