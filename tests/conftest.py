@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from tests.support import eval_models
-from tests.support.session_cache import SessionCache
+from tests.support import commands, eval_models, resumed_runs
+from tests.support.session_cache import SessionCache, TrainedRun
 from trainer.cli import command
 from trainer.distributed import strategy as distributed_strategy
 
@@ -22,34 +22,41 @@ LOGICAL_DEVICES = 4
 # Files of the longest tests, tens of seconds each: begun last, one would leave a worker
 # of the two alone at the end. --no-loadscope-reorder keeps this order.
 LONGEST = [
-    "trainer/training/test_step.py",
     "laws/test_image_files.py",
-    "trainer/distillation/test_teacher.py",
+    "trainer/training/test_step.py",
+    "laws/test_stop.py",
     "trainer/models/networks/test_speednet.py",
+    "export/test_tflite.py",
+    "trainer/models/quantization/test_training.py",
     "trainer/cli/test_commands.py",
-    "trainer/training/test_mixed_steps.py",
-    "trainer/data/augmentation/test_photographs.py",
+    "launch/supervisor/test_job_supervisor.py",
     "eval/test_report.py",
     "laws/test_multi_worker.py",
-    "export/test_exporting.py",
-    "export/test_tflite.py",
-    "eval/test_evaluation.py",
-    "laws/test_resume.py",
+    "trainer/training/test_mixed_steps.py",
+    "trainer/distillation/test_teacher.py",
+    "trainer/pretrained/test_frozen_steps.py",
+    "laws/test_without_test.py",
+    "laws/test_user_networks.py",
+    "laws/test_quantization.py",
     "eval/test_library.py",
-    "eval/test_data.py",
-    "laws/test_elastic.py",
-    "eval/test_image_file_runs.py",
-    "launch/test_trainer_command.py",
     "eval/predictors/test_model_files.py",
+    "eval/test_evaluation.py",
+    "trainer/models/test_tta.py",
+    "trainer/data/augmentation/test_photographs.py",
+    "export/test_exporting.py",
+    "laws/test_resume.py",
     "trainer/distillation/test_loss.py",
+    "benchmarks/test_benchmarks.py",
     "trainer/test_streams.py",
     "laws/test_recheck.py",
-    "trainer/models/test_tta.py",
-    "launch/supervisor/test_job_supervisor.py",
-    "trainer/optim/test_averages.py",
+    "laws/test_elastic.py",
+    "laws/test_keras_networks.py",
+    "eval/test_image_file_runs.py",
+    "eval/test_data.py",
+    "trainer/data/test_host_pixels.py",
     "laws/test_host_input.py",
-    "laws/test_stop.py",
-    "benchmarks/test_benchmarks.py",
+    "trainer/optim/test_averages.py",
+    "launch/test_trainer_command.py",
     "trainer/distributed/test_heartbeat.py",
 ]
 
@@ -135,6 +142,22 @@ def template(data_dir, shared) -> pathlib.Path:
     return shared.get_or_build(
         "tiny", lambda path: eval_models.make_run(path, data_dir)
     )
+
+
+@pytest.fixture(scope="session")
+def tiny_run(shared) -> TrainedRun:
+    """The run of commands.TINY: for who needs any training by command."""
+    return shared.tiny_run()
+
+
+@pytest.fixture(scope="session")
+def whole_run(data_dir, shared) -> pathlib.Path:
+    """The run of resumed_runs.WHOLE, never interrupted; nobody may change it."""
+
+    def make(path: pathlib.Path) -> None:
+        commands.run_trainer(data_dir, path, *resumed_runs.WHOLE, check=True)
+
+    return shared.get_or_build("whole", make)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import trainer
-from tests.support.commands import ROOT, TINY, result, run_command, run_trainer
+from tests.support.commands import ROOT, TINY, result, run_command
 from tests.support.flag_values import read
 from tests.support.image_folders import write_classes
 from trainer.config.schema import OptimConfig
@@ -285,14 +285,13 @@ def test_given_validation_rows_are_held_out():
     assert len(held.learnt) == 300
 
 
-def test_the_command_and_the_library_give_the_same_bits(data_dir, tmp_path):
-    assert run_trainer(data_dir, tmp_path / "command").returncode == 0
+def test_the_command_and_the_library_give_the_same_bits(data_dir, tiny_run, tmp_path):
     config, run_config = read(*TINY)
     digits = trainer.data.from_tfds("digits", str(data_dir))
     ours = trainer.train(
         config, digits, run_config=run_config, run_dir=tmp_path / "library"
     )
-    theirs = result(tmp_path / "command")
+    theirs = result(tiny_run.path)
     assert ours.weights_sha256 == theirs["weights_sha256"]
     assert ours.test_accuracy == theirs["test_accuracy"]
 

@@ -235,11 +235,14 @@ def seconds(*arguments):
 @pytest.mark.parametrize("words", RENDER, ids=lambda words: words[0])
 def test_at_most_twice_the_start_of_absl(words):
     """The fastest of several starts of each, in turn: other work slows both."""
-    pairs = [
-        (seconds("-m", *words), seconds("-c", "from absl import app")) for _ in range(9)
-    ]
-    ours, absl = map(min, zip(*pairs, strict=True))
-    assert ours <= 2 * absl
+    pairs = []
+    for _ in range(9):
+        absl = seconds("-c", "from absl import app")
+        pairs.append((seconds("-m", *words), absl))
+        ours, absl = map(min, zip(*pairs, strict=True))
+        if len(pairs) >= 3 and ours <= 2 * absl:
+            return
+    pytest.fail(f"{ours:.2f} s, absl alone starts in {absl:.2f} s")
 
 
 def test_tensorflow_is_never_imported():

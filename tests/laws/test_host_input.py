@@ -9,9 +9,9 @@ import types
 import numpy as np
 import pytest
 
-from tests.support.commands import BLOCK, ROOT, result, run_trainer
+from tests.support.commands import ROOT, result, run_trainer
 from tests.support.multi_worker import finish, start
-from tests.support.resumed_runs import SAME, assert_equal_runs, interrupt
+from tests.support.resumed_runs import SAME, WHOLE, assert_equal_runs, interrupt
 from trainer import system
 from trainer.config.enums import Input
 from trainer.config.run_config import RunConfig
@@ -47,12 +47,12 @@ def test_auto_takes_the_host_where_a_copy_does_not_fit(monkeypatch, tmp_path):
     assert chosen(monkeypatch, GIB, asked=Input.DEVICE).source is Input.DEVICE
 
 
-def test_host_is_named_in_the_plan_and_ends_in_the_bits_of_device(data_dir, tmp_path):
-    words = [*BLOCK, "--train_steps=8", "--logical_devices=2", "--strategy=mirrored"]
-    for name, source in (("device", DEVICE), ("host", HOST)):
-        done = run_trainer(data_dir, tmp_path / name, *words, source, check=True)
+def test_host_is_named_in_the_plan_and_ends_in_the_bits_of_device(
+    data_dir, whole_run, tmp_path
+):
+    done = run_trainer(data_dir, tmp_path / "host", *WHOLE, HOST, check=True)
     assert "a thread of the host reads the training images ahead" in done.stderr
-    one, other = result(tmp_path / "device"), result(tmp_path / "host")
+    one, other = result(whole_run), result(tmp_path / "host")
     assert [one[key] for key in SAME] == [other[key] for key in SAME]
 
 

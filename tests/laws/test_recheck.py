@@ -14,16 +14,10 @@ from trainer.training import replay
 
 
 @pytest.fixture(scope="module")
-def run(data_dir, tmp_path_factory):
-    """A run whose checkpoints of steps 12, 18 and 24 are kept."""
+def run(whole_run, tmp_path_factory):
+    """A run of 48 steps whose checkpoints of steps 42, 45 and 48 are kept."""
     path = tmp_path_factory.mktemp("runs") / "run"
-    words = [
-        "--checkpoint_every_steps=6",
-        "--steps_per_call=4",
-        "--model_kwargs=dropout=0.2",
-    ]
-    run_trainer(data_dir, path, *words, check=True)
-    return path
+    return shutil.copytree(whole_run, path, symlinks=True)
 
 
 def recheck(path, *, fresh: bool = True):
@@ -42,35 +36,35 @@ def test_a_run_is_confirmed_and_nothing_is_written(run):
     before = tree(run)
     done = recheck(run)
     assert done.returncode == 0, done.stderr
-    assert "steps 13 to 18" in done.stdout
-    assert "steps 19 to 24" in done.stdout
+    assert "steps 43 to 45" in done.stdout
+    assert "steps 46 to 48" in done.stdout
     assert tree(run) == before
 
 
 @pytest.mark.slow
 def test_other_hashes_and_other_machines_are_named(run):
-    good = checkpoints.load(checkpoints.step_folder(run / "checkpoints", 24)).facts
-    rewritten(run, 24, rows_sha256="0" * 64)
+    good = checkpoints.load(checkpoints.step_folder(run / "checkpoints", 48)).facts
+    rewritten(run, 48, rows_sha256="0" * 64)
     done = recheck(run)
     assert done.returncode == 1
     assert "rows_sha256" in done.stderr
-    assert "19 to 24" in done.stderr
+    assert "46 to 48" in done.stderr
     place = json.loads(json.dumps(good["place"]))
     place["environment"]["packages"]["tensorflow"] = "1.15"
-    rewritten(run, 24, rows_sha256=good["rows_sha256"], place=place)
+    rewritten(run, 48, rows_sha256=good["rows_sha256"], place=place)
     done = recheck(run)
     assert done.returncode == 1
     assert "tensorflow: '1.15' -> " in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2
-    rewritten(run, 24, place=good["place"])
+    rewritten(run, 48, place=good["place"])
 
 
 def test_a_claim_of_other_weights_is_named(run, tmp_path):
     path = tmp_path / "run"
     shutil.copytree(run, path)
-    forged_files.reseal(path / "checkpoints" / "step-00000024", weights_sha256="0" * 64)
+    forged_files.reseal(path / "checkpoints" / "step-00000048", weights_sha256="0" * 64)
     with pytest.raises(
-        TrainingFailed, match="step-00000024: .* weights_sha256 000000000000"
+        TrainingFailed, match="step-00000048: .* weights_sha256 000000000000"
     ):
         replay._load_kept(layout.Run(path))
 
@@ -79,13 +73,13 @@ def test_a_claim_of_other_weights_is_named(run, tmp_path):
 def test_a_foreign_checkpoint_is_skipped_as_the_trainer_does(run, tmp_path):
     path = tmp_path / "run"
     shutil.copytree(run, path)
-    facts = checkpoints.load(checkpoints.step_folder(path / "checkpoints", 18)).facts
-    rewritten(path, 18, config=facts["config"] | {"seed": 5})
+    facts = checkpoints.load(checkpoints.step_folder(path / "checkpoints", 45)).facts
+    rewritten(path, 45, config=facts["config"] | {"seed": 5})
     (path / "environment.json").unlink()
     done = recheck(path)
     assert done.returncode == 0, done.stderr
-    assert "step-00000018: it belongs to another run: config differs" in done.stdout
-    assert "steps 13 to 24" in done.stdout
+    assert "step-00000045: it belongs to another run: config differs" in done.stdout
+    assert "steps 43 to 48" in done.stdout
 
 
 @pytest.mark.parametrize("change", [{"data": [1]}, {"data": None}, {"run": []}])

@@ -1,23 +1,24 @@
 """Killed and resumed equals never killed: the same bits, the same curves."""
 
 import json
+import shutil
 import signal
 
 import pytest
 
-from tests.support.commands import BLOCK, run_trainer
-from tests.support.resumed_runs import EXACT, assert_equal_runs, events, interrupt
+from tests.support.commands import run_trainer
+from tests.support.resumed_runs import (
+    EXACT,
+    LONG,
+    PARTS,
+    TWO,
+    assert_equal_runs,
+    events,
+    interrupt,
+)
 
-# So many steps that a kill comes before the end.
-LONG = ["--train_steps=48", "--eval_every_epochs=0.5"]
 PHOTOGRAPHS = ["--augment=flip_resized_crop", "--color_jitter=0.4", "--mixup=0.2"]
 PHOTOGRAPHS += ["--randaugment_ops=2", "--cutmix=1"]
-TWO = ["--strategy=mirrored", "--logical_devices=2"]
-
-
-# A block of resnet8 is traced in a third of its time and has the parts of the longer
-# siblings, which are slow: replicas, batch statistics, dropout, averages, mixtures.
-CASES = {"block-mirrored": [*BLOCK, "--mixup=0.2", *TWO]}
 SLOW_CASES = {
     "resnet8-mirrored": ["--model=resnet8", *TWO],
     "photographs-mirrored": ["--model=cnn", *PHOTOGRAPHS, *TWO],
@@ -28,20 +29,8 @@ SLOW_CASES = {
 }
 
 
-def params():
-    fast = [pytest.param(words, id=name) for name, words in CASES.items()]
-    slow = [
-        pytest.param(words, id=name, marks=pytest.mark.slow)
-        for name, words in SLOW_CASES.items()
-    ]
-    return fast + slow
-
-
-@pytest.mark.parametrize("words", params())
-def test_killed_and_resumed_equals_never_killed(data_dir, tmp_path, words):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    words = [*words, *LONG]
-    run_trainer(data_dir, whole, *EXACT, *words, check=True)
+def check_a_killed_run(data_dir, whole, cut, words) -> None:
+    """A run of the same words, killed and resumed, equals `whole`."""
     assert interrupt(data_dir, cut, signal.SIGKILL, words) == -signal.SIGKILL
     assert not (cut / "result.json").exists()
     done = run_trainer(data_dir, cut, *EXACT, *words, "--steps_per_call=5", check=True)
@@ -49,20 +38,34 @@ def test_killed_and_resumed_equals_never_killed(data_dir, tmp_path, words):
     assert_equal_runs(whole, cut)
 
 
-def test_a_finished_run_prints_its_result_at_once(data_dir, tmp_path):
-    words = ["--train_steps=2", "--warmup_epochs=0", "--log_every_steps=1"]
-    first = run_trainer(data_dir, tmp_path / "run", *words, check=True)
-    seen = events(tmp_path / "run")  # also of the line of the call that compiles
-    assert [step for tag, step in seen if tag == "train/images_per_second"] == [1, 2]
-    again = run_trainer(data_dir, tmp_path / "run", *words, check=True)
-    assert again.stdout == first.stdout
+def test_killed_and_resumed_equals_never_killed(data_dir, whole_run, tmp_path):
+    """A block of resnet8 is traced in a third of its time; networks are slow."""
+    check_a_killed_run(data_dir, whole_run, tmp_path / "cut", PARTS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW_CASES)
+def test_a_network_killed_and_resumed_equals_one_never_killed(data_dir, tmp_path, name):
+    words = [*SLOW_CASES[name], *LONG]
+    run_trainer(data_dir, tmp_path / "whole", *EXACT, *words, check=True)
+    check_a_killed_run(data_dir, tmp_path / "whole", tmp_path / "cut", words)
+
+
+def test_a_finished_run_prints_its_result_at_once(data_dir, tiny_run, tmp_path):
+    path = shutil.copytree(tiny_run.path, tmp_path / "run", symlinks=True)
+    again = run_trainer(data_dir, path, check=True)
+    assert again.stdout.replace(str(path), str(tiny_run.path)) == tiny_run.stdout
     assert "test accuracy" in again.stdout
-    other = run_trainer(
-        data_dir, tmp_path / "run", "--train_steps=3", "--seed=5", words[1]
-    )
+    other = run_trainer(data_dir, path, "--train_steps=3", "--seed=5")
     assert other.returncode == 2
     assert "seed: 0 != 5" in other.stderr
-    assert "train_steps: 2 != 3" in other.stderr
+    assert "train_steps: 24 != 3" in other.stderr
+
+
+def test_every_line_has_its_speed_also_that_of_the_call_that_compiles(tiny_run):
+    seen = events(tiny_run.path)
+    steps = [step for tag, step in seen if tag == "train/images_per_second"]
+    assert steps == [5, 10, 15, 20, 24]
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.support.commands import ROOT, TINY
+from tests.support.commands import ROOT
 
 EVALUATION = ["eval.report", "eval.compare", "export.tflite", "export.saved_model"]
 EVALUATION += ["export.bench", "export.micro", "eval.predict", "eval.data"]
@@ -35,11 +35,9 @@ def imported(module: str, *words: str) -> set[str]:
     return set(python(program, *words))
 
 
-def test_a_training_starts_without_what_keras_only_tries(data_dir, tmp_path):
-    where = [f"--data_dir={data_dir}", f"--run_dir={tmp_path / 'run'}"]
-    modules = imported("trainer.main", *TINY, *where, "--dry_run")
-    assert {"keras", "tensorflow", "trainer.training.start"} <= modules
-    assert not UNUSED & modules
+def test_a_training_does_without_what_keras_only_tries(tiny_run):
+    assert {"keras", "tensorflow", "trainer.training.start"} <= tiny_run.modules
+    assert not UNUSED & tiny_run.modules
 
 
 @pytest.mark.slow

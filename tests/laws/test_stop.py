@@ -5,18 +5,9 @@ import signal
 
 import pytest
 
-from tests.support.commands import BLOCK, run_trainer
-from tests.support.resumed_runs import EXACT, assert_equal_runs, interrupt
+from tests.support.commands import run_trainer
+from tests.support.resumed_runs import PARTS, WHOLE, assert_equal_runs, interrupt
 from trainer.rundir import checkpoints
-
-LONG = [*BLOCK, "--train_steps=48", "--log_every_steps=20", "--eval_every_epochs=0.5"]
-
-
-@pytest.fixture(scope="module")
-def whole(data_dir, tmp_path_factory):
-    path = tmp_path_factory.mktemp("runs") / "whole"
-    run_trainer(data_dir, path, *EXACT, *LONG, check=True)
-    return path
 
 
 @pytest.mark.parametrize(
@@ -29,23 +20,23 @@ def whole(data_dir, tmp_path_factory):
     ],
 )
 def test_a_signal_saves_and_its_resume_is_exact(
-    data_dir, tmp_path, whole, number, code
+    data_dir, tmp_path, whole_run, number, code
 ):
     cut = tmp_path / "cut"
-    assert interrupt(data_dir, cut, number, LONG) == code
+    assert interrupt(data_dir, cut, number, PARTS) == code
     kept = checkpoints.list_folders(cut / "checkpoints")[0]
     assert checkpoints.load(kept).step > 0
-    run_trainer(data_dir, cut, *EXACT, *LONG, check=True)
-    assert_equal_runs(whole, cut)
+    run_trainer(data_dir, cut, *WHOLE, check=True)
+    assert_equal_runs(whole_run, cut)
 
 
 def test_a_run_that_paused_and_went_on_is_the_run_that_never_paused(
-    data_dir, tmp_path, whole
+    data_dir, tmp_path, whole_run
 ):
     """It pauses again where it is started again with the same fraction."""
     cut = tmp_path / "cut"
     for _ in range(2):
-        done = run_trainer(data_dir, cut, *EXACT, *LONG, "--pause_at=0.4", check=True)
+        done = run_trainer(data_dir, cut, *WHOLE, "--pause_at=0.4", check=True)
         assert "paused after step" in done.stderr
         assert "without --pause_at goes on" in done.stderr
         assert not (cut / "result.json").exists()
@@ -53,5 +44,5 @@ def test_a_run_that_paused_and_went_on_is_the_run_that_never_paused(
     last = (cut / "metrics.jsonl").read_text().splitlines()[-1]
     assert json.loads(last)["split"] == "validation"
     assert json.loads(last)["step"] == checkpoints.load(kept).step < 48
-    run_trainer(data_dir, cut, *EXACT, *LONG, check=True)
-    assert_equal_runs(whole, cut)
+    run_trainer(data_dir, cut, *WHOLE, check=True)
+    assert_equal_runs(whole_run, cut)

@@ -7,11 +7,17 @@ import subprocess
 import sys
 import time
 
-from tests.support.commands import ROOT, TINY, result
+from tests.support.commands import BLOCK, ROOT, TINY, result
 from trainer.rundir import checkpoints
 
 SAME = ("weights_sha256", "raw_weights_sha256", "rows_sha256", "test_accuracy")
 EXACT = ["--checkpoint_every_steps=3", "--steps_per_call=2", "--ema_decay=0.9"]
+TWO = ["--strategy=mirrored", "--logical_devices=2"]
+# So many steps that a kill comes before the end.
+LONG = ["--train_steps=48", "--eval_every_epochs=0.5"]
+# Soon traced, with replicas, batch statistics, dropout, averages and mixtures.
+PARTS = [*BLOCK, "--mixup=0.2", *TWO, *LONG]
+WHOLE = [*EXACT, *PARTS]
 
 
 def lines(run_dir) -> list[dict]:

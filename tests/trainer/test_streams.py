@@ -35,7 +35,7 @@ SHORT = [*TINY, "--train_steps=2", "--warmup_epochs=0"]
 @pytest.mark.parametrize(
     "tail",
     [
-        pytest.param(tail, id=name, marks=[pytest.mark.slow] * (name == "full"))
+        pytest.param(tail, id=name, marks=[pytest.mark.slow] * (name != "closed"))
         for name, tail in UNREAD.items()
     ],
 )
@@ -95,9 +95,14 @@ PRINTS = {
     "launch.local": ["--help"],
     "launch.kubernetes": ["--kind=job", *JOB],
 }
+# Commands of trainer, eval and export print their help by the same function.
+QUICK = ("trainer.main", "launch.local", "launch.kubernetes")
 
 
-@pytest.mark.parametrize("module", PRINTS)
+@pytest.mark.parametrize(
+    "module",
+    [pytest.param(m, marks=[pytest.mark.slow] * (m not in QUICK)) for m in PRINTS],
+)
 def test_text_that_is_asked_for_and_lost_is_a_failure(module):
     code, said = shell(module, *PRINTS[module], tail="> /dev/full")
     assert (code, said.count("\n")) == (1, 1), said

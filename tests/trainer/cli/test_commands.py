@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.support.commands import run_command, run_trainer
+from tests.support.commands import BLOCK, run_command, run_trainer
 
 SHORT = ["--train_steps=2", "--warmup_epochs=0"]
 
@@ -63,23 +63,19 @@ def test_a_broken_description_of_data(data_dir, tmp_path):
     assert_refused(run_trainer(copy, tmp_path / "run"), "digits")
 
 
-def test_a_read_only_prepared_folder_is_enough(data_dir, tmp_path):
+def test_a_dry_run_writes_nothing_and_tells_the_plan(data_dir, tmp_path):
+    """Of a prepared folder that may only be read, which is enough."""
     copy, _ = damaged(data_dir, tmp_path)
     for path in [copy, *copy.rglob("*")]:
         path.chmod(0o555 if path.is_dir() else 0o444)
-    done = run_trainer(copy, tmp_path / "run", "--dry_run")
+    done = run_trainer(copy, tmp_path / "runs" / "x", "--dry_run")
     for path in [copy, *copy.rglob("*")]:
         path.chmod(0o755)
     assert done.returncode == 0, done.stderr
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_dry_run_writes_nothing_and_tells_the_plan(data_dir, tmp_path):
-    done = run_trainer(data_dir, tmp_path / "runs" / "x", "--dry_run", check=True)
     assert "24 steps of 32 images" in done.stderr
     assert "petaFLOP in convolutions" in done.stderr
     assert "nothing was written" in done.stdout
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [copy]
 
 
 def test_a_dry_run_does_not_prepare(tmp_path):
@@ -129,27 +125,20 @@ def test_a_broken_cluster_description(data_dir, tmp_path, text):
     assert_refused(done, "TF_CONFIG")
 
 
-@pytest.fixture(scope="module")
-def trained(data_dir, tmp_path_factory):
-    path = tmp_path_factory.mktemp("runs") / "short"
-    run_trainer(data_dir, path, *SHORT, check=True)
-    return path
-
-
-def test_a_run_without_its_own_data_is_refused(data_dir, trained, tmp_path):
-    shutil.copytree(trained, tmp_path / "run")
+def test_a_run_without_its_own_data_is_refused(data_dir, tiny_run, tmp_path):
+    shutil.copytree(tiny_run.path, tmp_path / "run")
     (tmp_path / "run" / "result.json").unlink()
     config = tmp_path / "run" / "config.json"
     config.write_text(config.read_text().replace('"train": "', '"train": "0'))
-    done = run_trainer(data_dir, tmp_path / "run", *SHORT)
+    done = run_trainer(data_dir, tmp_path / "run")
     assert_refused(done, "other data", "sha256.train")
 
 
-def test_resume_never_and_must(data_dir, trained, tmp_path):
+def test_resume_never_and_must(data_dir, tiny_run, tmp_path):
     done = run_trainer(data_dir, tmp_path / "run", "--resume=must")
     assert_refused(done, "--resume=must")
     assert list(tmp_path.iterdir()) == []
-    done = run_trainer(data_dir, trained, *SHORT, "--resume=never")
+    done = run_trainer(data_dir, tiny_run.path, "--resume=never")
     assert_refused(done, "--resume=never")
 
 
@@ -166,7 +155,8 @@ def test_a_loss_that_is_not_finite_ends_with_the_last_good_checkpoint(
 
 
 def test_an_overflow_of_float16_is_saved_and_survived(data_dir, tmp_path):
-    words = ["--precision=mixed_float16", "--optimizer=sgd", "--learning_rate=0.5"]
+    words = [*BLOCK, "--precision=mixed_float16", "--optimizer=sgd"]
+    words += ["--learning_rate=0.5", "--train_steps=8", "--warmup_epochs=0"]
     every = ["--checkpoint_every_steps=1", "--strategy=mirrored", "--logical_devices=2"]
     run_trainer(data_dir, tmp_path / "run", *words, *every, check=True)
 
@@ -202,10 +192,9 @@ def test_prepare_says_where_the_data_is(data_dir):
     assert bad.returncode == 2
 
 
-def test_no_chatter_of_tensorflow_reaches_the_terminal(data_dir, tmp_path):
-    done = run_trainer(data_dir, tmp_path / "run", fresh=True, check=True)
+def test_no_chatter_of_tensorflow_reaches_the_terminal(tiny_run):
     for word in ("oneDNN", "cuda", "Instructions for updating", "WARNING", "E0000"):
-        assert word not in done.stderr + done.stdout
-    assert "ETA" in done.stderr
-    assert "\r" not in done.stderr  # not a terminal: whole lines
-    assert "tensorboard --logdir" in done.stdout
+        assert word not in tiny_run.stderr + tiny_run.stdout
+    assert "ETA" in tiny_run.stderr
+    assert "\r" not in tiny_run.stderr  # not a terminal: whole lines
+    assert "tensorboard --logdir" in tiny_run.stdout

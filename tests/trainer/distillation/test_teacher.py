@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.support import eval_models
 from tests.support.commands import result, run_trainer
 from tests.support.flag_values import read
 from tests.support.multi_worker import LOGGED, finish, losses, start
@@ -34,10 +35,9 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def taught_by(data_dir, tmp_path_factory) -> str:
-    """--teacher=RUN of a run that learnt for seconds."""
+    """--teacher=RUN of a run that knows the digits."""
     run_dir = tmp_path_factory.mktemp("teacher") / "run"
-    words = ["--learning_rate=0.01", "--train_steps=80", "--eval_every_epochs=5"]
-    run_trainer(data_dir, run_dir, *words, check=True)
+    eval_models.make_run(run_dir, data_dir, taught=True)
     return f"--teacher={run_dir}"
 
 

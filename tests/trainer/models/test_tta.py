@@ -142,8 +142,7 @@ def test_an_evaluator_averages_over_the_views():
 def trained(data_dir, tmp_path_factory):
     """A finished run with flip_shift, and what the trainer printed."""
     path = tmp_path_factory.mktemp("tta") / "run"
-    words = ["--train_steps=8", "--warmup_epochs=0", "--eval_tta=flip_shift"]
-    return path, run_trainer(data_dir, path, *words, check=True)
+    return path, run_trainer(data_dir, path, "--eval_tta=flip_shift", check=True)
 
 
 def validations(run) -> list[dict]:
@@ -166,15 +165,12 @@ def test_a_run_says_it_beside_every_number(data_dir, trained):
 
 def test_a_finished_run_names_what_its_number_was_had_with(data_dir, trained):
     run, done = trained
-    steps = ["--train_steps=8", "--warmup_epochs=0"]
-    again = run_trainer(data_dir, run, *steps, "--eval_tta=none", check=True)
+    again = run_trainer(data_dir, run, "--eval_tta=none", check=True)
     assert again.stdout == done.stdout
 
 
-def test_it_changes_no_weight(data_dir, trained, tmp_path):
-    words = ["--train_steps=8", "--warmup_epochs=0"]
-    run_trainer(data_dir, tmp_path / "plain", *words, fresh=True, check=True)
-    plain, averaged = result(tmp_path / "plain"), result(trained[0])
+def test_it_changes_no_weight(tiny_run, trained):
+    plain, averaged = result(tiny_run.path), result(trained[0])
     assert plain["weights_sha256"] == averaged["weights_sha256"]
     assert plain["eval_tta"] == "none"
     assert plain["test_loss"] != averaged["test_loss"]
