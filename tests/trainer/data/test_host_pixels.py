@@ -48,7 +48,8 @@ def images(request, tmp_path):
     ("count", "shards", "model"),
     [
         pytest.param(1, None, PLAIN, marks=pytest.mark.slow),
-        (2, None, BLOCK),
+        (2, None, PLAIN),
+        pytest.param(2, None, BLOCK, marks=pytest.mark.slow),
         pytest.param(1, 4, PLAIN, marks=pytest.mark.slow),
         pytest.param(2, 4, PLAIN, marks=pytest.mark.slow),  # as mixed images, there
     ],
@@ -66,7 +67,7 @@ def test_host_and_device_give_the_same_bits(
 
 
 def test_every_operator_has_a_gpu_kernel(replicas):
-    _, trainer = assemble(replicas(2), config(BLOCK), HOST)
+    _, trainer = assemble(replicas(2), config(), HOST)
     assert not without_gpu_kernel(trainer.graph)
 
 
