@@ -150,14 +150,23 @@ def tiny_run(shared) -> TrainedRun:
     return shared.tiny_run()
 
 
-@pytest.fixture(scope="session")
-def whole_run(data_dir, shared) -> pathlib.Path:
-    """The run of resumed_runs.WHOLE, never interrupted; nobody may change it."""
-
+def train_once(shared: SessionCache, name: str, words: list[str]) -> pathlib.Path:
     def make(path: pathlib.Path) -> None:
-        commands.run_trainer(data_dir, path, *resumed_runs.WHOLE, check=True)
+        commands.run_trainer(shared.digits(), path, *words, check=True)
 
-    return shared.get_or_build("whole", make)
+    return shared.get_or_build(name, make)
+
+
+@pytest.fixture(scope="session")
+def whole_run(shared) -> pathlib.Path:
+    """The run of resumed_runs.WHOLE, never interrupted; nobody may change it."""
+    return train_once(shared, "whole", resumed_runs.WHOLE)
+
+
+@pytest.fixture(scope="session")
+def single_run(shared) -> pathlib.Path:
+    """That of resumed_runs.SINGLE."""
+    return train_once(shared, "single", resumed_runs.SINGLE)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from tests.support.commands import TINY, result, run_command, run_trainer
+from tests.support.commands import BLOCK, TINY, result, run_command, run_trainer
 from tests.support.image_folders import write_classes
 from tests.support.run_directories import make_older
 from trainer.data import loading
@@ -265,7 +265,7 @@ def test_a_run_that_recorded_less_goes_on(data_dir, tmp_path):
 def test_a_resized_tfds_set_is_evaluated_at_the_size_of_its_run(data_dir, tmp_path):
     where = [f"--data_dir={data_dir}", f"--run_dir={tmp_path / 'run'}"]
     sizes = ["--image_size=20x16", "--channels=1", "--train_steps=2"]
-    sizes += ["--warmup_epochs=0"]
+    sizes += ["--warmup_epochs=0", *BLOCK]
     run_command("trainer.main", *TINY, *where, *sizes, check=True)
     recorded = json.loads((tmp_path / "run" / "config.json").read_text())["data"]
     assert recorded["image_shape"] == [20, 16, 1]

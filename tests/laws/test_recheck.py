@@ -14,10 +14,10 @@ from trainer.training import replay
 
 
 @pytest.fixture(scope="module")
-def run(whole_run, tmp_path_factory):
+def run(single_run, tmp_path_factory):
     """A run of 48 steps whose checkpoints of steps 42, 45 and 48 are kept."""
     path = tmp_path_factory.mktemp("runs") / "run"
-    return shutil.copytree(whole_run, path, symlinks=True)
+    return shutil.copytree(single_run, path, symlinks=True)
 
 
 def recheck(path, *, fresh: bool = True):

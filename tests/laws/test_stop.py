@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from tests.support.commands import run_trainer
-from tests.support.resumed_runs import PARTS, WHOLE, assert_equal_runs, interrupt
+from tests.support.resumed_runs import SINGLE, assert_equal_runs, interrupt
 from trainer.rundir import checkpoints
 
 
@@ -20,23 +20,23 @@ from trainer.rundir import checkpoints
     ],
 )
 def test_a_signal_saves_and_its_resume_is_exact(
-    data_dir, tmp_path, whole_run, number, code
+    data_dir, tmp_path, single_run, number, code
 ):
     cut = tmp_path / "cut"
-    assert interrupt(data_dir, cut, number, PARTS) == code
+    assert interrupt(data_dir, cut, number, SINGLE) == code
     kept = checkpoints.list_folders(cut / "checkpoints")[0]
     assert checkpoints.load(kept).step > 0
-    run_trainer(data_dir, cut, *WHOLE, check=True)
-    assert_equal_runs(whole_run, cut)
+    run_trainer(data_dir, cut, *SINGLE, check=True)
+    assert_equal_runs(single_run, cut)
 
 
 def test_a_run_that_paused_and_went_on_is_the_run_that_never_paused(
-    data_dir, tmp_path, whole_run
+    data_dir, tmp_path, single_run
 ):
     """It pauses again where it is started again with the same fraction."""
     cut = tmp_path / "cut"
     for _ in range(2):
-        done = run_trainer(data_dir, cut, *WHOLE, "--pause_at=0.4", check=True)
+        done = run_trainer(data_dir, cut, *SINGLE, "--pause_at=0.4", check=True)
         assert "paused after step" in done.stderr
         assert "without --pause_at goes on" in done.stderr
         assert not (cut / "result.json").exists()
@@ -44,5 +44,5 @@ def test_a_run_that_paused_and_went_on_is_the_run_that_never_paused(
     last = (cut / "metrics.jsonl").read_text().splitlines()[-1]
     assert json.loads(last)["split"] == "validation"
     assert json.loads(last)["step"] == checkpoints.load(kept).step < 48
-    run_trainer(data_dir, cut, *WHOLE, check=True)
-    assert_equal_runs(whole_run, cut)
+    run_trainer(data_dir, cut, *SINGLE, check=True)
+    assert_equal_runs(single_run, cut)

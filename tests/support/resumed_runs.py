@@ -18,6 +18,8 @@ LONG = ["--train_steps=48", "--eval_every_epochs=0.5"]
 # Soon traced, with replicas, batch statistics, dropout, averages and mixtures.
 PARTS = [*BLOCK, "--mixup=0.2", *TWO, *LONG]
 WHOLE = [*EXACT, *PARTS]
+# On one replica, for who needs any run of which something is left out.
+SINGLE = [*EXACT, *BLOCK, *LONG]
 
 
 def lines(run_dir) -> list[dict]:
