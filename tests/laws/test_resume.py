@@ -54,7 +54,8 @@ def test_a_network_killed_and_resumed_equals_one_never_killed(data_dir, tmp_path
 def test_a_finished_run_prints_its_result_at_once(data_dir, tiny_run, tmp_path):
     path = shutil.copytree(tiny_run.path, tmp_path / "run", symlinks=True)
     again = run_trainer(data_dir, path, check=True)
-    assert again.stdout.replace(str(path), str(tiny_run.path)) == tiny_run.stdout
+    first = tiny_run.stdout.replace(str(tiny_run.path.parent), str(tmp_path))
+    assert again.stdout == first
     assert "test accuracy" in again.stdout
     other = run_trainer(data_dir, path, "--train_steps=3", "--seed=5")
     assert other.returncode == 2
