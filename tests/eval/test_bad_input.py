@@ -59,6 +59,7 @@ RUN_FLAGS = {
     "no class data is unknown": ["--no_class_data=nosuchset"],
     "unknown flag": ["--corupptions"],
     "stray word": ["report"],
+    "unknown split": ["--split=train"],
     "unknown data set": ["--dataset=nosuchset"],
     "empty data set": ["--dataset="],
     "empty data folder": ["--data_dir="],
