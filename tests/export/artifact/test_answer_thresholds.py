@@ -25,11 +25,12 @@ class PixelModel:
         return np.stack([first, 255 * STEP - first], axis=1)
 
 
-def choose(validation, zero_point):
+def choose(validation, zero_point, test="the test split"):
     pixels = np.arange(200, 256, dtype=np.uint8)
     predictor = Predictor("pixels", PixelModel(), Output.PROBABILITIES)
     inputs = types.SimpleNamespace(
         validation=validation,
+        test=test,
         verification_set=types.SimpleNamespace(labels=np.zeros(len(pixels), int)),
     )
     tested = predictor(pixels.reshape(-1, 1, 1, 1))
@@ -55,6 +56,8 @@ def test_thresholds_are_on_the_grid_of_the_output():
             above = (np.arange(200, 256) * STEP >= entry["threshold"]).sum()
             assert entry["test"]["answered"] == above
     assert choose(shown, None)["abstain"]["0.99"]["quantized"] is None
+    closed = choose(shown, 0, test=None)["abstain"]["0.99"]
+    assert closed["threshold"] is not None and closed["test"] is None
 
 
 def test_without_validation_rows_there_is_a_reason_and_no_threshold():
