@@ -56,8 +56,6 @@ def test_thresholds_are_on_the_grid_of_the_output():
             above = (np.arange(200, 256) * STEP >= entry["threshold"]).sum()
             assert entry["test"]["answered"] == above
     assert choose(shown, None)["abstain"]["0.99"]["quantized"] is None
-    closed = choose(shown, 0, test=None)["abstain"]["0.99"]
-    assert closed["threshold"] is not None and closed["test"] is None
 
 
 def test_without_validation_rows_there_is_a_reason_and_no_threshold():
@@ -66,3 +64,15 @@ def test_without_validation_rows_there_is_a_reason_and_no_threshold():
     for entry in found["abstain"].values():
         assert entry["threshold"] is entry["quantized"] is entry["test"] is None
         assert entry["guarantee"] == "None: the run has no validation rows."
+
+
+def test_a_closed_test_split_measures_nothing():
+    pixels = np.tile(np.arange(128, 256, dtype=np.uint8), 40)
+    shown = ValidationImages(
+        ImageRows(pixels.reshape(-1, 1, 1, 1), np.arange(len(pixels))),
+        (pixels < 224).astype(int),
+        "hash",
+    )
+    entry = choose(shown, 0, test=None)["abstain"]["0.90"]
+    assert entry["threshold"] is not None
+    assert entry["test"] is None
