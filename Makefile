@@ -23,8 +23,8 @@ help:
 
 demo: $(VENV)/run.stamp
 	$(BIN)/python -m trainer.main --flagfile=configs/digits.flags --data_dir=$(DATA) --run_dir=$(RUN)
-	$(BIN)/python -m eval.report --run_dir=$(RUN)
 	$(BIN)/python -m export.tflite --quantize --run_dir=$(RUN)
+	$(BIN)/python -m eval.report --run_dir=$(RUN)
 	@echo
 	@echo "The demo is done. Look at:"
 	@echo "  $(RUN)/report/report.html         how good the network is, in pictures"
@@ -48,12 +48,13 @@ test-clients: $(VENV)/dev.stamp $(CLIENTS)/stamp
 	@command -v java || $(SUDO) apt-get install -y --no-install-recommends default-jre-headless
 	$(BIN)/python -m pytest -m slow -rs tests/export/test_clients.py tests/export/examples
 
-# The page of export.web in Chromium, which Debian's package manager installs if there is
-# none. TFDS_DATA_DIR=DIR with a prepared CIFAR-10 adds all of its test images.
+# The pages of reports, comparisons and export.web in Chromium, which Debian's package
+# manager installs if there is none. TFDS_DATA_DIR=DIR with a prepared CIFAR-10 adds all
+# of its test images.
 test-web: $(VENV)/dev.stamp
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || $(SUDO) apt-get install -y chromium
 	@command -v npm || $(SUDO) apt-get install -y npm
-	TEST_WEB=1 $(BIN)/python -m pytest -m "slow or not slow" -rs tests/export/browser
+	TEST_WEB=1 $(BIN)/python -m pytest -m "slow or not slow" -rs tests/export/browser tests/eval/reports
 
 # Standalone C on an emulated Cortex-M, and over all test images of CIFAR-10 if
 # TFDS_DATA_DIR=DIR has it prepared. Debian's package manager installs what is missing.

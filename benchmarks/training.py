@@ -148,7 +148,7 @@ class Finished:
         import tensorflow as tf
 
         found = {}
-        for path in (self.path / "tensorboard").glob("events.out.tfevents.*"):
+        for path in self.path.glob("events.out.tfevents.*"):
             for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
                 event = tf.compat.v1.Event.FromString(record)
                 if any(value.tag == "train/loss" for value in event.summary.value):

@@ -5,6 +5,7 @@ values in 0..C-1. Ties go to the lower class id. No score depends on the order o
 rows. The docstring of each function names the paper of its definition.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -71,6 +72,18 @@ def top_k(probabilities: np.ndarray, labels: np.ndarray, k: int) -> float:
     return float((ahead.sum(axis=1) < k).mean())
 
 
+def top_k_scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Computes top-2, top-3 and top-5 accuracy with intervals, by k as text."""
+    count, classes = probabilities.shape
+    found = {str(k): top_k(probabilities, labels, k) for k in (2, 3, 5) if k < classes}
+    return {
+        "top_k": found,
+        "top_k_interval": {
+            k: interval(round(share * count), count) for k, share in found.items()
+        },
+    }
+
+
 def nll(
     probabilities: np.ndarray, labels: np.ndarray, min_probability: float = SMALLEST
 ) -> float:
@@ -101,7 +114,8 @@ def reliability(
 
     Equal-width bins are those of Guo et al. 2017, "On Calibration of Modern Neural
     Networks"; equal-mass bins those of Nguyen & O'Connor 2015, with rows of equal
-    confidence kept together. Empty bins are left out.
+    confidence kept together. Empty bins are left out. Each accuracy has Wilson's 95 %
+    interval.
     """
     confidence = probabilities.max(axis=1)
     right = correct(probabilities, labels)
@@ -113,13 +127,15 @@ def reliability(
     table = []
     for index in np.unique(bin_of_row):
         inside = bin_of_row == index
+        count, hits = int(inside.sum()), int(right[inside].sum())
         table.append(
             {
                 "lower": float(edges[index]),
                 "upper": float(edges[index + 1]),
-                "count": int(inside.sum()),
+                "count": count,
                 "confidence": float(confidence[inside].mean()),
                 "accuracy": float(right[inside].mean()),
+                "accuracy_interval": interval(hits, count),
             }
         )
     return table
@@ -128,6 +144,20 @@ def reliability(
 def ece(table: Sequence[Mapping[str, float]]) -> float:
     """Expected calibration error of a `reliability` table (Naeini et al. 2015)."""
     gaps = [row["count"] * abs(row["accuracy"] - row["confidence"]) for row in table]
+    return float(sum(gaps) / sum(row["count"] for row in table))
+
+
+def ece_by_chance(table: Sequence[Mapping[str, float]]) -> float:
+    """ECE that a perfectly calibrated model shows on average, with as many images.
+
+    The share of right answers in a bin of n images differs from the confidence p by
+    sqrt(2 p (1 - p) / (pi n)) on average, the mean deviation of a normal distribution.
+    """
+    gaps = [
+        math.sqrt(2 / math.pi * row["count"] * row["confidence"])
+        * math.sqrt(max(0.0, 1 - row["confidence"]))
+        for row in table
+    ]
     return float(sum(gaps) / sum(row["count"] for row in table))
 
 
@@ -227,16 +257,24 @@ def risks(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def selective_scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Computes the accuracy on the most confident rows, and the mean risk (AURC)."""
+    """Computes the accuracy on the most confident rows, and the mean risk (AURC).
+
+    "confidence" is the lowest of those rows: answers below it are left out.
+    """
     risk = risks(probabilities, labels)
+    confidence = np.sort(probabilities.max(axis=1))[::-1]
     kept = [int(np.ceil(share * len(risk))) for share in COVERAGES]
-    return {
-        "accuracy_at_coverage": [
-            {"coverage": share, "rows": count, "accuracy": float(1 - risk[count - 1])}
-            for share, count in zip(COVERAGES, kept, strict=True)
-        ],
-        "aurc": float(risk.mean()),
-    }
+    rows = [
+        {
+            "coverage": share,
+            "rows": count,
+            "confidence": float(confidence[count - 1]),
+            "accuracy": float(1 - risk[count - 1]),
+            "accuracy_interval": interval(round(count * (1 - risk[count - 1])), count),
+        }
+        for share, count in zip(COVERAGES, kept, strict=True)
+    ]
+    return {"accuracy_at_coverage": rows, "aurc": float(risk.mean())}
 
 
 def calibration_scores(
@@ -250,6 +288,7 @@ def calibration_scores(
         "brier": brier(probabilities, labels),
         "ece": ece(width),
         "ece_equal_mass": ece(mass),
+        "ece_by_chance": ece_by_chance(width),
         "reliability": width,
         "reliability_equal_mass": mass,
     }
@@ -274,14 +313,13 @@ def compute_scores(
     defined = [area for area in areas if area is not None]
     for row, name, area in zip(classes, names, areas, strict=True):
         row.update(name=name, roc_auc=area)
-    several = [k for k in (2, 3, 5) if k < len(names)]
     own = probabilities[np.arange(len(labels)), labels]
     return {
         "images": len(labels),
         "correct": int(right.sum()),
         "accuracy": float(right.mean()),
         "accuracy_interval": interval(int(right.sum()), len(labels)),
-        "top_k": {str(k): top_k(probabilities, labels, k) for k in several},
+        **top_k_scores(probabilities, labels),
         "ties": ties(probabilities),
         "clipped": int((own < min_probability).sum()),
         "clipped_at": min_probability,

@@ -12,9 +12,11 @@ from eval import model_source, runner
 from eval.formats import atomic_folders
 from eval.metrics import classification, significance
 from eval.model_source import ModelSource
-from eval.reports import examples, output_folder, report_data
-from eval.reports import html as reports_html
+from eval.reports import examples, exported_files, output_folder, report_data
+from eval.reports.charts import training_curves
+from eval.reports.charts.training_curves import Panels
 from eval.reports.output_folder import COMPARISON_DATA, COMPARISON_PAGE
+from eval.reports.pages import comparison_page
 from eval.reports.requests import ComparisonRequest
 from trainer import errors, files
 from trainer.config import serialization
@@ -23,9 +25,11 @@ from trainer.data.split import DataSource, Split
 from trainer.errors import InvalidInput
 from trainer.monitoring import native_output
 from trainer.monitoring.progress import CONSOLE
+from trainer.rundir.layout import Run
 
 VERSION = 1
-EXAMPLES = 16  # disagreements shown for each pair
+EXAMPLES = 24  # disagreements shown for each pair
+_RESULT = ("parameters", "train_seconds")  # of result.json
 _NAMES = ("accuracy", "accuracy_interval", "nll", "brier", "ece", "ties")
 
 
@@ -75,7 +79,8 @@ def write_comparison(
         results = evaluate_all(sources, split, data, options.eval_tta, say)
         with CONSOLE.phase("comparing"):
             found = build_comparison(results)
-    output_folder.write_folder(request.out_dir, render_files(found, split))
+    curves = [training_curves.load_curves(source.run) for source in sources]
+    output_folder.write_folder(request.out_dir, render_files(found, split, curves))
     return found
 
 
@@ -147,6 +152,7 @@ def _to_result(done: runner.Evaluation) -> ModelResult:
 def build_comparison(entries: Sequence[ModelResult]) -> dict[str, Any]:
     """Compares all `entries` with the first: comparison.json."""
     first, split = entries[0], entries[0].split
+    runs = [entry.source.run for entry in entries]
     return {
         "version": VERSION,
         "created": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC",
@@ -160,6 +166,22 @@ def build_comparison(entries: Sequence[ModelResult]) -> dict[str, Any]:
         },
         "models": [_row(entry) for entry in entries],
         "pairs": [_pair(first, entry) for entry in entries[1:]],
+        "config_fields": config_fields(runs),
+    }
+
+
+def config_fields(runs: Sequence[Run | None]) -> dict[str, list[Any]]:
+    """The fields in which the configs of `runs` differ, with the value of each.
+
+    A file, which is None among `runs`, has None. {} unless there are two runs.
+    """
+    configs = [serialization.flatten(r.config().to_json()) if r else None for r in runs]
+    known = [config for config in configs if config is not None]
+    names = sorted({name for config in known for name in config})
+    return {
+        name: [None if config is None else config.get(name) for config in configs]
+        for name in names
+        if any(config.get(name) != known[0].get(name) for config in known)
     }
 
 
@@ -181,7 +203,22 @@ def _row(entry: ModelResult) -> dict[str, Any]:
         "engine": entry.engine,
         "remarks": entry.remarks,
     }
-    return entry.source.facts | how | named
+    return entry.source.facts | how | named | _size_and_speed(entry)
+
+
+def _size_and_speed(entry: ModelResult) -> dict[str, Any]:
+    """Parameters and training time of a run, bytes and latency of a `.tflite`."""
+    facts, run = entry.source.facts, entry.source.run
+    result = (run.result() if run else None) or {}
+    known = {name: result.get(name) for name in _RESULT}
+    found = {k: v if type(v) in (int, float) else None for k, v in known.items()}
+    path = pathlib.Path(facts["path"])
+    if not path.is_file():
+        return found | {"bytes": None, "latency_ms": None}
+    latency = None
+    if facts["kind"] == "tflite":
+        latency = exported_files.measure_latency(path, facts["sha256"], entry.engine)
+    return found | {"bytes": path.stat().st_size, "latency_ms": latency}
 
 
 def _pair(first: ModelResult, second: ModelResult) -> dict[str, Any]:
@@ -192,6 +229,8 @@ def _pair(first: ModelResult, second: ModelResult) -> dict[str, Any]:
         "accuracy": significance.paired_bootstrap(first.right, second.right),
         "nll": significance.paired_bootstrap(first.losses, second.losses),
         "mcnemar": significance.mcnemar(first.right, second.right),
+        "both_right": int((first.right & second.right).sum()),
+        "both_wrong": int((~first.right & ~second.right).sum()),
         "disagreements": int((one != two).sum()),
         "examples": _examples(first, second, one, two),
         "config_differences": _config_differences(first, second),
@@ -213,6 +252,8 @@ def _examples(
             "label": int(split.labels[row]),
             "first": int(one[row]),
             "second": int(two[row]),
+            "first_confidence": float(first.probabilities[row].max()),
+            "second_confidence": float(second.probabilities[row].max()),
         }
         for row in rows
     ]
@@ -227,12 +268,17 @@ def _config_differences(first: ModelResult, second: ModelResult) -> list[str] | 
     return serialization.differences(first_config, second_config)
 
 
-def render_files(found: dict[str, Any], split: Split) -> dict[str, bytes]:
-    """Renders the comparison's files by name; comparison.json is last."""
-    rows = {entry["row"] for pair in found["pairs"] for entry in pair["examples"]}
-    images = {row: examples.data_uri(split.images[row]) for row in rows}
-    html = reports_html.render("comparison.html.j2", found=found, images=images)
-    return {COMPARISON_PAGE: html, COMPARISON_DATA: files.json_bytes(found)}
+def render_files(
+    found: dict[str, Any], split: Split, curves: Sequence[Panels] = ()
+) -> dict[str, bytes]:
+    """Renders the comparison's files by name; comparison.json is last.
+
+    `curves` are those of each model's training.
+    """
+    page = comparison_page.render(
+        found, lambda row: examples.data_uri(split.images[row]), curves
+    )
+    return {COMPARISON_PAGE: page, COMPARISON_DATA: files.json_bytes(found)}
 
 
 def load_identity(folder: pathlib.Path) -> dict[str, Any]:

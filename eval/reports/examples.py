@@ -10,13 +10,24 @@ from PIL import Image
 
 from eval.metrics import classification
 
+TOP = 3  # likeliest classes of an image that is described
 SIDE = 192  # pixels of an image on a page, twice as many as it has on a plain screen
 
 
 def mistakes(probabilities: np.ndarray, labels: np.ndarray, limit: int) -> np.ndarray:
-    """Selects wrong predictions, most confident first: int64 rows, at most `limit`."""
-    wrong = ~classification.correct(probabilities, labels)
-    return _largest(probabilities.max(axis=1), wrong, limit)
+    """Selects wrong predictions, most confident first: int64 rows, at most `limit`.
+
+    Where there are more, each class has its turn: the most confident mistake of every
+    class, then the second of every class, and so on.
+    """
+    wrong = np.flatnonzero(~classification.correct(probabilities, labels))
+    wrong = wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")]
+    turn = np.zeros(len(wrong), int)
+    for label in np.unique(labels[wrong]):
+        own = labels[wrong] == label
+        turn[own] = np.arange(own.sum())
+    chosen = np.argsort(turn, kind="stable")[:limit]
+    return wrong[np.sort(chosen)]
 
 
 def least_certain(probabilities: np.ndarray, limit: int) -> np.ndarray:
@@ -57,6 +68,7 @@ def describe_rows(
 ) -> list[dict[str, Any]]:
     """Describes each row for report.json."""
     predicted = classification.predictions(probabilities)
+    likeliest = np.argsort(-probabilities[rows], axis=1, kind="stable")[:, :TOP]
     return [
         {
             "row": int(row),
@@ -65,8 +77,12 @@ def describe_rows(
             "prediction": int(predicted[row]),
             "confidence": float(probabilities[row].max()),
             "label_probability": float(probabilities[row, labels[row]]),
+            "likeliest": [
+                {"class": int(one), "probability": float(probabilities[row, one])}
+                for one in best
+            ],
         }
-        for row in rows
+        for row, best in zip(rows, likeliest, strict=True)
     ]
 
 

@@ -1,12 +1,19 @@
 """Renders HTML pages as single files that load nothing from a network."""
 
+import base64
+import functools
+import hashlib
+import json
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from eval.predictors import engine
+from eval.reports.pages import wording
 from trainer.config.serialization import flatten
 from trainer.monitoring import pictures
 
@@ -15,8 +22,32 @@ _NO_HTML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uff
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
 
+_STYLES = ("colours.css", "style.css", "chart.css")
+_LOST = (0.02, 0.1, 0.25, 0.5, 0.75)  # shares of accuracy that shades begin at
+
+
 def render(template: str, **values: object) -> bytes:
-    """Renders `template` as UTF-8; text is escaped, missing values raise."""
+    """Renders `template` as UTF-8; text is escaped, missing values raise.
+
+    The page holds its style and its script, and its policy lets no other run and asks
+    no host for anything.
+    """
+    script = _load("page.js")
+    page = (
+        _environment()
+        .get_template(template)
+        .render(
+            values,
+            style=Markup("\n".join(map(_load, _STYLES))),
+            script=Markup(script),
+            policy=Markup(_policy(script)),
+        )
+    )
+    return _NO_HTML.sub("\ufffd", page).encode()
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -28,13 +59,50 @@ def render(template: str, **values: object) -> bytes:
         percent=format_percent,
         number=format_number,
         span=format_interval,
+        size=wording.size,
+        milliseconds=wording.milliseconds,
+        seconds=wording.seconds,
+        count=wording.count,
+        likeliest=format_likeliest,
+        loss=shade_of_loss,
         flat=table_rows,
         words=spaced,
         name=class_name,
         engine=engine.format_engine,
     )
-    page = environment.get_template(template).render(values)
-    return _NO_HTML.sub("\ufffd", page).encode()
+    environment.tests["contains"] = lambda values, one: one in values
+    return environment
+
+
+@functools.cache
+def _load(name: str) -> str:
+    return (_TEMPLATES / name).read_text()
+
+
+def _policy(script: str) -> str:
+    """The content security policy of a page with one inline script."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'"
+    )
+
+
+def chart_style() -> str:
+    """The style of a chart that stands alone, in the colours of a light page."""
+    return _load("colours.css").split("@media")[0] + _load("chart.css")
+
+
+def format_likeliest(found: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """Formats the likeliest classes of an image as JSON: [[name, probability]]."""
+    rows = [[class_name(names[e["class"]]), round(e["probability"], 5)] for e in found]
+    return json.dumps(rows, ensure_ascii=False)
+
+
+def shade_of_loss(accuracy: float, clean: float) -> int:
+    """The shade, 0 to 5, of an accuracy where `clean` images have another."""
+    lost = 1 - accuracy / clean if clean else 0.0
+    return sum(lost >= limit for limit in _LOST)
 
 
 def format_percent(value: float | None, digits: int = 1) -> str:

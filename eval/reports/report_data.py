@@ -2,23 +2,19 @@
 
 import datetime
 import importlib.metadata
-import json
-import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from eval.formats import manifest as manifests
 from eval.metrics import classification, imbalance
 from eval.predictors.predictor import Predictor
-from eval.reports import examples
+from eval.reports import examples, exported_files
 from eval.reports.output_folder import REPORT_DATA
 from eval.robustness import corruption_benchmark
 from eval.runner import Evaluation
 from trainer import files
-from trainer.config.enums import EvalTta
 from trainer.data.preprocessing import PixelSpec
 from trainer.data.split import Split
 from trainer.models import evaluator
@@ -26,11 +22,7 @@ from trainer.rundir.layout import Run
 
 VERSION = 1
 _PACKAGES = ("ai-edge-litert", "scikit-learn", "scipy", "pillow")
-_CURVES = ("loss", "accuracy", "learning_rate")
-_NO_POINT = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
-_TESTED = ("accuracy", "accuracy_interval", "nll", "ece", "agreement")
-_TESTED_ON = ("images", "sampled", "split_images")  # number of tested images
-GALLERY_IMAGES = 16  # images of each kind
+MISTAKES, LABEL_ERRORS, UNCERTAIN = 120, 40, 24  # images of each kind, at most
 
 
 def build_report(
@@ -52,7 +44,8 @@ def build_report(
         | {
             "output": evaluation.predictor.output.value,
             "output_was_given": evaluation.predictor.given,
-        },
+        }
+        | _file_facts(evaluation),
         "engine": dict(evaluation.predictor.model.engine),
         "remarks": evaluation.remarks,
         "eval_tta": evaluation.predictor.tta.value,
@@ -68,9 +61,21 @@ def build_report(
         "abstention": abstention,
         "gallery": _gallery(evaluation),
         "run": _run_facts(evaluation.source.run),
-        "exports": list_exports(evaluation.source.run),
+        "exports": exported_files.list_exports(evaluation.source.run),
         "environment": environment | {"evaluation_packages": _versions()},
     }
+
+
+def _file_facts(evaluation: Evaluation) -> dict[str, Any]:
+    """Bytes and latency of a model file."""
+    facts = evaluation.source.facts
+    path = pathlib.Path(facts["path"])
+    if not path.is_file():
+        return {}
+    latency, engine = None, evaluation.predictor.model.engine
+    if facts["kind"] == "tflite":
+        latency = exported_files.measure_latency(path, facts["sha256"], engine)
+    return {"bytes": path.stat().st_size, "latency_ms": latency}
 
 
 def _scores(evaluation: Evaluation) -> dict[str, Any]:
@@ -165,9 +170,9 @@ def _robustness(
 def _gallery(evaluation: Evaluation) -> dict[str, list[dict[str, Any]]]:
     shown, labels = evaluation.calibrated, evaluation.split.labels
     rows = {
-        "mistakes": examples.mistakes(shown, labels, GALLERY_IMAGES),
-        "label_errors": examples.label_errors(shown, labels, GALLERY_IMAGES),
-        "least_certain": examples.least_certain(shown, GALLERY_IMAGES),
+        "mistakes": examples.mistakes(shown, labels, MISTAKES),
+        "label_errors": examples.label_errors(shown, labels, LABEL_ERRORS),
+        "least_certain": examples.least_certain(shown, UNCERTAIN),
     }
     ids = evaluation.split.ids
     return {
@@ -182,83 +187,9 @@ def _run_facts(run: Run | None) -> dict[str, Any] | None:
     return {
         "config": run.config().to_json(),
         "result": run.result(),
-        "environment": _load_json(run.path / "environment.json"),
+        "environment": exported_files.load_json(run.path / "environment.json"),
     }
-
-
-def _load_json(path: pathlib.Path) -> object:
-    try:
-        return files.read_json(path)
-    except (OSError, ValueError):
-        return None
-
-
-def list_exports(run: Run | None) -> list[dict[str, Any]]:
-    """Lists the results in the manifests of a run's exported files."""
-    if run is None:
-        return []
-    folder = run.path / "export"
-    manifest_paths = [
-        *folder.glob("*.tflite.json"),
-        *folder.glob("*.onnx.json"),
-        *folder.glob("saved_model/*/manifest.json"),
-    ]
-    found = []
-    for manifest_path in sorted(manifest_paths):
-        manifest = _load_json(manifest_path)
-        is_object = isinstance(manifest, dict)
-        tested = manifests.verification(manifest) if is_object else None
-        if has_test_results(tested):
-            own = (
-                manifest_path.parent
-                if manifest_path.name == "manifest.json"
-                else manifest_path.with_suffix("")
-            )
-            file = str(own.relative_to(folder))
-            asked = {name: tested.get(name) for name in _TESTED_ON}
-            kept = {name: tested[name] for name in _TESTED}
-            split = {"split": tested.get("split", "test")}
-            found.append({"file": file, **asked, **split, **kept})
-    return found
-
-
-def has_test_results(tested: object) -> bool:
-    """Whether `tested` has all numbers that a report shows, and all are finite."""
-    if not isinstance(tested, dict):
-        return False
-    interval = tested.get("accuracy_interval")
-    if not isinstance(interval, list) or len(interval) != 2:
-        return False
-    single = [tested.get(name) for name in _TESTED if name != "accuracy_interval"]
-    return all(
-        type(value) in (int, float) and math.isfinite(value)
-        for value in (*single, *interval)
-    )
 
 
 def _versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in _PACKAGES}
-
-
-def training_curves(run: Run | None) -> dict[str, dict[str, tuple[list, list]]]:
-    """Loads panels of training curves from metrics.jsonl; {} if there are none."""
-    panels: dict[str, dict[str, tuple[list, list]]] = {}
-    if run is None or not run.metrics.is_file():
-        return panels
-    with open(run.metrics, "rb") as file:
-        for line in file:
-            try:
-                entry = json.loads(line)
-                curve = entry["split"] + EvalTta(entry.get("eval_tta", "none")).words
-                step = int(entry["step"])
-                points = {
-                    k: float(v) for k in _CURVES if (v := entry.get(k)) is not None
-                }
-            except _NO_POINT:
-                continue  # the line is damaged or being written
-            for name, value in points.items():
-                panel = panels.setdefault(name, {})
-                steps, values = panel.setdefault(curve, ([], []))
-                steps.append(step)
-                values.append(value)
-    return panels

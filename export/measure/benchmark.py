@@ -13,7 +13,7 @@ from eval.formats import model_signature
 from eval.metrics import classification
 from eval.predictors import engine, sandbox, tflite_predictor
 from eval.predictors.engine import Kernels
-from eval.reports import report_data
+from eval.reports import exported_files
 from export.artifact import artifact, verification
 from export.artifact.artifact import Artifact
 from export.artifact.inputs import ExportInputs
@@ -194,7 +194,7 @@ def _candidates(folder: pathlib.Path, name: str) -> list[pathlib.Path]:
 
 def _is_complete(test: object) -> bool:
     """Whether the "test" of a manifest has all fields of a row."""
-    if not report_data.has_test_results(test) or not test.keys() >= _TESTED:
+    if not exported_files.has_test_results(test) or not test.keys() >= _TESTED:
         return False
     found = test.get("engine")
     return isinstance(found, dict) and found.keys() >= {"name", "delegate"}

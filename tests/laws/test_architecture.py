@@ -35,7 +35,6 @@ IMPORTS_INSIDE = {
     "eval.predictors.outputs": {"scipy"},
     "eval.predictors.runtimes.onnx_session": {"onnxruntime"},  # optional
     "eval.predictors.sandbox": {"ai_edge_litert"},  # in the child process alone
-    "eval.reports.plots": {"seaborn"},  # with pandas and scipy.stats
     "export.lite.litert_quantization": {"litert_quantizer"},  # optional
     "export.measure.loader": {  # each measured by itself
         "export.measure.checkpoint_loader",

@@ -14,7 +14,6 @@ from absl import flags
 
 from eval import compare, predict, report, runner
 from eval import data as data_command
-from eval.reports import plots
 from tests.support import commands
 from trainer.cli import command as cli_command
 from trainer.config import schema
@@ -136,15 +135,8 @@ class Ended:
     err: list[str]
 
 
-def command(monkeypatch, capfd, name: str, *words: str, paint=False) -> Ended:
-    """Runs a command of eval in this process, as its command line does.
-
-    Pictures take most of the time; they are left empty unless asked for with `paint`.
-    """
-    if not paint:
-        monkeypatch.setattr(plots, "fix_layout", lambda figure: None)
-        monkeypatch.setattr(plots, "png", lambda figure: b"")
-        monkeypatch.setattr(plots, "svg", lambda figure, label: "")
+def command(monkeypatch, capfd, name: str, *words: str) -> Ended:
+    """Runs a command of eval in this process, as its command line does."""
     monkeypatch.setattr(
         runner, "start_devices", lambda: None
     )  # devices are made once only

@@ -33,7 +33,7 @@ def events(run_dir) -> list[tuple[str, int]]:
     import tensorflow as tf
 
     found = []
-    for path in sorted((run_dir / "tensorboard").glob("events.out.tfevents.*")):
+    for path in sorted(run_dir.glob("events.out.tfevents.*")):
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             event = tf.compat.v1.Event.FromString(record)
             for value in event.summary.value:

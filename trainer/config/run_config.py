@@ -176,7 +176,7 @@ class RunConfig(Bounded):
     )
     profile_steps: tuple[int, int] | None = option(
         None,
-        "Steps FIRST:LAST of a TensorBoard profile.",
+        "Steps FIRST:LAST of a TensorBoard profile; its plugin is xprof.",
         group=REPORTS,
         parse=parse_step_range,
     )

@@ -116,6 +116,11 @@ class Evaluator:
                 autograph=False,
             )
 
+    @property
+    def graph(self) -> tf.Graph:
+        """The graph of the network, from pixels to logits, for TensorBoard."""
+        return self._call.get_concrete_function().graph
+
     def load(self, weights: Mapping[str, np.ndarray]) -> None:
         """Loads weights by path, of any float dtype.
 

@@ -63,9 +63,11 @@ class MultiWriter:
         """Writes an image uint8 [H, W, C]."""
         self.summaries.picture(step, tag, image)
 
-    def write_start(self, graph: tf.Graph, settings: Mapping[str, Any]) -> None:
-        """Writes the graph of the compiled step, and the hyperparameters."""
-        self.summaries.start(graph, settings)
+    def write_start(
+        self, name: str, graph: tf.Graph, settings: Mapping[str, Any]
+    ) -> None:
+        """Writes the graph of the network and the hyperparameters of the run `name`."""
+        self.summaries.start(name, graph, settings)
 
     def sync(self) -> None:
         """Flushes everything that was written to the disk.

@@ -2,7 +2,8 @@
 
 Tags: train/{loss,accuracy,learning_rate,gradient_norm,images_per_second},
 validation/{loss,accuracy}, test/{loss,accuracy}; pictures train/augmented and
-validation/confusion; the graph; hparams.
+validation/confusion; the graph of the network; hparams by the name of the run; a layout
+that shows the curves of all splits in one chart.
 """
 
 import pathlib
@@ -15,6 +16,8 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import message
 from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import summary as custom_scalars
 from tensorboard.plugins.hparams import summary_v2 as hparams
 from tensorboard.plugins.image import metadata as images
 from tensorboard.plugins.scalar import summary_v2 as scalars
@@ -25,6 +28,13 @@ from trainer.monitoring import event_records
 from trainer.rundir.durable_log import DurableLog
 
 FINAL = "test/"  # tags of values that are written after the last step
+# Charts with the tags that each shows, as regular expressions.
+CHARTS = {
+    "loss": ["^(train|validation|test)/loss$"],
+    "accuracy": ["^(train|validation|test)/accuracy$"],
+    "learning rate": ["^train/learning_rate$"],
+    "gradient norm": ["^train/gradient_norm$"],
+}
 
 
 class TensorBoardWriter:
@@ -61,11 +71,15 @@ class TensorBoardWriter:
         value.tensor.ParseFromString(packed)
         self._add(step, summary=summary_pb2.Summary(value=[value]))
 
-    def start(self, graph: tf.Graph, settings: Mapping[str, Any]) -> None:
-        """Writes the graph of the compiled step and the hyperparameters."""
+    def start(self, name: str, graph: tf.Graph, settings: Mapping[str, Any]) -> None:
+        """Writes the graph of the network, the hyperparameters and the layout.
+
+        `name` is that of the run among the hyperparameters of others.
+        """
         definition = graph.as_graph_def(add_shapes=True)
         self._add(0, graph_def=definition.SerializeToString())
-        self._add(0, summary=hparams.hparams_pb(dict(settings)))
+        self._add(0, summary=hparams.hparams_pb(dict(settings), trial_id=name))
+        self._add(0, summary=_layout())
 
     def sync(self) -> None:
         """Flushes all events to the disk; raises OSError if that is impossible."""
@@ -74,6 +88,21 @@ class TensorBoardWriter:
     def _add(self, step: int, **what: Any) -> None:
         event = event_pb2.Event(step=step, wall_time=time.time(), **what)
         self._journal.add(event_records.encode_record(event.SerializeToString()))
+
+
+def _layout() -> summary_pb2.Summary:
+    """The charts of CHARTS for TensorBoard's page of custom scalars."""
+    charts = [
+        layout_pb2.Chart(
+            title=title, multiline=layout_pb2.MultilineChartContent(tag=tags)
+        )
+        for title, tags in CHARTS.items()
+    ]
+    layout = layout_pb2.Layout(
+        category=[layout_pb2.Category(title="training", chart=charts)]
+    )
+    packed = custom_scalars.pb(layout).SerializeToString()
+    return summary_pb2.Summary.FromString(packed)
 
 
 def truncate_after(

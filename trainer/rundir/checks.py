@@ -121,7 +121,7 @@ def _check_layout(run: Run) -> None:
     wrong = None
     for path in (
         run.checkpoints,
-        run.tensorboard,
+        run.path / "tensorboard",
         run.path / "workers",
         run.path / SOURCE,
     ):

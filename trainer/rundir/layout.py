@@ -22,6 +22,11 @@ from trainer.config.serialization import misfit
 from trainer.errors import InvalidInput
 
 LATEST = "latest"
+# Links to the newest run, which `latest` points at: all but its event files, because
+# TensorBoard follows links and would show the run a second time.
+LINKS = ".latest"
+_LINKED = ("checkpoints", "config.json", "environment.json", "export", "flags.txt")
+_LINKED += ("calibration.json", "metrics.jsonl", "model.json", "report", "result.json")
 SHOWN_RUNS = 5  # that a message lists
 ARCHITECTURE = "model.json"
 SOURCE = "source"  # folder of a copy of the file of a user's network
@@ -60,8 +65,12 @@ class Run:
 
     @property
     def tensorboard(self) -> pathlib.Path:
-        """Folder of event files."""
-        return self.path / "tensorboard"
+        """Folder of event files: the run itself, which TensorBoard calls by its name.
+
+        Runs of older releases have a folder of their own in it.
+        """
+        older = self.path / "tensorboard"
+        return older if os.path.lexists(older) else self.path
 
     @property
     def metrics(self) -> pathlib.Path:
@@ -128,7 +137,7 @@ class Run:
         files.remove_leftovers(self.path, mine=_OWNERS)
         for name in ("workers", SOURCE):
             files.remove_leftovers(self.path / name)
-        for folder in (self.tensorboard, self.path / "teacher"):
+        for folder in (self.path / "tensorboard", self.path / "teacher"):
             files.remove_leftovers(folder, mine=None)
 
     def _json(self, name: str) -> dict[str, Any]:
@@ -180,13 +189,15 @@ def _subfolders(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def resolve_links(path: pathlib.Path) -> pathlib.Path:
-    """Resolves the links in `path`.
+    """Resolves the links in `path`; the folder of links to a run is that run.
 
     Raises:
         InvalidInput: the links form a circle.
     """
     try:
-        return path.resolve()
+        found = path.resolve()
+        linked = found.parent.name == LINKS
+        return found.parents[1] / found.name if linked else found
     except (OSError, RuntimeError) as error:
         raise InvalidInput(
             f"{path} is a link that leads to itself; name another directory"
@@ -220,10 +231,11 @@ def check_storage(run: Run) -> None:
 
 
 def update_latest(run: Run, say: Callable[[str], None] = print) -> None:
-    """Makes the link `latest` beside the run point at it.
+    """Makes `latest` beside the run lead to what is in it.
 
-    A failure is only reported. If `latest` is a file, a folder or a link to something
-    other than a run, it is not changed.
+    It is a link to a folder of links, see LINKS. A failure is only reported. If
+    `latest` is a file, a folder or a link to something other than a run, it is not
+    changed.
     """
     files.remove_leftovers(run.path.parent)
     link = run.path.parent / LATEST
@@ -233,11 +245,33 @@ def update_latest(run: Run, say: Callable[[str], None] = print) -> None:
         return
     beside = files.temporary_path(link)
     try:
-        beside.symlink_to(run.path.name)
+        beside.symlink_to(_make_links(run).relative_to(run.path.parent))
         os.replace(beside, link)
+        _remove_links(run)
     except OSError as error:
         files.delete(beside)
         say(f"{link} cannot be updated ({error.strerror}): name the run with `run_dir`")
+
+
+def _make_links(run: Run) -> pathlib.Path:
+    """Makes the folder of links to `run`; some lead to what is written later."""
+    folder = run.path.parent / LINKS / run.path.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in _LINKED:
+        if not os.path.lexists(folder / name):
+            (folder / name).symlink_to(pathlib.Path("..", "..", run.path.name, name))
+    return folder
+
+
+def _remove_links(run: Run) -> None:
+    """Removes the folders of links to other runs."""
+    for folder in (run.path.parent / LINKS).iterdir():
+        if folder.name == run.path.name or folder.is_symlink():
+            continue
+        for link in folder.iterdir():
+            if link.is_symlink():
+                link.unlink()
+        folder.rmdir()
 
 
 def format_summary(run: Run, result: dict[str, Any]) -> str:

@@ -405,11 +405,12 @@ class KubeflowCallback:
 
 @dataclasses.dataclass
 class ProfileCallback:
-    """Records a TensorBoard profile of the blocks that cover steps first..last."""
+    """Records a TensorBoard profile of the steps first..last, each a call."""
 
     first: int
     last: int
     directory: str
+    say: Callable[[str], None]
     running: bool = False
 
     def __call__(self, state: TrainState, _output: StepOutput) -> None:
@@ -420,3 +421,8 @@ class ProfileCallback:
         elif self.running and state.step >= self.last:
             tf.profiler.experimental.stop()
             self.running = False
+            self.say(
+                f"steps {self.first} to {self.last} are profiled in {self.directory}: "
+                "TensorBoard's Profile page shows them once `pip install xprof` has "
+                "added its plugin"
+            )

@@ -377,12 +377,13 @@ class TrainingSession:
             yield callbacks.KubeflowCallback(sender)
         if self.run_config.profile_steps:
             first, last = self.run_config.profile_steps
-            yield callbacks.ProfileCallback(first, last, str(self.run.tensorboard))
+            folder, say = str(self.run.tensorboard), self.monitor.say
+            yield callbacks.ProfileCallback(first, last, folder, say)
 
     def _write_first_summaries(self, writer: MultiWriter) -> None:
         """Writes the summaries of step 0: graph, hyperparameters, augmented images."""
         settings = tensorboard.flatten_settings(self.config.to_json())
-        writer.write_start(self.train_step.graph, settings)
+        writer.write_start(self.run.path.name, self.evaluator.graph, settings)
         batch = next(self.blocks(BlockSizer(1))).rows[0]
         rows = batch[: pictures.GRID_IMAGES]
         images = self.train_step.augmented(batch, len(rows)).astype(np.uint8)

@@ -121,17 +121,24 @@ class TrainStep:
         outputs, done = [], 0
         for pixels, count in self._images.pixels.calls(step, rows):
             now = slice(done, done + count)
-            found = self._compiled(
-                pixels,
-                self._images.targets,
-                tf.constant(rows[now]),
-                tf.constant(step + done, tf.int64),
-                tf.constant(rates[now]),
-            )
+            number = step + done + 1  # marks the step in a profile
+            with tf.profiler.experimental.Trace("train", step_num=number, _r=1):
+                found = self._compiled(
+                    pixels,
+                    self._images.targets,
+                    tf.constant(rows[now]),
+                    tf.constant(step + done, tf.int64),
+                    tf.constant(rates[now]),
+                )
             outputs.append([tensor.numpy() for tensor in found])
             done += count
         metrics, gathered = (np.concatenate(x) for x in zip(*outputs, strict=True))
         return StepOutput(metrics, gathered)
+
+    @property
+    def graph(self) -> tf.Graph:
+        """The graph of the compiled block."""
+        return self._compiled.graph
 
     @property
     def averages(self) -> list[averages.Average]:
@@ -147,11 +154,6 @@ class TrainStep:
     def body(self) -> keras.Model:
         """The network after normalisation."""
         return self._body
-
-    @property
-    def graph(self) -> tf.Graph:
-        """The graph of the compiled block, for TensorBoard."""
-        return self._compiled.graph
 
     def augmented(self, rows: np.ndarray, count: int | None = None) -> np.ndarray:
         """Augments the first images of a global batch as at step 0.

@@ -105,7 +105,8 @@ def build_timetable(config: Config, run_config: RunConfig, num_rows: int) -> Tim
         log=Interval(run_config.log_every_steps, total),
         evaluate=validations,
         save=Interval(run_config.checkpoint_every_steps, total),
-        stops=(first - 1, last),
+        # A profile has a mark for each call, so each of its steps is a call.
+        stops=tuple(range(first - 1, last + 1)),
         small_steps=_small_steps(config, total),
         frozen_steps=_frozen_steps(config, per_epoch, total),
         pause=_pause(run_config.pause_at, validations),

@@ -10,19 +10,28 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, PercentFormatter
 
-from eval.reports import plots
 from export.measure.results import table
 from trainer import files
+from trainer.monitoring import pictures
 
 _MARKERS = "os^Dvp*<>hXP"
 _COLOURS = matplotlib.colormaps["tab10"].colors
 _SIZE_INCHES = (9.0, 4.0)
 KINDS = ("png", "svg")
+_STYLE = {
+    "font.size": 9,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "report",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
 
 
 def write_charts(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
     """Writes the picture of `rows` as `path` with the suffix of each of KINDS."""
-    with plots.drawing_style():
+    with pictures.drawing(**_STYLE):
         figure = draw(rows)
         for kind in KINDS:
             buffer = io.BytesIO()

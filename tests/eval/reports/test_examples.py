@@ -19,6 +19,12 @@ def test_mistakes_come_surest_first():
     assert examples.mistakes(P, LABELS, 1).tolist() == [2]
 
 
+def test_of_many_mistakes_each_class_has_its_turn():
+    given = np.array([[0.9, 0.1]] * 3 + [[0.4, 0.6]])
+    labels = np.array([1, 1, 1, 0])
+    assert examples.mistakes(given, labels, 2).tolist() == [0, 3]
+
+
 def test_least_certain_counts_right_answers_too():
     assert examples.least_certain(P, 2).tolist() == [3, 5]
 
@@ -40,6 +46,10 @@ def test_entries_are_plain_values():
         "prediction": 1,
         "confidence": 0.95,
         "label_probability": 0.05,
+        "likeliest": [
+            {"class": 1, "probability": 0.95},
+            {"class": 0, "probability": 0.05},
+        ],
     }
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from eval.formats import manifest, model_signature
 from eval.predictors.engine import Kernels
-from eval.reports import report_data
+from eval.reports import exported_files
 from export import bench
 from export.artifact import artifact
 from export.artifact.number_formats import Io, Scheme
@@ -196,7 +196,7 @@ def test_every_format_has_a_row_and_a_failure_has_a_reason(capsys):
         assert r["engine"].get("kernels") == ("xnnpack" if litert else None)
         for key in ("one_thread", "all_threads"):
             assert 0 < r[key]["p50_ms"] <= r[key]["p90_ms"] <= r[key]["p99_ms"]
-    shown = report_data.list_exports(export_runs.opened().run)
+    shown = exported_files.list_exports(export_runs.opened().run)
     assert {"model_float32.tflite"} <= {entry["file"] for entry in shown}
     assert artifact.load_artifact(folder / "model_float32.tflite") is not None
 

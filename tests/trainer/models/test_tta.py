@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from eval.predictors.outputs import Output
 from eval.predictors.predictor import Predictor
-from eval.reports import report_data
+from eval.reports.charts import training_curves
 from tests.support import eval_models
 from tests.support.commands import result, run_trainer
 from trainer.config.enums import EvalTta
@@ -228,8 +228,8 @@ def test_a_run_from_before_there_was_any_had_none(report, trained, tmp_path):
 
 
 def test_training_curves_are_named_by_it(trained):
-    named = {"train", "validation with flip_shift test-time augmentation"}
-    assert report_data.training_curves(Run(trained[0]))["accuracy"].keys() == named
+    named = {"training", "validation with flip_shift test-time augmentation"}
+    assert training_curves.load_curves(Run(trained[0]))["accuracy"].keys() == named
 
 
 def test_a_comparison_says_it_of_each_model(monkeypatch, capfd, trained, tmp_path):

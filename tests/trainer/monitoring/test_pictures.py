@@ -9,8 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from eval.reports import examples, plots, report_files
-from tests.support import eval_models
+from eval.reports import examples
 from tests.support.commands import ROOT
 from trainer.monitoring import pictures
 
@@ -95,67 +94,6 @@ def test_a_picture_that_fails_is_a_line():
 
     assert pictures.attempt(draw, "the picture x", said.append) is None
     assert said == ["the picture x could not be drawn: MemoryError: no room"]
-
-
-def test_a_class_may_be_called_like_the_ink():
-    names = [plots.INK, "<style>", "<metadata>x</metadata>"]
-    with plots.drawing_style(names):
-        text = plots.svg(plots.confusion(np.eye(3, dtype=int), names), "x")
-    assert text.count(f">{plots.INK}<") == 2
-    assert text.count("&lt;metadata&gt;x") == 2
-    assert f": {plots.INK}" not in text
-
-
-def rows(classes: int) -> list[dict]:
-    ends = {f"{k}_interval": [0.1, 0.9] for k in ("precision", "recall", "f1")}
-    values = {"precision": 0.5, "recall": 0.5, "roc_auc": None, "support": 3}
-    return [{"name": f"$c_{n}$", "f1": n / classes, **values, **ends}
-            for n in range(classes)]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "classes",
-    [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (10, 200)), 1100],
-)
-def test_pictures_of_a_report_stay_small(classes):
-    names, listed = (
-        [row["name"] for row in rows(classes)],
-        report_files._shown_classes(rows(classes)),
-    )
-    counts = np.random.default_rng(0).integers(0, 9, (classes, classes))
-    labels = [names[row["id"]] for row in listed]
-    long = list(range(1_000_000))
-    with plots.drawing_style(names):
-        for figure in (
-            plots.confusion(counts, names),
-            plots.per_class(listed, labels),
-            plots.curves({"loss": {"train": (long, long)}}),
-        ):
-            plots.fix_layout(figure)
-            assert len(plots.svg(figure, "x")) < 400_000
-            assert len(plots.png(figure)) < 400_000
-    assert [row["id"] for row in listed] == list(
-        range(min(classes, report_files.MAX_CLASSES))
-    )
-
-
-def test_a_report_without_a_picture_is_still_a_report(monkeypatch, capfd, run):
-    def fails(*_):
-        raise ValueError("mathtext")
-
-    monkeypatch.setattr(plots, "confusion", fails)
-    old = run / "report" / "figures" / "confusion.png"
-    old.parent.mkdir(parents=True)
-    old.write_bytes(b"of an earlier report")
-    ended = eval_models.command(
-        monkeypatch, capfd, "report", f"--run_dir={run}", paint=True
-    )
-    assert ended.code == 0
-    lines = "the picture confusion could not be drawn: ValueError: mathtext"
-    assert ended.err == [lines]
-    assert "could not be drawn" in (run / "report" / "report.html").read_text()
-    assert not old.exists()
-    assert (run / "report" / "report.json").exists()
 
 
 def test_large_images_do_not_make_a_large_page():

@@ -2,14 +2,19 @@
 
 import io
 import json
+import re
 
 import pytest
 import tensorflow as tf
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import plugin_data_pb2
 
+from tests.support.run_directories import begin
 from trainer.monitoring import metrics_log, tensorboard
 from trainer.monitoring.metrics_log import MetricsLog
 from trainer.monitoring.progress import PhaseTimer, Progress, duration
 from trainer.monitoring.tensorboard import TensorBoardWriter
+from trainer.rundir import layout
 from trainer.training.loop import BlockSizer
 
 
@@ -133,3 +138,55 @@ def test_the_clock_adds_up_phases():
             pass
     assert clock.seconds["train"] == 2.5
     assert clock.last["train"] == 0.5
+
+
+@pytest.fixture(scope="module")
+def read_back(tmp_path_factory):
+    """What TensorBoard's own reader finds in a folder of runs."""
+    from tensorboard.backend.event_processing import plugin_event_multiplexer
+
+    root = tmp_path_factory.mktemp("runs")
+    for name in ("one", "two"):
+        run = begin(root / name)
+        writer = TensorBoardWriter(run.tensorboard, 1, print)
+        graph = tf.Graph()
+        with graph.as_default():
+            tf.constant(1.0, name="conv")
+        writer.start(name, graph, {"seed": 1})
+        writer.scalars(5, {"train/loss": 0.5, "validation/loss": 0.6})
+        writer.sync()
+        layout.update_latest(run)
+    reader = plugin_event_multiplexer.EventMultiplexer()
+    reader.AddRunsFromDirectory(str(root))
+    reader.Reload()
+    return reader
+
+
+def test_each_run_is_shown_once_and_by_its_name(read_back):
+    assert read_back.Runs().keys() == {"one", "two"}
+
+
+def test_one_chart_has_the_curves_of_all_splits(read_back):
+    (event,) = read_back.Tensors("one", "custom_scalars__config__")
+    packed = tf.make_ndarray(event.tensor_proto).item()
+    found = layout_pb2.Layout.FromString(packed).category[0].chart
+    shown = {chart.title: list(chart.multiline.tag) for chart in found}
+    (pattern,) = shown["loss"]
+    tags = read_back.PluginRunToTagToContent("scalars")["one"]
+    assert [tag for tag in sorted(tags) if re.match(pattern, tag)] == [
+        "train/loss",
+        "validation/loss",
+    ]
+
+
+def test_hyperparameters_have_the_name_of_their_run(read_back):
+    for name in ("one", "two"):
+        content = read_back.PluginRunToTagToContent("hparams")[name]
+        packed = content["_hparams_/session_start_info"]
+        found = plugin_data_pb2.HParamsPluginData.FromString(packed)
+        assert found.session_start_info.group_name == name
+
+
+def test_the_graph_is_the_network(read_back):
+    graph = read_back.Graph("one")
+    assert [node.name for node in graph.node] == ["conv"]

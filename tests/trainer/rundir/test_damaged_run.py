@@ -14,7 +14,9 @@ import pytest
 
 from eval import model_source
 from eval.metrics import calibration
-from eval.reports import report_data, report_files
+from eval.reports import exported_files, report_data
+from eval.reports.charts import training_curves
+from eval.reports.pages import report_notes
 from tests.support.commands import TINY
 from tests.support.flag_values import read
 from trainer.config.enums import EvalTta
@@ -113,9 +115,9 @@ def evaluated(path: pathlib.Path) -> None:
     report = {"run": told, "model": chosen.facts, "data": {"same_as_trained": True}}
     report["scores"] = {"accuracy": 0.5}
     json.dumps(report, allow_nan=False)
-    report_files._training_note(report, EvalTta.NONE)
-    report_data.training_curves(run)
-    report_data.list_exports(run)
+    report_notes.training_note(report, EvalTta.NONE)
+    training_curves.load_curves(run)
+    exported_files.list_exports(run)
 
 
 def rechecked(path: pathlib.Path) -> None:
@@ -233,10 +235,10 @@ def test_a_damaged_line_of_metrics_costs_itself(
     monkeypatch.setitem(globals(), "DATA", whole / "config.json")
     path = tmp_path / "run"
     shutil.copytree(whole, path)
-    before = report_data.training_curves(Run(path))
+    before = training_curves.load_curves(Run(path))
     content = (path / "metrics.jsonl").read_bytes()
     (path / "metrics.jsonl").write_bytes(line + content + line)
-    assert report_data.training_curves(Run(path)) == before
+    assert training_curves.load_curves(Run(path)) == before
     assert complaint(command, path) is None
 
 

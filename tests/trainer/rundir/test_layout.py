@@ -126,3 +126,25 @@ def test_what_is_no_file_is_named(tmp_path, name):
         InvalidInput, match=f"{name} is a directory and should be a file"
     ):
         checks.check_can_start(run, Config(), RunConfig())
+
+
+def test_the_link_leads_to_all_but_event_files(tmp_path):
+    """TensorBoard follows links, and would show the newest run a second time."""
+    for name in ("a", "b"):
+        run = begin(tmp_path / name)
+        (run.path / "events.out.tfevents.1").touch()
+        layout.update_latest(run)
+    (run.path / "report").mkdir()
+    (run.path / "report" / "report.html").write_text("of b")
+    latest = tmp_path / "latest"
+    assert (latest / "report" / "report.html").read_text() == "of b"
+    assert not list(latest.glob("events*"))
+    assert [path.name for path in (tmp_path / layout.LINKS).iterdir()] == ["b"]
+    assert layout.open_run(str(latest)).path == run.path
+
+
+def test_event_files_of_older_releases_stay_in_their_folder(tmp_path):
+    run = begin(tmp_path / "a")
+    assert run.tensorboard == run.path
+    (run.path / "tensorboard").mkdir()
+    assert run.tensorboard == run.path / "tensorboard"

@@ -1,0 +1,1 @@
+"""Charts of pages: SVG in the colours of the page, written without a library."""
