@@ -66,7 +66,7 @@ def verdict(found: Mapping[str, Any]) -> list[str]:
     if sure:
         parts.append(f"better than {pairs[0]['first']}: {', '.join(sure)}")
     if worse:
-        parts.append(f"worse: {', '.join(worse)}")
+        parts.append(f"worse than {pairs[0]['first']}: {', '.join(worse)}")
     rest = "; ".join(parts) or f"no difference from {pairs[0]['first']} is shown"
     return [first, f"{rest[0].upper()}{rest[1:]}."]
 
