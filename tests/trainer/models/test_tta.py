@@ -202,7 +202,7 @@ def test_trainer_and_report_agree_and_the_report_says_it(report, trained, tmp_pa
     assert found["scores"]["accuracy"] == noted["test_accuracy"]
     assert found["scores"]["nll"] == pytest.approx(noted["test_loss"], rel=1e-6)
     assert words in said
-    assert f"images are right {words}" in page
+    assert f"{words} (95 %: " in page
     assert "scores are those of a report without it" in page
     assert "The training recorded" not in page
     assert found["calibration"]["state"] == "uncalibrated"
