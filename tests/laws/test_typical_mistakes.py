@@ -28,8 +28,8 @@ MISTAKES = {
     "trainer.main --dataset_dir=data": "--data_dir=data",
     "trainer.main --dataset=cifar": "--dataset=cifar10",
     "trainer.main --dataset=my_photos": "--image_dir",
-    "trainer.main --dataset=digits --data_dir={runs} --dry_run":
-        "python -m trainer.prepare --dataset=digits --data_dir={runs}",
+    "trainer.main --dataset=cifar10 --data_dir={runs} --dry_run":
+        "python -m trainer.prepare --dataset=cifar10 --data_dir={runs}",
     "trainer.main --image_dir=no/such/folder": "no/such/folder is no folder",
     "trainer.main --model=no_net": "resnet8",
     "trainer.main --model=no_file.py:net": "no_file.py",

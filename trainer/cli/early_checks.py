@@ -13,6 +13,8 @@ from trainer.distributed import shares
 from trainer.errors import DataUnavailable, InvalidInput
 from trainer.training.timetable import build_timetable
 
+ROUNDING = 0.02  # by which classes round their validation rows, more than they do
+
 
 def check_training(config: Config, run_config: RunConfig, *, new: bool) -> None:
     """Checks the data that a training names, and its steps where sizes are known.
@@ -31,12 +33,24 @@ def check_training(config: Config, run_config: RunConfig, *, new: bool) -> None:
         if not os.path.exists(request.path):
             request.list_files()  # raises, and says what is missing
         return
-    check_dataset(name, run_config.data_dir, write=not run_config.dry_run)
+    catalogue.check_name(name, run_config.data_dir)
     known = catalogue.count_examples(name, run_config.data_dir) or {}
     if (total := known.get("train", 0)) > 0:
         if new:
             _check_batch(config, total)
         _check_steps(config, run_config, total)
+
+
+def check_available(config: Config, run_config: RunConfig) -> None:
+    """Checks that the data set of a training is prepared, or that its server answers.
+
+    Raises:
+        InvalidInput: it is not known, or may not be prepared.
+        DataUnavailable: its server cannot be reached.
+    """
+    if config.data.dataset not in (IMAGE_DIR, IMAGE_LIST):
+        write = not run_config.dry_run
+        check_dataset(config.data.dataset, run_config.data_dir, write=write)
 
 
 def check_dataset(name: str, data_dir: str | None, *, write: bool) -> None:
@@ -52,8 +66,8 @@ def check_dataset(name: str, data_dir: str | None, *, write: bool) -> None:
         DataUnavailable: its server cannot be reached.
     """
     catalogue.check_name(name, data_dir)
-    if catalogue.is_prepared(name, data_dir):
-        return
+    if name in catalogue.OWN or catalogue.is_prepared(name, data_dir):
+        return  # those of this toolkit need no download
     folder = catalogue.folder(data_dir)
     if not write:
         raise DataUnavailable(
@@ -66,12 +80,25 @@ def check_dataset(name: str, data_dir: str | None, *, write: bool) -> None:
 
 
 def _check_steps(config: Config, run_config: RunConfig, total: int) -> None:
-    """Checks the steps of about as many rows as are trained on."""
-    rows = max(1, total - round(config.data.validation_fraction * total))
+    """Refuses what is wrong for any number of rows near that of the training.
+
+    The number itself follows from the labels, which are not read yet.
+    """
+    rows = total * (1 - config.data.validation_fraction)
+    found = [
+        _find_problem(config, run_config, max(1, round(rows * part)))
+        for part in (1, 1 - ROUNDING, 1 + ROUNDING)
+    ]
+    if all(found):
+        raise InvalidInput(found[0])
+
+
+def _find_problem(config: Config, run_config: RunConfig, rows: int) -> str | None:
     try:
         build_timetable(config, run_config, rows)
     except ValueError as error:
-        raise InvalidInput(str(error)) from error
+        return str(error)
+    return None
 
 
 def _check_batch(config: Config, total: int) -> None:
