@@ -104,9 +104,10 @@ def show_commands(commands: Mapping[str, str]) -> NoReturn:
         )
         sys.exit(EXIT_WRONG_USAGE)
     width = max(map(len, commands))
-    print("Commands, each with its own --help:\n")
-    for name, does in commands.items():
-        print(f"  python -m {PACKAGE}.{name:{width}}  {does}")
+    with streams.tolerate_lost_streams():
+        print("Commands, each with its own --help:\n")
+        for name, does in commands.items():
+            print(f"  python -m {PACKAGE}.{name:{width}}  {does}")
     sys.exit(0)
 
 

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 from typing import NoReturn
 
+from trainer import streams
 from trainer.contract import EXIT_WRONG_USAGE
 
 
@@ -24,7 +25,8 @@ def show(package: str, commands: Mapping[str, str]) -> NoReturn:
         )
         sys.exit(EXIT_WRONG_USAGE)
     width = max(map(len, commands))
-    print("Commands, each with its own --help:\n")
-    for name, does in commands.items():
-        print(f"  python -m {package}.{name:{width}}  {does}")
+    with streams.tolerate_lost_streams():
+        print("Commands, each with its own --help:\n")
+        for name, does in commands.items():
+            print(f"  python -m {package}.{name:{width}}  {does}")
     sys.exit(0)
