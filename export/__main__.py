@@ -8,7 +8,6 @@ command_list.show(
         "tflite": "writes a run as a .tflite file; --quantize: integers only",
         "onnx": "writes a run as ONNX for ONNX Runtime",
         "saved_model": "writes a run as a SavedModel for TensorFlow Serving",
-        "onnx": "writes a run as ONNX for ONNX Runtime",
         "web": "writes a run as a page that classifies pictures in a browser",
         "micro": "writes a run as C source for microcontrollers",
         "sign": "signs exports, and lists what they were made with",
