@@ -184,7 +184,7 @@ def test_a_worker_adds_its_strategy_and_wants_a_run_directory(capsys, tmp_path):
     assert "--run_dir is missing" in capsys.readouterr().err
     assert worker.main(["--", "--run_dir=/\udcff"], environment, execute) == 2
     assert "not UTF-8" in capsys.readouterr().err
-    words = ["--", "--epochs=3", f"--run_dir={tmp_path / 'a'}"]
+    words = ["--", "--dataset=digits", f"--run_dir={tmp_path / 'a'}"]
     worker.main(words, environment, execute)
     (command,) = started
     assert command[2:] == ["trainer.main", *words[1:], "--strategy=multi_worker"]
