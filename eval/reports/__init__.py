@@ -1,1 +1,1 @@
-"""Evaluation reports: data, plots and HTML of one model or of several side by side."""
+"""Evaluation reports: data, charts and pages of one model or of several."""
