@@ -98,16 +98,27 @@ def _ask(lists: Sequence[Sequence[str]]) -> list[dict]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def prepare_data(
+    trainer_flags: Sequence[str], prepare: Sequence[str], say: Callable[[str], None]
+) -> int:
+    """Prepares the data set of all trials, once; returns the exit code."""
+    arguments = trainer_command.find_data_arguments(trainer_flags)
+    return _run([*prepare, *arguments], "the data set is prepared", say)
+
+
 def find_refusal(
     arguments: Sequence[str], train: Sequence[str], say: Callable[[str], None]
 ) -> int:
-    """Runs one step of a trial that writes nothing; returns its exit code.
+    """Runs one step of a trial that writes nothing; returns its exit code."""
+    text = "one step of a trial is tried, which writes nothing"
+    return _run([*train, *arguments, "--dry_run"], text, say)
 
-    The trainer's own message is on stderr. Its plan is not shown.
-    """
-    with _Reminder("one step of a trial is tried, which writes nothing", say):
+
+def _run(command: Sequence[str], text: str, say: Callable[[str], None]) -> int:
+    """Runs a command of the trainer; shows its message only if it fails."""
+    with _Reminder(text, say):
         done = subprocess.run(
-            [*train, *arguments, "--dry_run"],
+            command,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

@@ -65,17 +65,12 @@ class TrainerCommand:
         added = [f"--run_dir={run_dir}", "--strategy=multi_worker"]
         if threads is not None and given.threads is None:
             added.append(f"--threads={threads}")
-        shared = {name: given[name].value for name in _DATA}
         return cls(
             arguments=(*arguments, *(a for a in added if a not in arguments)),
             run_dir=run_dir,
             grace_secs=given.grace_secs,
             dry_run=given.dry_run,
-            prepare_arguments=tuple(
-                f"--{name}" if value is True else f"--{name}={value}"
-                for name, value in shared.items()
-                if value not in (None, False)
-            ),
+            prepare_arguments=_data_arguments(given),
         )
 
     def arguments_after(self, restarts: int) -> tuple[str, ...]:
@@ -83,6 +78,20 @@ class TrainerCommand:
         if restarts and _parse_known(self.arguments).resume == "never":
             return (*self.arguments, "--resume=auto")
         return self.arguments
+
+
+def find_data_arguments(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Finds the flags of the data among the trainer's: `trainer.prepare` takes them."""
+    return _data_arguments(_parse_known(arguments))
+
+
+def _data_arguments(given: flags.FlagValues) -> tuple[str, ...]:
+    shared = {name: given[name].value for name in _DATA}
+    return tuple(
+        f"--{name}" if value is True else f"--{name}={value}"
+        for name, value in shared.items()
+        if value not in (None, False)
+    )
 
 
 def _choose_run_dir(given: flags.FlagValues, default: str) -> str:

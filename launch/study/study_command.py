@@ -61,7 +61,7 @@ def carry_out(
         )
     url = _choose_storage(values, study_dir, recorded)
     if recorded is None and (
-        code := study_run.check_trial(definition, programs.train, winner.say)
+        code := study_run.check_trial(definition, programs, winner.say)
     ):
         return code
     place = StudyPlace(

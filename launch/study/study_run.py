@@ -330,8 +330,11 @@ def write_page(study_dir: pathlib.Path, programs: TrialPrograms) -> int:
 
 
 def check_trial(
-    definition: StudyDefinition, train: Sequence[str], say: Callable[[str], None]
+    definition: StudyDefinition, programs: TrialPrograms, say: Callable[[str], None]
 ) -> int:
-    """Tries one step of the first trial without writing; returns the exit code."""
-    first = Suggestions(definition).suggest(0, {})
-    return flag_checks.find_refusal(definition.trial_arguments(0, first), train, say)
+    """Prepares the data and tries a step of the first trial; returns the exit code."""
+    code = flag_checks.prepare_data(definition.trainer_flags, programs.prepare, say)
+    if code:
+        return code
+    words = definition.trial_arguments(0, Suggestions(definition).suggest(0, {}))
+    return flag_checks.find_refusal(words, programs.train, say)

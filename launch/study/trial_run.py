@@ -46,6 +46,7 @@ _REASON_CHARS = 300
 class TrialPrograms:
     """Commands without flags, which tests replace by smaller programs."""
 
+    prepare: tuple[str, ...] = (sys.executable, "-m", trainer_command.PREPARE_MODULE)
     train: tuple[str, ...] = (sys.executable, "-m", trainer_command.MODULE)
     tflite: tuple[str, ...] = (sys.executable, "-m", "export.tflite")
     bench: tuple[str, ...] = (sys.executable, "-m", "export.bench")

@@ -13,7 +13,12 @@ from launch.study.trial_run import TrialPrograms  # noqa: E402
 FAKE = (sys.executable, str(pathlib.Path(__file__).with_name("fake_trial.py")))
 NOTHING = (sys.executable, "-c", "pass")
 PROGRAMS = TrialPrograms(
-    train=FAKE, tflite=NOTHING, bench=NOTHING, report=NOTHING, study=NOTHING
+    prepare=NOTHING,
+    train=FAKE,
+    tflite=NOTHING,
+    bench=NOTHING,
+    report=NOTHING,
+    study=NOTHING,
 )
 
 

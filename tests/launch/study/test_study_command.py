@@ -270,6 +270,20 @@ def test_a_signal_lets_trials_save_and_the_same_command_goes_on(tmp_path):
     assert states(study_dir) == ["complete"] * 2
 
 
+@pytest.mark.slow
+def test_the_number_of_workers_changes_nothing(tmp_path):
+    """What tpe suggests and the median prunes depends on --concurrent alone."""
+    words = ["--study_name=m", "--trials=14", "--sampler=tpe", "--pruner=median"]
+    words += ["--concurrent=2", "--cores_per_trial=1", *TRY, *TRAINER]
+    found = []
+    for workers in (1, 2):
+        place = [f"--study_dir={tmp_path / str(workers)}", f"--workers={workers}"]
+        subprocess.run([sys.executable, FAKE, *place, *words], cwd=ROOT, check=True)
+        found.append(table(tmp_path / str(workers)))
+    assert found[0]["table_sha256"] == found[1]["table_sha256"]
+    assert "pruned" in states(tmp_path / "1")
+
+
 def test_other_flags_are_refused_for_the_same_study(tmp_path, capsys):
     study_dir = tmp_path / "s"
     assert sweep(study_dir, "--seeds=2", *TRAINER) == 0
