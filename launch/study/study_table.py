@@ -251,7 +251,8 @@ def format_ranking(table: Mapping[str, Any], most: int = 10) -> list[str]:
     lines = [_format_ranked(row) for row in ranked[:most]]
     if len(ranked) > most:
         lines.append(f"and {len(ranked) - most} more in {CSV_FILE}")
-    if (winner := table["winner"]) is not None:
+    winner = table["winner"]
+    if winner is not None and winner["candidates"] > 1:
         bias = winner["expected_maximum_of_noise"]
         lines.append(
             f"validation accuracy {winner['mean']:.2%} of the best of "
