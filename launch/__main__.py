@@ -10,6 +10,5 @@ command_line.show_commands(
         "slurm": "prints a batch script for SLURM",
         "kubernetes": "prints the manifests of a job for Kubernetes",
         "vertex": "prints the job for Vertex AI",
-        "sweep": "runs many trainings over flags and seeds, and writes one table",
     }
 )
