@@ -85,7 +85,7 @@ def candidate_thresholds(step: float) -> np.ndarray:
 
 def _steps_up(values: np.ndarray, grid: float) -> np.ndarray:
     """The number of steps of `grid` that reach `values`: float64, whole numbers."""
-    return np.ceil(values / grid - 1e-6)
+    return np.ceil(values / grid - 1e-6) + 0.0  # not -0, which would be printed
 
 
 def count_answers(

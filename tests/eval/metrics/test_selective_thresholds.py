@@ -66,6 +66,7 @@ def test_more_rows_answer_more():
 def test_thresholds_are_outputs_of_the_file(step):
     table = selective_thresholds.candidate_thresholds(step)
     numbers = table / (step or 1 / 32768)
+    assert not np.signbit(table[0])
     assert table[0] == 0 and table[-1] < 1 and (np.diff(table) > 0).all()
     assert (numbers == numbers.round()).all()
     assert (table.astype(np.float32) == table).all()
