@@ -181,14 +181,14 @@ def test_a_run_has_a_threshold_of_any_value(command, data_dir, photos, tmp_path)
     """The first call counts the validation rows, the second needs no data."""
     run = eval_models.make_run(tmp_path / "taught", data_dir, taught=True).path
     words = [f"--run_dir={run}", "--format=csv", photos]
-    ended = command("--abstain=0.25", *words)
+    ended = command("--abstain=0.05", *words)
     assert ended.code == 0, ended.err
     noted = json.loads((run / "abstain.json").read_text())
     assert noted["rows"] == 142 and noted["answered"][0] == 142
     recorded = json.loads((run / "config.json").read_text())
     recorded["run"]["data_dir"] = str(tmp_path / "gone")
     (run / "config.json").write_text(json.dumps(recorded))
-    again = command("--abstain=0.25", *words)
+    again = command("--abstain=0.05", *words)
     assert (again.code, again.out) == (0, ended.out)
     assert {row["answered"] for row in rows_of(ended.out)} <= {"true", "false"}
     none = command("--abstain=0.999", *words)
