@@ -220,7 +220,7 @@ def test_without_a_temporary_directory_it_is_wrong_usage(monkeypatch, capsys, tm
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: nowhere)
     words = ["--workers=1", "--", "--dataset=digits", f"--run_dir={tmp_path / 'run'}"]
     assert local.main(words) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = PROGRESS.sub("", capsys.readouterr().err).splitlines()
     assert "no temporary directory" in line
     assert "TMPDIR" in line
 
@@ -247,7 +247,7 @@ def test_trainer_flags_are_checked_first(tmp_path, capfd, command, word, code, s
         assert worker.main(words, environment, execute=pytest.fail) == code
     captured = capfd.readouterr()
     assert said in captured.err + captured.out
-    assert len(captured.err.splitlines()) <= 2
+    assert len(PROGRESS.sub("", captured.err).splitlines()) <= 2
     assert list(tmp_path.iterdir()) == []
 
 
