@@ -14,7 +14,7 @@ from launch.command_line import UsageError
 from launch.supervisor import resources, temporary_files
 from launch.supervisor.heartbeat_file import HeartbeatFile
 from launch.trainer_command import TrainerCommand, local_run_dir
-from tests.support.commands import ROOT
+from tests.support.commands import PROGRESS, ROOT
 
 
 @pytest.fixture
