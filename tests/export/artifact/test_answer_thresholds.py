@@ -39,7 +39,7 @@ def choose(validation, zero_point, test="the test split"):
 
 def test_thresholds_are_on_the_grid_of_the_output():
     """Answers from pixel 224 on are right, all below are wrong."""
-    pixels = np.tile(np.arange(128, 256, dtype=np.uint8), 40)
+    pixels = np.tile(np.arange(128, 256, dtype=np.uint8), 160)
     images = np.concatenate([[0], pixels]).astype(np.uint8).reshape(-1, 1, 1, 1)
     rows = np.arange(1, len(images))
     labels = (pixels < 224).astype(int)
@@ -67,7 +67,7 @@ def test_without_validation_rows_there_is_a_reason_and_no_threshold():
 
 
 def test_a_closed_test_split_measures_nothing():
-    pixels = np.tile(np.arange(128, 256, dtype=np.uint8), 40)
+    pixels = np.tile(np.arange(128, 256, dtype=np.uint8), 160)
     shown = ValidationImages(
         ImageRows(pixels.reshape(-1, 1, 1, 1), np.arange(len(pixels))),
         (pixels < 224).astype(int),
