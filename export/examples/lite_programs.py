@@ -111,7 +111,7 @@ def _values(language: str, facts: ProgramFacts) -> dict[str, object]:
         "output_bytes": _BYTES[facts.output],
         "output_scale": repr(float(scale)),
         "output_zero_point": repr(float(zero_point)),
-        "threshold": repr(facts.threshold),
+        **facts.threshold_values(),
         "pixels": fill_template("pixels.c") if language == "c" else "",
     }
 

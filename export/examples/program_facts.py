@@ -22,7 +22,8 @@ class ProgramFacts:
         input, output: types of the two tensors.
         input_scale: of an int16 input.
         output_quantization: scale and zero point; (1.0, 0) of a float output.
-        threshold: least probability of an answer; 0: every answer is given.
+        threshold: least probability of an answer; None: the model has no threshold of
+            TARGET, so programs give every answer and say so.
         origin: one line on what the model is and how good.
     """
 
@@ -33,7 +34,7 @@ class ProgramFacts:
     output: Io
     input_scale: float
     output_quantization: tuple[float, int]
-    threshold: float
+    threshold: float | None
     origin: str
 
     @classmethod
@@ -53,11 +54,25 @@ class ProgramFacts:
             origin=_describe_origin(manifest),
         )
 
+    def threshold_values(self) -> dict[str, str]:
+        """The number of a program's threshold, and the comment beside it."""
+        share = f"{float(TARGET):.0%}".replace("%", " %")
+        if self.threshold is None:
+            return {
+                "threshold": "0.0",
+                "abstains": f"no threshold promises {share} right answers: all given",
+            }
+        return {
+            "threshold": repr(self.threshold),
+            "abstains": f'below it "unknown": {share} of the answers are right',
+        }
 
-def _find_threshold(manifest: Mapping[str, Any]) -> float:
-    """The threshold of TARGET; 0 where the manifest has none."""
+
+def _find_threshold(manifest: Mapping[str, Any]) -> float | None:
+    """The threshold of TARGET; None where the manifest has none."""
     entry = (manifest.get("abstain") or {}).get(TARGET) or {}
-    return float(entry.get("threshold") or 0.0)
+    found = entry.get("threshold")
+    return None if found is None else float(found)
 
 
 def _describe_origin(manifest: Mapping[str, Any]) -> str:

@@ -31,7 +31,7 @@ def format_programs(
         "origin": format_comment(facts.origin, "#"),
         "name": safe,
         "labels": format_labels(facts.labels, "python"),
-        "threshold": repr(facts.threshold),
+        **facts.threshold_values(),
     }
     request = {"signature_name": "serving_default", "instances": [image.tolist()]}
     texts = {

@@ -13,7 +13,7 @@ def format_program(facts: ProgramFacts) -> dict[str, str]:
         NAME,
         origin=f"/* {c_comment(facts.origin)} */",
         resize=facts.resize.upper(),
-        threshold=repr(facts.threshold),
+        **facts.threshold_values(),
         pixels=fill_template("pixels.c"),
     )
     return {NAME: text}
