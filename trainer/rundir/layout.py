@@ -27,6 +27,7 @@ LATEST = "latest"
 LINKS = ".latest"
 _LINKED = ("checkpoints", "config.json", "environment.json", "export", "flags.txt")
 _LINKED += ("calibration.json", "metrics.jsonl", "model.json", "report", "result.json")
+_LINKED += ("abstain.json", "logs", "source", "teacher", "workers")
 SHOWN_RUNS = 5  # that a message lists
 ARCHITECTURE = "model.json"
 SOURCE = "source"  # folder of a copy of the file of a user's network
