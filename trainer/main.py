@@ -22,7 +22,8 @@ def main() -> None:
         print(summary.format_result(run, finished))
         return
     early_checks.check_training(config, run_config, new=not run.exists)
-    early_checks.check_available(config, run_config)
+    if not run.exists:  # exit code 2 would end a job whose network comes back
+        early_checks.check_available(config, run_config)
     if not run_config.dry_run:
         layout.check_storage(run)
     with native_output.loading_libraries():

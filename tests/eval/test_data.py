@@ -191,7 +191,7 @@ def test_wrong_usage_is_two_lines_and_exit_2(monkeypatch, capfd, photos, tmp_pat
     for words, said in (
         ([], "nothing to inspect"),
         ([f"--image_dir={photos}", "--dataset=digits"], "give one"),
-        ([f"--image_dir={tmp_path / 'none'}"], "no folder"),
+        ([f"--image_dir={tmp_path / 'none'}"], "does not exist"),
         ([f"--image_dir={photos}", f"--out_dir={folder}"], "thesis.txt"),
         ([f"--run_dir={tmp_path}"], "no run"),
     ):

@@ -328,8 +328,8 @@ def test_the_table_decides_every_exit_code(number, code):
 
 NO_FOLDER = "import tempfile; tempfile._candidate_tempdir_list = lambda: []"
 IMPORTS_TENSORFLOW = {
-    "trainer.main": "--run_dir={}/run",
-    "trainer.prepare": "--data_dir={}/data",
+    "trainer.main": "--dataset=digits --run_dir={}/run",
+    "trainer.prepare": "--dataset=digits --data_dir={}/data",
     "eval.report": "--run_dir={}/tiny",
     "export.tflite": "--run_dir={}/tiny",
 }
@@ -344,7 +344,7 @@ def test_no_folder_for_temporary_files_is_said_at_once(run, tmp_path, module):
     before = sorted(tmp_path.rglob("*"))
     done = run_command(
         module,
-        IMPORTS_TENSORFLOW[module].format(tmp_path),
+        *IMPORTS_TENSORFLOW[module].format(tmp_path).split(),
         env=os.environ | {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert done.returncode == 2, done.stderr

@@ -158,7 +158,7 @@ def robustness_rows(found: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     if found is None:
         return []
     kinds = [kind for kind, size in GROUPS.items() for _ in range(size)]
-    groups = dict(zip(corruptions.TYPES, kinds, strict=True))
+    groups = dict(zip(corruptions.TYPES, kinds, strict=False))
     return [
         {
             "name": name,

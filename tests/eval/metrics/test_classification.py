@@ -281,4 +281,4 @@ def test_scores_import_no_tensorflow():
             else []
         )
     }
-    assert roots <= {"collections", "typing", "numpy", "sklearn", "trainer"}
+    assert roots <= {"collections", "math", "typing", "numpy", "sklearn", "trainer"}

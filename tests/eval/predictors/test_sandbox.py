@@ -168,6 +168,8 @@ def test_a_signal_to_the_command_reaches_its_work(number):
     with subprocess.Popen(
         script(work, ["x.pb"]), cwd=ROOT, stdout=subprocess.PIPE, text=True,
         stderr=subprocess.PIPE,
+        # In the background of a shell SIGINT is ignored, which a process inherits.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as started:  # fmt: skip
         started.stdout.readline()
         child = int(started.stdout.readline())
