@@ -83,9 +83,10 @@ def summary_lines(found: dict) -> list[str]:
             f"{study_page.format_percent(best['expected_maximum_of_noise'])} too high "
             "by luck alone"
         )
-    opened = len(found["test_openings"])
-    lines.append(f"the test split was opened {opened} times" if opened else "")
-    return [line for line in lines if line]
+    if opened := len(found["test_openings"]):
+        times = "once" if opened == 1 else f"{opened} times"
+        lines.append(f"the test split was opened {times}")
+    return lines
 
 
 def _seeds(best: dict) -> str:

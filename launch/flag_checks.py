@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ from launch import trainer_command
 from launch.command_line import UsageError
 from launch.study.search_space import SearchSpace
 from launch.study.study_definition import GRID
-from trainer.contract import TF_CONFIG
+from trainer.contract import TF_CONFIG, shell_code
 
 MAX_CHECKED = 500  # configurations; each takes about 10 ms
 LISTS_MODULE = "trainer.cli.flag_lists"
@@ -128,7 +129,14 @@ def _run(command: Sequence[str], text: str, say: Callable[[str], None]) -> int:
     if done.returncode:
         for line in done.stderr.strip().splitlines()[-2:]:
             print(line, file=sys.stderr)
-    return done.returncode
+    if done.returncode < 0:
+        ended = signal.Signals(-done.returncode).name
+        print(
+            f"{text}: ended by {ended}, perhaps because memory ran out;\n"
+            "give the command again, or lower global_batch",
+            file=sys.stderr,
+        )
+    return shell_code(done.returncode)
 
 
 def _environment() -> dict[str, str]:

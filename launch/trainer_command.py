@@ -242,7 +242,8 @@ def find_refusal(
     for line in said.splitlines():
         if not contract.is_progress_line(line):
             print(line, file=sys.stderr)
-    return child.returncode if child.returncode or _asks_help(arguments) else None
+    code = contract.shell_code(child.returncode)
+    return code if code or _asks_help(arguments) else None
 
 
 def _asks_help(arguments: Sequence[str]) -> bool:

@@ -65,6 +65,11 @@ LOADING = "loading TensorFlow"  # the first line of a command that takes seconds
 _PASSING = re.compile(rf"  ETA \S|\(\d+:[\d:]+ so far\)$|^{LOADING}$")
 
 
+def shell_code(returncode: int) -> int:
+    """The exit code as a shell sees it: 128 + n for a process that signal n ended."""
+    return returncode if returncode >= 0 else 128 - returncode
+
+
 def is_progress_line(line: str) -> bool:
     """Whether `line` is a progress line, which the next one makes obsolete.
 

@@ -24,6 +24,7 @@ from launch.study.trial_run import TrialPlace, TrialPrograms, TrialRun
 from launch.supervisor import temporary_files
 from launch.supervisor.console import Console
 from launch.supervisor.signal_queue import SignalQueue
+from trainer.contract import shell_code
 
 TRIALS = "trials"
 TICK_SECS = 0.1
@@ -326,7 +327,8 @@ def _format_running(run: TrialRun) -> str:
 
 def write_page(study_dir: pathlib.Path, programs: TrialPrograms) -> int:
     """Has eval make the page of the study; returns its exit code."""
-    return subprocess.run([*programs.study, str(study_dir)], check=False).returncode
+    done = subprocess.run([*programs.study, str(study_dir)], check=False)
+    return shell_code(done.returncode)
 
 
 def check_trial(

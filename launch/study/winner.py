@@ -20,7 +20,7 @@ from launch.study.trial_run import RESULT, TrialPlace, TrialRun
 from launch.supervisor import temporary_files
 from launch.supervisor.console import Console
 from launch.supervisor.signal_queue import SignalQueue
-from trainer.contract import EXIT_FAILED
+from trainer.contract import EXIT_FAILED, shell_code
 
 FOLDER = "finish"
 OPENINGS = "test_openings.json"
@@ -111,7 +111,7 @@ def _test_trial(
         if isinstance(scores, dict)
         else {}
     )
-    return done.returncode, [_read_test(str(run_dir), chosen.seed, found)]
+    return shell_code(done.returncode), [_read_test(str(run_dir), chosen.seed, found)]
 
 
 def _choose(
@@ -147,8 +147,9 @@ def _announce_openings(study_dir: pathlib.Path, console: Console) -> None:
     if isinstance(openings, list) and openings:
         first = openings[0]
         when = first.get("time") if isinstance(first, dict) else "an unknown time"
+        times = "once" if len(openings) == 1 else f"{len(openings)} times"
         console.announce(
-            f"the test split was opened {len(openings)} times before, first {when}: "
+            f"the test split was opened {times} before, first {when}: "
             "what it says now is no longer independent of choices made since"
         )
 

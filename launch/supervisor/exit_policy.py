@@ -38,7 +38,7 @@ class WorkerExit:
     @property
     def exit_code(self) -> int | None:
         """Exit code as a shell sees it: 128 + n for signal n."""
-        return self.code if self.code is None or self.code >= 0 else 128 - self.code
+        return None if self.code is None else contract.shell_code(self.code)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

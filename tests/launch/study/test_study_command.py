@@ -308,7 +308,7 @@ def test_the_winner_is_trained_again_with_a_test_and_new_seeds(tmp_path, capsys)
     openings = {"openings": [{"time": "2026-01-01T00:00:00Z"}]}
     (study_dir / "test_openings.json").write_text(json.dumps(openings))
     assert sweep(study_dir, "--finish", "--seeds=2") == 0
-    assert "opened 1 times before" in capsys.readouterr().err
+    assert "opened once before" in capsys.readouterr().err
 
 
 def test_an_unfinished_study_cannot_be_finished(tmp_path, capsys):
