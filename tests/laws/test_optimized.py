@@ -8,14 +8,7 @@ import pytest
 
 from tests.support.commands import ROOT, TINY, result
 from tests.support.image_folders import write_classes
-from tests.support.sources import SOURCES
-
-COMMANDS = ["trainer.main", "trainer.prepare", "trainer.recheck", "eval.report"]
-COMMANDS += ["eval.compare", "eval.predict", "eval.data", "export.tflite"]
-COMMANDS += ["export.saved_model", "export.bench", "export.micro", "export.web"]
-COMMANDS += ["export.onnx"]
-COMMANDS += ["launch.local", "launch.worker", "launch.slurm"]
-COMMANDS += ["launch.kubernetes", "launch.vertex"]
+from tests.support.sources import COMMANDS, SOURCES
 
 
 def optimized(module, *words):

@@ -17,7 +17,7 @@ import zipfile
 import pytest
 
 from tests.support.commands import ROOT
-from tests.support.sources import ALLOWED, MODULES, SOURCES
+from tests.support.sources import ALLOWED, COMMANDS, MODULES, SOURCES
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 FILES = ["pyproject.toml", "requirements.txt", "requirements-dev.txt", "README.md"]
@@ -106,13 +106,8 @@ def test_an_installed_command_finds_its_template(installed, tmp_path):
 
 
 def test_every_command_of_the_packages_is_installed():
-    commands = {
-        f"{path.parent.name}.{path.stem}"
-        for path in SOURCES
-        if path.parent.parent == ROOT and "__main__" in path.read_text()
-    }
     targets = {target.partition(":")[0] for target in PROJECT["scripts"].values()}
-    assert targets == commands
+    assert targets == set(COMMANDS)
     for target in PROJECT["scripts"].values():
         module, _, function = target.partition(":")
         body = ast.parse(MODULES[module].read_text()).body

@@ -6,10 +6,9 @@ import sys
 import pytest
 
 from tests.support.commands import ROOT
+from tests.support.sources import COMMANDS
 
-EVALUATION = ["eval.report", "eval.compare", "export.tflite", "export.saved_model"]
-EVALUATION += ["export.bench", "export.micro", "eval.predict", "eval.data"]
-EVALUATION += ["export.web"]
+EVALUATION = [name for name in COMMANDS if name.startswith(("eval.", "export."))]
 UNUSED = {"sklearn", "pandas", "scipy.stats", "matplotlib.pyplot"}
 
 

@@ -28,6 +28,11 @@ def module_name(path: pathlib.Path) -> str:
 
 
 MODULES = {module_name(path): path for path in SOURCES}
+COMMANDS = [
+    name
+    for name, path in MODULES.items()
+    if path.parent.parent == ROOT and 'if __name__ == "__main__"' in path.read_text()
+]
 
 
 def imports_of(tree: ast.AST) -> Iterator[str]:
