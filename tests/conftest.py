@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from tests.support import commands, eval_models, resumed_runs
+from tests.support.chromium import Chromium
 from tests.support.session_cache import SessionCache, TrainedRun
 from trainer.cli import command
 from trainer.distributed import strategy as distributed_strategy
@@ -167,6 +168,13 @@ def whole_run(shared) -> pathlib.Path:
 def single_run(shared) -> pathlib.Path:
     """That of resumed_runs.SINGLE."""
     return train_once(shared, "single", resumed_runs.SINGLE)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium that runs."""
+    with Chromium() as made:
+        yield made
 
 
 @pytest.fixture

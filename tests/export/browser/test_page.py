@@ -13,7 +13,6 @@ from PIL import Image
 from export.browser import page_writer
 from export.browser.page_options import PageOptions
 from tests.support import export_runs, odd_images, pages
-from tests.support.chromium import Chromium
 from trainer.config.enums import Resize
 from trainer.data import preprocessing
 from trainer.data.preprocessing import PixelSpec
@@ -48,12 +47,6 @@ def site():
     made = page_writer.write_page(opened, PageOptions(images=60), pages.runtime())
     with pages.served(made.path) as url:
         yield made, url
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with Chromium() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
