@@ -9,6 +9,7 @@ import pytest
 
 from eval.reports import html as reports_html
 from eval.reports import report_files
+from eval.reports.charts import figures
 from eval.reports.pages import headline, report_page, snippets, wording
 from tests.support import report_pages
 
@@ -192,9 +193,16 @@ def test_likeliest_classes_are_json_in_an_attribute():
     assert json.loads(text) == [["<c>", 0.75], ['a"b', 0.25]]
 
 
-def test_charts_of_odd_values():
-    from eval.reports.charts import figures
+def test_the_same_report_has_the_same_bytes():
+    assert page_of(2, 60) == page_of(2, 60)
 
+
+def test_charts_of_odd_values():
     curve = {"training": ([0.0], [float("inf")]), "x" * 99: ([1.0, 2.0], [3.0, 3.0])}
     assert "<svg" in figures.curves(curve, "loss")
     assert "<svg" in figures.coverage(np.zeros(1))
+
+
+def test_a_curve_of_a_million_points_stays_small():
+    long = list(range(1_000_000))
+    assert len(figures.curves({"training": (long, long)}, "loss")) < 100_000
