@@ -10,9 +10,12 @@ used is a ValueError, a failure is a RuntimeError. Commands end with these exit 
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from trainer.contract import EXIT_PEER_LOST
+
+Picture = TypeVar("Picture")
 
 
 class InvalidInput(ValueError):
@@ -84,6 +87,22 @@ def failing_on_value_errors(what: str = "") -> Iterator[None]:
         raise
     except ValueError as error:
         raise TrainingFailed(f"{what}: {error}" if what else str(error)) from error
+
+
+def attempt_drawing(
+    draw: Callable[[], Picture], what: str, say: Callable[[str], None]
+) -> Picture | None:
+    """Calls `draw`; reports a failure through `say` and returns None.
+
+    Neither a training nor a report ends because of a picture, also when memory runs
+    out.
+    """
+    try:
+        return draw()
+    except Exception as error:  # noqa: BLE001  matplotlib raises all kinds
+        reason = " ".join(str(error).split())[:200]
+        say(f"{what} could not be drawn: {type(error).__name__}: {reason}")
+        return None
 
 
 def unwrap_interruption(error: BaseException) -> BaseException:

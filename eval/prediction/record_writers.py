@@ -11,8 +11,7 @@ import numpy as np
 
 from eval.prediction.image_classifier import FilePrediction
 from eval.prediction.prediction_request import RecordFormat
-from trainer.monitoring import pictures
-from trainer.monitoring.printable import single_line
+from trainer.monitoring.printable import abbreviate, single_line
 
 _WIDEST_FILE, _WIDEST_CLASS = 60, 24  # columns of a terminal
 
@@ -152,7 +151,7 @@ class TableWriter:
             wrong = one.label not in (None, answer)
             mark = f"  not {single_line(one.label)}" if wrong else ""
             if not answered:
-                mark = f"  perhaps {pictures.short(answer, _WIDEST_CLASS)}"
+                mark = f"  perhaps {abbreviate(answer, _WIDEST_CLASS)}"
             path = _pad(single_line(one.path), self._file)
             self._out.write(f"{path}  {'   '.join(cells)}{mark}\n")
 
@@ -162,7 +161,7 @@ class TableWriter:
         paths = [_width(single_line(one.path)) for one in predictions]
         self._file = min(_WIDEST_FILE, max(4, *paths))
         words = [*names, *([] if self._threshold is None else ["unknown"])]
-        shown = [_width(pictures.short(word, _WIDEST_CLASS)) for word in words]
+        shown = [_width(abbreviate(word, _WIDEST_CLASS)) for word in words]
         self._class = min(2 * _WIDEST_CLASS, max(5, *shown))
         others = [f"{n}." for n in range(2, min(self._top_k, len(names)) + 1)]
         first = f"{_pad('class', self._class)} probability"
@@ -171,7 +170,7 @@ class TableWriter:
         self._out.write(f"{line.rstrip()}\n")
 
     def _cell(self, name: str, probability: float, width: int = 7) -> str:
-        shown = pictures.short(name, _WIDEST_CLASS) or "(blank)"
+        shown = abbreviate(name, _WIDEST_CLASS) or "(blank)"
         share = f"{100 * probability:.1f} %"
         return f"{_pad(shown, self._class)} {share:>{width}}"
 

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from eval.predictors import engine
 from eval.reports.pages import wording
 from trainer.config.serialization import flatten
-from trainer.monitoring import pictures
+from trainer.monitoring.printable import abbreviate
 
 # Control characters and surrogates, which HTML must not contain but names may have.
 _NO_HTML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -128,7 +128,7 @@ def spaced(name: str) -> str:
 
 def class_name(text: str) -> str:
     """Formats the name of a class as one line of at most 60 characters."""
-    return pictures.short(text, 60) or "(blank)"
+    return abbreviate(text, 60) or "(blank)"
 
 
 def table_rows(value: object) -> list[tuple[str, str]]:

@@ -17,8 +17,7 @@ from eval.reports.pages import report_page
 from eval.reports.pages.report_page import ReportArrays
 from eval.robustness import corruptions
 from eval.runner import Evaluation
-from trainer import files
-from trainer.monitoring import pictures
+from trainer import errors, files
 
 MISSING = Markup("<p>This chart could not be drawn.</p>")
 SHOWN_SEVERITY = 3  # of the pictures of corruptions
@@ -55,7 +54,7 @@ def render_page(
     """Renders the page and its charts, by file name."""
     content, shown = {}, {}
     for name, draw in report_page.draw_charts(report, arrays).items():
-        made = pictures.attempt(draw, f"the chart {name}", say)
+        made = errors.attempt_drawing(draw, f"the chart {name}", say)
         shown[name] = MISSING if made is None else made
         if made is not None:
             content[f"{FIGURES}/{name}.svg"] = svg.standalone(made, html.chart_style())

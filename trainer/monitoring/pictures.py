@@ -1,4 +1,4 @@
-"""Pictures for TensorBoard and reports, with class names as plain text.
+"""Pictures drawn with matplotlib, with class names as plain text.
 
 A class name may contain `$`, which matplotlib reads as mathematics, characters that no
 installed font has, or hundreds of characters; and there may be thousands of names.
@@ -8,16 +8,17 @@ import collections
 import contextlib
 import dataclasses
 import functools
-import unicodedata
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib import font_manager, ft2font
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from trainer.monitoring.printable import abbreviate
 
 GRID_IMAGES = 32  # augmented images in the grid of step 0
 FAMILY = "DejaVu Sans"  # comes with matplotlib
@@ -30,7 +31,6 @@ DPI = 110
 CELL_INCHES = (1.1, 1.3)  # of an image and its class in the grid
 IMAGE_INCHES = 0.93  # the longer side of an image in it
 DARKEST_FOR_INK = 0.408  # luminance of a cell; what is darker is written on in white
-Picture = TypeVar("Picture")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +40,10 @@ class Lettering:
     Attributes:
         labels: a readable text for each name, no two alike.
         families: names of fonts that together have all characters.
-        unnamed: number of labels that are a class id instead of the name.
     """
 
     labels: tuple[str, ...]
     families: tuple[str, ...] = (FAMILY,)
-    unnamed: int = 0
 
 
 def lettering(names: Sequence[str], longest: int = LONGEST) -> Lettering:
@@ -53,7 +51,7 @@ def lettering(names: Sequence[str], longest: int = LONGEST) -> Lettering:
 
     A name with a character that no font has is written as "class 3".
     """
-    texts = [short(name, longest) for name in names]
+    texts = [abbreviate(name, longest) for name in names]
     wanted = {ord(char) for text in texts for char in text} - _letters(_bundled())
     families, had = _families(frozenset(wanted)) if wanted else ((FAMILY,), set())
     missing = wanted - had
@@ -61,21 +59,7 @@ def lettering(names: Sequence[str], longest: int = LONGEST) -> Lettering:
     labels = [t if drawn[n] else f"class {n}" for n, t in enumerate(texts)]
     count = collections.Counter(labels)
     labels = [t if count[t] == 1 else f"{n}: {t}" for n, t in enumerate(labels)]
-    return Lettering(tuple(labels), families, drawn.count(False))
-
-
-def short(name: str, longest: int) -> str:
-    """Shortens `name` to one line of at most `longest` characters.
-
-    Control and format characters are left out; "" if nothing visible is left.
-    """
-    steering = ("Cc", "Cf", "Cs")
-    spaced = " ".join(name.split())
-    text = "".join(c for c in spaced if unicodedata.category(c) not in steering).strip()
-    if len(text) <= longest:
-        return text
-    tail = (longest - 1) // 3
-    return f"{text[: longest - 1 - tail]}…{text[-tail:]}"
+    return Lettering(tuple(labels), families)
 
 
 def _bundled() -> str:
@@ -117,21 +101,6 @@ def drawing(families: Sequence[str] = (FAMILY,), **style: Any) -> Iterator[None]
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def attempt(
-    draw: Callable[[], Picture], what: str, say: Callable[[str], None]
-) -> Picture | None:
-    """Calls `draw`; reports a failure through `say` and returns None.
-
-    A training must not end because of a picture, also when memory runs out.
-    """
-    try:
-        return draw()
-    except Exception as error:  # noqa: BLE001  matplotlib raises all kinds
-        reason = " ".join(str(error).split())[:200]
-        say(f"{what} could not be drawn: {type(error).__name__}: {reason}")
-        return None
 
 
 def grid(
@@ -203,11 +172,11 @@ def confusion_picture(counts: np.ndarray, names: Sequence[str]) -> np.ndarray:
             beside.set_axis_off()
             listed = _listed(counts, letters.labels)
             beside.text(0, 1, listed, va="top", fontsize=8).set_in_layout(False)
-        confusion(axis, counts, letters.labels, numbers=numbers)
+        _confusion(axis, counts, letters.labels, numbers=numbers)
         return _pixels(drawn)
 
 
-def confusion(
+def _confusion(
     axis: Any, counts: np.ndarray, labels: Sequence[str], *, numbers: bool
 ) -> None:
     """Draws a confusion matrix as shares of the images of each class.

@@ -1,4 +1,4 @@
-"""Escapes text from files and data sets so that a terminal can show it safely."""
+"""Text from files and data sets, made safe for a terminal or short for a page."""
 
 import unicodedata
 
@@ -28,3 +28,17 @@ def shortened(text: object, limit: int = 60) -> str:
     """Shortens `text` to one line of about `limit` characters, with escapes."""
     line = single_line(str(text))
     return line if len(line) <= limit else f"{line[:limit]}..."
+
+
+def abbreviate(name: str, longest: int) -> str:
+    """Shortens `name` to one line of at most `longest` characters.
+
+    Control and format characters are left out; "" if nothing visible is left.
+    """
+    steering = ("Cc", "Cf", "Cs")
+    spaced = " ".join(name.split())
+    text = "".join(c for c in spaced if unicodedata.category(c) not in steering).strip()
+    if len(text) <= longest:
+        return text
+    tail = (longest - 1) // 3
+    return f"{text[: longest - 1 - tail]}…{text[-tail:]}"

@@ -244,7 +244,7 @@ class ValidationCallback:
             return pictures.confusion_picture(confusion, self.names)
 
         what = "the picture validation/confusion"
-        if (drawn := pictures.attempt(draw, what, self.monitor.say)) is not None:
+        if (drawn := errors.attempt_drawing(draw, what, self.monitor.say)) is not None:
             self.writer.write_picture(step, "validation/confusion", drawn)
 
     def _picture_due(self, step: int) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer import files
+from trainer import errors, files
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config
 from trainer.data.dataset import Dataset
@@ -393,7 +393,7 @@ class TrainingSession:
             return pictures.grid(images, split.labels[rows], split.names)
 
         what = "the picture train/augmented"
-        if (drawn := pictures.attempt(grid, what, self.monitor.say)) is not None:
+        if (drawn := errors.attempt_drawing(grid, what, self.monitor.say)) is not None:
             writer.write_picture(0, "train/augmented", drawn)
 
     def _finish(

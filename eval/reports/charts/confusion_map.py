@@ -6,7 +6,7 @@ from html import escape
 import numpy as np
 from markupsafe import Markup
 
-from trainer.monitoring import pictures
+from trainer.monitoring.printable import abbreviate
 
 MOST = 100  # classes; of more, those with the most mistakes are drawn
 CELL = 10  # units: a name is as high
@@ -41,7 +41,7 @@ def confusion_map(matrix: np.ndarray, names: Sequence[str]) -> Markup:
     """
     rows = choose_classes(matrix, MOST)
     wrong = _errors(matrix)[np.ix_(rows, rows)]
-    texts = [escape(pictures.short(names[row], LETTERS) or "(blank)") for row in rows]
+    texts = [escape(abbreviate(names[row], LETTERS) or "(blank)") for row in rows]
     side = NAME + CELL * len(rows)
     parts = [*_grid(len(rows), side), *_names(texts)]
     most = int(wrong.max(initial=0))

@@ -11,7 +11,9 @@ import pytest
 
 from eval.reports import examples
 from tests.support.commands import ROOT
+from trainer import errors
 from trainer.monitoring import pictures
+from trainer.monitoring.printable import abbreviate
 
 ODD = [
     "$1_$5", r"\frac{$", "猫", "🐈", "שלום", "مرحبا", "a\nb", "\u202eevil", "x" * 300,
@@ -65,7 +67,7 @@ def test_labels_are_readable_and_tell_classes_apart():
     assert found.labels[0] == "$1_$5"
     assert found.labels[6:10] == ("a b", "evil", "x" * 16 + "…" + "x" * 7, "class 9")
     assert max(map(len, found.labels)) <= pictures.LONGEST + 4
-    shown = [pictures.short(name, 60) for name in ODD]
+    shown = [abbreviate(name, 60) for name in ODD]
     assert all(
         label in (text, f"class {n}", f"{n}: class {n}") or "…" in label
         for n, (label, text) in enumerate(zip(found.labels, shown, strict=False))
@@ -75,7 +77,7 @@ def test_labels_are_readable_and_tell_classes_apart():
 def test_a_font_that_has_the_letters_is_found():
     script = "\U0001d49c"  # not in DejaVu Sans, but in a font that matplotlib brings
     found = pictures.lettering([script, "b"])
-    assert (found.labels, found.unnamed) == ((script, "b"), 0)
+    assert found.labels == (script, "b")
     assert found.families[0] == pictures.FAMILY
     assert len(found.families) == 2
 
@@ -92,7 +94,7 @@ def test_a_picture_that_fails_is_a_line():
     def draw():
         raise MemoryError("no room")
 
-    assert pictures.attempt(draw, "the picture x", said.append) is None
+    assert errors.attempt_drawing(draw, "the picture x", said.append) is None
     assert said == ["the picture x could not be drawn: MemoryError: no room"]
 
 

@@ -3,6 +3,8 @@
 import html.parser
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -206,3 +208,12 @@ def test_charts_of_odd_values():
 def test_a_curve_of_a_million_points_stays_small():
     long = list(range(1_000_000))
     assert len(figures.curves({"training": (long, long)}, "loss")) < 100_000
+
+
+def test_html_is_imported_without_heavy_libraries():
+    """matplotlib alone takes up to a second to load, and no chart is drawn with it."""
+    modules = "eval.reports.html, eval.reports.charts.svg"
+    program = f"import sys, {modules}\nprint(*sys.modules)"
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert not {"matplotlib", "numpy", "tensorflow"} & {*done.stdout.split()}
