@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,7 @@ class ExportInputs:
         source: the last checkpoint of the run.
         network: its weights with functions from pixels to probabilities.
         data_source: the data set that `evaluated` is from.
+        train: loads its training split when it is called first; classes as in the run.
         verification: how exported files are verified.
         verification_set: the images that they are verified on.
         calibration: the run's temperature, or the reason why there is none.
@@ -64,6 +66,7 @@ class ExportInputs:
     source: ModelSource
     network: ServingModule
     data_source: DataSource
+    train: Callable[[], Split]
     verification: VerificationOptions
     verification_set: VerificationSet
     calibration: Calibration
@@ -93,12 +96,12 @@ class ExportInputs:
         return None if self.evaluated.held_out else self.evaluated
 
     def load_train(self) -> Split:
-        """Loads the training split, classes named and numbered as in the run.
+        """Loads the training split for calibration images.
 
         Raises:
             InvalidInput: it is not the one that the run was trained on.
         """
-        data, split = self.data_source, self._train
+        data, split = self.data_source, self.train()
         expected = self.source.trained_on.get("train")
         if expected not in (None, split.sha256) and expected != split.digest():
             where = f"in {data.folder}" if data.folder else f"of {data.name}"
@@ -111,10 +114,6 @@ class ExportInputs:
         return split
 
     @functools.cached_property
-    def _train(self) -> Split:
-        return _load_split(self.data_source, "train", self.source)
-
-    @functools.cached_property
     def validation(self) -> ValidationImages | str:
         """Validation images of the run, or the reason why there are none, a clause.
 
@@ -122,7 +121,7 @@ class ExportInputs:
         """
         try:
             found = find_validation_rows(
-                self.run, lambda: self._train, self.test, self.data_source.held_out
+                self.run, self.train, self.test, self.data_source.held_out
             )
         except InvalidInput as error:  # of the other data that verify the file
             return f"the training images cannot be used: {first_line(error)}"
@@ -172,9 +171,11 @@ def open_inputs(request: ExportRequest) -> ExportInputs:
         predictor = runner.open_predictor(source, judged)
     for line in runner.remarks(source, predictor, split, data.name):
         runner.print_line(line)
+    # Read once, for the temperature, thresholds and calibration images.
+    train = functools.cache(lambda: _load_train(data, source))
     fitted = calibration.uncalibrated("Exported with --nocalibrate.")
     if request.calibrate:
-        fitted = _load_calibration(source, predictor, data, judged)
+        fitted = _load_calibration(source, predictor, judged, train, data.held_out)
     temperature = fitted.temperature or 1.0
     sample = request.verification.sample
     return ExportInputs(
@@ -184,6 +185,7 @@ def open_inputs(request: ExportRequest) -> ExportInputs:
         # The model of a run is a CheckpointModel: its network is what was evaluated.
         network=ServingModule(predictor.model.network, temperature),
         data_source=data,
+        train=train,
         verification=request.verification,
         verification_set=dataclasses.replace(
             _verification_set(judged, predictor, temperature, sample),
@@ -194,10 +196,9 @@ def open_inputs(request: ExportRequest) -> ExportInputs:
     )
 
 
-def _load_split(data: DataSource, which: str, source: ModelSource) -> Split:
-    """Loads split `which`, its classes named and numbered as `source` has them."""
-    split = data.load(which)
-    return classes.relabel(split, source.classes, source.name)
+def _load_train(data: DataSource, source: ModelSource) -> Split:
+    """Loads the training split, its classes named and numbered as `source` has them."""
+    return classes.relabel(data.load("train"), source.classes, source.name)
 
 
 def _stay_on_cpu() -> None:
@@ -210,16 +211,17 @@ def _stay_on_cpu() -> None:
 def _load_calibration(
     source: ModelSource,
     predictor: Predictor,
-    data: DataSource,
-    split: Split,
+    judged: Split,
+    train: Callable[[], Split],
+    held_out: np.ndarray | None,
 ) -> Calibration:
     return calibration.from_run(
         source.run,
         source.facts["sha256"],
         predictor.with_progress("calibrating"),
-        lambda: _load_split(data, "train", source),
-        None if split.held_out else split,
-        data.held_out,
+        train,
+        None if judged.held_out else judged,
+        held_out,
     )
 
 
