@@ -1,7 +1,5 @@
 """Leakage: finds training images that are also test images."""
 
-import hashlib
-
 import numpy as np
 
 from trainer.data.split import Split
@@ -22,8 +20,8 @@ def find_test_images(train: Split, test: Split | None) -> np.ndarray:
     """
     if test is None or train.images.shape[1:] != test.images.shape[1:]:
         return np.zeros(len(train.images), bool)
-    known = set(map(_digest, test.images))
-    seen = np.array([_digest(image) in known for image in train.images], bool)
+    known = set(test.image_digests)
+    seen = np.array([digest in known for digest in train.image_digests], bool)
     row_by_id = {name: row for row, name in enumerate(test.ids)}
     for row, name in enumerate(train.ids):
         if name in row_by_id and not seen[row]:
@@ -32,11 +30,6 @@ def find_test_images(train: Split, test: Split | None) -> np.ndarray:
             )
             seen[row] = np.abs(np.diff(pair, axis=0)).mean() <= _ALIKE
     return seen
-
-
-def _digest(image: np.ndarray) -> bytes:
-    """Hashes the pixels: those of a whole split may not fit into memory."""
-    return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
 
 
 def describe_leak(seen: np.ndarray) -> str | None:

@@ -1,6 +1,7 @@
 """Split: images, labels and ids in memory, their hash; DataSource: what loads them."""
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -43,6 +44,17 @@ class Split:
     def digest(self) -> str:
         """Computes `sha256` again, for labels that were given other ids."""
         return split_hashes(self.ids, self.images, self.labels)[0]
+
+    @functools.cached_property
+    def image_digests(self) -> tuple[bytes, ...]:
+        """A hash of each image's pixels, computed once, as it reads every image.
+
+        Splits are compared by them: the pixels of two may not fit in memory.
+        """
+        return tuple(
+            hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+            for image in self.images
+        )
 
 
 @dataclasses.dataclass(frozen=True)
