@@ -5,7 +5,7 @@ import importlib.metadata
 from typing import Any
 
 from eval.formats.flatbuffer import FlatbufferInfo
-from export.artifact.number_formats import Io, Scheme
+from export.artifact.number_formats import Io
 from export.lite import converter, layer_errors, litert_quantization
 from export.lite.calibration_images import CalibrationImages
 from export.lite.tflite_options import QuantizerChoice, TFLiteOptions
@@ -54,7 +54,7 @@ def _quantize(
 ) -> ConvertedModel:
     """Quantises the float file of `network` with litert-quantizer."""
     scheme, io = options.scheme, options.io
-    plain = converter.convert(network, Scheme.FLOAT32, Io.FLOAT32, None)
+    plain = converter.convert_plain(network)
     layers: list[str] = []
     tensors: list[str] = []
     if options.kept_layers:

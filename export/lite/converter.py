@@ -8,6 +8,7 @@ network after normalisation, so that a quantised input is the pixel itself.
 import contextlib
 import io as text_io
 import warnings
+import weakref
 
 import tensorflow as tf
 from tensorflow.types.experimental import ConcreteFunction
@@ -38,6 +39,23 @@ _INPUT_QUANTIZATION = {
     (Scheme.INT16X8, Io.INT16): (1 / 32767, 0),
     (Scheme.INT16X8, Io.FLOAT32): (1 / 32767, 0),
 }
+
+# Float files of networks that are still in use, see `convert_plain`.
+_PLAIN: weakref.WeakKeyDictionary[ServingModule, bytes] = weakref.WeakKeyDictionary()
+
+
+def convert_plain(network: ServingModule) -> bytes:
+    """Converts `network` to float32 at both ends, once.
+
+    Integer files are compared with it layer by layer, and litert-quantizer starts from
+    it: an export needs it up to three times, a bench for several formats.
+
+    Raises:
+        TrainingFailed: the conversion fails.
+    """
+    if network not in _PLAIN:
+        _PLAIN[network] = convert(network, Scheme.FLOAT32, Io.FLOAT32, None)
+    return _PLAIN[network]
 
 
 def convert(

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import interpreter as litert
 
-from export.artifact.number_formats import Io, Scheme
 from export.lite import converter
 from export.lite.calibration_images import CalibrationImages
 from export.serving.serving_module import ServingModule
@@ -64,7 +63,7 @@ def measure(
         images: the first IMAGES of them are run through both networks.
     """
     with CONSOLE.phase("comparing each layer with the float network"):
-        plain = converter.convert(network, Scheme.FLOAT32, Io.FLOAT32, None)
+        plain = converter.convert_plain(network)
         with native_output.suppress_native_stderr():
             exact, integer = _Trace(plain), _Trace(content)
         shared = [name for name in integer.outputs if name in exact.outputs]
