@@ -11,7 +11,12 @@ from eval.predictors.engine import Kernels
 from eval.predictors.file_options import FileOptions
 from eval.predictors.outputs import Output
 from eval.predictors.predictor import Predictor
-from export.artifact import answer_thresholds, artifact, verification
+from export.artifact import (
+    answer_thresholds,
+    artifact,
+    file_verification,
+    verification,
+)
 from export.artifact.artifact import Artifact
 from export.artifact.export_options import ExportRequest
 from export.artifact.inputs import ExportInputs, open_inputs
@@ -93,22 +98,23 @@ def _verify(
     errors: Sequence[LayerError],
 ) -> dict[str, Any]:
     """Runs the file at `path`; returns what it scored, and its thresholds."""
-    options, expected = inputs.verification, inputs.verification_set
-    predictor = open_predictor(path, options.kernels)
+    predictor = open_predictor(path, inputs.verification.kernels)
     line = verification.estimate_duration(
-        expected, predictor, path.name, others=answer_thresholds.count_images(inputs)
+        inputs.verification_set,
+        predictor,
+        path.name,
+        others=answer_thresholds.count_images(inputs),
     )
     if line is not None:
         print(line, file=sys.stderr, flush=True)
-    answers = verification.predict(expected, predictor, path.name)
-    test = verification.describe(expected, predictor, answers)
-    gate = verification.Gate.for_scheme(scheme, options.max_accuracy_drop)
-    gate.enforce(test, layer_errors.describe_worst(errors))
-    zero_point = predictor.model.output_zero_point
-    thresholds = answer_thresholds.choose_thresholds(
-        inputs, predictor, zero_point, answers
+    return file_verification.verify_file(
+        inputs,
+        predictor,
+        scheme,
+        path.name,
+        zero_point=predictor.model.output_zero_point,
+        worst_layers=layer_errors.describe_worst(errors),
     )
-    return {inputs.evaluated_on: test, **thresholds}
 
 
 def select_calibration_images(

@@ -1,12 +1,11 @@
 """Writes a run as ONNX, verified in ONNX Runtime before it gets its name."""
 
-import pathlib
 from typing import Any
 
 from eval.predictors import model_files
 from eval.predictors.file_options import FileOptions
 from eval.predictors.outputs import Output
-from export.artifact import answer_thresholds, artifact, verification
+from export.artifact import artifact, file_verification
 from export.artifact.artifact import Artifact
 from export.artifact.export_options import ExportRequest
 from export.artifact.inputs import ExportInputs, open_inputs
@@ -43,22 +42,11 @@ def write_onnx(inputs: ExportInputs) -> Artifact:
     with artifact.staging_folder(inputs.folder) as folder:
         path = folder / FILE
         files.write_bytes(path, onnx_converter.add_metadata(content, *described))
-        facts |= _verify(inputs, path)
+        predictor = model_files.open_file(path, FileOptions(Output.PROBABILITIES))
+        facts |= file_verification.verify_file(inputs, predictor, Scheme.FLOAT32, FILE)
         # The graph that was measured is the one that ships, with its results.
         files.write_bytes(path, onnx_converter.add_metadata(content, *described, facts))
         return artifact.publish_file(path, inputs.folder / FILE, facts)
-
-
-def _verify(inputs: ExportInputs, path: pathlib.Path) -> dict[str, Any]:
-    """Runs the file at `path`; returns what it scored, and its thresholds."""
-    predictor = model_files.open_file(path, FileOptions(Output.PROBABILITIES))
-    expected = inputs.verification_set
-    answers = verification.predict(expected, predictor, path.name)
-    test = verification.describe(expected, predictor, answers)
-    drop = inputs.verification.max_accuracy_drop
-    verification.Gate.for_scheme(Scheme.FLOAT32, drop).enforce(test)
-    thresholds = answer_thresholds.choose_thresholds(inputs, predictor, None, answers)
-    return {inputs.evaluated_on: test, **thresholds}
 
 
 def _describe_file(content: bytes) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from eval.predictors import model_files
 from eval.predictors.file_options import FileOptions
 from eval.predictors.outputs import Output
-from export.artifact import answer_thresholds, artifact, verification
+from export.artifact import artifact, file_verification
 from export.artifact.artifact import Artifact
 from export.artifact.export_options import ExportRequest
 from export.artifact.inputs import ExportInputs, open_inputs
@@ -54,16 +54,10 @@ def write_saved_model(inputs: ExportInputs) -> Artifact:
             spec = inputs.preprocessing
             save_signatures(inputs.network, spec, names, path)
             predictor = model_files.open_file(path, FileOptions(Output.PROBABILITIES))
-        expected = inputs.verification_set
-        answers = verification.predict(expected, predictor, FOLDER)
-        test = verification.describe(expected, predictor, answers)
-        verification.Gate.for_scheme(None, 0.0).enforce(test)
-        thresholds = answer_thresholds.choose_thresholds(
-            inputs, predictor, None, answers
-        )
+        verified = file_verification.verify_file(inputs, predictor, None, FOLDER)
         model_name = inputs.run.config().model.name
         warmup.write_requests(path, model_name, _warmup_requests(inputs))
-        facts = inputs.facts() | _FORMAT | {inputs.evaluated_on: test} | thresholds
+        facts = inputs.facts() | _FORMAT | verified
         _write_programs(path / program_folder.INSIDE, inputs, facts)
         return artifact.publish_version(path, inputs.folder / FOLDER, facts)
 
