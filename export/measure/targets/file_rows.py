@@ -138,14 +138,12 @@ def _measure_compiled(inputs: ExportInputs, row: dict[str, Any]) -> dict[str, An
     path = pathlib.Path(row["path"])
     predictor = model_files.open_file(path, options)
     answers = verification.predict(inputs.verification_set, predictor, name)
-    floor = predictor.min_probability
     facts = {key: row[key] for key in ("file", "scheme", "bytes") if key in row}
     model = f"{COMPILED}{path}"
     return {
         "format": name,
         **facts,
-        **verification.compare(inputs.verification_set, answers, floor),
-        "engine": dict(predictor.model.engine),
+        **verification.describe(inputs.verification_set, predictor, answers),
         "path": model,
         **benchmark.measure_footprint(inputs, model),
     }

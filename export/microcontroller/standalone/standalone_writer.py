@@ -41,11 +41,13 @@ class _Reference:
     Attributes:
         predictor: runs the file.
         probabilities: of the test images, float64 [N, K].
+        answers: the same in steps of 1/256, uint8 [N, K].
         thresholds: fields of the manifest.
     """
 
     predictor: Predictor
     probabilities: np.ndarray
+    answers: np.ndarray
     thresholds: Mapping[str, Any]
 
 
@@ -64,15 +66,14 @@ def write_standalone(inputs: ExportInputs, options: MicroOptions) -> Artifact:
         path.mkdir()
         files.write_bytes(path / _TFLITE, content)
         reference = _answer(inputs, path / _TFLITE)
-        answers = _bytes(reference.probabilities, inputs)
         _write_source(inputs, options, program, path, reference)
         host = host_check.run_program(path, inputs.verification_set.images)
         facts = _facts(inputs, content, program, reference, path)
-        facts |= {"host": _check_host(host, answers)}
+        facts |= {"host": _check_host(host, reference.answers)}
         drop = inputs.verification.max_accuracy_drop
         gate = verification.Gate.for_scheme(Scheme.INT8, drop)
         gate.enforce(manifests.verification(facts))
-        count = len(options.vector_rows(len(answers)))
+        count = len(options.vector_rows(len(reference.answers)))
         readme = _format_readme(program, facts, count)
         files.write_bytes(path / "README.md", readme.encode())
         program = standalone_program.format_program(ProgramFacts.from_manifest(facts))
@@ -159,7 +160,8 @@ def _answer(inputs: ExportInputs, path: pathlib.Path) -> _Reference:
     thresholds = answer_thresholds.choose_thresholds(
         inputs, predictor, zero_point, probabilities
     )
-    return _Reference(predictor, probabilities, thresholds)
+    answers = _bytes(probabilities, inputs)
+    return _Reference(predictor, probabilities, answers, thresholds)
 
 
 def _bytes(probabilities: np.ndarray, inputs: ExportInputs) -> np.ndarray:
@@ -177,8 +179,7 @@ def _write_source(
     folder: pathlib.Path,
     reference: _Reference,
 ) -> None:
-    answers = _bytes(reference.probabilities, inputs)
-    rows = options.vector_rows(len(answers))
+    rows = options.vector_rows(len(reference.answers))
     facts = inputs.facts()
     name, weights = inputs.run.config().model.name, facts["weights_sha256"][:12]
     about = CDescription(
@@ -186,7 +187,7 @@ def _write_source(
         " see manifest.json",
         labels=inputs.verification_set.names,
         images=inputs.verification_set.images[rows],
-        answers=answers[rows],
+        answers=reference.answers[rows],
         abstain=reference.thresholds["abstain"],
     )
     for path, text in c_program.format_project(program, about).items():
@@ -229,9 +230,7 @@ def _facts(
     lite = TFLiteOptions(
         Scheme.INT8, Io(parse_graph(content, _TFLITE).input.dtype.name)
     )
-    test = verification.compare(
-        inputs.verification_set, probabilities, predictor.min_probability
-    )
+    test = verification.describe(inputs.verification_set, predictor, probabilities)
     _, other = _predict(inputs, folder / _TFLITE, Kernels.XNNPACK)
     return {
         **inputs.facts(),
@@ -239,7 +238,7 @@ def _facts(
         "format": "micro",
         "runtime": "standalone",
         "tflite_sha256": hashlib.sha256(content).hexdigest(),
-        inputs.evaluated_on: test | {"engine": dict(predictor.model.engine)},
+        inputs.evaluated_on: test,
         **reference.thresholds,
         "xnnpack": {
             "different": int((probabilities != other).any(axis=1).sum()),

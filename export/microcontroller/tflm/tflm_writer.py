@@ -194,15 +194,12 @@ def _verify(
     probabilities = verification.predict(verification_set, predictor, PACKAGE)
     reference = verification.predict(verification_set, litert, "LiteRT")
     flips = verification.count_flips(probabilities, reference)
-    test = verification.compare(
-        verification_set, probabilities, predictor.min_probability
-    )
+    test = verification.describe(verification_set, predictor, probabilities)
     zero_point = model.output[1] if model.step else None
     thresholds = answer_thresholds.choose_thresholds(
         inputs, predictor, zero_point, probabilities
     )
     test |= {
-        "engine": dict(model.engine),
         "litert": {
             "engine": dict(litert.model.engine),
             "agreement": 1 - flips / len(probabilities),
