@@ -95,6 +95,14 @@ class ExportInputs:
         """The test split; None where it stays closed."""
         return None if self.evaluated.held_out else self.evaluated
 
+    def describe(self, numbers: str = "") -> str:
+        """One sentence for a file's own metadata; `numbers`: such as ", int8"."""
+        return (
+            f"{self.run.config().model.name} trained on {self.data}{numbers}; weights"
+            f" {self.source.facts['sha256'][:12]}; image files become"
+            f" {self.preprocessing} (upright, bilinear, antialiased)"
+        )
+
     def load_train(self) -> Split:
         """Loads the training split for calibration images.
 

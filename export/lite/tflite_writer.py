@@ -147,14 +147,13 @@ def open_predictor(path: pathlib.Path, kernels: Kernels) -> Predictor:
 
 def describe_model(inputs: ExportInputs, options: TFLiteOptions) -> ModelDescription:
     """Describes the file in the words of its metadata."""
-    name = inputs.run.config().model.name
-    text = (
-        f"{name} trained on {inputs.data}, {options.scheme.value}; "
-        f"weights {inputs.source.facts['sha256'][:12]}; image files become "
-        f"{inputs.preprocessing} (upright, bilinear, antialiased)"
-    )
+    scheme, io = options.scheme, options.io
     return metadata_writer.describe_model(
-        name, text, inputs.network.image_shape, options.scheme, options.io
+        inputs.run.config().model.name,
+        inputs.describe(f", {scheme.value}"),
+        inputs.network.image_shape,
+        scheme,
+        io,
     )
 
 

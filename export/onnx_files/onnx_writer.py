@@ -31,14 +31,8 @@ def write_onnx(inputs: ExportInputs) -> Artifact:
     """
     onnx_packages.check_installed()
     content = onnx_converter.convert(inputs.network)
-    name = inputs.run.config().model.name
-    text = (
-        f"{name} trained on {inputs.data}; weights"
-        f" {inputs.source.facts['sha256'][:12]}; image files become"
-        f" {inputs.preprocessing} (upright, bilinear, antialiased)"
-    )
     facts = inputs.facts() | _describe_file(content)
-    described = (text, facts["labels"], facts["temperature"])
+    described = (inputs.describe(), facts["labels"], facts["temperature"])
     with artifact.staging_folder(inputs.folder) as folder:
         path = folder / FILE
         files.write_bytes(path, onnx_converter.add_metadata(content, *described))
