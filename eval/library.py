@@ -16,6 +16,7 @@ import numpy as np
 
 from eval import model_source
 from eval.metrics import calibration
+from eval.metrics.validation_rows import ValidationAnswers
 from eval.prediction.image_classifier import ImageClassifier
 from eval.prediction.image_paths import ImagePath
 from trainer.config.parsing import parse_init_from
@@ -171,8 +172,8 @@ def _calibrate(run: Run, data: Splits) -> None:
         shape, classes = data.train.images.shape[1:], len(data.train.names)
         return source.open(shape, classes)(images, _ignore)
 
-    sha256 = source.facts["sha256"]
-    calibration.from_run(run, sha256, predict, lambda: data.train, test, data.held_out)
+    answers = ValidationAnswers(run, predict, lambda: data.train, test, data.held_out)
+    calibration.from_run(answers, source.facts["sha256"])
 
 
 def _ignore(_: int) -> None:

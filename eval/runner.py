@@ -12,6 +12,7 @@ import numpy as np
 from eval import model_source
 from eval.metrics import calibration, classification
 from eval.metrics.calibration import Calibration
+from eval.metrics.validation_rows import ValidationAnswers
 from eval.model_source import ModelSource
 from eval.predictors import input_range_check
 from eval.predictors.file_options import FileOptions
@@ -40,6 +41,7 @@ class Evaluation:
     Attributes:
         dataset: name, configuration and version.
         probabilities: float64 [N, C], as the model gives them.
+        validation: the answers to the validation rows, where it is a run.
         min_probability: the probability below which one reads as 0.
         data_remarks: lines on the data, such as files that were left out.
     """
@@ -50,6 +52,7 @@ class Evaluation:
     split: Split
     calibration: Calibration
     probabilities: np.ndarray
+    validation: ValidationAnswers
     min_probability: float
     data_remarks: tuple[str, ...] = ()
 
@@ -297,29 +300,45 @@ def evaluate(
     with CONSOLE.count(views, f"testing {source.name}") as tick:
         probabilities = predictor(split.images, tick)
     classification.validate(probabilities, split.labels)
+    test = None if split.held_out else split
+    validation = answer_validation(source, predictor, data, test)
     return Evaluation(
         source=source,
         predictor=predictor,
         dataset=data.name,
         split=split,
-        calibration=find_calibration(
-            source, predictor, data, None if split.held_out else split
-        ),
+        calibration=find_calibration(source, predictor, validation),
         probabilities=probabilities,
+        validation=validation,
         min_probability=predictor.min_probability,
         data_remarks=getattr(data, "remarks", ()),
     )
 
 
-def find_calibration(
+def answer_validation(
     source: ModelSource,
     predictor: Predictor,
     data: DataSource,
     test: Split | None,
+) -> ValidationAnswers:
+    """The answers of a run to its validation rows; nothing is computed yet.
+
+    `test` is the test split, whose images are left out of them; None: it is closed. A
+    file has no such rows, and is not asked for them.
+    """
+    return ValidationAnswers(
+        source.run,
+        predictor.with_progress("validation rows"),
+        lambda: data.load("train"),
+        test,
+        data.held_out,
+    )
+
+
+def find_calibration(
+    source: ModelSource, predictor: Predictor, answers: ValidationAnswers
 ) -> Calibration:
     """Finds the temperature of a model; that of a run is fitted if it is not yet.
-
-    `test` is the test split, whose images are left out of the fit; None: it is closed.
 
     Raises:
         InvalidInput: calibration.json is damaged, or its data are not available.
@@ -335,11 +354,4 @@ def find_calibration(
         return calibration.uncalibrated(
             "Uncalibrated: this checkpoint is not the run's last."
         )
-    return calibration.from_run(
-        source.run,
-        source.facts["sha256"],
-        predictor.with_progress("calibrating"),
-        lambda: data.load("train"),
-        test,
-        data.held_out,
-    )
+    return calibration.from_run(answers, source.facts["sha256"])

@@ -34,8 +34,9 @@ def load_or_choose(source: ModelSource, say: Callable[[str], object]) -> Thresho
     split = data.load("test" if tested else "train")
     test = split if tested else None  # a test split that is closed stays closed
     predictor = runner.open_predictor(source, split)
-    fitted = runner.find_calibration(source, predictor, data, test)
-    found = thresholds.find_thresholds(source, predictor, fitted, data, test)
+    answers = runner.answer_validation(source, predictor, data, test)
+    fitted = runner.find_calibration(source, predictor, answers)
+    found = thresholds.find_thresholds(source, predictor, fitted, answers)
     if isinstance(found, str):
         raise InvalidInput(
             f"{source.name} has no thresholds for `abstain`: {found};\nleave it out"

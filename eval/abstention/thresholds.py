@@ -15,13 +15,13 @@ import numpy as np
 from eval.metrics import selective_thresholds
 from eval.metrics.calibration import Calibration, apply_temperature
 from eval.metrics.selective_thresholds import AnswerCounts, Threshold
-from eval.metrics.validation_rows import find_validation_rows, hash_rows
+from eval.metrics.validation_rows import ValidationAnswers, is_outdated
 from eval.model_source import ModelSource
 from eval.predictors.predictor import Predictor
 from trainer import files
 from trainer.config.enums import EvalTta
 from trainer.config.serialization import misfit
-from trainer.data.split import DataSource, ImageRows, Split
+from trainer.data.split import Split
 from trainer.errors import InvalidInput
 from trainer.rundir.layout import Run
 
@@ -106,13 +106,11 @@ def find_thresholds(
     source: ModelSource,
     predictor: Predictor,
     calibration: Calibration,
-    data: DataSource,
-    test: Split | None,
+    answers: ValidationAnswers,
 ) -> Thresholds | str:
     """Thresholds of a run or file, or the reason why there are none, a clause.
 
-    Those of a run are computed and saved if they are not there yet. Images of the split
-    `test` do not count for them; None: it is closed.
+    Those of a run are computed from its `answers` and saved if they are not there yet.
     """
     if predictor.tta is not EvalTta.NONE:
         return "thresholds belong to what ships, which uses no test-time augmentation"
@@ -123,17 +121,28 @@ def find_thresholds(
             return "the file has no thresholds of its own in a manifest"
     if not source.final:
         return "this checkpoint is not the run's last"
-    saved = load_counts(source, calibration)
-    found = saved or _count_rows(source, predictor, calibration, data, test)
-    return found if isinstance(found, str) else from_counts(found)
+    if counts := load_counts(source, calibration, answers.test):
+        return from_counts(counts)
+    if isinstance(answers.found, str):
+        return answers.found
+    return from_counts(
+        _count_rows(source, calibration, answers, predictor.min_probability)
+    )
 
 
-def load_counts(source: ModelSource, calibration: Calibration) -> AnswerCounts | None:
-    """The counts of a run at its temperature; None: not there, of others or damaged."""
+def load_counts(
+    source: ModelSource, calibration: Calibration, test: Split | None = None
+) -> AnswerCounts | None:
+    """The counts of a run at its temperature; None: not there, of others or damaged.
+
+    Of others are those of rows that `test` was not compared with; None: it is closed.
+    """
     try:
         saved = files.read_json(source.run.path / FILE)
         same = _identity(source, calibration)
         if any(saved[key] != value for key, value in same.items()):
+            return None
+        if is_outdated(saved, test):
             return None
         columns = [np.array(saved[k]) for k in ("thresholds", "answered", "wrong")]
         counts = AnswerCounts(saved["rows"], columns[0].astype(float), *columns[1:])
@@ -165,37 +174,21 @@ def _is_sound(counts: AnswerCounts) -> bool:
 
 def _count_rows(
     source: ModelSource,
-    predictor: Predictor,
     calibration: Calibration,
-    data: DataSource,
-    test: Split | None,
-) -> AnswerCounts | str:
+    answers: ValidationAnswers,
+    min_probability: float,
+) -> AnswerCounts:
     """Counts the answers to the validation rows, and writes abstain.json."""
-    found = find_validation_rows(
-        source.run, lambda: data.load("train"), test, data.held_out
-    )
-    if isinstance(found, str):
-        return found
-    split, rows = found
-    predict = predictor.with_progress("validation rows")
-    answers = apply_temperature(
-        predict(ImageRows(split.images, rows)),
-        calibration.temperature or 1.0,
-        predictor.min_probability,
-    )
-    counts = selective_thresholds.count_answers(answers, split.labels[rows], 0.0)
-    known = _identity(source, calibration) | {"train_sha256": split.sha256}
-    _save(source.run, known, counts, hash_rows(rows))
+    value = calibration.temperature or 1.0
+    softened = apply_temperature(answers.probabilities, value, min_probability)
+    counts = selective_thresholds.count_answers(softened, answers.labels, 0.0)
+    _save(source.run, _identity(source, calibration) | answers.describe(), counts)
     return counts
 
 
-def _save(
-    run: Run, known: Mapping[str, Any], counts: AnswerCounts, rows_sha256: str
-) -> None:
+def _save(run: Run, known: Mapping[str, Any], counts: AnswerCounts) -> None:
     content = {
         **known,
-        "rows": counts.rows,
-        "rows_sha256": rows_sha256,
         "thresholds": counts.thresholds.tolist(),
         "answered": counts.answered.tolist(),
         "wrong": counts.wrong.tolist(),

@@ -8,17 +8,15 @@ import dataclasses
 import enum
 import pathlib
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from scipy import optimize, special
 
 from eval.metrics import classification
-from eval.metrics.validation_rows import find_validation_rows, hash_rows
+from eval.metrics.validation_rows import ValidationAnswers, is_outdated
 from trainer import files
 from trainer.config.serialization import misfit
-from trainer.data.split import ImageRows, Split
 from trainer.errors import InvalidInput
 from trainer.rundir.layout import Run
 
@@ -121,42 +119,26 @@ def from_manifest(manifest: dict) -> Calibration:
     return uncalibrated("Uncalibrated: the probabilities are taken as they are.")
 
 
-def from_run(
-    run: Run,
-    weights_sha256: str,
-    predict: Callable[[ImageRows], np.ndarray],
-    train: Callable[[], Split],
-    test: Split | None,
-    held_out: np.ndarray | None = None,
-) -> Calibration:
+def from_run(answers: ValidationAnswers, weights_sha256: str) -> Calibration:
     """Loads or fits the calibration of a finished run; writes calibration.json.
 
     Args:
-        predict: computes probabilities [N, C] of images uint8 [N, H, W, C].
-        train: loads the training split; called only to fit.
-        test: the test split; its images are never used for the fit. None: it is closed.
-        held_out: validation rows of the training split; None: by the run's config.
+        answers: of the run; asked for only to fit.
 
     Raises:
         InvalidInput: calibration.json is damaged or belongs to other weights.
     """
-    if (saved := load_saved(run, weights_sha256)) and not _is_outdated(run, test):
+    run = answers.run
+    saved = load_saved(run, weights_sha256)
+    if saved and not is_outdated(_load(run), answers.test):
         return saved
-    found = find_validation_rows(run, train, test, held_out)
-    if isinstance(found, str):
-        return uncalibrated(f"Uncalibrated: {found}.")
-    split, rows = found
-    fitted = _fit(predict(ImageRows(split.images, rows)), split.labels[rows], rows)
-    known = {"weights_sha256": weights_sha256, "train_sha256": split.sha256}
-    compared = {"compared_with_test": test is not None}
-    content = {"version": VERSION, **fitted, **known, **compared}
+    if isinstance(answers.found, str):
+        return uncalibrated(f"Uncalibrated: {answers.found}.")
+    fitted = _fit(answers.probabilities, answers.labels)
+    known = {"weights_sha256": weights_sha256, **answers.describe()}
+    content = {"version": VERSION, **fitted, **known}
     _save(run, content)
     return _from_saved(run, content, weights_sha256)
-
-
-def _is_outdated(run: Run, test: Split | None) -> bool:
-    """Whether calibration.json was fitted while the test split was closed."""
-    return test is not None and _load(run).get("compared_with_test") is False
 
 
 def load_saved(run: Run, weights_sha256: str) -> Calibration | None:
@@ -177,10 +159,8 @@ def _save(run: Run, saved: dict[str, Any]) -> None:
         print(f"{run.path / FILE} is not saved: {error.strerror}", file=sys.stderr)
 
 
-def _fit(
-    probabilities: np.ndarray, labels: np.ndarray, rows: np.ndarray
-) -> dict[str, Any]:
-    """Fits the temperature on `rows` of the training split.
+def _fit(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Fits the temperature on the validation rows.
 
     If the rows do not determine one it is None, and "why" gives the reason.
     """
@@ -188,14 +168,12 @@ def _fit(
     doubt = reason_to_reject(probabilities, labels, value)
     softened = apply_temperature(probabilities, 1.0 if doubt else value)
     state = State.UNCALIBRATED if doubt else State.CALIBRATED
-    fitted = f"Temperature {value:.4g}, fitted on the run's {len(rows):,} validation"
+    fitted = f"Temperature {value:.4g}, fitted on the run's {len(labels):,} validation"
     return {
         "state": state.value,
         "temperature": None if doubt else value,
         "why": f"Uncalibrated: {doubt}." if doubt else f"{fitted} rows.",
-        "rows": len(rows),
         "wrong": int((~classification.correct(probabilities, labels)).sum()),
-        "rows_sha256": hash_rows(rows),
         "nll": {
             "before": classification.nll(probabilities, labels),
             "after": classification.nll(softened, labels),

@@ -49,7 +49,7 @@ def write_report(
         thresholds = _CLOSED
         if not split.held_out:
             thresholds = find_thresholds(
-                source, predictor, evaluation.calibration, data, split
+                source, predictor, evaluation.calibration, evaluation.validation
             )
         refused = abstention_report.describe_abstention(
             evaluation, thresholds, no_class

@@ -13,7 +13,11 @@ import tensorflow as tf
 from eval import model_source, runner
 from eval.metrics import calibration
 from eval.metrics.calibration import Calibration
-from eval.metrics.validation_rows import find_validation_rows, hash_rows
+from eval.metrics.validation_rows import (
+    ValidationAnswers,
+    find_validation_rows,
+    hash_rows,
+)
 from eval.model_source import ModelSource
 from eval.predictors.predictor import Predictor
 from eval.reports import report_data
@@ -223,14 +227,14 @@ def _load_calibration(
     train: Callable[[], Split],
     held_out: np.ndarray | None,
 ) -> Calibration:
-    return calibration.from_run(
+    answers = ValidationAnswers(
         source.run,
-        source.facts["sha256"],
-        predictor.with_progress("calibrating"),
+        predictor.with_progress("validation rows"),
         train,
         None if judged.held_out else judged,
         held_out,
     )
+    return calibration.from_run(answers, source.facts["sha256"])
 
 
 def _verification_set(

@@ -13,6 +13,7 @@ from ai_edge_litert import interpreter as litert
 
 from eval.formats import atomic_folders
 from eval.metrics import calibration, classification
+from eval.metrics.validation_rows import ValidationAnswers
 from tests.support import eval_models
 from tests.support.commands import run_command
 from trainer.data.sources import tfds_source
@@ -144,9 +145,8 @@ def test_no_temperature_is_fitted_on_test_images(data_dir, tmp_path):
     builder = tfds_source.locate("digits", str(data_dir))
     train, test = (tfds_source.load_split(builder, name) for name in ("train", "test"))
     judge = dataclasses.replace(test, images=train.images[:360])
-    found = calibration.from_run(
-        run, run.result()["weights_sha256"], None, lambda: train, judge
-    )
+    answers = ValidationAnswers(run, None, lambda: train, judge)
+    found = calibration.from_run(answers, run.result()["weights_sha256"])
     assert found.state is calibration.State.UNCALIBRATED
     assert (
         found.why == "Uncalibrated: 360 of the 1,437 training images are test images."

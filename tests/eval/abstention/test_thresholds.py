@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from eval.abstention import thresholds
-from eval.metrics import selective_thresholds
+from eval.metrics import calibration, classification, selective_thresholds
+from eval.metrics import validation_rows as rows_of_runs
 from eval.metrics.calibration import Calibration, State
+from eval.metrics.validation_rows import ValidationAnswers
+from trainer.config.enums import EvalTta
 from trainer.errors import InvalidInput
 from trainer.rundir.layout import Run
 
@@ -76,7 +79,7 @@ def source(tmp_path):
         name="run", run=Run(tmp_path), facts={"sha256": "weights"}, final=True
     )
     known = thresholds._identity(made, CALIBRATION)
-    thresholds._save(made.run, known, counts, "rows")
+    thresholds._save(made.run, known | {"rows": 900, "rows_sha256": "rows"}, counts)
     return made, counts
 
 
@@ -111,3 +114,50 @@ def test_counts_of_other_weights_or_damaged_ones_are_none(source):
         assert thresholds.load_counts(made, CALIBRATION) is None
     path.unlink()
     assert thresholds.load_counts(made, CALIBRATION) is None
+
+
+def test_rows_are_answered_once_and_again_when_the_test_split_is_opened(
+    source, monkeypatch
+):
+    """Temperature and thresholds share the answers; both know if rows were compared."""
+    made, _ = source
+    draws = np.random.default_rng(1)
+    labels = draws.integers(0, 2, 200).astype(np.int32)
+    right = draws.random(200) < 0.8
+    answers = np.where(np.eye(2)[np.where(right, labels, 1 - labels)] == 1, 0.9, 0.1)
+    train = types.SimpleNamespace(images=answers, labels=labels, sha256="train")
+    kept = {"closed": np.arange(200), "open": np.arange(10, 200)}  # ten are in the test
+    monkeypatch.setattr(
+        rows_of_runs,
+        "find_validation_rows",
+        lambda run, train, test, held_out: (train(), kept[test or "closed"]),
+    )
+    predictor = types.SimpleNamespace(
+        tta=EvalTta.NONE, min_probability=classification.SMALLEST
+    )
+    asked = []
+
+    def predict(images):
+        asked.append(len(images))
+        return np.asarray(images)
+
+    for test, calls in (
+        (None, [200]),
+        (None, [200]),  # both files are there
+        ("open", [200, 190]),
+        ("open", [200, 190]),
+        (None, [200, 190]),  # what was compared serves a closed split, too
+    ):
+        rows = ValidationAnswers(made.run, predict, lambda: train, test)
+        fitted = calibration.from_run(rows, "weights")
+        found = thresholds.find_thresholds(made, predictor, fitted, rows)
+        assert asked == calls and found.rows == calls[-1]
+
+
+def test_counts_without_a_temperature_know_whether_rows_were_compared(source):
+    made, _ = source
+    path = made.run.path / thresholds.FILE
+    whole = json.loads(path.read_text())
+    path.write_text(json.dumps(whole | {"compared_with_test": False}))
+    assert thresholds.load_counts(made, CALIBRATION) is not None
+    assert thresholds.load_counts(made, CALIBRATION, test="open") is None

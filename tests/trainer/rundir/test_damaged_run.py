@@ -14,6 +14,7 @@ import pytest
 
 from eval import model_source
 from eval.metrics import calibration
+from eval.metrics.validation_rows import ValidationAnswers
 from eval.reports import exported_files, report_data
 from eval.reports.charts import training_curves
 from eval.reports.pages import report_notes
@@ -110,7 +111,8 @@ def evaluated(path: pathlib.Path) -> None:
     run = Run(path)
     chosen = model_source.from_run(run)
     if (path / calibration.FILE).exists():
-        calibration.from_run(run, chosen.facts["sha256"], None, None, None)
+        answers = ValidationAnswers(run, None, None, None)
+        calibration.from_run(answers, chosen.facts["sha256"])
     told = report_data._run_facts(run)
     report = {"run": told, "model": chosen.facts, "data": {"same_as_trained": True}}
     report["scores"] = {"accuracy": 0.5}
