@@ -10,14 +10,13 @@ layer, so that beside other work two of them are slower than one.
 """
 
 import importlib.metadata
-import importlib.util
 
 from absl import flags
 
 from benchmarks import interleave, subprocess_peer, training
 from trainer import system
 from trainer.cli import command
-from trainer.errors import InvalidInput
+from trainer.errors import require_package
 
 VALUES = flags.FlagValues()
 # Ours -> activation -> PyTorch's, in benchmarks/torch_nets.py. The first is the same
@@ -44,11 +43,8 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
 
 def check_torch() -> None:
     """Raises InvalidInput if PyTorch is missing; the toolkit does not require it."""
-    if importlib.util.find_spec("torch") is None:
-        raise InvalidInput(
-            "this compares with PyTorch, which is not installed;\n"
-            f"install it for the comparison: python -m pip install {TORCH}"
-        )
+    remedy = f"install it for the comparison: python -m pip install {TORCH}"
+    require_package("torch", "this compares with PyTorch", remedy)
 
 
 def compare(

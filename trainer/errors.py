@@ -10,6 +10,7 @@ used is a ValueError, a failure is a RuntimeError. Commands end with these exit 
 """
 
 import contextlib
+import importlib.util
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -103,6 +104,21 @@ def attempt_drawing(
         reason = " ".join(str(error).split())[:200]
         say(f"{what} could not be drawn: {type(error).__name__}: {reason}")
         return None
+
+
+def require_package(module: str, need: str, remedy: str) -> None:
+    """Checks that an optional package is installed, without importing it.
+
+    Args:
+        module: what it is imported by.
+        need: what needs which package, the beginning of a sentence.
+        remedy: how to install it, and what works without.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    if importlib.util.find_spec(module) is None:
+        raise InvalidInput(f"{need}, which is not installed;\n{remedy}")
 
 
 def unwrap_interruption(error: BaseException) -> BaseException:

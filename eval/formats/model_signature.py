@@ -6,7 +6,6 @@ of the file, its manifest and the programs beside it, signed by the owner of a k
 optional and used here alone.
 """
 
-import importlib.util
 import pathlib
 import re
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from typing import Any
 
 from eval.formats import manifest as manifests
 from trainer import files
-from trainer.errors import InvalidInput, first_line
+from trainer.errors import InvalidInput, first_line, require_package
 
 PACKAGE = "model-signing"
 MATERIALS = ".cdx.json"  # ending of the list of what a model was made with
@@ -40,11 +39,8 @@ def check_installed() -> None:
     Raises:
         InvalidInput: it is not.
     """
-    if importlib.util.find_spec("model_signing") is None:
-        raise InvalidInput(
-            f"signatures need the package {PACKAGE}, which is not installed;\n"
-            f"pip install {PACKAGE}"
-        )
+    need = f"signatures need the package {PACKAGE}"
+    require_package("model_signing", need, f"pip install {PACKAGE}")
 
 
 def sign(path: pathlib.Path, private_key: pathlib.Path) -> pathlib.Path:

@@ -9,7 +9,6 @@ and a pixel 255 in one image give the input the scale of pixels.
 """
 
 import importlib.metadata
-import importlib.util
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 from export.artifact.number_formats import Io, Scheme
 from export.lite.calibration_images import CalibrationImages
 from export.lite.tflite_options import PACKAGE, KeptAs
-from trainer.errors import InvalidInput, TrainingFailed, first_line
+from trainer.errors import TrainingFailed, first_line, require_package
 from trainer.monitoring import native_output
 from trainer.monitoring.progress import CONSOLE
 
@@ -32,11 +31,11 @@ def check_installed() -> None:
     Raises:
         InvalidInput: it is not.
     """
-    if importlib.util.find_spec("litert_quantizer") is None:
-        raise InvalidInput(
-            f"quantizer=litert needs the package {PACKAGE}, which is not installed;\n"
-            f"pip install {PACKAGE}, or use quantizer=tflite"
-        )
+    require_package(
+        "litert_quantizer",
+        f"quantizer=litert needs the package {PACKAGE}",
+        f"pip install {PACKAGE}, or use quantizer=tflite",
+    )
 
 
 def describe_quantizer() -> dict[str, str]:

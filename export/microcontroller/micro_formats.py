@@ -2,14 +2,13 @@
 
 import dataclasses
 import enum
-import importlib.util
 import pathlib
 
 import numpy as np
 
 from export.artifact.number_formats import Io, Scheme
 from trainer.data import sampler
-from trainer.errors import InvalidConfig, InvalidInput
+from trainer.errors import InvalidConfig, InvalidInput, require_package
 
 PACKAGE = "tflite-micro"  # optional
 # The type of input and output: these files cannot CAST uint8.
@@ -87,21 +86,17 @@ def check_scheme(scheme: Scheme) -> None:
         raise InvalidInput(f"scheme={scheme.value} has no kernels, only {known}")
 
 
-def is_installed() -> bool:
-    """Whether the package of the interpreter is installed."""
-    return importlib.util.find_spec("tflite_micro") is not None
-
-
 def check_installed(runtime: Runtime) -> None:
     """Checks that the package that `runtime` is verified with is installed.
 
     Raises:
         InvalidInput: it is not.
     """
-    if runtime is Runtime.TFLM and not is_installed():
-        raise InvalidInput(
-            f"C source is proven with the package {PACKAGE}, which is not installed;\n"
-            f"pip install {PACKAGE}, or use runtime=standalone, which needs no package"
+    if runtime is Runtime.TFLM:
+        require_package(
+            "tflite_micro",
+            f"C source is proven with the package {PACKAGE}",
+            f"pip install {PACKAGE}, or use runtime=standalone, which needs no package",
         )
 
 

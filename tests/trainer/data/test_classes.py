@@ -1,5 +1,6 @@
 """A model's own class names are the truth, whatever data set is opened beside it."""
 
+import importlib.util
 import json
 import zipfile
 
@@ -11,7 +12,6 @@ from export import bench, micro, saved_model, tflite
 from export.artifact.number_formats import Io, Scheme
 from export.lite.tflite_options import TFLiteOptions
 from export.lite.tflite_writer import write_tflite
-from export.microcontroller import micro_formats
 from tests.support import eval_models, export_runs
 from trainer.data import classes
 from trainer.data.sources import tfds_source
@@ -92,7 +92,7 @@ def test_a_set_of_other_classes_is_refused(
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.parametrize("export", EXPORTS)
 def test_no_export_names_other_classes(export, name, run, sets):
-    if export == "micro" and not micro_formats.is_installed():
+    if export == "micro" and not importlib.util.find_spec("tflite_micro"):
         pytest.skip("tflite-micro is not installed")
     define, main = EXPORTS[export]
     words = (f"--run_dir={run}", f"--dataset={name}", f"--data_dir={sets}")

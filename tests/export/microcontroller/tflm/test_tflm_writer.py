@@ -2,6 +2,7 @@
 
 import ctypes
 import dataclasses
+import importlib.util
 import json
 import re
 import shutil
@@ -19,7 +20,7 @@ from export.artifact.number_formats import Io, Scheme
 from export.lite import converter, metadata_writer, tflite_writer
 from export.lite.calibration_images import CalibrationImages
 from export.lite.tflite_options import TFLiteOptions
-from export.microcontroller import c_text, micro_formats
+from export.microcontroller import c_text
 from export.microcontroller.micro_formats import MICRO_IO, MicroOptions, Runtime
 from export.microcontroller.tflm import (
     c_source,
@@ -221,7 +222,7 @@ def test_names_of_classes_are_whole_in_c_whatever_is_in_them():
 
 
 def test_without_its_package_it_says_which(monkeypatch):
-    if micro_formats.is_installed():
+    if importlib.util.find_spec("tflite_micro"):
         pytest.skip("tflite-micro is installed")
     done = commands.run_command("export.micro")
     assert done.returncode == 2 and "pip install tflite-micro" in done.stderr
