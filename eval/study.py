@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from absl import flags
 
+from eval.reports import html
 from eval.studies import hyperparameters, study_data, study_page, study_summary
 from trainer import files, storage
 from trainer.cli import command as cli_command
@@ -71,16 +72,15 @@ def summary_lines(found: dict) -> list[str]:
     states = ", ".join(f"{count} {state}" for state, count in found["states"].items())
     lines = [f"study {found['study']}: {states or 'no trial yet'}"]
     if (best := found["winner"]) is not None:
-        span = study_page.format_span
         lines.append(
             f"configuration {best['configuration']}: "
-            f"{study_page.format_percent(best['mean'])} validation accuracy (95 % over "
-            f"images {span(best['over_images'])}{_seeds(best)}); "
+            f"{html.format_percent(best['mean'], 2)} validation accuracy (95 % over "
+            f"images {html.format_interval(best['over_images'])}{_seeds(best)}); "
             f"{study_page.format_flags(best['flags'])}"
         )
         lines.append(
             f"the best of {best['candidates']} would be up to "
-            f"{study_page.format_percent(best['expected_maximum_of_noise'])} too high "
+            f"{html.format_percent(best['expected_maximum_of_noise'], 2)} too high "
             "by luck alone"
         )
     if opened := len(found["test_openings"]):
@@ -92,7 +92,7 @@ def summary_lines(found: dict) -> list[str]:
 def _seeds(best: dict) -> str:
     if best["over_seeds"] is None:
         return ""
-    ends = study_page.format_span(best["over_seeds"])
+    ends = html.format_interval(best["over_seeds"])
     return f", over {best['seeds']} seeds {ends}"
 
 

@@ -22,25 +22,32 @@ _NO_HTML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uff
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
 
-_STYLES = ("colours.css", "style.css", "chart.css")
+_STYLES = ("colours.css", "style.css", "chart.css", "study.css")
 _LOST = (0.02, 0.1, 0.25, 0.5, 0.75)  # shares of accuracy that shades begin at
 
 
-def render(template: str, **values: object) -> bytes:
+def render(template: str, *, style_attributes: bool = True, **values: object) -> bytes:
     """Renders `template` as UTF-8; text is escaped, missing values raise.
 
     The page holds its style and its script, and its policy lets no other run and asks
     no host for anything.
+
+    Args:
+        style_attributes: whether elements of the page have the attribute "style".
     """
-    script = _load("page.js")
+    script, style = _load("page.js"), "\n".join(map(_load, _STYLES))
+    styles = "'unsafe-inline'" if style_attributes else _source(style)
     page = (
         _environment()
         .get_template(template)
         .render(
             values,
-            style=Markup("\n".join(map(_load, _STYLES))),
+            style=Markup(style),
             script=Markup(script),
-            policy=Markup(_policy(script)),
+            policy=Markup(
+                f"default-src 'none'; img-src data:; style-src {styles}; "
+                f"script-src {_source(script)}"
+            ),
         )
     )
     return _NO_HTML.sub("\ufffd", page).encode()
@@ -79,13 +86,10 @@ def _load(name: str) -> str:
     return (_TEMPLATES / name).read_text()
 
 
-def _policy(script: str) -> str:
-    """The content security policy of a page with one inline script."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{digest}'"
-    )
+def _source(text: str) -> str:
+    """The source of a content security policy that allows this very inline text."""
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"'sha256-{digest}'"
 
 
 def chart_style() -> str:
@@ -115,8 +119,10 @@ def format_number(value: float | None, digits: int = 4) -> str:
     return "–" if value is None else f"{value:,.{digits}f}"
 
 
-def format_interval(ends: Sequence[float], digits: int = 1) -> str:
-    """Formats an interval of fractions as '86.6 to 87.9 %'."""
+def format_interval(ends: Sequence[float] | None, digits: int = 1) -> str:
+    """Formats an interval of fractions as '86.6 to 87.9 %', None as a dash."""
+    if ends is None:
+        return "–"
     low, high = (f"{100 * end:.{digits}f}" for end in ends)
     return f"{low} to {high}\u202f%"
 

@@ -9,9 +9,13 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from eval.reports.charts import svg
+from eval.reports.charts.svg import Chart
+
 WIDTH, HEIGHT, MARGIN = 920, 340, 44
 SHADES = 5  # classes of accuracy, by rank
 Row = Mapping[str, Any]
+Point = tuple[float, float]
 
 
 def parallel_coordinates(trials: Sequence[Row]) -> Markup | None:
@@ -27,12 +31,14 @@ def parallel_coordinates(trials: Sequence[Row]) -> Markup | None:
     parts = [axis.draw(x) for axis, x in zip(axes, places, strict=True)]
     shades = shade_by_rank(shown)
     for place, row in enumerate(shown):
-        points = [
-            f"{x:.1f},{axis.heights[place]:.1f}"
-            for axis, x in zip(axes, places, strict=True)
-        ]
-        parts.append(_mark(row, f"line s{shades[row['number']]}", points))
-    return _figure(parts, "Flags of each trial and its validation accuracy")
+        heights = [axis.heights[place] for axis in axes]
+        points = list(zip(places, heights, strict=True))
+        parts.append(_line(row, shades[row["number"]], points))
+    return Markup(  # noqa: S704  texts are escaped where they are set
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        'aria-label="Flags of each trial and its validation accuracy">'
+        f"{''.join(parts)}</svg>"
+    )
 
 
 def learning_curves(trials: Sequence[Row]) -> Markup | None:
@@ -41,17 +47,17 @@ def learning_curves(trials: Sequence[Row]) -> Markup | None:
     if not shown:
         return None
     points = [point for row in shown for point in row["curve"]]
-    across = _Scale([0.0, *(x for x, _ in points)], MARGIN, WIDTH - MARGIN)
-    up = _Scale([y for _, y in points], HEIGHT - MARGIN, 20)
-    parts = [_frame(across, up, "epoch", "validation accuracy", percent=True)]
+    epochs = svg.fit_axis([0.0, *(x for x, _ in points)], "epoch")
+    accuracies = [y for _, y in points]
+    chart = Chart(epochs, _accuracy_axis(accuracies), HEIGHT, width=WIDTH)
     shades = shade_by_rank(shown)
     for row in shown:
-        line = [f"{across(x):.1f},{up(y):.1f}" for x, y in row["curve"]]
-        if len(line) == 1:
-            line.append(line[0])
+        line = [chart.place(x, y) for x, y in row["curve"]]
         state = " ended" if row["state"] == "complete" else ""
-        parts.append(_mark(row, f"line s{shades[row['number']]}{state}", line))
-    return _figure(parts, "Validation accuracy of each trial over epochs")
+        if len(line) == 1:  # its ends are seen
+            line += line
+        chart.add(_line(row, shades[row["number"]], line, state))
+    return chart.render("Validation accuracy of each trial over epochs")
 
 
 def pareto_front(
@@ -67,20 +73,29 @@ def pareto_front(
     shown = [row for row in trials if {first, second} <= (row["values"] or {}).keys()]
     if not shown:
         return None
-    pairs = [(row["values"][first], row["values"][second]) for row in shown]
-    across = _Scale([y for _, y in pairs], MARGIN + 16, WIDTH - MARGIN)
-    up = _Scale([x for x, _ in pairs], HEIGHT - MARGIN, 20)
-    parts = [_frame(across, up, second, first, percent=first == "accuracy")]
-    line = " ".join(f"{across(y):.1f},{up(x):.1f}" for _, x, y in front)
-    parts.append(f'<polyline class="front" points="{line}"/>')
+    pairs = [(row["values"][second], row["values"][first]) for row in shown]
+    axes = [
+        _accuracy_axis(values)
+        if name == "accuracy"
+        else svg.fit_axis(values, name, svg.compact)
+        for name, values in zip((second, first), zip(*pairs, strict=True), strict=True)
+    ]
+    chart = Chart(*axes, HEIGHT, width=WIDTH)
+    line = _points([chart.place(y, x) for _, x, y in front])
+    chart.add(f'<polyline class="front" points="{line}"/>')
     best = {int(point[0]) for point in front}
-    for row, (x, y) in zip(shown, pairs, strict=True):
-        kind = "dot best" if row["number"] in best else "dot"
-        parts.append(
-            f'<circle class="{kind}" data-trial="{row["number"]}" r="5" '
-            f'cx="{across(y):.1f}" cy="{up(x):.1f}">{_title(row)}</circle>'
+    for row, pair in zip(shown, pairs, strict=True):
+        x, y = chart.place(*pair)
+        kind = "chosen" if row["number"] in best else "other"
+        chart.add(
+            f'<circle class="dot {kind}" data-trial="{row["number"]}" r="5" cx="{x}" '
+            f'cy="{y}">{_title(row)}</circle>'
         )
-    return _figure(parts, f"{first} against {second}; a line joins the best ones")
+    return chart.render(f"{first} against {second}; a line joins the best ones")
+
+
+def _accuracy_axis(values: Sequence[float]) -> svg.Axis:
+    return svg.fit_axis(values, "validation accuracy", svg.percent, limits=(0.0, 1.0))
 
 
 def interval(
@@ -119,24 +134,6 @@ def _varying(trials: Sequence[Row]) -> list[str]:
     return [n for n in names if len({str(row["flags"].get(n)) for row in trials}) > 1]
 
 
-class _Scale:
-    """Maps values to pixels from `start` to `end`."""
-
-    def __init__(self, values: Sequence[float], start: float, end: float) -> None:
-        self.low, self.high = min(values), max(values)
-        if self.low == self.high:
-            self.low, self.high = self.low - 0.5, self.high + 0.5
-        self.start, self.end = start, end
-
-    def __call__(self, value: float) -> float:
-        part = (value - self.low) / (self.high - self.low)
-        return self.start + part * (self.end - self.start)
-
-    def ticks(self, count: int = 5) -> list[float]:
-        """Values in equal steps from the lowest to the highest."""
-        return [self.low + (self.high - self.low) * n / count for n in range(count + 1)]
-
-
 class _Axis:
     """A vertical axis of parallel coordinates.
 
@@ -156,15 +153,16 @@ class _Axis:
         """On a logarithmic scale where they span more than a factor of 20."""
         low, high = min(numbers), max(numbers)
         bend = math.log if low > 0 and high / low > 20 else float
-        scale = _Scale([bend(low), bend(high)], HEIGHT - MARGIN, MARGIN)
-        self.heights = [scale(bend(value)) for value in numbers]
+        axis = svg.Axis(bend(low), bend(high), ())
+        self.heights = [_height(axis.at(bend(value))) for value in numbers]
         percent = self.name == "accuracy"
-        self.labels = [(_text(v, percent), scale(bend(v))) for v in (low, high)]
+        ends = ((low, 0.0), (high, 1.0))
+        self.labels = [(_text(value, percent), _height(at)) for value, at in ends]
 
     def _place_words(self, words: list[str]) -> None:
         distinct = sorted(set(words))
-        scale = _Scale([0, max(1, len(distinct) - 1)], HEIGHT - MARGIN, MARGIN)
-        place = {word: scale(rank) for rank, word in enumerate(distinct)}
+        last = max(1, len(distinct) - 1)
+        place = {word: _height(rank / last) for rank, word in enumerate(distinct)}
         self.heights = [place[word] for word in words]
         self.labels = list(place.items())
 
@@ -182,37 +180,25 @@ class _Axis:
         )
 
 
-def _frame(
-    across: _Scale, up: _Scale, below: str, beside: str, *, percent: bool
-) -> str:
-    """Both axes with ticks and names."""
-    parts = [
-        f'<text class="name" x="{WIDTH / 2}" y="{HEIGHT - 6}">{escape(below)}</text>'
-    ]
-    parts.append(f'<text class="side" x="0" y="12">{escape(beside)}</text>')
-    for value in up.ticks():
-        y = up(value)
-        parts.append(f'<path class="axis" d="M{MARGIN} {y:.1f}H{WIDTH - MARGIN}"/>')
-        text = _text(value, percent)
-        parts.append(
-            f'<text class="left" x="{MARGIN - 4}" y="{y + 4:.1f}">{text}</text>'
-        )
-    for value in across.ticks():
-        x = across(value)
-        y, text = HEIGHT - MARGIN + 18, _text(value)
-        parts.append(f'<text class="mid" x="{x:.1f}" y="{y}">{text}</text>')
-    return "".join(parts)
+def _height(share: float) -> float:
+    """Vertical position of a share of an axis, 0 at its lower end."""
+    return HEIGHT - MARGIN - share * (HEIGHT - 2 * MARGIN)
 
 
 def _text(value: float, percent: bool = False) -> str:
     return f"{100 * value:.1f}%" if percent else f"{value:.3g}"
 
 
-def _mark(row: Row, kind: str, points: Sequence[str]) -> str:
+def _line(row: Row, shade: int, points: Sequence[Point], state: str = "") -> str:
     return (
-        f'<polyline class="{kind}" data-trial="{row["number"]}" '
-        f'points="{" ".join(points)}">{_title(row)}</polyline>'
+        f'<polyline class="line trial shade{shade}{state}" '
+        f'data-trial="{row["number"]}" points="{_points(points)}">{_title(row)}'
+        "</polyline>"
     )
+
+
+def _points(points: Sequence[Point]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
 
 
 def _title(row: Row) -> str:
@@ -220,10 +206,3 @@ def _title(row: Row) -> str:
     score = row["validation_accuracy"]
     known = "" if score is None else f", {_text(score, percent=True)}"
     return f"<title>trial {row['number']}: {escape(flags)}{known}</title>"
-
-
-def _figure(parts: Sequence[str], label: str) -> Markup:
-    return Markup(  # noqa: S704  texts are escaped where they are set
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{escape(label)}">{"".join(parts)}</svg>'
-    )

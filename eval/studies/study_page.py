@@ -1,34 +1,27 @@
-"""Renders study.html: one file that loads nothing from a network."""
+"""The pages of a study and of groups of seeds, from their JSON alone."""
 
-import base64
 import functools
-import hashlib
-import pathlib
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
+from eval.reports import html
 from eval.studies import charts
-from trainer.config.serialization import flatten
-
-_TEMPLATES = pathlib.Path(__file__).parent / "templates"
-# Control characters and surrogates, which HTML must not contain but flags may have.
-_NO_HTML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-NARROW = "\N{NARROW NO-BREAK SPACE}"
 
 
 def render(found: Mapping[str, Any]) -> bytes:
     """Renders the page of a summary."""
     trials = found["trials"]
-    draw = functools.partial(_draw_interval, scale=_scale(trials))
-    return _render(
+    return html.render(
         "study.html.j2",
-        {"interval": draw},
+        style_attributes=False,
         found=found,
         winner=found["winner"],
+        tiles=_tiles(found["winner"]),
+        interval=functools.partial(_draw_interval, scale=_scale(trials)),
+        shown=format_value,
+        flags_of=format_flags,
         flags=list({name: None for row in trials for name in row["flags"]}),
         states=", ".join(
             f"{count} {state}" for state, count in found["states"].items()
@@ -45,37 +38,46 @@ def render(found: Mapping[str, Any]) -> bytes:
 
 def render_groups(found: Mapping[str, Any]) -> bytes:
     """Renders the page of a comparison of groups of seeds."""
-    return _render("groups.html.j2", {"points": format_points}, found=found)
+    return html.render(
+        "groups.html.j2", style_attributes=False, found=found, points=format_points
+    )
 
 
-def _render(
-    template: str, more: Mapping[str, Callable[..., object]], **values: object
-) -> bytes:
-    """Renders `template` with style and script inside; `more` are its own filters."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        percent=format_percent,
-        span=format_span,
-        value=format_value,
-        flags=format_flags,
-        flat=_table_rows,
-        short=lambda name: name.removeprefix("model_kwargs."),
-        **more,
-    )
-    style, script = (_read(f"study.{kind}") for kind in ("css", "js"))
-    page = environment.get_template(template).render(
-        **values,
-        style=style,
-        script=script,
-        policy=f"default-src 'none'; style-src {_source(style)}; "
-        f"script-src {_source(script)}",
-    )
-    return _NO_HTML.sub("\ufffd", page).encode()
+def _tiles(winner: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """The numbers of the best configuration; [] if there is none."""
+    if winner is None:
+        return []
+    percent = functools.partial(html.format_percent, digits=2)
+    several = f", {winner['seeds']} seeds" if winner["seeds"] > 1 else ""
+    spread = f"standard deviation {percent(winner['std'])}; other seeds, these images"
+    return [
+        _tile(
+            f"configuration {winner['configuration']}{several}",
+            percent(winner["mean"]),
+            format_flags(winner["flags"]),
+        ),
+        _tile(
+            "95 % over images",
+            html.format_interval(winner["over_images"]),
+            "these trainings, other images",
+        ),
+        _tile(
+            "95 % over seeds",
+            html.format_interval(winner["over_seeds"]),
+            "one seed tells nothing" if winner["std"] is None else spread,
+        ),
+        _tile(
+            "selection bias, at most",
+            percent(winner["expected_maximum_of_noise"]),
+            f"lead over the second: {percent(winner['lead'])}",
+        ),
+    ]
+
+
+def _tile(label: str, value: str, detail: str) -> dict[str, Any]:
+    """A number, what it is and what it says; it leads to no section."""
+    shown = {"label": label, "value": value, "detail": detail}
+    return shown | {"link": "", "warning": False}
 
 
 def _ended(found: Mapping[str, Any]) -> list[int]:
@@ -95,16 +97,6 @@ def _describe_openings(openings: Sequence[Mapping[str, Any]]) -> str:
     return f"The test split was opened {len(openings)} times, always for one model."
 
 
-def _read(name: str) -> Markup:
-    return Markup((_TEMPLATES / name).read_text())  # noqa: S704  our own files
-
-
-def _source(text: str) -> str:
-    """The source of a content security policy that allows this very text."""
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
-
-
 def _scale(trials: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     """The lowest and the highest end of all intervals."""
     ends = [e for row in trials for e in row["validation_accuracy_interval"] or ()]
@@ -118,19 +110,7 @@ def _draw_interval(row: Mapping[str, Any], scale: tuple[float, float]) -> Markup
         return Markup("")
     ends = row["validation_accuracy_interval"]
     drawn = charts.interval(ends, row["validation_accuracy"], scale)
-    return Markup("{} {}").format(drawn, format_span(ends))
-
-
-def format_percent(value: float | None) -> str:
-    """Formats 0.8731 as '87.31 %', None as a dash."""
-    return f"{100 * value:.2f}{NARROW}%" if isinstance(value, int | float) else "–"
-
-
-def format_span(ends: Sequence[float] | None) -> str:
-    """Formats an interval of fractions as '86.6 to 87.9 %', None as a dash."""
-    if not ends:
-        return "–"
-    return f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}{NARROW}%"
+    return Markup("{} {}").format(drawn, html.format_interval(ends))
 
 
 def format_points(ends: Sequence[float] | None) -> str:
@@ -144,21 +124,10 @@ def format_value(value: object) -> str:
     """Formats a flag or a number with four digits, a missing one as a dash."""
     if isinstance(value, float):
         return f"{value:.4g}"
-    return "–" if value is None or isinstance(value, jinja2.Undefined) else str(value)
+    return "–" if value is None else str(value)
 
 
 def format_flags(flags: Mapping[str, Any]) -> str:
     """Formats the flags of a configuration in one line."""
     shown = [f"{name}={format_value(value)}" for name, value in flags.items()]
     return ", ".join(shown) or "the flags as they are"
-
-
-def _table_rows(value: object) -> list[tuple[str, str]]:
-    """Formats nested JSON as (dotted name, text) pairs."""
-    rows = []
-    for name, item in flatten(value).items():
-        text = item
-        if isinstance(item, list | tuple):
-            text = ", ".join(map(str, item))
-        rows.append((name, "–" if text is None else str(text)))
-    return rows

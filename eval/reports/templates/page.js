@@ -3,7 +3,8 @@
 (() => {
   const all = (selector, from = document) => [...from.querySelectorAll(selector)];
 
-  // Tables: a button in a header sorts the rows by data-value, or else by text.
+  // Tables: a button in a header sorts the rows by data-value, or else by text; those that
+  // have neither come last.
   const valueOf = (row, column) => {
     const cell = row.cells[column];
     const text = cell.dataset.value ?? cell.textContent.trim();
@@ -12,16 +13,35 @@
   for (const button of all(".sort")) {
     button.addEventListener("click", () => {
       const header = button.closest("th"), body = header.closest("table").tBodies[0];
-      const ascending = header.getAttribute("aria-sort") !== "ascending";
+      const first = button.dataset.first ?? "ascending", again = header.getAttribute("aria-sort") === first;
+      const ascending = (first === "ascending") !== again;
       for (const other of all("th[aria-sort]", header.parentNode)) other.removeAttribute("aria-sort");
       header.setAttribute("aria-sort", ascending ? "ascending" : "descending");
       const rows = [...body.rows].map((row) => [valueOf(row, header.cellIndex), row]);
       const order = (a, b) => typeof a === "number" && typeof b === "number" ? a - b
         : String(a).localeCompare(String(b), undefined, {numeric: true});
-      rows.sort(([a], [b]) => ascending ? order(a, b) : order(b, a));
+      rows.sort(([a], [b]) => (a === "") - (b === "") || (ascending ? order(a, b) : order(b, a)));
       body.append(...rows.map(([, row]) => row));
     });
   }
+
+  // Trials of a study: a row and its marks in the charts light up together, by mouse or by
+  // keyboard; arrow keys move between rows.
+  const light = (event, on) => {
+    const trial = event.target.closest?.("[data-trial]")?.dataset.trial;
+    if (trial === undefined) return;
+    for (const mark of all(`[data-trial="${trial}"]`)) {
+      mark.classList.toggle("on", on);
+      if (on && mark.ownerSVGElement) mark.parentNode.append(mark);
+    }
+  };
+  for (const name of ["mouseover", "focusin"]) addEventListener(name, (event) => light(event, true));
+  for (const name of ["mouseout", "focusout"]) addEventListener(name, (event) => light(event, false));
+  addEventListener("keydown", (event) => {
+    const row = event.target.closest?.("tr[data-trial]");
+    const next = { ArrowDown: row?.nextElementSibling, ArrowUp: row?.previousElementSibling }[event.key];
+    if (next) { event.preventDefault(); next.focus(); }
+  });
 
   // Copying: a file that is opened from a disk may have no clipboard; then it is selected.
   for (const button of all(".copy")) {

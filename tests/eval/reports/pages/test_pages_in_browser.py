@@ -1,14 +1,21 @@
-"""Pages of reports and comparisons in a browser: accessible, on a phone, on paper."""
+"""Pages of eval in a browser: accessible, on a phone, on paper."""
 
 import base64
+import json
 import os
+import pathlib
 import re
+import types
 
+import numpy as np
 import pytest
 
 from eval.reports import report_files
 from eval.reports.pages import comparison_page
-from tests.support import axe, chromium, report_pages
+from eval.studies import group_comparison, study_data, study_page, study_summary
+from eval.studies.seed_groups import SeedGroup
+from tests.support import axe, chromium, fake_studies, report_pages
+from trainer.config.enums import EvalTta
 
 MISSING = "make test-web runs it, in Chromium and with npm"
 pytestmark = pytest.mark.skipif(not os.environ.get("TEST_WEB"), reason=MISSING)
@@ -18,7 +25,7 @@ WIDE = "document.documentElement.scrollWidth"
 
 @pytest.fixture(scope="module")
 def urls(tmp_path_factory) -> dict[str, str]:
-    """Addresses of pages: a report, one of a hundred classes, a comparison."""
+    """Addresses: a report, one of a hundred classes, a comparison, a study, groups."""
     folder = tmp_path_factory.mktemp("pages")
     reports = {
         "report": report_pages.make_report(10, 400),
@@ -32,9 +39,47 @@ def urls(tmp_path_factory) -> dict[str, str]:
     found = report_pages.make_comparison()
     curves = [reports["report"][1].curves] * 2
     content["comparison"] = comparison_page.render(found, picture, curves)
+    study = study_data.load_study(write_study(folder / "s"))
+    content["study"] = study_page.render(study_summary.summarize(study))
+    content["groups"] = study_page.render_groups(compare_groups(folder))
     for name, page in content.items():
         (folder / f"{name}.html").write_bytes(page)
     return {name: (folder / f"{name}.html").as_uri() for name in content}
+
+
+def write_study(path: pathlib.Path) -> pathlib.Path:
+    """A study whose last trial has failed."""
+    fake_studies.write(path)
+    table = json.loads((path / study_data.TABLE).read_text())
+    table["trials"][-1] |= {
+        "state": "failed",
+        "reason": "the loss is not a number",
+        "validation_accuracy": None,
+        "validation_accuracy_interval": None,
+        "values": None,
+    }
+    (path / study_data.TABLE).write_text(json.dumps(table))
+    return path
+
+
+def compare_groups(folder: pathlib.Path) -> dict:
+    """A comparison of two groups of two seeds each, on 300 images."""
+    draws = np.random.default_rng(0)
+    split = types.SimpleNamespace(
+        split="test", labels=np.zeros(300), sha256="0" * 64, held_out=False
+    )
+    results = [
+        types.SimpleNamespace(
+            right=draws.random(300) < 0.8,
+            split=split,
+            dataset="digits",
+            tta=EvalTta.NONE,
+        )
+        for _ in range(4)
+    ]
+    runs = (folder / "0", folder / "1")
+    groups = [SeedGroup(name, folder, runs) for name in "ab"]
+    return group_comparison.build_comparison(groups, results)
 
 
 def select(tab, selector: str, then: str) -> object:
@@ -46,7 +91,7 @@ def long_names() -> list[str]:
     return [f"{'very ' * (n % 9)}long name {n}" for n in range(100)]
 
 
-@pytest.mark.parametrize("name", ["report", "many", "comparison"])
+@pytest.mark.parametrize("name", ["report", "many", "comparison", "study", "groups"])
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [1280, 400])
 def test_anybody_can_read_it(browser, urls, name, dark, width):
@@ -61,7 +106,7 @@ def test_anybody_can_read_it(browser, urls, name, dark, width):
     assert tab.evaluate(WIDE) == width
 
 
-@pytest.mark.parametrize("name", ["report", "comparison"])
+@pytest.mark.parametrize("name", ["report", "comparison", "study"])
 def test_paper_shows_what_is_folded_and_no_buttons(browser, urls, name):
     tab = browser.open(urls[name], 720)
     tab.call("Emulation.setEmulatedMedia", media="print")
@@ -112,6 +157,31 @@ def test_tables_are_sorted(browser, urls):
     assert select(tab, rows, names) == [f"class {n}" for n in reversed(range(10))]
     sort = "document.querySelector('[aria-labelledby=classes] [aria-sort]').ariaSort"
     assert tab.evaluate(sort) == "descending"
+
+
+def test_trials_are_sorted_the_best_first_and_those_without_a_number_last(
+    browser, urls
+):
+    tab = browser.open(urls["study"], 1000)
+    buttons = "[...document.querySelectorAll('[aria-labelledby=trials] .sort')]"
+    press = f"{buttons}.find((one) => one.textContent === 'accuracy').click()"
+    rows = "[aria-labelledby=trials] tbody tr"
+    found = "map((one) => [one.dataset.trial, one.cells[6].dataset.value])"
+    for best_first in (True, False):
+        tab.evaluate(press)
+        *shown, last = select(tab, rows, found)
+        assert last == ["23", ""]
+        values = [float(value) for _, value in shown]
+        assert values == sorted(values, reverse=best_first)
+
+
+def test_a_trial_lights_up_in_every_chart(browser, urls):
+    tab = browser.open(urls["study"], 1000)
+    tab.evaluate("document.querySelector('tr[data-trial=\"3\"]').focus()")
+    trials = "map((one) => one.dataset.trial)"
+    assert select(tab, ".on", trials) == ["3"] * 4
+    tab.press("ArrowDown", 40)
+    assert select(tab, ".on", trials) == ["4"] * 4
 
 
 def test_without_its_script_everything_is_shown(browser, urls):
