@@ -49,6 +49,26 @@ class StudyPlace:
     first_backoff_secs: float = 1.0
     programs: TrialPrograms = TrialPrograms()
 
+    def trial_place(
+        self,
+        run_dir: pathlib.Path,
+        scratch: pathlib.Path,
+        cores: Sequence[int],
+        gpus: Sequence[str],
+    ) -> TrialPlace:
+        """Builds the place of one trial, with the limits and programs of all."""
+        return TrialPlace(
+            run_dir=run_dir,
+            scratch=scratch,
+            cores=cores,
+            gpus=gpus,
+            hang_secs=self.hang_secs,
+            max_restarts=self.max_restarts,
+            grace_secs=self.grace_secs,
+            first_backoff_secs=self.first_backoff_secs,
+            programs=self.programs,
+        )
+
 
 @dataclasses.dataclass
 class _Worker:
@@ -214,16 +234,11 @@ class StudyRun:
             task,
             record,
             self._definition,
-            TrialPlace(
-                run_dir=pathlib.Path(record.run_dir),
-                scratch=self._scratch,
-                cores=place.cores[index],
-                gpus=place.gpus[index],
-                hang_secs=place.hang_secs,
-                max_restarts=place.max_restarts,
-                grace_secs=place.grace_secs,
-                first_backoff_secs=place.first_backoff_secs,
-                programs=place.programs,
+            place.trial_place(
+                pathlib.Path(record.run_dir),
+                self._scratch,
+                place.cores[index],
+                place.gpus[index],
             ),
             clock=self._clock,
             say=self._console.announce,

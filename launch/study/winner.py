@@ -16,7 +16,7 @@ from launch.study.study_definition import StudyDefinition
 from launch.study.study_run import TRIALS, StudyPlace
 from launch.study.trial_plan import Records, TrialTask
 from launch.study.trial_records import TrialRecord, TrialState
-from launch.study.trial_run import RESULT, TrialPlace, TrialRun
+from launch.study.trial_run import RESULT, TrialRun
 from launch.supervisor import temporary_files
 from launch.supervisor.console import Console
 from launch.supervisor.signal_queue import SignalQueue
@@ -162,6 +162,8 @@ def _train_again(
     console: Console,
 ) -> tuple[int, list[dict[str, Any]]]:
     """Trains the winner with seeds that no trial had, one after the other."""
+    cores = sorted({core for share in place.cores for core in share})
+    gpus = list(dict.fromkeys(gpu for share in place.gpus for gpu in share))
     with SignalQueue() as signals, temporary_files.create_directory() as scratch:
         tested = []
         for i in range(request.seeds):
@@ -175,7 +177,7 @@ def _train_again(
                 TrialTask(number=chosen.number, stage=0, pause_at=None, limits={}),
                 record,
                 _retraining(definition, seed, request.all_rows),
-                _place_of(place, run_dir, scratch),
+                place.trial_place(run_dir, scratch, cores, gpus),
                 clock=time.monotonic,
                 say=console.announce,
             )
@@ -215,24 +217,6 @@ class _Retraining(StudyDefinition):
         kept = [w for w in words if w != "--notest" and not w.startswith("--seed=")]
         rows = ["--validation_fraction=0"] if self.all_rows else []
         return [*kept, f"--seed={self.retrained_seed}", *rows]
-
-
-def _place_of(
-    place: StudyPlace, run_dir: pathlib.Path, scratch: pathlib.Path
-) -> TrialPlace:
-    cores = sorted({core for share in place.cores for core in share})
-    gpus = list(dict.fromkeys(gpu for share in place.gpus for gpu in share))
-    return TrialPlace(
-        run_dir=run_dir,
-        scratch=scratch,
-        cores=cores,
-        gpus=gpus,
-        hang_secs=place.hang_secs,
-        max_restarts=place.max_restarts,
-        grace_secs=place.grace_secs,
-        first_backoff_secs=place.first_backoff_secs,
-        programs=place.programs,
-    )
 
 
 def _wait(
