@@ -84,14 +84,19 @@ class StudyDefinition:
         """Seed of the trainer for trial `number`."""
         return self.first_seed + number % self.seeds
 
-    def trial_arguments(self, number: int, values: Values) -> list[str]:
-        """Arguments of trainer.main that make it trial `number`; it is never tested."""
+    def trial_arguments(
+        self, number: int, values: Values, *, tested: bool = False
+    ) -> list[str]:
+        """Arguments of trainer.main that make it trial `number`.
+
+        Only a winner that is trained again is `tested`.
+        """
         return [
             *self.trainer_flags,
             *self.space.arguments(values),
             f"--seed={self.seed(number)}",
             f"--threads={self.threads}",
-            "--notest",
+            *([] if tested else ["--notest"]),
         ]
 
     def to_json(self) -> dict[str, Any]:

@@ -35,12 +35,14 @@ class TrialTask:
       pause_at: fraction of the steps where it pauses, None in the last stage.
       limits: by number of a validation (from 0), the accuracy below which the trial is
         pruned if none of its validations was better.
+      tested: whether the test split is evaluated at the end.
     """
 
     number: int
     stage: int
     pause_at: float | None
     limits: Mapping[int, float]
+    tested: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

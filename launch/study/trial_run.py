@@ -311,7 +311,9 @@ def _build_commands(run: TrialRun, definition: StudyDefinition) -> list[list[str
     """Builds the commands of one stage of a trial, in their order."""
     record, programs = run.record, run.place.programs
     where = f"--run_dir={run.place.run_dir}"
-    arguments = definition.trial_arguments(record.number, record.flags)
+    arguments = definition.trial_arguments(
+        record.number, record.flags, tested=run.task.tested
+    )
     train = [*programs.train, *arguments, where]
     if run.task.pause_at is not None:
         return [[*train, f"--pause_at={run.task.pause_at!r}"]]

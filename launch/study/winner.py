@@ -165,6 +165,9 @@ def _train_again(
     cores = sorted({core for share in place.cores for core in share})
     gpus = list(dict.fromkeys(gpu for share in place.gpus for gpu in share))
     with SignalQueue() as signals, temporary_files.create_directory() as scratch:
+        task = TrialTask(
+            number=chosen.number, stage=0, pause_at=None, limits={}, tested=True
+        )
         tested = []
         for i in range(request.seeds):
             seed = definition.first_seed + definition.seeds + i
@@ -174,7 +177,7 @@ def _train_again(
                 chosen, seed=seed, state=TrialState.RUNNING, curve=(), values=None
             )
             run = TrialRun(
-                TrialTask(number=chosen.number, stage=0, pause_at=None, limits={}),
+                task,
                 record,
                 _retraining(definition, seed, request.all_rows),
                 place.trial_place(run_dir, scratch, cores, gpus),
@@ -196,27 +199,14 @@ def _train_again(
 def _retraining(
     definition: StudyDefinition, seed: int, all_rows: bool
 ) -> StudyDefinition:
-    """A definition whose only trial is the winner, trained with a test."""
-    return _Retraining(
-        **{f.name: getattr(definition, f.name) for f in dataclasses.fields(definition)},
-        retrained_seed=seed,
-        all_rows=all_rows,
+    """Defines trials with one seed, perhaps on the validation rows, too."""
+    rows = ("--validation_fraction=0",) if all_rows else ()
+    return dataclasses.replace(
+        definition,
+        seeds=1,
+        first_seed=seed,
+        trainer_flags=(*definition.trainer_flags, *rows),
     )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Retraining(StudyDefinition):
-    """The definition of a study for trainings that are tested."""
-
-    retrained_seed: int
-    all_rows: bool
-
-    def trial_arguments(self, number: int, values: Any) -> list[str]:
-        """Arguments of trainer.main with a test, and perhaps on all rows."""
-        words = super().trial_arguments(number, values)
-        kept = [w for w in words if w != "--notest" and not w.startswith("--seed=")]
-        rows = ["--validation_fraction=0"] if self.all_rows else []
-        return [*kept, f"--seed={self.retrained_seed}", *rows]
 
 
 def _wait(

@@ -305,6 +305,10 @@ def test_the_winner_is_trained_again_with_a_test_and_new_seeds(tmp_path, capsys)
     for seed in (1, 2):
         result = json.loads((study_dir / f"finish/{seed}/result.json").read_text())
         assert result["tested"]
+    assert sweep(study_dir, "--finish", "--seeds=1", "--all_rows") == 0
+    told = json.loads((study_dir / "finish_all_rows/1/config.json").read_text())
+    assert told["validation_fraction"] == "0" and told["seed"] == "1"
+    assert "notest" not in told
     openings = {"openings": [{"time": "2026-01-01T00:00:00Z"}]}
     (study_dir / "test_openings.json").write_text(json.dumps(openings))
     assert sweep(study_dir, "--finish", "--seeds=2") == 0
