@@ -49,14 +49,14 @@ def check_trainer_flags(arguments: Sequence[str]) -> None:
 
 def check_configurations(
     space: SearchSpace, sampler: str, trainer_flags: Sequence[str]
-) -> tuple[int, float]:
+) -> int:
     """Asks the trainer about all values that can be drawn, in one process.
 
     Of a grid each configuration is checked, up to MAX_CHECKED; else each choice, both
     ends of each range, every integer of a short one, and combinations of them.
 
     Returns:
-      The trainer's seed and its `grace_secs`.
+      The trainer's seed.
 
     Raises:
       UsageError: the trainer refuses one; the message is the trainer's.
@@ -80,7 +80,7 @@ def check_configurations(
             "--validation_fraction=0 after `--` leaves no rows to choose by; take e.g. "
             "0.1, and --all_rows with --finish for the last training"
         )
-    return answers[0]["seed"], answers[0]["grace_secs"]
+    return answers[0]["seed"]
 
 
 def _ask(lists: Sequence[Sequence[str]]) -> list[dict]:

@@ -85,6 +85,11 @@ def find_data_arguments(arguments: Sequence[str]) -> tuple[str, ...]:
     return _data_arguments(_parse_known(arguments))
 
 
+def find_grace_secs(arguments: Sequence[str]) -> int:
+    """Finds how long the trainer may take to save and exit after a signal."""
+    return _parse_known(arguments).grace_secs
+
+
 def _data_arguments(given: flags.FlagValues) -> tuple[str, ...]:
     shared = {name: given[name].value for name in _DATA}
     return tuple(

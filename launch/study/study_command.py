@@ -51,14 +51,11 @@ def carry_out(
     flag_checks.check_directory(str(study_dir))
     recorded = _read_recorded(study_dir)
     _check_finishing(values, trainer_flags, recorded)
-    grace_secs = 30.0
     is_named = bool(trainer_flags) or any(values[n].present for n in _DEFINING)
     if recorded is not None and (values.finish or not is_named):
         definition = StudyDefinition.from_json(recorded)
     else:
-        definition, grace_secs = _define(
-            values, trainer_flags, study_dir, resources, recorded
-        )
+        definition = _define(values, trainer_flags, study_dir, resources, recorded)
     url = _choose_storage(values, study_dir, recorded)
     if recorded is None and (
         code := study_run.check_trial(definition, programs, winner.say)
@@ -70,7 +67,6 @@ def carry_out(
         gpus=resources[1],
         hang_secs=values.hang_secs,
         max_restarts=values.max_restarts,
-        grace_secs=grace_secs,
         programs=programs,
     )
     return _work_on_storage(values, definition, url, place)
@@ -186,13 +182,13 @@ def _define(
     study_dir: pathlib.Path,
     resources: Resources,
     recorded: dict[str, Any] | None,
-) -> tuple[StudyDefinition, float]:
-    """Builds and checks the definition; also returns the trainer's `grace_secs`."""
+) -> StudyDefinition:
+    """Builds and checks the definition."""
     flag_checks.check_trainer_flags(trainer_flags)
     name = _choose_name(values, study_dir)
     definition = _build_definition(values, trainer_flags, name, len(resources[0][0]))
     study_definition.check(definition)
-    first_seed, grace_secs = flag_checks.check_configurations(
+    first_seed = flag_checks.check_configurations(
         definition.space, definition.sampler, trainer_flags
     )
     definition = dataclasses.replace(definition, first_seed=first_seed)
@@ -200,7 +196,7 @@ def _define(
     if recorded is not None:
         definition = _adopt(values, definition, recorded)
         _check_recorded(recorded, definition, study_dir)
-    return definition, grace_secs
+    return definition
 
 
 def _build_definition(

@@ -45,7 +45,6 @@ class StudyPlace:
     gpus: Sequence[Sequence[str]]
     hang_secs: float = 300.0
     max_restarts: int = 3
-    grace_secs: float = 30.0
     first_backoff_secs: float = 1.0
     programs: TrialPrograms = TrialPrograms()
 
@@ -64,7 +63,6 @@ class StudyPlace:
             gpus=gpus,
             hang_secs=self.hang_secs,
             max_restarts=self.max_restarts,
-            grace_secs=self.grace_secs,
             first_backoff_secs=self.first_backoff_secs,
             programs=self.programs,
         )

@@ -65,7 +65,6 @@ class TrialPlace:
       gpus: names of the CUDA devices.
       hang_secs: longest time without progress.
       max_restarts: number of restarts without progress between them.
-      grace_secs: time of the trainer after a signal.
     """
 
     run_dir: pathlib.Path
@@ -74,7 +73,6 @@ class TrialPlace:
     gpus: Sequence[str]
     hang_secs: float
     max_restarts: int
-    grace_secs: float
     first_backoff_secs: float = _FIRST_BACKOFF_SECS
     programs: TrialPrograms = TrialPrograms()
 
@@ -101,6 +99,7 @@ class TrialRun:
         self.phase = "start"
         self.is_stopped = False
         self._definition = definition
+        self._grace_secs = trainer_command.find_grace_secs(definition.trainer_flags)
         self._images = record.images
         self._commands = collections.deque(_build_commands(self, definition))
         self._clock, self._say = clock, say
@@ -210,7 +209,7 @@ class TrialRun:
         if self._process is not None:
             self._process.send(number)
             if self._kill_at is None:
-                secs = self.place.grace_secs + _MARGIN_SECS
+                secs = self._grace_secs + _MARGIN_SECS
                 self._kill_at = self._clock() + secs
 
     def _after_exit(self, ended: "_ProcessExit") -> TrialRecord | None:
