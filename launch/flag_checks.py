@@ -171,10 +171,7 @@ def check_directory(path: str) -> None:
     Raises:
       UsageError: it cannot, or it is not empty and holds no study.
     """
-    try:
-        trainer_command.check_run_dir(path)
-    except UsageError as error:
-        raise UsageError(str(error).replace("--run_dir", "--study_dir")) from error
+    trainer_command.check_run_dir(path, flag="study_dir")
     try:
         names = os.listdir(path) if os.path.isdir(path) else []
     except OSError as error:

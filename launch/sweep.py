@@ -223,7 +223,11 @@ def _sweep(values: flags.FlagValues, trainer_flags: list[str]) -> int:
     given = values.study_dir
     if given == "":
         raise UsageError("--study_dir is empty; name a directory")
-    study_dir = pathlib.Path(_absolute(given or _default_directory()))
+    study_dir = pathlib.Path(
+        trainer_command.absolute_run_dir(
+            given or _default_directory(), flag="study_dir"
+        )
+    )
     if values.run:
         cores = resources.divide_cores(
             values.workers, values.cores_per_trial, flag="cores_per_trial"
@@ -240,13 +244,6 @@ def _sweep(values: flags.FlagValues, trainer_flags: list[str]) -> int:
 def _default_directory() -> str:
     now = datetime.datetime.now(datetime.UTC)
     return f"runs/{now:%Y%m%d-%H%M%S}-{math.floor(now.microsecond / 1000):03}-sweep"
-
-
-def _absolute(text: str) -> str:
-    try:
-        return trainer_command.absolute_run_dir(text)
-    except UsageError as error:
-        raise UsageError(str(error).replace("--run_dir", "--study_dir")) from error
 
 
 if __name__ == "__main__":

@@ -173,8 +173,10 @@ def _parse_known(arguments: Sequence[str]) -> flags.FlagValues:
     return values
 
 
-def absolute_run_dir(text: str) -> str:
+def absolute_run_dir(text: str, *, flag: str = "run_dir") -> str:
     """Resolves `text` to the run directory that the trainer would use.
+
+    `flag` is the name of the directory's flag in messages.
 
     Raises:
       UsageError: it is in the home directory of an unknown user.
@@ -182,17 +184,18 @@ def absolute_run_dir(text: str) -> str:
     found = os.path.expanduser(text)
     if found.startswith("~"):
         raise UsageError(
-            f"--run_dir={text}: the home directory of {text.partition('/')[0]} is not "
+            f"--{flag}={text}: the home directory of {text.partition('/')[0]} is not "
             "known; write the full path"
         )
     return os.path.abspath(found)
 
 
-def check_run_dir(path: str) -> None:
+def check_run_dir(path: str, *, flag: str = "run_dir") -> None:
     """Checks that the absolute `path` can be created, and leaves nothing behind.
 
     Permissions are not sufficient: root may write to /proc but cannot create anything
-    there. An existing directory is checked by the trainer.
+    there. An existing directory is checked by the trainer. `flag` is the name of the
+    directory's flag in messages.
 
     Raises:
       UsageError: it cannot be created.
@@ -208,11 +211,11 @@ def check_run_dir(path: str) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(
-            f"--run_dir={path} cannot be created ({reason}); name a directory inside "
+            f"--{flag}={path} cannot be created ({reason}); name a directory inside "
             "one that you may write to"
         ) from error
     if os.path.lexists(path):
-        raise UsageError(f"--run_dir={path} is not a directory; name another one")
+        raise UsageError(f"--{flag}={path} is not a directory; name another one")
 
 
 PATIENCE_SECS = 0.5  # before a line says what is waited for
