@@ -1,7 +1,6 @@
 """Runs one job of several workers on this machine, supervised."""
 
 import dataclasses
-import datetime
 import os
 import sys
 from collections.abc import Sequence
@@ -70,8 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _supervise(values: flags.FlagValues, trainer_flags: list[str]) -> int:
-    now = datetime.datetime.now(datetime.UTC)
-    time = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}"
+    time = trainer_command.format_time()
     if command_line.HELP_FLAGS.intersection(trainer_flags):
         return trainer_command.find_refusal(trainer_flags, os.environ) or 0
     trainer = TrainerCommand.from_flags(

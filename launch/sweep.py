@@ -1,7 +1,5 @@
 """Runs a study: many trials of trainer.main over flags and seeds, and one table."""
 
-import datetime
-import math
 import os
 import pathlib
 import sys
@@ -221,13 +219,11 @@ def _sweep(values: flags.FlagValues, trainer_flags: list[str]) -> int:
     if command_line.HELP_FLAGS.intersection(trainer_flags):
         return trainer_command.find_refusal(trainer_flags, os.environ) or 0
     given = values.study_dir
-    if given == "":
+    if given is None:
+        given = f"runs/{trainer_command.format_time()}-sweep"
+    if not given:
         raise UsageError("--study_dir is empty; name a directory")
-    study_dir = pathlib.Path(
-        trainer_command.absolute_run_dir(
-            given or _default_directory(), flag="study_dir"
-        )
-    )
+    study_dir = trainer_command.absolute_run_dir(given, flag="study_dir")
     if values.run:
         cores = resources.divide_cores(
             values.workers, values.cores_per_trial, flag="cores_per_trial"
@@ -238,12 +234,9 @@ def _sweep(values: flags.FlagValues, trainer_flags: list[str]) -> int:
         gpus = [[]]
     from launch.study import study_command
 
-    return study_command.carry_out(values, trainer_flags, study_dir, (cores, gpus))
-
-
-def _default_directory() -> str:
-    now = datetime.datetime.now(datetime.UTC)
-    return f"runs/{now:%Y%m%d-%H%M%S}-{math.floor(now.microsecond / 1000):03}-sweep"
+    return study_command.carry_out(
+        values, trainer_flags, pathlib.Path(study_dir), (cores, gpus)
+    )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 """
 
 import dataclasses
+import datetime
 import os
 import subprocess
 import sys
@@ -142,11 +143,17 @@ def check_restartable(arguments: Sequence[str]) -> None:
         )
 
 
-def local_run_dir(arguments: Sequence[str], *, time: str) -> str:
-    """Builds the trainer's name for a run: <runs_root>/<time>-<model>-<dataset>.
+def format_time() -> str:
+    """Formats the time now (UTC, with milliseconds) as the trainer does for new runs.
 
-    `time` has milliseconds, so that the jobs of a sweep use different folders.
+    Jobs and studies that a script starts in the same second have different names.
     """
+    now = datetime.datetime.now(datetime.UTC)
+    return f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}"
+
+
+def local_run_dir(arguments: Sequence[str], *, time: str) -> str:
+    """Builds the trainer's name for a run: <runs_root>/<time>-<model>-<dataset>."""
     given = _parse_known(arguments)
     files = [name for name in ("image_dir", "image_list") if given[name].value]
     dataset = given.dataset or "".join(files) or "cifar10"
