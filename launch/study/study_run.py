@@ -113,7 +113,7 @@ class StudyRun:
                     self._renew_leases()
                     if self._clock() >= self._next_plan:
                         self._plan()
-                    self._show_progress()
+                    self._console.show_table(self._describe_progress)
                     time.sleep(TICK_SECS)
             finally:
                 for worker in self._workers:
@@ -253,12 +253,9 @@ class StudyRun:
             text = f"{state}: validation accuracy {shown}{reason}"
         self._console.announce(f"trial {record.number} {text}")
 
-    def _show_progress(self) -> None:
-        summary = self._format_summary()
-        lines = [summary]
-        for worker in self._workers[:_SHOWN_TRIALS]:
-            lines.append(_format_running(worker.run))
-        self._console.show_table(lines, summary)
+    def _describe_progress(self) -> list[str]:
+        shown = [_format_running(w.run) for w in self._workers[:_SHOWN_TRIALS]]
+        return [self._format_summary(), *shown]
 
     def _format_summary(self) -> str:
         counts = dict.fromkeys(TrialState, 0)
@@ -331,10 +328,9 @@ def _format_running(run: TrialRun) -> str:
             f"epoch {point.epoch:.4g}, best validation accuracy {best:.2%} "
             f"({low:.2%} to {high:.2%})"
         )
-    step = "" if run.step is None else f" step {run.step}"
     return (
         f"  trial {run.record.number} {study_table.format_flags(run.record.flags)} "
-        f"seed={run.record.seed}: {run.phase}{step}, {shown}"
+        f"seed={run.record.seed}: {run.progress}, {shown}"
     )
 
 

@@ -115,9 +115,10 @@ class TrialRun:
             self._commands.popleft()  # a finished trial is never trained again
 
     @property
-    def step(self) -> int | None:
-        """The last step that the process reported."""
-        return self._process.heartbeat.step if self._process else None
+    def progress(self) -> str:
+        """Phase, and the last step that the process reported."""
+        step = self._process.heartbeat.step if self._process else None
+        return self.phase if step is None else f"{self.phase} step {step}"
 
     def poll(self) -> TrialRecord | None:
         """Starts, watches or ends the process; returns the record at the end."""

@@ -219,9 +219,7 @@ def _wait(
                 run.stop(number)
             if run.is_stopped and not run.has_process:
                 return None
-            step = "" if run.step is None else f" step {run.step}"
-            text = f"{what}: {run.phase}{step}"
-            console.show_table([text], text)
+            console.show_table(lambda: [f"{what}: {run.progress}"])
             time.sleep(_TICK_SECS)
         return record
     finally:

@@ -135,17 +135,21 @@ class Console:
         else:
             self.announce(text)
 
-    def show_table(self, lines: Sequence[str], summary: str) -> None:
-        """Draws `lines` at the bottom of a terminal, every second.
+    def show_table(self, describe: Callable[[], Sequence[str]]) -> None:
+        """Draws lines at the bottom of a terminal, every second.
 
-        Elsewhere `summary` is shown when nothing else was for SILENT_SECS.
+        Elsewhere the first one is shown when nothing else was for SILENT_SECS.
+
+        Args:
+          describe: returns the lines; it is called when they are due.
         """
         if not self._live:
-            self.remind(summary)
+            if self._is_silent():
+                self.announce(describe()[0])
         elif self._clock() >= self._next_secs:
             self._next_secs = self._clock() + _REDRAW_SECS
             width = shutil.get_terminal_size().columns
-            self._draw([line[: width - 1] for line in lines])
+            self._draw([line[: width - 1] for line in describe()])
 
     def _draw(self, lines: Sequence[str]) -> None:
         """Replaces what is drawn, in one piece, so that nothing flickers."""
