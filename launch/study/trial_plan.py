@@ -69,8 +69,11 @@ def plan_next(definition: StudyDefinition, records: Records) -> TrialPlan:
     """Plans what is to be done next; tasks include those that others work on."""
     if definition.pruner == HALVING:
         return _plan_halving(definition, records)
+    finished = _count_finished(definition, records)
     ready = [
-        c for c in range(definition.configurations) if is_ready(c, definition, records)
+        c
+        for c in range(definition.configurations)
+        if _seen_configurations(c, definition) <= finished
     ]
     tasks = [
         TrialTask(
@@ -91,14 +94,11 @@ def is_final(number: int, records: Records) -> bool:
     return number in records and records[number].is_final
 
 
-def is_ready(configuration: int, definition: StudyDefinition, records: Records) -> bool:
-    """Whether all trials that a configuration depends on are finished."""
-    seen = _seen_configurations(configuration, definition)
-    return all(
-        is_final(number, records)
-        for earlier in range(seen)
-        for number in definition.trial_numbers(earlier)
-    )
+def _count_finished(definition: StudyDefinition, records: Records) -> int:
+    """Counts the configurations before the first one with an unfinished trial."""
+    numbers = range(definition.trials)
+    first_open = (number for number in numbers if not is_final(number, records))
+    return next(first_open, definition.trials) // definition.seeds
 
 
 def _seen_configurations(configuration: int, definition: StudyDefinition) -> int:
