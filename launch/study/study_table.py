@@ -55,6 +55,7 @@ def build_table(definition: StudyDefinition, records: Records) -> dict[str, Any]
         _describe_trial(records[number], definition, front)
         for number in sorted(records)
     ]
+    configurations = _describe_configurations(definition, records)
     return {
         "version": VERSION,
         "study": definition.name,
@@ -64,8 +65,8 @@ def build_table(definition: StudyDefinition, records: Records) -> dict[str, Any]
         ],
         "sealed": True,
         "trials": rows,
-        "configurations": describe_configurations(definition, records),
-        "winner": describe_winner(definition, records),
+        "configurations": configurations,
+        "winner": _describe_winner(configurations, definition, records),
         "table_sha256": hash_rows(rows),
     }
 
@@ -108,7 +109,7 @@ def _describe_trial(
     }
 
 
-def describe_configurations(
+def _describe_configurations(
     definition: StudyDefinition, records: Records
 ) -> list[dict[str, Any]]:
     """Describes each configuration: mean and spread over seeds, interval over images.
@@ -151,8 +152,10 @@ def _describe_scores(rows: Sequence[TrialRecord]) -> dict[str, Any]:
     }
 
 
-def describe_winner(
-    definition: StudyDefinition, records: Records
+def _describe_winner(
+    configurations: Sequence[Mapping[str, Any]],
+    definition: StudyDefinition,
+    records: Records,
 ) -> dict[str, Any] | None:
     """Describes the best configuration, and what luck alone would have given.
 
@@ -162,33 +165,26 @@ def describe_winner(
     of the complete ones, s the standard deviation over seeds. All configurations are
     measured on the same rows, so their errors go together and this is an upper bound.
     """
-    ranked = trial_plan.rank_configurations(definition, records)
-    if not ranked:
+    complete = [row for row in configurations if row["eligible"]]
+    if not complete:
         return None
-    complete = [
-        row
-        for row in describe_configurations(definition, records)
-        if row["number"] in ranked
-    ]
-    best = next(row for row in complete if row["number"] == ranked[0])
+    best = next(row for row in complete if row["rank"] == 1)
     rate = statistics.fmean(row["mean"] for row in complete)
     spreads = [row["std"] ** 2 for row in complete if row["std"] is not None]
     of_seeds = statistics.fmean(spreads) / definition.seeds if spreads else 0.0
     images = best["validation_images"]
-    variance = of_seeds + (rate * (1 - rate) / images if images else 0.0)
+    noise = math.sqrt(of_seeds + (rate * (1 - rate) / images if images else 0.0))
+    candidates = len(records) // definition.seeds
     return {
-        "configuration": ranked[0],
+        "configuration": best["number"],
         "flags": best["flags"],
         "mean": best["mean"],
         "std": best["std"],
         "interval_images": best["interval_images"],
-        "candidates": len(records) // definition.seeds,
-        "complete": len(ranked),
-        "noise": math.sqrt(variance),
-        "expected_maximum_of_noise": (
-            expected_maximum(max(1, len(records) // definition.seeds))
-            * math.sqrt(variance)
-        ),
+        "candidates": candidates,
+        "complete": len(complete),
+        "noise": noise,
+        "expected_maximum_of_noise": expected_maximum(candidates) * noise,
     }
 
 

@@ -73,12 +73,13 @@ def finish_study(
         console.close()
         code, tested = _test_trial(chosen, place)
     if not code:
+        table = study_table.build_table(definition, records)
         summary = {
             "version": _VERSION,
             "configuration": configuration,
             "flags": dict(chosen.flags),
             "all_rows": request.all_rows,
-            "winner": study_table.describe_winner(definition, records),
+            "winner": table["winner"],
             "runs": tested,
         }
         _write_summary(place.study_dir, summary)
