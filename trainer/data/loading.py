@@ -1,7 +1,7 @@
 """Loads the data set that the options of a run name."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from trainer.config import parsing
@@ -29,17 +29,17 @@ def load_dataset(
         InvalidInput: it is not a data set for image classification.
     """
     write, name = not run_config.dry_run, config.data.dataset
-    splits = WITH_TEST if run_config.test else WITHOUT_TEST
+    test = run_config.test
     if name in (IMAGE_DIR, IMAGE_LIST):
         request = FilesRequest.from_configs(config, run_config)
         source = open_files(request, say=say, write=write)
         say(f"{request.option}: its pixels are in {source.manifest.folder}")
-        loaded = _load_splits(source, splits)
+        splits = _load_splits(source, test=test)
     else:
         source = open_source(name, run_config.data_dir, say=say, write=write)
         source = source.with_pixels(config.data)
-        loaded = _load_tfds(name, source, splits, say=say, keep=write)
-    return loaded.hold_out(config.data.validation_fraction)
+        splits = _load_tfds(name, source, test=test, say=say, keep=write)
+    return splits.hold_out(config.data.validation_fraction)
 
 
 def open_source(
@@ -102,20 +102,19 @@ def from_tfds(
         InvalidInput: it cannot be had.
     """
     source = open_source(name, data_dir, say=say, write=write)
-    splits = WITH_TEST if test else WITHOUT_TEST
-    return _load_tfds(name, source, splits, say=say, keep=write)
+    return _load_tfds(name, source, test=test, say=say, keep=write)
 
 
 def _load_tfds(
     name: str,
     source: TfdsSource,
-    splits: Sequence[str],
     *,
+    test: bool,
     say: Callable[[str], object],
     keep: bool,
 ) -> Splits:
-    """Loads `splits`; keeps their decoded pixels for the next time, if it may."""
-    kept = source.kept()
+    """Loads the splits; keeps their decoded pixels for the next time, if it may."""
+    splits, kept = WITH_TEST if test else WITHOUT_TEST, source.kept()
     if keep and kept is not None and kept.find(splits) is None:
         loaded = kept.get(splits, source.decode, say)
     else:
@@ -147,17 +146,15 @@ def from_files(path: str | os.PathLike[str], **options: Any) -> Splits:
     name = parsing.parse_directory("path", os.fspath(path))
     where = {"image_dir" if os.path.isdir(name) else "image_list": name}
     request = FilesRequest(**where, **options)
-    return _load_splits(
-        open_files(request), WITH_TEST if request.test else WITHOUT_TEST
-    )
+    return _load_splits(open_files(request), test=request.test)
 
 
-def _load_splits(source: StoredImages, splits: Sequence[str]) -> Splits:
+def _load_splits(source: StoredImages, *, test: bool) -> Splits:
     return Splits(
         source=source.kind,
         name=source.name,
         train=source.load("train"),
-        test=source.load("test") if "test" in splits else None,
+        test=source.load("test") if test else None,
         held_out=source.held_out,
         preprocessing=source.preprocessing,
         skipped=source.skipped,

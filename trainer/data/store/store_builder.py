@@ -173,16 +173,16 @@ class StoreBuilder:
             for split in (TRAIN, VALIDATION, TEST)
         }
         train, test = by_split[TRAIN], by_split[TEST]
-        learnt = np.concatenate([train, by_split[VALIDATION]])
-        if self.listing.sealed:
-            return {"train": learnt}
         if not self.listing.has_test:
             hashes = [bytes.fromhex(staging.hashes[row]) for row in train]
             labels = np.array([found[row].label for row in train])
             apart = sampler.test_rows(hashes, labels, self.request.test_fraction)
             train, test = train[~apart], train[apart]
+        chosen = {"train": np.concatenate([train, by_split[VALIDATION]])}
+        if self.listing.sealed:
+            return chosen
         self._check_sizes(train, test)
-        return {"train": np.concatenate([train, by_split[VALIDATION]]), "test": test}
+        return chosen | {"test": test}
 
     def _check_sizes(self, train: np.ndarray, test: np.ndarray) -> None:
         classes, found = self.listing.classes, self.listing.files
