@@ -81,10 +81,10 @@ def write_result(
         TrainingFailed: the storage cannot hold the file.
     """
     try:
-        events = tensorboard.TensorBoardWriter(
-            run.tensorboard, lease.attempt, monitor.say
-        )
         if result["tested"]:
+            events = tensorboard.TensorBoardWriter(
+                run.tensorboard, lease.attempt, monitor.say
+            )
             final = {"accuracy": result["test_accuracy"], "loss": result["test_loss"]}
             tagged = {f"{tensorboard.FINAL}{name}": v for name, v in final.items()}
             events.scalars(result["steps"], tagged)
