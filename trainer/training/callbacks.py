@@ -264,7 +264,7 @@ def measure_split(
 ) -> EvalMetrics:
     """Evaluates the weights that would be shipped on uint8 [N, H, W, C], labels [N].
 
-    `what` is the name of the split for the progress line.
+    `what` is the name of the phase for the progress line.
     """
     evaluator.load(eval_weights(state.arrays()))
     passes = len(images) * count_views(evaluator.tta)

@@ -178,9 +178,9 @@ class TrainingSession:
         block, plan = next(self.blocks(BlockSizer(1))), self.timetable
         ends = sorted({0, plan.small_steps, plan.frozen_steps, plan.total_steps})
         counts = {first: end - first for first, end in itertools.pairwise(ends)}
-        secs, phase = {}, self.monitor.progress.phase
+        secs = {}
         for first in counts:
-            with phase("compiling the first call"):
+            with self.monitor.timer.phase("compile"):
                 self.train_step(first, block.rows, block.rates)
             start = time.monotonic()
             output = self.train_step(first, block.rows, block.rates)
