@@ -112,12 +112,11 @@ def flag_file(values: flags.FlagValues = VALUES) -> str:
 def _absolute(name: str, value: object) -> str | None:
     """The absolute path that the option `name` has; None: it has none."""
     if name == "model":
-        file, ending, function = str(value).partition(".py")
-        folder = parsing.parse_directory(name, file) if ending else ""
-        return f"{folder}{ending}{function}" if ending else None
-    if name not in _PATHS or (name == "init_from" and value == parsing.IMAGENET):
-        return None
-    return _PATHS[name](name, str(value))
+        file, colon, function = str(value).rpartition(":")
+        if not file.endswith(".py"):
+            return None
+        return f"{parsing.parse_directory(name, file)}{colon}{function}"
+    return _PATHS[name](name, str(value)) if name in _PATHS else None
 
 
 def document() -> str:

@@ -92,6 +92,15 @@ def test_flags_txt_repeats_a_run_from_any_folder(tmp_path, monkeypatch):
     assert "--data_dir=gs://b/data\n" in flags.flag_file(bucket)
 
 
+@pytest.mark.parametrize(
+    "word", ["--model=nets.pyramid:net", "--init_from=imagenet", "--model=cnn"]
+)
+def test_flags_txt_keeps_what_is_no_path(word):
+    values = flags.define(absl_flags.FlagValues())
+    command.parse(values, ["trainer.main", word])
+    assert f"{word}\n" in flags.flag_file(values)
+
+
 def test_config_survives_json():
     config, _ = read("--optimizer=sgd", "--momentum=0.8", "--schedule=triangle")
     assert Config.from_json(config.to_json()) == config
