@@ -167,16 +167,16 @@ def suggest_flag(word: str, values: flags.FlagValues) -> str | None:
     """
     is_run = os.path.isfile(os.path.join(word, "config.json"))
     is_saved_model = os.path.isfile(os.path.join(word, "saved_model.pb"))
-    kinds = {
-        "flagfile": word.endswith((".flags", "flags.txt")),
-        "run_dir": is_run,
-        "model": word.endswith((".tflite", ".py")) or ".py:" in word or is_saved_model,
-        "image_list": word.endswith((".csv", ".jsonl")),
-        "image_dir": os.path.isdir(word) and not is_run and not is_saved_model,
-        "run_dir=": os.sep in word,
-    }
-    for name, fits in kinds.items():
-        flag = name.rstrip("=")
+    is_model = word.endswith((".tflite", ".py")) or ".py:" in word or is_saved_model
+    kinds = (
+        ("flagfile", word.endswith((".flags", "flags.txt"))),
+        ("run_dir", is_run),
+        ("model", is_model),
+        ("image_list", word.endswith((".csv", ".jsonl"))),
+        ("image_dir", os.path.isdir(word) and not is_run and not is_saved_model),
+        ("run_dir", os.sep in word),
+    )
+    for flag, fits in kinds:
         if fits and (flag in values or flag == "flagfile"):
             return f"--{flag}={word}"
     return None
