@@ -10,7 +10,7 @@ from trainer.data.sources import reachability
 from trainer.data.split import IMAGE_DIR, IMAGE_LIST
 from trainer.data.store.request import FilesRequest
 from trainer.distributed import shares
-from trainer.errors import DataUnavailable, InvalidInput
+from trainer.errors import InvalidInput
 from trainer.training.timetable import build_timetable
 
 ROUNDING = 0.02  # by which classes round their validation rows, more than they do
@@ -70,11 +70,7 @@ def check_dataset(name: str, data_dir: str | None, *, write: bool) -> None:
         return  # those of this toolkit need no download
     folder = catalogue.folder(data_dir)
     if not write:
-        raise DataUnavailable(
-            f"dataset={name} is not prepared in {folder} and `dry_run` writes nothing; "
-            f"prepare it first: python -m trainer.prepare dataset={name} "
-            f"data_dir={folder}"
-        )
+        raise catalogue.unprepared(name, folder, folder)
     if (url := catalogue.find_url(name)) is not None:
         reachability.check_reachable(url, name, folder)
 

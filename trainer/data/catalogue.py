@@ -6,6 +6,7 @@ writes beside a prepared data set.
 
 import contextlib
 import difflib
+import functools
 import importlib.util
 import os
 import pathlib
@@ -15,7 +16,7 @@ import sys
 from trainer import files
 from trainer.config import parsing
 from trainer.data.split import ARRAYS
-from trainer.errors import InvalidInput
+from trainer.errors import DataUnavailable, InvalidInput
 
 OWN = ("digits",)  # data sets of this toolkit
 _DESCRIPTION = "dataset_info.json"
@@ -83,6 +84,17 @@ def is_prepared(name: str, data_dir: str | None) -> bool:
     return "://" in (data_dir or "") or (folder(data_dir) / wanted).is_dir()
 
 
+def unprepared(name: str, place: object, root: object) -> DataUnavailable:
+    """Creates the error of a dry run whose data set `name` is not in `place`.
+
+    `root` is the folder of data sets to prepare it in.
+    """
+    return DataUnavailable(
+        f"dataset={name} is not prepared in {place} and `dry_run` writes nothing; "
+        f"prepare it first: python -m trainer.prepare dataset={name} data_dir={root}"
+    )
+
+
 def find_url(name: str) -> str | None:
     """The address of one of the files of the data set `name`; None: not known."""
     found = _find_tfds()
@@ -115,6 +127,7 @@ def _plain(name: str) -> str:
     return name.replace("_", "").lower()
 
 
+@functools.cache
 def _find_names() -> set[str]:
     """Names in the source files of TFDS, and some that are not of data sets."""
     if (root := _find_tfds()) is None:

@@ -12,6 +12,7 @@ import sys
 import typing
 from collections.abc import Callable
 
+from trainer.data import catalogue
 from trainer.data.sources import tfds_source
 from trainer.data.sources.reachability import check_reachable
 from trainer.data.store.lock import preparation_lock
@@ -43,11 +44,8 @@ def prepare(
     if builder.is_prepared():
         return builder
     if not write:
-        raise DataUnavailable(
-            f"dataset={name} is not prepared in {builder.data_dir} and `dry_run` "
-            f"writes nothing; prepare it first: python -m trainer.prepare "
-            f"dataset={name} data_dir={builder._data_dir_root}"
-        )
+        root = builder._data_dir_root
+        raise catalogue.unprepared(name, builder.data_dir, root)
     if urls := [url for url in builder.url_infos or () if url.startswith("http")]:
         check_reachable(urls[0], builder.name, builder.data_dir)
     root = pathlib.Path(builder._data_dir_root)
