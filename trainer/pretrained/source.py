@@ -1,4 +1,4 @@
-"""Finds the weights that a training starts from; it does not import TensorFlow.
+"""Finds the weights that a training starts from; TensorFlow and h5py stay away.
 
 The hash of the weights is in the Config, as it decides the numbers; their path, which
 belongs to one machine, is in the RunConfig.
@@ -14,10 +14,9 @@ from trainer.config.parsing import IMAGENET
 from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config
 from trainer.errors import InvalidInput
-from trainer.pretrained import imagenet, weight_files
-from trainer.pretrained.weight_files import SUFFIXES, StoredWeights
+from trainer.pretrained import imagenet
 from trainer.rundir import finished
-from trainer.rundir.layout import Run, resolve_links
+from trainer.rundir.layout import resolve_links
 
 OPTION = "init_from"  # names the weights in messages
 _MAGIC = {".npz": b"PK", ".keras": b"PK", ".h5": b"\x89HDF"}
@@ -46,7 +45,7 @@ def add_sha256(config: Config, run_config: RunConfig) -> Config:
             "them with `init_from`",
         )
         return config
-    path = _locate(config, run_config)
+    path = locate(config, run_config)
     digest = _sha256(path)
     require(
         model.init_sha256 in (None, digest),
@@ -57,31 +56,12 @@ def add_sha256(config: Config, run_config: RunConfig) -> Config:
     return dataclasses.replace(config, model=named)
 
 
-def load(config: Config, run_config: RunConfig) -> StoredWeights:
-    """Loads the weights with the hash `init_sha256` of `config`.
+def locate(config: Config, run_config: RunConfig) -> pathlib.Path:
+    """Finds the folder of the run, or the file, that `init_from` names.
 
     Raises:
-        InvalidInput: they are missing, damaged, or have another hash.
+        InvalidInput: it is also `run_dir`, or Keras has no such weights.
     """
-    digest = config.model.init_sha256
-    if run_config.init_from is None:
-        raise InvalidInput("the path of this run's first weights is not recorded")
-    path = _locate(config, run_config)
-    if path.is_dir():
-        run = Run(path)
-        weights = finished.load_weights(run, digest, OPTION)
-        classes = run.recorded().get("data", {}).get("labels")
-        return StoredWeights(by_path=weights, classes=classes)
-    content = weight_files.read(path)
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise InvalidInput(
-            f"{OPTION}={path} is not the file that this run started from; restore it"
-        )
-    return weight_files.parse(path, content)
-
-
-def _locate(config: Config, run_config: RunConfig) -> pathlib.Path:
-    """Finds the folder of the run, or the file."""
     given = run_config.init_from
     if given == IMAGENET:
         return imagenet.find_file(config)
@@ -103,7 +83,7 @@ def _sha256(path: pathlib.Path) -> str:
             f"{named} does not exist; name the directory of a finished run, or a file "
             "of weights"
         )
-    if path.suffix not in SUFFIXES:
+    if path.suffix not in _MAGIC:
         raise InvalidInput(
             f"{named} is not a file of weights that can be read; save them as "
             ".weights.h5, .keras or .npz"

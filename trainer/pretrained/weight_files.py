@@ -21,7 +21,6 @@ from trainer.errors import InvalidInput
 from trainer.rundir.arrays import parse_npz
 from trainer.rundir.weights import eval_weights, raw_weights
 
-SUFFIXES = (".keras", ".h5", ".npz")  # .weights.h5 is an .h5
 MOST_BYTES = 4 << 30
 _MEMBER = "model.weights.h5"  # of a .keras file
 _FOLDERS = ("layers", "_layer_checkpoint_dependencies")  # of Keras 3 and 2.13

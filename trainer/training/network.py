@@ -27,7 +27,7 @@ from trainer.models.lookup.signatures import Signature
 from trainer.models.quantization import rewriting
 from trainer.optim import class_weights, optimizers
 from trainer.optim.layer_rates import LayerRates
-from trainer.pretrained import freezing, matching, source
+from trainer.pretrained import first_weights, freezing, matching
 from trainer.training import estimate
 from trainer.training.estimate import InputChoice
 from trainer.training.state import TrainState
@@ -105,7 +105,7 @@ def _load_pretrained(
         return None
     body, option = model.get_layer("body"), f"init_from={run_config.init_from}"
     target = _float_body(config, dataset) if config.model.qat else body
-    stored = source.load(config, run_config)
+    stored = first_weights.load(config, run_config)
     found = matching.match(target, stored, option)
     if stored.classes not in (None, list(dataset.train.names)):
         found = matching.without_head(target, found)

@@ -14,7 +14,7 @@ from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config, ModelConfig
 from trainer.errors import InvalidInput
 from trainer.models import builder
-from trainer.pretrained import freezing, matching, source, weight_files
+from trainer.pretrained import first_weights, freezing, matching, source, weight_files
 
 SHAPE = (16, 16, 3)
 SMALL = ModelConfig(name="resnet8", kwargs={"width": 0.25})
@@ -234,7 +234,7 @@ def test_the_config_has_the_hash_and_another_file_is_refused(tmp_path):
     with pytest.raises(
         InvalidInput, match="is not the file that this run started from"
     ):
-        source.load(found, RunConfig(init_from=str(other)))
+        first_weights.load(found, RunConfig(init_from=str(other)))
     with pytest.raises(InvalidInput, match="name them with `init_from`"):
         source.add_sha256(found, RunConfig())
     frozen = Config(model=ModelConfig(freeze="backbone"))
