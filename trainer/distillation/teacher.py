@@ -53,8 +53,7 @@ def check_data(run: Run, recorded: dict[str, Any]) -> None:
         "image_shape": "image shape",
         "sha256": "data",
     }
-    if metadata.reads_test(theirs) != metadata.reads_test(recorded):
-        theirs, recorded = map(metadata.without_test, (theirs, recorded))
+    theirs, recorded = metadata.comparable(theirs, recorded)
     for field, noun in named.items():
         if theirs.get(field) != recorded[field]:
             raise InvalidInput(

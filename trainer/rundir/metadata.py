@@ -17,27 +17,29 @@ _LATER = ("pixels_sha256", "preprocessing")
 def data_differences(recorded: dict[str, Any], data: dict[str, Any]) -> list[str]:
     """Lists the differences of two descriptions of data, as 'a.b: 1 != 2'.
 
-    `recorded` may be of an earlier release, which recorded less. The test split is
-    compared if both of them read it.
+    `recorded` may be of an earlier release, which recorded less.
     """
     left_out = {name for name in _LATER if name not in recorded}
     known = {name: value for name, value in data.items() if name not in left_out}
-    if reads_test(recorded) != reads_test(data):
-        recorded, known = without_test(recorded), without_test(known)
-    return differences(recorded, known)
+    return differences(*comparable(recorded, known))
 
 
-def reads_test(data: dict[str, Any]) -> bool:
-    """Whether a description of data is of a run that read its test split."""
+def comparable(
+    one: dict[str, Any], other: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both descriptions of data, without the test split that one run did not read."""
+    if _reads_test(one) == _reads_test(other):
+        return one, other
+    return _without_test(one), _without_test(other)
+
+
+def _reads_test(data: dict[str, Any]) -> bool:
     hashes = data.get("sha256")
     return isinstance(hashes, dict) and "test" in hashes
 
 
-def without_test(data: dict[str, Any]) -> dict[str, Any]:
-    """A description of data without what it says of the test split.
-
-    Files that were left out may be of any split.
-    """
+def _without_test(data: dict[str, Any]) -> dict[str, Any]:
+    """Leaves out the skipped files, too, which may be of any split."""
     rest = {name: value for name, value in data.items() if name != "skipped"}
     for name in ("sha256", "pixels_sha256"):
         if isinstance(hashes := rest.get(name), dict):
