@@ -81,9 +81,8 @@ def sum_by_kind(seconds: dict[str, float]) -> dict[str, float]:
     """Sums the seconds of operations by kind."""
     found = dict.fromkeys(COLUMNS, 0.0)
     for operation, took in seconds.items():
-        found[next((k for part, k in KINDS.items() if part in operation), OTHER)] += (
-            took
-        )
+        kind = next((k for part, k in KINDS.items() if part in operation), OTHER)
+        found[kind] += took
     return found
 
 
