@@ -8,7 +8,8 @@ steps (S. Williams et al., "Roofline", CACM 52(4), 2009). A step has the arithme
 its convolutions and dense layers alone: the forward pass, the gradient of the weights
 and, but for the first layer, the gradient of the inputs, a multiply-add each. All else
 is limited by memory: it is compared with the bandwidth of an addition to a large array.
-By operation everything is measured with one thread, so that no two run at once.
+By operation everything is measured with one thread an operation; two that do not wait
+for each other may still run at once.
 """
 
 import contextlib
@@ -157,11 +158,11 @@ def measure_peaks(machine: Machine) -> list[dict]:
     return rows
 
 
-def compare_step(name: str, precision: str, machine: Machine, fastest: str) -> dict:
-    """Measures the steps of one network in turn with the operation `fastest`."""
-    work = sum(count_operations(measure_cost(name)).values())
+def compare_step(name: str, cost: "NetworkCost", machine: Machine, peak: dict) -> dict:
+    """Measures the steps of one network in turn with the fastest operation."""
+    work, precision = sum(count_operations(cost).values()), peak["peak of"]
     sides = {
-        "peak": machine.peak(fastest, precision, machine.threads),
+        "peak": machine.peak(peak["operation"], precision, machine.threads),
         **machine.steps(name, precision),
     }
     measured = interleave.interleaved(sides, VALUES.rounds)
@@ -173,8 +174,9 @@ def compare_step(name: str, precision: str, machine: Machine, fastest: str) -> d
     return row
 
 
-def compare_operations(name: str, precision: str, peak: dict) -> dict:
+def compare_operations(name: str, cost: "NetworkCost", peak: dict) -> dict:
     """Compares the kinds of operations of a step with the peak of one thread."""
+    precision = peak["peak of"]
     with native_output.suppress_native_stderr():
         from benchmarks import bare_step
 
@@ -183,7 +185,7 @@ def compare_operations(name: str, precision: str, peak: dict) -> dict:
         )
         bare.speed(1)
         seconds = step_profile.sum_by_kind(step_profile.recorded(bare, VALUES.steps))
-    cost, images = measure_cost(name), VALUES.batch * VALUES.steps
+    images = VALUES.batch * VALUES.steps
     width = 4 if precision == "float32" else 2
     row = {"one thread": f"{name} {precision}"}
     for kind, count in count_operations(cost).items():
@@ -201,18 +203,23 @@ def compare_operations(name: str, precision: str, peak: dict) -> dict:
 def main() -> None:
     wanted = interleave.chosen(VALUES, "model", sorted(registry.MODELS))
     with_torch = VALUES.torch and importlib.util.find_spec("torch") is not None
+    with native_output.suppress_native_stderr():
+        from trainer.distributed import strategy
+
+        strategy.set_threads(1)  # this process measures by operation
+        costs = {name: measure_cost(name) for name in wanted}
     with contextlib.ExitStack() as stack:
         machine = Machine(stack, with_torch)
         peaks = measure_peaks(machine)
         rows = [
-            compare_step(name, row["peak of"], machine, row["operation"])
-            for name in wanted
+            compare_step(name, cost, machine, row)
+            for name, cost in costs.items()
             for row in peaks
             if row["threads"] == machine.threads
         ]
     by_operation = [
-        compare_operations(name, row["peak of"], row)
-        for name in wanted
+        compare_operations(name, cost, row)
+        for name, cost in costs.items()
         for row in peaks
         if row["threads"] == 1
     ]
