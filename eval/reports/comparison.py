@@ -212,13 +212,8 @@ def _size_and_speed(entry: ModelResult) -> dict[str, Any]:
     result = (run.result() if run else None) or {}
     known = {name: result.get(name) for name in _RESULT}
     found = {k: v if type(v) in (int, float) else None for k, v in known.items()}
-    path = pathlib.Path(facts["path"])
-    if not path.is_file():
-        return found | {"bytes": None, "latency_ms": None}
-    latency = None
-    if facts["kind"] == "tflite":
-        latency = exported_files.measure_latency(path, facts["sha256"], entry.engine)
-    return found | {"bytes": path.stat().st_size, "latency_ms": latency}
+    sized = exported_files.measure_file(facts, entry.engine)
+    return found | {"bytes": None, "latency_ms": None} | sized
 
 
 def _pair(first: ModelResult, second: ModelResult) -> dict[str, Any]:

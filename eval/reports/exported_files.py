@@ -98,6 +98,17 @@ def _bench_latencies(folder: pathlib.Path) -> dict[tuple[str, int], float]:
     return latencies
 
 
+def measure_file(facts: Mapping[str, Any], engine: object) -> dict[str, Any]:
+    """Bytes and latency of a model file that `facts` describe; {} if it is none."""
+    path = pathlib.Path(facts["path"])
+    if not path.is_file():
+        return {}
+    latency = None
+    if facts["kind"] == "tflite":
+        latency = measure_latency(path, facts["sha256"], engine)
+    return {"bytes": path.stat().st_size, "latency_ms": latency}
+
+
 def measure_latency(
     path: pathlib.Path, sha256: object, engine: object = None
 ) -> float | None:

@@ -33,6 +33,7 @@ def build_report(
 ) -> dict[str, Any]:
     """Builds the report; `corruption_rows` are int [n], None: no corruptions."""
     split, calibrated = evaluation.split, None
+    engine = evaluation.predictor.model.engine
     if evaluation.calibration.temperature is not None:
         calibrated = classification.calibration_scores(
             evaluation.calibrated, split.labels, evaluation.min_probability
@@ -45,8 +46,8 @@ def build_report(
             "output": evaluation.predictor.output.value,
             "output_was_given": evaluation.predictor.given,
         }
-        | _file_facts(evaluation),
-        "engine": dict(evaluation.predictor.model.engine),
+        | exported_files.measure_file(evaluation.source.facts, engine),
+        "engine": dict(engine),
         "remarks": evaluation.remarks,
         "eval_tta": evaluation.predictor.tta.value,
         "data": _data(evaluation),
@@ -64,18 +65,6 @@ def build_report(
         "exports": exported_files.list_exports(evaluation.source.run),
         "environment": environment | {"evaluation_packages": _versions()},
     }
-
-
-def _file_facts(evaluation: Evaluation) -> dict[str, Any]:
-    """Bytes and latency of a model file."""
-    facts = evaluation.source.facts
-    path = pathlib.Path(facts["path"])
-    if not path.is_file():
-        return {}
-    latency, engine = None, evaluation.predictor.model.engine
-    if facts["kind"] == "tflite":
-        latency = exported_files.measure_latency(path, facts["sha256"], engine)
-    return {"bytes": path.stat().st_size, "latency_ms": latency}
 
 
 def _scores(evaluation: Evaluation) -> dict[str, Any]:

@@ -79,6 +79,9 @@ def test_a_run_against_two_files(command, runs, tmp_path):
     ]
     assert found["models"][1]["accuracy"] == found["models"][2]["accuracy"]
     assert found["pairs"][0]["config_differences"] is None
+    sizes = [m["bytes"] for m in found["models"]]
+    assert sizes == [None, small.stat().st_size, None]
+    assert [m["latency_ms"] is None for m in found["models"]] == [True, False, True]
     assert len(ended.out.splitlines()) == 6
 
 

@@ -240,6 +240,8 @@ def test_a_tflite_is_scored_as_a_bare_interpreter(
     np.testing.assert_array_equal(packed["probabilities"].argmax(1), bare.argmax(1))
     report = json.loads((out / "report.json").read_text())
     assert report["model"]["output"] == "logits"
+    assert report["model"]["bytes"] == path.stat().st_size
+    assert report["model"]["latency_ms"] > 0
     assert report["run"] is None
 
 
