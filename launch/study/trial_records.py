@@ -61,7 +61,7 @@ class TrialRecord:
       seconds: training time, once it is complete.
       weights_sha256: of result.json, once it is complete.
       reason: why it was pruned or failed.
-      run_dir: its directory, relative to the study's if it is inside.
+      run_dir: its directory on the machine that started it last.
     """
 
     number: int
