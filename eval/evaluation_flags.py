@@ -134,12 +134,14 @@ def parse_signature(values: flags.FlagValues) -> pathlib.Path | None:
     """The path of the key of `define_signature`.
 
     Raises:
-        InvalidInput: signatures cannot be verified here, or the path is empty.
+        InvalidInput: signatures cannot be verified here, or there is no key.
     """
     if values.require_signed is None:
         return None
     model_signature.check_installed()
-    return parsing.parse_path("require_signed", values.require_signed)
+    path = parsing.parse_path("require_signed", values.require_signed)
+    model_signature.check_key(path, "require_signed")
+    return path
 
 
 def define_kernels(values: flags.FlagValues) -> None:

@@ -20,6 +20,7 @@ from export.browser import litert_js, page_server
 from export.browser.page_options import PAGE_SCHEMES, PageOptions
 from export.examples import next_step
 from trainer.cli import command
+from trainer.errors import InvalidConfig
 from trainer.monitoring import native_output
 
 
@@ -40,6 +41,8 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
 
 def main(values: flags.FlagValues) -> None:
     """Exports the page, prints where it is, and serves it if asked."""
+    if values["port"].present and not values.serve:
+        raise InvalidConfig(f"port={values.port} says nothing without `serve`")
     options = PageOptions(Scheme(values.scheme), values.page_images)
     with contextlib.ExitStack() as stack:
         bound = None

@@ -78,7 +78,7 @@ def load_private_key(path: pathlib.Path) -> Any:
     check_installed()
     from model_signing import signing
 
-    _check_key(path, "private_key")
+    check_key(path, "private_key")
     try:
         return signing.Config().use_elliptic_key_signer(private_key=path)
     except Exception as error:  # what is raised depends on what is wrong with the key
@@ -100,7 +100,7 @@ def verify(
     check_installed()
     from model_signing import hashing, verifying
 
-    _check_key(public_key, option)
+    check_key(public_key, option)
     signature = signature_path(path)
     if not signature.exists():
         raise InvalidInput(f"{path} is not signed: there is no {signature.name}")
@@ -165,7 +165,12 @@ def _hash_listed(hashing: ModuleType, listed: list[pathlib.Path]) -> Any:
     return ListedFiles().set_ignored_paths(paths=[], ignore_git_paths=False)
 
 
-def _check_key(path: pathlib.Path, option: str) -> None:
+def check_key(path: pathlib.Path, option: str) -> None:
+    """Checks that the file at `path`, which `option` names, may hold a key.
+
+    Raises:
+        InvalidInput: it cannot be read, or is no PEM file.
+    """
     try:
         content = files.read_bytes(path, _LARGEST)
     except OSError as error:
@@ -181,23 +186,26 @@ def _check_key(path: pathlib.Path, option: str) -> None:
 
 def _refuse_key(path: pathlib.Path, option: str, error: Exception) -> InvalidInput:
     kind = "private" if option == "private_key" else "public"
+    # What is no key of a curve lacks attributes; their names tell a user nothing.
+    reason = "" if isinstance(error, AttributeError) else f": {first_line(error)}"
     return InvalidInput(
         f"{option}={path} is no {kind} key of an elliptic curve (P-256, P-384 or P-521)"
-        f" without a password: {first_line(error)}"
+        f" without a password{reason}"
     )
 
 
 def _describe_mismatch(error: Exception) -> str:
     """The reason in few words: a wrong key, or which files differ."""
     # A list as Python writes it, where quotes may have backslashes.
+    if isinstance(error, OSError):
+        return f"a file cannot be read: {error.strerror or error}"
     text = " ".join(str(error).split()).replace("\\'", "'")
     if type(error).__name__ == "InvalidSignature":
         return "the signature was changed"
     if text.startswith("Key mismatch"):
         return "another key signed it"
     if not text.startswith("Signature mismatch"):
-        odd = isinstance(error, OSError) or "symlink" in text
-        return text[:300] if odd else "the signature is damaged"
+        return text[:300] if "symlink" in text else "the signature is damaged"
     found = {
         "changed": re.findall(r"Hash mismatch for '(.*?)':", text),
         "added": _names_after("Extra files found", text),

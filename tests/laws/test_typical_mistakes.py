@@ -51,6 +51,11 @@ MISTAKES = {
     "eval.predict --run_dir={runs} photo.jpg": "name one with --run_dir",
     "export.tflite --run_dir={unfinished}": "trainer.main --flagfile=",
     "export.tflite --run_dir={run} --scheme=fp16": "float16",
+    "export.web --run_dir={run} --port=80": "--port=80 says nothing without --serve",
+    "export.bench --run_dir={run} --targets=": "--targets is empty",
+    "export.bench --run_dir={run} --require_signed=no.pub": "no.pub cannot be read",
+    "export.sign --key=owner.pem": "--private_key=owner.pem",
+    "export.saved_model --run_dir={run}/config.json": "with --run_dir: {run}",
     "export.saved_model model.tflite": "unexpected word",
 }  # fmt: skip
 

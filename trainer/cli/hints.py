@@ -12,6 +12,7 @@ SYNONYMS = {
     "lr": ("learning_rate",),
     "learningrate": ("learning_rate",),
     "base_lr": ("learning_rate",),
+    "key": ("private_key", "public_key", "require_signed"),
     "wd": ("weight_decay",),
     "batch": ("global_batch",),
     "batch_size": ("global_batch",),
@@ -124,9 +125,23 @@ def explain(
     value = str(getattr(error, "flagvalue", None) or "").partition("=")[2]
     if old is not None and (found := _find_flag(old, value, values)):
         return f"--{old} is not a flag here; {found}"
+    if isinstance(error, flags.UnrecognizedFlagError) and "Did you mean" not in said:
+        return f"{said}; --help lists the flags"
+    if isinstance(error, flags.CantOpenFlagFileError | UnicodeDecodeError):
+        return _explain_flagfile(error)
     if match := _WRONG_VALUE.fullmatch(said):
         return _explain_value(said, *match.groups(), values)
     return said
+
+
+def _explain_flagfile(error: Exception) -> str:
+    """Explains why a file of flags cannot be read."""
+    if isinstance(error, UnicodeDecodeError):
+        return "--flagfile names a file that is no text; it holds flags, one a line"
+    cause = error.__context__
+    if not isinstance(cause, OSError):
+        return " ".join(str(error).split())
+    return f"--flagfile={cause.filename} cannot be read: {cause.strerror}"
 
 
 def _find_flag(name: str, value: str, values: flags.FlagValues) -> str | None:
@@ -149,6 +164,10 @@ def _explain_value(
     """Explains why `value` is no value of the flag `name`."""
     if name not in values:
         return said
+    if values[name].boolean:
+        return (
+            f"--{name}={value} is neither true nor false; write --{name} or --no{name}"
+        )
     kinds = {"int": "a whole number", "float": "a number"}
     kind = kinds.get(values[name].flag_type())
     if kind and ("invalid literal" in reason or "could not convert" in reason):

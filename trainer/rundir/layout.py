@@ -28,6 +28,7 @@ LINKS = ".latest"
 _LINKED = ("checkpoints", "config.json", "environment.json", "export", "flags.txt")
 _LINKED += ("calibration.json", "metrics.jsonl", "model.json", "report", "result.json")
 _LINKED += ("abstain.json", "logs", "source", "teacher", "workers")
+_RESTORE = "restore it, or name another `run_dir`"
 SHOWN_RUNS = 5  # that a message lists
 ARCHITECTURE = "model.json"
 SOURCE = "source"  # folder of a copy of the file of a user's network
@@ -91,8 +92,7 @@ class Run:
         parts = {name: dict for name in ("config", "run", "data") if name in found}
         if wrong := misfit(found, parts):
             raise InvalidInput(
-                f"{self.path / 'config.json'} is damaged: {wrong};\nrestore it, or "
-                "name another `run_dir`"
+                f"{self.path / 'config.json'} is damaged: {wrong};\n{_RESTORE}"
             )
         return found
 
@@ -102,8 +102,9 @@ class Run:
 
     def config(self) -> Config:
         """Reads the Config that the run was started with."""
+        recorded = self.recorded()
         try:
-            return Config.from_json(self.recorded()["config"], self._architecture())
+            return Config.from_json(recorded["config"], self._architecture())
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput(
                 f"{self.path / 'config.json'} cannot be read: {error}"
@@ -145,9 +146,13 @@ class Run:
         try:
             found = files.read_json(self.path / name)
         except (OSError, ValueError) as error:
-            raise InvalidInput(f"{self.path / name} cannot be read: {error}") from error
+            raise InvalidInput(
+                f"{self.path / name} cannot be read: {error};\n{_RESTORE}"
+            ) from error
         if not isinstance(found, dict):
-            raise InvalidInput(f"{self.path / name} is damaged: it holds no object")
+            raise InvalidInput(
+                f"{self.path / name} is damaged: it holds no object;\n{_RESTORE}"
+            )
         return found
 
 
@@ -167,7 +172,12 @@ def open_run(run_dir: str | None, *, root: str = "runs") -> Run:
 
 
 def _suggest_runs(path: pathlib.Path) -> str:
-    """What to do where there is no run in `path`: the newest runs beside or in it."""
+    """What to do where there is no run in `path`: the run that it is in, or others.
+
+    These are the newest in it or beside it.
+    """
+    if around := [each for each in path.parents[:3] if Run(each).exists]:
+        return f"name the run around it with `run_dir`: {around[0].absolute()}"
     for folder in (path, path.parent):
         found = [Run(each) for each in _subfolders(folder)]
         runs = [each.path for each in found if each.exists]

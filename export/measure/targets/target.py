@@ -49,9 +49,10 @@ class BenchOptions:
         known = [target.value for target in Target]
         wrong = [word for word in named if word not in known]
         if wrong or not named:
+            given = f"targets={','.join(named)}" if named else "`targets` is empty and"
             raise InvalidConfig(
-                f"targets={','.join(words)} must be a list of {', '.join(known)}, or"
-                f" {EVERY} or {NONE} alone"
+                f"{given} must be a list of {', '.join(known)}, or {EVERY} or {NONE}"
+                " alone"
             )
         return cls(tuple(target for target in Target if target.value in named))
 

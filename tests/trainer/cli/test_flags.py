@@ -33,6 +33,26 @@ def test_a_name_of_an_earlier_release_is_refused_with_todays(old, tmp_path):
     assert now.partition("=")[0] in flags.define(absl_flags.FlagValues())
 
 
+REFUSED = {
+    "--dry_run=maybe": "^--dry_run=maybe is neither true nor false; write --dry_run or",
+    "--flagfile=/no/file": "^--flagfile=/no/file cannot be read: No such file or",
+    "--flagfile=/": "^--flagfile=/ cannot be read: Is a directory",
+    "--zzz=3": "'zzz'; --help lists the flags",
+}
+
+
+@pytest.mark.parametrize("word", REFUSED)
+def test_what_absl_says_in_its_own_words_is_said_in_ours(word):
+    with pytest.raises(InvalidInput, match=REFUSED[word]):
+        read(word)
+
+
+def test_a_file_that_is_no_text_is_no_flagfile(tmp_path):
+    (tmp_path / "x").write_bytes(b"--epochs=3\n\xff")
+    with pytest.raises(InvalidInput, match="--flagfile names a file that is no text"):
+        read(f"--flagfile={tmp_path / 'x'}")
+
+
 def test_a_typo_gets_the_nearest_flag():
     with pytest.raises(InvalidInput, match="epochs"):
         read("--epoch=3")

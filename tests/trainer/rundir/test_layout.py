@@ -74,6 +74,13 @@ def test_a_damaged_config_is_named(tmp_path, content):
         checks.check_can_start(run, Config(), RunConfig())
 
 
+def test_a_path_inside_a_run_is_answered_with_the_run(tmp_path):
+    run = begin(tmp_path / "a")
+    for path in (run.path / "export", run.path / "config.json", run.path / "b" / "c"):
+        with pytest.raises(InvalidInput, match=f"around it with `run_dir`: {run.path}"):
+            layout.open_run(str(path))
+
+
 NO_RESULTS = [
     "[]",
     "{}",
@@ -88,8 +95,9 @@ NO_RESULTS = [
 def test_a_damaged_result_is_named(tmp_path, content):
     run = begin(tmp_path / "a")
     (run.path / "result.json").write_text(content)
-    with pytest.raises(InvalidInput, match="result.json"):
+    with pytest.raises(InvalidInput, match="result.json") as caught:
         layout.format_summary(run, run.result())
+    assert str(caught.value).count("\n") == 1  # the second line is the remedy
 
 
 def test_another_config_is_refused_by_naming_its_fields(tmp_path):
