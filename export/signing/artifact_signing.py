@@ -1,7 +1,8 @@
 """Signs and verifies exported files and folders."""
 
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from eval.formats import manifest as manifests
 from eval.formats import model_signature
@@ -30,21 +31,31 @@ def sign_artifacts(
     Nothing is written unless all of them are as they were exported.
 
     Raises:
-        InvalidInput: one is not, there is none, or the key cannot be used.
+        InvalidInput: one is not, or has links inside, there is none, or the key cannot
+            be used.
         TrainingFailed, PeerLost: the storage does not take the files.
     """
     model_signature.check_installed()
-    found = [_load(path) for path in _check_any(paths)]
+    listed = {path: _describe(_load(path)) for path in _check_any(paths)}
     model_signature.load_private_key(private_key)
-    made = []
-    for one in found:
-        path = model_signature.materials_path(one.path)
-        try:
-            files.write_json(path, materials.describe_materials(one.manifest))
-            made.append(model_signature.sign(one.path, private_key))
-        except OSError as error:
-            raise as_failure(f"{one.path} cannot be signed", error) from error
-    return made
+    return [_sign(path, found, private_key) for path, found in listed.items()]
+
+
+def _sign(
+    path: pathlib.Path, listed: Mapping[str, Any], private_key: pathlib.Path
+) -> pathlib.Path:
+    """Writes the list of materials and the signature; a new list needs one to stay."""
+    beside = model_signature.materials_path(path)
+    signature, new = None, not beside.exists()
+    try:
+        files.write_json(beside, listed)
+        signature = model_signature.sign(path, private_key)
+    except OSError as error:
+        raise as_failure(f"{path} cannot be signed", error) from error
+    finally:
+        if signature is None and new:
+            beside.unlink(missing_ok=True)
+    return signature
 
 
 def verify_artifacts(
@@ -70,6 +81,12 @@ def _check_any(paths: Iterable[pathlib.Path]) -> Sequence[pathlib.Path]:
     for path in found:
         if not path.exists():
             raise InvalidInput(f"{path} does not exist")
+        known = (manifests.manifest_path(path), model_signature.signature_path(path))
+        if path.is_dir() and not any(each.exists() for each in known):
+            raise InvalidInput(
+                f"{path} is no exported folder: it has no {manifests.FILE};\nname an"
+                " exported file or folder, or a run with `run_dir`"
+            )
     return found
 
 
@@ -81,3 +98,25 @@ def _load(path: pathlib.Path) -> Artifact:
             " missing or of other files; export it again"
         )
     return made
+
+
+def _describe(made: Artifact) -> dict[str, Any]:
+    """The list of materials of `made`, once it is clear that it can be signed."""
+    path = made.path
+    for name in (model_signature.signature_path, model_signature.materials_path):
+        if name(path).is_dir():
+            raise InvalidInput(
+                f"{name(path)} is a folder; a signature is written there: move it away"
+            )
+    for each in model_signature.list_files(path):
+        if each.is_symlink():
+            raise InvalidInput(
+                f"{path} cannot be signed: {each} is a link; put the file itself there"
+            )
+    try:
+        return materials.describe_materials(made.manifest)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidInput(
+            f"{path} cannot be signed: {manifests.manifest_path(path)} lacks what this"
+            " release writes; export it again"
+        ) from error

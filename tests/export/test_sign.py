@@ -1,5 +1,6 @@
 """export.sign and export.verify: all of a run's exports or none; what is refused."""
 
+import errno
 import json
 
 import pytest
@@ -12,7 +13,7 @@ from export.artifact import artifact
 from tests.support import operator_cases
 from tests.support.export_runs import parsed
 from tests.support.signed_exports import MANIFEST, write_keys
-from trainer.errors import InvalidInput
+from trainer.errors import InvalidInput, TrainingFailed
 
 
 def publish(folder, name: str, content: bytes) -> artifact.Artifact:
@@ -68,7 +69,54 @@ def test_nothing_is_signed_if_one_file_is_not_as_it_was_exported(exports):
         run_sign(exports, good, bad)
     with pytest.raises(InvalidInput, match="does not exist"):
         run_sign(exports, good, exports / "none.tflite")
+    with pytest.raises(InvalidInput, match="is no exported folder.*\n.*`run_dir`"):
+        run_sign(exports, good, exports)
     assert not list(exports.glob("*.sig")) and not list(exports.glob("*.cdx.json"))
+
+
+def lacks_a_field(path) -> str:
+    beside = path.with_name(f"{path.name}.json")
+    beside.write_text(json.dumps(json.loads(beside.read_text()) | {"io": "none"}))
+    return "lacks what this release writes; export it again"
+
+
+def has_a_link(path) -> str:
+    path.with_suffix(".examples").mkdir()
+    (path.with_suffix(".examples") / "a.py").symlink_to(path)
+    return "a.py is a link; put the file itself there"
+
+
+def has_a_folder(path) -> str:
+    model_signature.signature_path(path).mkdir()
+    return "sig is a folder; a signature is written there: move it away"
+
+
+@pytest.mark.parametrize("harm", [lacks_a_field, has_a_link, has_a_folder])
+def test_what_cannot_be_signed_is_refused_before_anything_is_written(harm, exports):
+    told = harm(max(exports.glob("*.tflite")))
+    before = sorted(exports.rglob("*"))
+    with pytest.raises(InvalidInput, match=told):
+        run_sign(exports, *sorted(exports.glob("*.tflite")))
+    assert sorted(exports.rglob("*")) == before
+
+
+def test_a_list_of_materials_does_not_stay_without_a_signature(exports, monkeypatch):
+    def fail(*_) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(model_signature, "sign", fail)
+    with pytest.raises(TrainingFailed, match="cannot be signed: Read-only"):
+        run_sign(exports, exports / "model_int8.tflite")
+    assert not list(exports.glob("*.cdx.json"))
+
+
+def test_a_signature_that_is_a_folder_is_told_in_words(exports):
+    path = exports / "model_int8.tflite"
+    model_signature.signature_path(path).mkdir()
+    with pytest.raises(InvalidInput, match="signed it: a file cannot be read: Is a"):
+        run_verify(exports, path)
+    with pytest.raises(InvalidInput, match="is no exported folder"):
+        run_verify(exports, exports)
 
 
 def test_a_new_export_removes_the_signature(exports):
