@@ -19,9 +19,11 @@ from eval.formats import atomic_folders, model_signature
 from eval.formats import manifest as manifests
 from eval.predictors import engine
 from trainer import files, storage
+from trainer.errors import InvalidInput
 
 VERSION = 1
 HIDDEN, LOCK = atomic_folders.HIDDEN, atomic_folders.LOCK
+_AWAY = "an export is written there: move it away"
 _PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy")
 
 
@@ -65,6 +67,43 @@ def check_writable(folder: pathlib.Path, *, folders: bool = False) -> None:
         InvalidInput: it cannot be written.
     """
     storage.check_writable(folder, "the export", folders=folders, appends=False)
+
+
+def check_replaceable(final: pathlib.Path) -> None:
+    """Checks that an exported file may get the name `final`, before it is made.
+
+    Raises:
+        InvalidInput: a folder has its name, or that of a file which belongs to it.
+    """
+    beside = [final.with_name(f"{final.name}.json")]  # its manifest
+    beside += [model_signature.signature_path(final)]
+    for path in (final, *beside, model_signature.materials_path(final)):
+        if path.is_dir():
+            raise InvalidInput(f"{path} is a folder; {_AWAY}")
+
+
+def check_replaceable_folder(final: pathlib.Path) -> None:
+    """Checks that an exported folder may get the name `final`, before it is made.
+
+    Raises:
+        InvalidInput: a file has its name, or a folder that is no export, which would be
+            replaced as a whole.
+    """
+    check_folder(final.parent)
+    check_folder(final)
+    exported = (final / manifests.FILE).exists()
+    if final.is_dir() and not exported and any(final.iterdir()):
+        raise InvalidInput(f"{final} has no {manifests.FILE}: it is not ours; {_AWAY}")
+
+
+def check_folder(path: pathlib.Path) -> None:
+    """Checks that `path` is a folder, or nothing.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    if path.exists() and not path.is_dir():
+        raise InvalidInput(f"{path} is no folder; {_AWAY}")
 
 
 def describe_images(test: Mapping[str, Any]) -> str:

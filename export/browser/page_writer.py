@@ -52,9 +52,12 @@ def write_page(
         runtime: the files of LiteRT.js, from `litert_js.load_runtime`.
 
     Raises:
-        InvalidInput: calibration images are needed and cannot be had.
+        InvalidInput: calibration images are needed and cannot be had, or what is no
+            page has its name.
         TrainingFailed: the network misses its gate, or the page cannot be written.
     """
+    final = inputs.folder / FOLDER
+    artifact.check_replaceable_folder(final)
     model = _load_or_export(inputs, options)
     with artifact.staging_folder(inputs.folder) as folder:
         path = folder / FOLDER
@@ -69,7 +72,7 @@ def write_page(
             "model": model.path.name,
             "runtime": litert_js.describe_runtime(),
         }
-        return artifact.publish_folder(path, inputs.folder / FOLDER, facts)
+        return artifact.publish_folder(path, final, facts)
 
 
 def _load_or_export(inputs: ExportInputs, options: PageOptions) -> Artifact:

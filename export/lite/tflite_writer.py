@@ -52,6 +52,7 @@ def write_tflite(inputs: ExportInputs, options: TFLiteOptions) -> Artifact:
             name, or the one that had it before.
     """
     final = inputs.folder / options.file_name
+    artifact.check_replaceable(final)
     program_folder.check_replaceable(final)
     images = select_calibration_images(inputs, options)
     converted = conversion_route.convert_network(inputs.network, options, images)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from eval.formats import model_signature
+from export.artifact import artifact
 from export.artifact.export_options import ExportRequest
 from export.artifact.inputs import ExportInputs, open_inputs
 from export.measure import benchmark
@@ -39,9 +40,12 @@ def write_bench(
         Its content and its path.
 
     Raises:
-        InvalidInput: the run cannot be used, or a file is not signed or was changed.
+        InvalidInput: the run cannot be used, a file is not signed or was changed, or a
+            folder has the name of bench.json.
     """
     inputs = open_inputs(request)
+    path = inputs.folder / BENCH_FILE
+    artifact.check_replaceable(path)
     if require_signed is not None:
         _verify_signatures(inputs, require_signed)
     document = measure_run(inputs, options)
@@ -50,7 +54,6 @@ def write_bench(
             if row.get("signature") == "not verified":
                 row["signature"] = "verified"
     inputs.folder.mkdir(exist_ok=True)
-    path = inputs.folder / BENCH_FILE
     with CONSOLE.phase("drawing the picture"):
         chart.write_charts(document["rows"], path)
     files.write_json(path, document)

@@ -25,11 +25,13 @@ def write_onnx(inputs: ExportInputs) -> Artifact:
     """Writes, verifies and names an ONNX file.
 
     Raises:
-        InvalidInput: a package is not installed.
+        InvalidInput: a package is not installed, or a folder has the file's name.
         TrainingFailed: an answer is not the checkpoint's, or it cannot be converted or
             written; then no file has its name, or the one that had it before.
     """
     onnx_packages.check_installed()
+    final = inputs.folder / FILE
+    artifact.check_replaceable(final)
     content = onnx_converter.convert(inputs.network)
     facts = inputs.facts() | _describe_file(content)
     described = (inputs.describe(), facts["labels"], facts["temperature"])
@@ -40,7 +42,7 @@ def write_onnx(inputs: ExportInputs) -> Artifact:
         facts |= file_verification.verify_file(inputs, predictor, Scheme.FLOAT32, FILE)
         # The graph that was measured is the one that ships, with its results.
         files.write_bytes(path, onnx_converter.add_metadata(content, *described, facts))
-        return artifact.publish_file(path, inputs.folder / FILE, facts)
+        return artifact.publish_file(path, final, facts)
 
 
 def _describe_file(content: bytes) -> dict[str, Any]:

@@ -44,10 +44,12 @@ def write_saved_model(inputs: ExportInputs) -> Artifact:
     """Writes, verifies and numbers a SavedModel.
 
     Raises:
+        InvalidInput: something else has the name of their folder.
         TrainingFailed: an answer differs from the checkpoint's, or it cannot be
             written.
     """
-    names = inputs.verification_set.names
+    names, root = inputs.verification_set.names, inputs.folder / FOLDER
+    artifact.check_folder(root)
     with artifact.staging_folder(inputs.folder) as folder:
         path = folder / FOLDER
         with native_output.suppress_native_stderr("writing the SavedModel"):
@@ -59,7 +61,7 @@ def write_saved_model(inputs: ExportInputs) -> Artifact:
         warmup.write_requests(path, model_name, _warmup_requests(inputs))
         facts = inputs.facts() | _FORMAT | verified
         _write_programs(path / program_folder.INSIDE, inputs, facts)
-        return artifact.publish_version(path, inputs.folder / FOLDER, facts)
+        return artifact.publish_version(path, root, facts)
 
 
 def _write_programs(

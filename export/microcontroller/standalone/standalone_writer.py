@@ -55,14 +55,17 @@ def write_standalone(inputs: ExportInputs, options: MicroOptions) -> Artifact:
     """Writes, verifies and names the C program.
 
     Raises:
-        InvalidInput: the file has an operator without a kernel, or other images.
+        InvalidInput: the file has an operator without a kernel, or other images, or
+            what is no export has the folder's name.
         TrainingFailed: it fails its gate, or cannot be compiled, run or written.
     """
+    final = inputs.folder / FOLDER / options.folder
+    artifact.check_replaceable_folder(final)
     content, name = _load_content(inputs, options)
     program = build_program(parse_graph(content, name))
     _check_shapes(inputs, program, name)
     with artifact.staging_folder(inputs.folder) as folder:
-        path = folder / options.folder
+        path = folder / final.name
         path.mkdir()
         files.write_bytes(path / _TFLITE, content)
         reference = _answer(inputs, path / _TFLITE)
@@ -78,7 +81,7 @@ def write_standalone(inputs: ExportInputs, options: MicroOptions) -> Artifact:
         files.write_bytes(path / "README.md", readme.encode())
         program = standalone_program.format_program(ProgramFacts.from_manifest(facts))
         program_folder.write_programs(path / program_folder.INSIDE, program)
-        return artifact.publish_folder(path, inputs.folder / FOLDER / path.name, facts)
+        return artifact.publish_folder(path, final, facts)
 
 
 def check_file(path: pathlib.Path) -> None:

@@ -36,9 +36,11 @@ def write_tflm(inputs: ExportInputs, options: MicroOptions) -> Artifact:
     """Writes, verifies and names the C source.
 
     Raises:
+        InvalidInput: what is no export has the folder's name.
         TrainingFailed: it fails its gate, or cannot be run or written.
     """
-    scheme = options.scheme
+    scheme, final = options.scheme, inputs.folder / FOLDER / options.folder
+    artifact.check_replaceable_folder(final)
     lite = TFLiteOptions(scheme, MICRO_IO[scheme])
     images = tflite_writer.select_calibration_images(inputs, lite)
     _print(_estimate_size(inputs, options))
@@ -64,10 +66,10 @@ def write_tflm(inputs: ExportInputs, options: MicroOptions) -> Artifact:
         facts |= {"layers": [each.to_json() for each in errors]}
         facts |= describe_arenas(model, content, scheme)
         facts["tflite_micro"] = importlib.metadata.version(PACKAGE)
-        path = folder / options.folder
+        path = folder / final.name
         source = format_project(inputs, model, content, options, facts)
         _write_source(path, source)
-        return artifact.publish_folder(path, inputs.folder / FOLDER / path.name, facts)
+        return artifact.publish_folder(path, final, facts)
 
 
 def _write_source(folder: pathlib.Path, source: Mapping[str, str]) -> None:

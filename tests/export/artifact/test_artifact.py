@@ -20,6 +20,36 @@ def publish(folder, content: bytes, **facts):
         return artifact.publish_file(made, folder / "model.tflite", facts)
 
 
+@pytest.mark.parametrize("ending", ["", ".json", ".sig", ".cdx.json"])
+def test_a_folder_with_the_name_of_a_file_is_refused(ending, tmp_path):
+    final = tmp_path / "model.tflite"
+    artifact.check_replaceable(final)
+    named = final.with_name(final.name + ending)
+    named.mkdir()
+    with pytest.raises(InvalidInput, match=f"{named} is a folder; .*move it away"):
+        artifact.check_replaceable(final)
+
+
+def test_a_folder_that_is_no_export_is_not_replaced(tmp_path):
+    final = tmp_path / "micro" / "tflm"
+    artifact.check_replaceable_folder(final)
+    final.parent.touch()
+    with pytest.raises(InvalidInput, match="micro is no folder; .*move it away"):
+        artifact.check_replaceable_folder(final)
+    final.parent.unlink()
+    final.mkdir(parents=True)
+    artifact.check_replaceable_folder(final)
+    (final / "notes.txt").touch()
+    with pytest.raises(InvalidInput, match="it is not ours; .*move it away"):
+        artifact.check_replaceable_folder(final)
+    (final / "manifest.json").touch()
+    artifact.check_replaceable_folder(final)
+    final.rename(final.with_name("other"))
+    final.touch()
+    with pytest.raises(InvalidInput, match="tflm is no folder"):
+        artifact.check_replaceable_folder(final)
+
+
 def test_a_published_file_reads_back_as_its_manifest(tmp_path):
     made = publish(tmp_path / "export", b"model", scheme="int8")
     found = artifact.load_artifact(made.path)
