@@ -30,8 +30,5 @@ def load_tflite(
 def load_compiled(
     path: pathlib.Path, threads: int, kernels: Kernels
 ) -> Callable[[], None]:
-    """The same in LiteRT's CompiledModel API."""
-    session = CompiledSession(path.read_bytes(), kernels, threads)
-    detail = Interpreter(str(path)).get_input_details()[0]
-    session.run(np.zeros(detail["shape"], detail["dtype"]))
-    return session.invoke
+    """The same in the CompiledModel API; its session begins with such an image."""
+    return CompiledSession(path.read_bytes(), kernels, threads).invoke
