@@ -42,6 +42,7 @@ IMPORTS_INSIDE = {
         "export.measure.onnx_loader",
         "export.measure.saved_model_loader",
     },
+    "export.measure.results.chart": {"seaborn"},  # with pandas: two seconds
     "export.microcontroller.tflm.interpreter": {"tflite_micro"},  # optional
     "export.onnx_files.onnx_converter": {"onnx", "tf2onnx"},  # optional
     "trainer.data.augmentation.quantiles": {"scipy"},  # for mixing alone

@@ -35,3 +35,9 @@ def test_rows_are_drawn_and_both_files_written(tmp_path):
 def test_nothing_to_draw_is_no_error(tmp_path):
     chart.write_charts(ROWS[3:], tmp_path / "empty.json")
     assert (tmp_path / "empty.png").is_file()
+
+
+def test_more_rows_than_a_palette_has_colours_are_told_apart():
+    rows = [ROWS[0] | {"format": f"format_{number}"} for number in range(14)]
+    left, _ = chart.draw(rows).axes
+    assert len({tuple(colour) for colour in left.collections[0].get_facecolors()}) == 14
