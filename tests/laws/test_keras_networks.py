@@ -28,6 +28,7 @@ from trainer.training.state import TrainState
 SMALL = {"side": 32, "width": 0.35, "depth": 0}
 NETWORKS = {"sequential": {}, "mobilenet_v2": SMALL}
 SHARDS = 2  # of one replica as well, so that one trace is enough for several laws
+OR_NONE = [SHARDS, pytest.param(None, marks=pytest.mark.slow)]
 
 
 @functools.cache
@@ -75,8 +76,9 @@ def test_shards_give_the_same_bits_on_any_number_of_replicas(replicas, name, pre
         np.testing.assert_array_equal(other.arrays()[name], array, err_msg=name)
 
 
-def test_a_checkpoint_is_all_that_a_step_depends_on(replicas):
-    settings = settings_of("sequential", elastic_shards=SHARDS)
+@pytest.mark.parametrize("shards", OR_NONE)
+def test_a_checkpoint_is_all_that_a_step_depends_on(replicas, shards):
+    settings = settings_of("sequential", elastic_shards=shards)
     whole = fingerprint(run(replicas(1), settings, 6, 3)[0])
     half, _ = run(replicas(1), settings, 3, 3)
     kept, facts = half.arrays(), half.facts()
@@ -89,8 +91,9 @@ def test_a_checkpoint_is_all_that_a_step_depends_on(replicas):
     assert fingerprint(state) == whole
 
 
-def test_every_operator_of_the_step_has_a_gpu_kernel(replicas):
-    settings = settings_of("sequential", elastic_shards=SHARDS)
+@pytest.mark.parametrize("shards", OR_NONE)
+def test_every_operator_of_the_step_has_a_gpu_kernel(replicas, shards):
+    settings = settings_of("sequential", elastic_shards=shards)
     _, trainer, _ = trace_step(replicas(1), settings)
     assert not without_gpu_kernel(trainer.graph)
 

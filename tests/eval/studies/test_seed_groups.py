@@ -41,9 +41,10 @@ def draw(draws, difficulty, shift, seeds, noise):
     return draws.uniform(size=(seeds, len(difficulty))) < np.clip(chance, 0, 1)
 
 
-def test_intervals_of_a_difference_cover_the_truth():
+@pytest.mark.parametrize("rounds", [60, pytest.param(150, marks=pytest.mark.slow)])
+def test_intervals_of_a_difference_cover_the_truth(rounds):
     draws = np.random.default_rng(1)
-    rounds, hits = 60, 0
+    hits = 0
     for _ in range(rounds):
         difficulty = draws.uniform(0.5, 0.9, 200)
         one = draw(draws, difficulty, 0.0, 4, 0.02)

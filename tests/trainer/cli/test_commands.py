@@ -154,9 +154,16 @@ def test_a_loss_that_is_not_finite_ends_with_the_last_good_checkpoint(
     assert not (tmp_path / "run" / "result.json").exists()
 
 
-def test_an_overflow_of_float16_is_saved_and_survived(data_dir, tmp_path):
-    words = [*BLOCK, "--precision=mixed_float16", "--optimizer=sgd"]
-    words += ["--learning_rate=0.5", "--train_steps=8", "--warmup_epochs=0"]
+@pytest.mark.parametrize(
+    "network",
+    [
+        pytest.param([*BLOCK, "--train_steps=8", "--warmup_epochs=0"], id="block"),
+        pytest.param([], id="cnn", marks=pytest.mark.slow),
+    ],
+)
+def test_an_overflow_of_float16_is_saved_and_survived(data_dir, tmp_path, network):
+    words = [*network, "--precision=mixed_float16", "--optimizer=sgd"]
+    words += ["--learning_rate=0.5"]
     every = ["--checkpoint_every_steps=1", "--strategy=mirrored", "--logical_devices=2"]
     run_trainer(data_dir, tmp_path / "run", *words, *every, check=True)
 

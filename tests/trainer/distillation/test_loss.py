@@ -97,14 +97,15 @@ def test_any_number_of_replicas_is_taught_the_same_in_float64(replicas):
     assert np.abs(alone - losses).max() > 0.1
 
 
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "precision",
     [Precision.FLOAT32, pytest.param(Precision.MIXED_BFLOAT16, marks=pytest.mark.slow)],
 )
-def test_a_teacher_of_no_weight_changes_no_bit(replicas, precision):
-    alone, _, _ = run(replicas(1), config(precision=precision))
+def test_a_teacher_of_no_weight_changes_no_bit(replicas, precision, count):
+    alone, _, _ = run(replicas(count), config(precision=precision))
     silent = config(precision=precision, distillation=teacher(weight=0.0))
-    taught, _, _ = run(replicas(1), silent)
+    taught, _, _ = run(replicas(count), silent)
     assert taught.facts()["weights_sha256"] == alone.facts()["weights_sha256"]
 
 
@@ -127,7 +128,12 @@ def test_the_answer_picked_is_that_of_the_row_in_its_view(replicas):
 
 
 @pytest.mark.parametrize(
-    ("count", "shards"), [(2, 4), pytest.param(2, None, marks=pytest.mark.slow)]
+    ("count", "shards"),
+    [
+        (2, 4),
+        pytest.param(2, None, marks=pytest.mark.slow),
+        pytest.param(1, 4, marks=pytest.mark.slow),
+    ],
 )
 def test_the_teacher_teaches_images_of_the_host_alike(replicas, count, shards):
     settings = config(distillation=teacher(), elastic_shards=shards)

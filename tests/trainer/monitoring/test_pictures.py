@@ -37,14 +37,19 @@ for classes in map(int, sys.argv[1:]):
 """
 
 
-def test_memory_and_size_do_not_grow_with_the_classes():
+@pytest.mark.parametrize(
+    "classes",
+    [["2", "1100"], pytest.param(["2", "10", "200", "1100"], marks=pytest.mark.slow)],
+    ids=len,
+)
+def test_memory_and_size_do_not_grow_with_the_classes(classes):
     done = subprocess.run(
-        [sys.executable, "-c", MEASURED, "2", "1100"],
+        [sys.executable, "-c", MEASURED, *classes],
         cwd=ROOT, capture_output=True, text=True, check=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.stderr == ""
-    assert len(lines := done.stdout.splitlines()) == 2
+    assert len(lines := done.stdout.splitlines()) == len(classes)
     for grown, *shapes in map(json.loads, lines):
         assert grown < 120e6
         assert all(np.prod(shape) < 1400 * 1400 * 3 for shape in shapes)

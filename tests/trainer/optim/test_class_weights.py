@@ -59,10 +59,11 @@ def test_the_first_loss_is_the_weighted_mean(replicas):
     np.testing.assert_allclose(losses[:, 1], losses[:, 0] * weights, rtol=1e-12)
 
 
-def test_replicas_and_shards_keep_the_weights(replicas):
+@pytest.mark.parametrize("count", [4, pytest.param(None, marks=pytest.mark.slow)])
+def test_replicas_and_shards_keep_the_weights(replicas, count):
     settings = config(precision=Precision.FLOAT64, class_weight=0.7)
     _, losses = run(replicas(1), settings, 6)
-    shards = dataclasses.replace(settings, elastic_shards=4)
+    shards = dataclasses.replace(settings, elastic_shards=count)
     _, shared = run(replicas(2), shards, 6)
     np.testing.assert_allclose(shared, losses, rtol=0, atol=1e-9)
 

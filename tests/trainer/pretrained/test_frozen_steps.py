@@ -86,9 +86,9 @@ def test_the_step_after_unfreezing_is_the_first_of_a_new_optimizer(replicas):
     assert np.median(moved) == pytest.approx(settings.optim.learning_rate, rel=0.05)
 
 
-def factors(name: OptimizerName) -> tuple[Config, Config]:
+def factors(name: OptimizerName, model=PLAIN) -> tuple[Config, Config]:
     """A config that slows the backbone to a quarter, and one that does not."""
-    part = tuned(PLAIN, freeze=None, until=None, factor=0.25, optimizer=name)
+    part = tuned(model, freeze=None, until=None, factor=0.25, optimizer=name)
     optim = dataclasses.replace(part.optim, ema_decay=None)
     whole = dataclasses.replace(optim, backbone_lr_multiplier=1.0)
     return tuple(dataclasses.replace(part, optim=each) for each in (optim, whole))
@@ -97,6 +97,8 @@ def factors(name: OptimizerName) -> tuple[Config, Config]:
 def check_quarters(before, slow, fast) -> None:
     """The head moved from `before` as in `fast`, all others by a quarter of that."""
     for weight, value in before.items():
+        if "moving" in weight:
+            continue
         factor = 1.0 if HEAD in weight else 0.25
         expected = value + factor * (fast[weight] - value)
         np.testing.assert_allclose(slow[weight], expected, rtol=0, atol=1e-6)
@@ -126,7 +128,7 @@ def test_a_factor_scales_the_update_of_the_backbone_alone(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(OptimizerName))
 def test_a_step_scales_the_update_of_the_backbone_alone(replicas, name):
-    part, whole = factors(name)
+    part, whole = factors(name, BLOCK)
     before = values(assemble(replicas(1), part)[0])
     check_quarters(before, *(values(run(replicas(1), c, 1)[0]) for c in (part, whole)))
 
@@ -167,8 +169,9 @@ def test_mixed_precision_keeps_the_bits_too(replicas, precision):
     assert changed(kept, after) <= {"classes"}
 
 
-def test_a_resume_at_any_step_gives_the_bits_of_no_resume(replicas):
-    settings = tuned(factor=0.5, elastic_shards=4)
+@pytest.mark.parametrize("shards", [4, pytest.param(None, marks=pytest.mark.slow)])
+def test_a_resume_at_any_step_gives_the_bits_of_no_resume(replicas, shards):
+    settings = tuned(factor=0.5, elastic_shards=shards)
     whole, _ = run(replicas(2), settings, 6)
     for step in (2, UNTIL, 5):
         cut, _ = run(replicas(2), settings, step)

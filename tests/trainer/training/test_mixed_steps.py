@@ -36,6 +36,8 @@ DATA = DataConfig(
 # Of every mixture, without what makes photographs slow to trace.
 QUICK = DataConfig(augment=Augment.FLIP_CROP, mixup=0.4, cutmix=1.0)
 ELASTIC = 4
+# Of one trace with shards are several laws; those of none are the same, and slow.
+SHARDS = [ELASTIC, pytest.param(None, marks=pytest.mark.slow)]
 
 
 def mixing_config(data: DataConfig = DATA, **settings) -> Config:
@@ -44,7 +46,7 @@ def mixing_config(data: DataConfig = DATA, **settings) -> Config:
 
 @pytest.mark.slow  # shards have the same bits on any number of replicas
 def test_any_number_of_replicas_learns_the_same_from_mixtures(replicas):
-    settings = mixing_config(QUICK, precision=Precision.FLOAT64)
+    settings = mixing_config(precision=Precision.FLOAT64)
     _, losses = run(replicas(1), settings, 4, 4)
     _, shared = run(replicas(2), settings, 4, 4)
     np.testing.assert_allclose(shared, losses, rtol=0, atol=1e-9)
@@ -58,11 +60,12 @@ def test_elastic_shards_give_the_same_bits_from_mixtures(replicas):
     np.testing.assert_array_equal(theirs, measured)
 
 
+@pytest.mark.parametrize("shards", SHARDS)
 @pytest.mark.parametrize(
-    "shards", [pytest.param(None, marks=pytest.mark.slow), ELASTIC]
+    "data", [QUICK, pytest.param(DATA, marks=pytest.mark.slow)], ids=["quick", "all"]
 )
-def test_partners_from_the_host_give_the_same_bits(replicas, shards):
-    settings = mixing_config(QUICK, elastic_shards=shards)
+def test_partners_from_the_host_give_the_same_bits(replicas, data, shards):
+    settings = mixing_config(data, elastic_shards=shards)
     state, measured = run(replicas(2), settings, 4, 4)
     host = functools.partial(trace_step, source=Input.HOST)
     other, theirs = run(replicas(2), settings, 4, 2, traced=host)
@@ -70,8 +73,11 @@ def test_partners_from_the_host_give_the_same_bits(replicas, shards):
     np.testing.assert_array_equal(theirs, measured)
 
 
-def test_the_step_trains_on_partners_as_they_are_at_their_own_positions(replicas):
-    settings = mixing_config(elastic_shards=ELASTIC)
+@pytest.mark.parametrize("shards", SHARDS)
+def test_the_step_trains_on_partners_as_they_are_at_their_own_positions(
+    replicas, shards
+):
+    settings = mixing_config(elastic_shards=shards)
     _, trainer = assemble(replicas(1), settings)
     rows = np.arange(100, 132, dtype=np.int32)
     zero = tf.zeros([], tf.int64)
@@ -108,8 +114,9 @@ def test_the_loss_is_that_of_the_mixture_of_labels(replicas):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_every_operator_has_a_gpu_kernel(replicas):
-    _, trainer = assemble(replicas(2), mixing_config(elastic_shards=ELASTIC))
+@pytest.mark.parametrize("shards", SHARDS)
+def test_every_operator_has_a_gpu_kernel(replicas, shards):
+    _, trainer = assemble(replicas(2), mixing_config(elastic_shards=shards))
     assert not without_gpu_kernel(trainer.graph)
 
 

@@ -91,9 +91,10 @@ def test_colours_are_reversed_for_networks_of_caffe():
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_efficientnet_has_the_pixels_of_imagenet(monkeypatch):
+@pytest.mark.parametrize("kept", [1, pytest.param(7, marks=pytest.mark.slow)])
+def test_efficientnet_has_the_pixels_of_imagenet(monkeypatch, kept):
     """Its layer has no numbers until weights are loaded into it."""
-    blocks = module("EfficientNetB0").DEFAULT_BLOCKS_ARGS[:1]  # of seven, for time
+    blocks = module("EfficientNetB0").DEFAULT_BLOCKS_ARGS[:kept]  # of seven, for time
     monkeypatch.setattr(module("EfficientNetB0"), "DEFAULT_BLOCKS_ARGS", blocks)
     found, images = scaled_pixels("EfficientNetB0")
     expected = (images / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]

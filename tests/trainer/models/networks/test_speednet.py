@@ -73,9 +73,13 @@ def speednet_step(cluster, precision: Precision, source=Input.AUTO, sync=False):
     return network.build_network(settings, run_config, cluster, held, planned)
 
 
-def test_every_operator_of_the_tricks_has_a_gpu_kernel(replicas):
-    """Those of float32 are looked at where images of the host are."""
-    trainer = speednet_step(replicas(2), Precision.MIXED_BFLOAT16).train_step
+@pytest.mark.parametrize(
+    "precision",
+    [Precision.MIXED_BFLOAT16, pytest.param(Precision.FLOAT32, marks=pytest.mark.slow)],
+)
+def test_every_operator_of_the_tricks_has_a_gpu_kernel(replicas, precision):
+    """Those of float32 on one replica are looked at where images of the host are."""
+    trainer = speednet_step(replicas(2), precision).train_step
     assert not without_gpu_kernel(trainer.graph)
 
 

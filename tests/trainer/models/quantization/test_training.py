@@ -82,13 +82,14 @@ def test_half_precision_learns_from_random_weights(replicas):
     [
         (ELASTIC, 2),  # both are traced for other laws, too
         (HALF, 1),
+        pytest.param(config(ROUNDED), 2, marks=pytest.mark.slow),
         pytest.param(
             config(ROUNDED, precision=Precision.MIXED_FLOAT16),
             2,
             marks=pytest.mark.slow,
         ),
     ],
-    ids=["float32", "bfloat16", "float16"],
+    ids=["shards", "bfloat16", "float32", "float16"],
 )
 def test_every_operator_has_a_gpu_kernel(replicas, settings, count):
     _, trainer = assemble(replicas(count), settings)
