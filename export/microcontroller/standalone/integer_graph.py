@@ -154,8 +154,8 @@ def _check_ends(graph: IntegerGraph, name: str) -> None:
         if end.dtype not in (np.int8, np.uint8):
             raise InvalidInput(
                 f"{name} has an {word} of {end.dtype}; C without a library needs an"
-                " int8 file whose pixels and probabilities are uint8 or int8;\nexport"
-                " one with `quantize`"
+                " int8 file whose pixels and probabilities are uint8 or int8;\n"
+                "export.tflite makes one with scheme=int8"
             )
     shape = graph.input.shape
     if len(shape) != 4 or shape[0] != 1 or min(shape) < 1:

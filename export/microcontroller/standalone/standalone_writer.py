@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from eval.formats import embedded
 from eval.formats import manifest as manifests
 from eval.predictors import sandbox, tflite_predictor
 from eval.predictors.engine import Kernels
@@ -29,8 +30,10 @@ from export.microcontroller.standalone.integer_graph import parse_graph
 from export.microcontroller.standalone.program import Program, build_program
 from trainer import files, system
 from trainer.errors import InvalidInput, TrainingFailed
+from trainer.monitoring.printable import shortened
 
 _TFLITE = "model.tflite"
+_OWN = ("weights_sha256", "temperature", "labels")  # fields that say whose a file is
 _LITE = TFLiteOptions(Scheme.INT8, Io.UINT8)
 
 
@@ -117,10 +120,10 @@ def memory_summary(made: Artifact) -> str:
 def _load_content(inputs: ExportInputs, options: MicroOptions) -> tuple[bytes, str]:
     """The `.tflite` and its name: the named one, the exported one, or a new one."""
     if options.file is not None:
+        _check_origin(inputs, options.file)
         return _read_file(options.file), str(options.file)
     exported = inputs.folder / file_name(Scheme.INT8, Io.UINT8)
-    same = ("weights_sha256", "temperature", "labels")
-    if artifact.load_matching(exported, inputs.facts(), same):
+    if artifact.load_matching(exported, inputs.facts(), _OWN):
         return exported.read_bytes(), str(exported)
     images = tflite_writer.select_calibration_images(inputs, _LITE)
     content = converter.convert(inputs.network, _LITE.scheme, _LITE.io, images)
@@ -137,6 +140,29 @@ def _read_file(path: pathlib.Path) -> bytes:
         return files.read_bytes(path, system.free_bytes() // 8)
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _check_origin(inputs: ExportInputs, path: pathlib.Path) -> None:
+    """Checks that the file at `path` is of this run, where it says whose it is.
+
+    Raises:
+        InvalidInput: it says that it is of another; the manifest would be wrong.
+    """
+    said, facts = embedded.load_description(path, {}), inputs.facts()
+    for field in _OWN:
+        if field in said and _shown(said[field]) != _shown(facts[field]):
+            raise InvalidInput(
+                f"{path} is not of this run as it is exported: its {field} is"
+                f" {shortened(_shown(said[field]))}, not"
+                f" {shortened(_shown(facts[field]))};\nname a file of this run"
+            )
+
+
+def _shown(value: object) -> str:
+    """A field in one line; labels as they are written inside a file."""
+    if not isinstance(value, list):
+        return str(value)
+    return ", ".join(embedded.one_line(str(each)).strip() for each in value)
 
 
 def _check_shapes(inputs: ExportInputs, program: Program, name: str) -> None:

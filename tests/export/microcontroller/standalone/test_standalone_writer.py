@@ -12,6 +12,7 @@ from export import micro
 from export.artifact import artifact
 from export.artifact.number_formats import Scheme
 from export.examples import next_step
+from export.lite import metadata_writer
 from export.microcontroller.micro_formats import MicroOptions, Runtime
 from export.microcontroller.standalone import host_check, standalone_writer
 from tests.support import (
@@ -108,6 +109,23 @@ def test_files_that_cannot_become_c_are_refused(tmp_path):
     path.write_bytes(operator_cases.padded())
     options = MicroOptions(Runtime.STANDALONE, file=path)
     with pytest.raises(InvalidInput, match="name a file of this run"):
+        standalone_writer.write_standalone(export_runs.opened(*LIMITS), options)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"weights_sha256": "0" * 64},
+        {"temperature": "uncalibrated"},
+        {"labels": list("1023456789")},
+    ],
+)
+def test_a_file_that_says_it_is_of_another_run_is_refused(said, tmp_path):
+    path = tmp_path / "a.tflite"
+    path.write_bytes(metadata_writer.append_provenance(operator_cases.padded(), said))
+    options = MicroOptions(Runtime.STANDALONE, file=path)
+    told = f"not of this run .*: its {next(iter(said))} is .*\nname a file of this run"
+    with pytest.raises(InvalidInput, match=told):
         standalone_writer.write_standalone(export_runs.opened(*LIMITS), options)
 
 
