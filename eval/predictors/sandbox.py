@@ -56,6 +56,8 @@ def check_file(
     digest = hashlib.sha256(content).hexdigest()
     if digest in _TRUSTED:
         return
+    if not content:
+        raise InvalidInput(f"{path} is empty, and no .tflite model")
     limit = memory + FACTOR * len(content)
     if reason := _reason_to_reject(path, content, int(resolver), limit):
         raise InvalidInput(f"{path} {reason}")

@@ -228,6 +228,9 @@ def _verdict(error: BaseException, values: flags.FlagValues) -> tuple[int, str]:
         return EXIT_WRONG_USAGE, translate_options(str(error), values)
     if isinstance(error, errors.TrainingFailed):
         return EXIT_FAILED, translate_options(str(error), values)
+    if isinstance(error, ImportError):
+        told = f"a package cannot be imported: {errors.first_line(error)}"
+        return EXIT_FAILED, f"{told};\ninstall it again (--debug shows which)"
     known = isinstance(error, OSError) and error.errno in storage.TABLE
     if known and error.errno != errno.ENOENT:  # a missing file is no lost storage
         return _verdict(storage.as_failure("failed", error), values)

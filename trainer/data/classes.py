@@ -41,7 +41,8 @@ def match_classes(
         raise InvalidInput(
             f"{model} has the classes {_short(unlike or own)} ({len(own)} in all); the"
             f" data set has {_short(missing or data)} ({len(data)} in all);\n"
-            "dataset=NAME must name one with the same classes"
+            "dataset=NAME, `image_dir` or `image_list` must name one with the same"
+            " classes"
         )
     return np.array([own.index(name) for name in data])
 

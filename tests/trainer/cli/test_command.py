@@ -83,3 +83,10 @@ def test_an_invalid_config_is_wrong_usage_of_flags(values, monkeypatch, capsys):
         command.run("trainer.x", "", values, main)
     assert ended.value.code == 2
     assert capsys.readouterr().err == "trainer.x: --seed=-1 must be at least 0\n"
+
+
+def test_a_package_that_is_installed_badly_is_told_with_a_remedy(values):
+    broken = ImportError("libonnx.so: cannot open shared object file")
+    code, told = command._verdict(broken, values)
+    assert code == 1 and "libonnx.so" in told and told.endswith("(--debug shows which)")
+    assert len(told.splitlines()) == 2 and "install it again" in told
