@@ -57,7 +57,7 @@ def check_file(
     if digest in _TRUSTED:
         return
     if not content:
-        raise InvalidInput(f"{path} is empty, and no .tflite model")
+        raise InvalidInput(f"{path} is damaged or no .tflite model: it is empty")
     limit = memory + FACTOR * len(content)
     if reason := _reason_to_reject(path, content, int(resolver), limit):
         raise InvalidInput(f"{path} {reason}")

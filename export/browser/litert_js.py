@@ -83,9 +83,18 @@ browser does not look up the names of packages.
 
 
 def cache_folder() -> pathlib.Path:
-    """The folder in which archives of npm are kept."""
-    root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return pathlib.Path(root).expanduser() / "honest-trainer" / "npm"
+    """The folder in which archives of npm are kept.
+
+    Raises:
+        InvalidInput: this user has no home, as in a container that sets a number alone.
+    """
+    root = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    if root.startswith("~"):
+        raise InvalidInput(
+            "LiteRT.js is kept in the home directory, and this user has none;\n"
+            "name a folder for it with the variable XDG_CACHE_HOME"
+        )
+    return pathlib.Path(root) / "honest-trainer" / "npm"
 
 
 def is_cached() -> bool:

@@ -5,7 +5,7 @@ docs/export.md has the fields of bench.json.
 
 import collections
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from eval.formats import model_signature
@@ -68,15 +68,27 @@ def _verify_signatures(inputs: ExportInputs, public_key: pathlib.Path) -> None:
             continue
         made = benchmark.load_current(inputs, name)
         if made is None:
+            _verify_signed(others, public_key)
             raise InvalidInput(
                 f"{name} is not exported yet, or of other weights or images, so that"
                 " nobody has signed it;\nexport and sign it before, see export.sign"
             )
         model_signature.verify(made.path, public_key)
         others -= {made.path}
-    for path in sorted(others):
-        if path.parent.name != benchmark.SAVED_MODEL:  # an older version
+    for path in _without_versions(others):
+        model_signature.verify(path, public_key)
+
+
+def _verify_signed(paths: Iterable[pathlib.Path], public_key: pathlib.Path) -> None:
+    """Verifies those of `paths` that are signed: which was changed is to be named."""
+    for path in _without_versions(paths):
+        if model_signature.signature_path(path).exists():
             model_signature.verify(path, public_key)
+
+
+def _without_versions(paths: Iterable[pathlib.Path]) -> list[pathlib.Path]:
+    """The `paths` in order, without versions of the SavedModel, which may be older."""
+    return [p for p in sorted(paths) if p.parent.name != benchmark.SAVED_MODEL]
 
 
 def measure_run(inputs: ExportInputs, options: BenchOptions) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def _sign(
         raise as_failure(f"{path} cannot be signed", error) from error
     finally:
         if signature is None and new:
-            beside.unlink(missing_ok=True)
+            files.delete(beside)
     return signature
 
 

@@ -69,7 +69,7 @@ def run_program(folder: pathlib.Path, images: np.ndarray) -> HostAnswers | None:
         files.write_new(driver, c_program.read_template("answer_stdin.c").encode())
         with CONSOLE.phase("compiling the C program"):
             words = [compiler, *_FLAGS, f"-I{folder}", driver, folder / "model.c"]
-            run_tool([*words, "-o", program])
+            _compile([*words, "-o", program])
         timed = images[:_TIMED]
         seconds = [_answer(program, timed)[1] for _ in range(_ROUNDS)]
         with CONSOLE.count(len(images), "testing the C program") as tick:
@@ -80,6 +80,14 @@ def run_program(folder: pathlib.Path, images: np.ndarray) -> HostAnswers | None:
         answers=answers.reshape(len(images), -1),
         round_ms=tuple(1000 * each / len(timed) for each in seconds),
     )
+
+
+def _compile(words: Sequence[str | pathlib.Path]) -> None:
+    try:
+        run_tool(words)
+    except TrainingFailed as error:
+        told = f"{error};\nname another C compiler with the variable CC"
+        raise TrainingFailed(told) from error
 
 
 def measure_code_bytes(folder: pathlib.Path, constant_bytes: int) -> int | None:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import pathlib
+import pwd
 import sys
 import tarfile
 
@@ -83,6 +84,14 @@ def test_a_damaged_cache_is_fetched_again(npm):
     assert not litert_js.is_cached()
     litert_js.load_runtime()
     assert litert_js.is_cached()
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: {}["none"])
+    with pytest.raises(InvalidInput, match="has none;\nname .* XDG_CACHE_HOME"):
+        litert_js.load_runtime()
 
 
 def test_a_cache_that_cannot_be_written_is_no_failure(npm, tmp_path):

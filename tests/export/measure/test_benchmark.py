@@ -84,6 +84,21 @@ def test_what_is_not_signed_is_refused_before_it_is_measured(tmp_path, monkeypat
             bench_document.write_bench(None, BenchOptions(), tmp_path / "owner.pub")
 
 
+def test_a_changed_file_is_named_though_others_are_missing(tmp_path, monkeypatch):
+    write_keys(tmp_path, "owner")
+    path = tmp_path / "model.tflite"
+    for each in (path, tmp_path / "model.tflite.json"):
+        each.write_bytes(b"{}")
+    model_signature.sign(path, tmp_path / "owner.pem")
+    path.write_bytes(b"another model")
+    network = types.SimpleNamespace(is_rounded=False)
+    inputs = types.SimpleNamespace(network=network, folder=tmp_path)
+    monkeypatch.setattr(bench_document, "open_inputs", lambda _: inputs)
+    monkeypatch.setattr(benchmark, "load_current", lambda *_: None)
+    with pytest.raises(InvalidInput, match="changed: model.tflite"):
+        bench_document.write_bench(None, BenchOptions(), tmp_path / "owner.pub")
+
+
 def test_every_export_of_the_run_must_be_signed(tmp_path, monkeypatch):
     write_keys(tmp_path, "owner")
     made = artifact.Artifact(tmp_path / "model.tflite", {})
