@@ -154,7 +154,8 @@ def _checkpoint(run: Run, step: int) -> checkpoints.Checkpoint:
         return checkpoints.load(path)
     except FileNotFoundError as error:
         raise InvalidInput(
-            f"{run.path} has no checkpoint of step {step}; there are {_steps(run)}"
+            f"{run.path} has no checkpoint of step {step}; there are {_steps(run)};\n"
+            "restore it from a copy, or train the run again"
         ) from error
     except errors.CorruptCheckpoint as error:
         raise InvalidInput(

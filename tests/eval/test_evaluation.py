@@ -90,7 +90,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path):
         trainer.evaluate(run, corruption_images=-1)
     with pytest.raises(InvalidInput, match="no run in"):
         trainer.evaluate(tmp_path / "nothing")
-    with pytest.raises(InvalidInput, match="no checkpoint of step 3"):
+    with pytest.raises(InvalidInput, match="no checkpoint of step 3.*\nrestore it"):
         trainer.evaluate(run, checkpoint=3)
     with pytest.raises(InvalidInput, match="does not exist"):
         trainer.evaluate(tmp_path / "no.tflite")
