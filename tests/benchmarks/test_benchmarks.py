@@ -46,6 +46,7 @@ def test_wrong_words_are_refused(name, word):
     assert len(done.stderr.strip().splitlines()) <= 2
 
 
+@pytest.mark.slow
 def test_input_cost_gives_every_augmentation_by_the_constant_batch():
     words = ["--steps=1", "--rounds=1", "--global_batch=4", "--examples=9"]
     words += ["--model=cnn"]

@@ -25,7 +25,10 @@ def digits():
     return trainer.data.from_tfds("digits", str(export_runs.data()))
 
 
-@pytest.mark.parametrize("words", [{"quantize": True}, {"scheme": "float16"}])
+@pytest.mark.parametrize(
+    "words",
+    [{"quantize": True}, pytest.param({"scheme": "float16"}, marks=pytest.mark.slow)],
+)
 def test_a_tflite_has_the_bytes_of_the_command(run, digits, words):
     ours = trainer.export_tflite(run, digits, **words, verification=LIMITS)
     content = ours.path.read_bytes()

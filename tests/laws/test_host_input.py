@@ -47,6 +47,7 @@ def test_auto_takes_the_host_where_a_copy_does_not_fit(monkeypatch, tmp_path):
     assert chosen(monkeypatch, GIB, asked=Input.DEVICE).source is Input.DEVICE
 
 
+@pytest.mark.slow  # of steps, test_host_pixels holds the same law
 def test_host_is_named_in_the_plan_and_ends_in_the_bits_of_device(
     data_dir, whole_run, tmp_path
 ):

@@ -262,6 +262,7 @@ def test_a_run_that_recorded_less_goes_on(data_dir, tmp_path):
     assert "--test_fraction=0.2 is for --image_dir and --image_list" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_resized_tfds_set_is_evaluated_at_the_size_of_its_run(data_dir, tmp_path):
     where = [f"--data_dir={data_dir}", f"--run_dir={tmp_path / 'run'}"]
     sizes = ["--image_size=20x16", "--channels=1", "--train_steps=2"]

@@ -30,6 +30,7 @@ def test_a_signal_saves_and_its_resume_is_exact(
     assert_equal_runs(single_run, cut)
 
 
+@pytest.mark.slow  # a pause is the stop of a signal at a step
 def test_a_run_that_paused_and_went_on_is_the_run_that_never_paused(
     data_dir, tmp_path, single_run
 ):

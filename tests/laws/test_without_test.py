@@ -53,6 +53,7 @@ def test_it_trains_where_the_test_split_cannot_be_opened(untested, sealed):
     assert again.stdout == done.stdout
 
 
+@pytest.mark.slow
 def test_a_resume_may_test_and_needs_the_split_only_then(
     untested, sealed, data_dir, tmp_path
 ):

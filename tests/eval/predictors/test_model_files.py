@@ -57,7 +57,7 @@ def digits() -> str:
     [
         (Scheme.INT8, Io.UINT8),
         (Scheme.INT8, Io.FLOAT32),
-        (Scheme.INT16X8, Io.FLOAT32),
+        pytest.param(Scheme.INT16X8, Io.FLOAT32, marks=pytest.mark.slow),
         (Scheme.FLOAT32, Io.FLOAT32),
     ],
 )

@@ -29,7 +29,7 @@ from trainer.data.sampler import Sampler
 @pytest.mark.parametrize(
     ("model", "count"),
     [
-        (PLAIN, 1),
+        pytest.param(PLAIN, 1, marks=pytest.mark.slow),
         (PLAIN, 2),
         pytest.param(BLOCK, 1, marks=pytest.mark.slow),
         (BLOCK, 2),

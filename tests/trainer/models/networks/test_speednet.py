@@ -255,6 +255,7 @@ def test_small_images_need_a_network_for_them(data_dir, tmp_path, words):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_dry_run_times_small_images_and_whole_ones(data_dir, tmp_path):
     done = run_trainer(data_dir, tmp_path / "run", *TRICKS, "--dry_run", check=True)
     found = re.search(r"takes ([\d.]+) s, later ([\d.]+) s .*all about", done.stdout)
@@ -270,6 +271,7 @@ def test_a_resume_with_another_activation_is_refused_by_name(data_dir, tmp_path)
     assert "model.kwargs.activation: 'gelu' != 'relu'" in done.stderr
 
 
+@pytest.mark.slow
 def test_small_steps_and_alternating_flips_of_images_of_the_host_are_alike(replicas):
     found, rates = [], np.full(6, 0.1, np.float32)
     rows = np.random.default_rng(0).integers(0, 400, (6, 32), np.int32)
