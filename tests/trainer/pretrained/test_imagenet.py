@@ -12,7 +12,7 @@ from trainer.config.run_config import RunConfig
 from trainer.config.schema import Config, DataConfig, ModelConfig
 from trainer.errors import InvalidInput
 from trainer.models import registry
-from trainer.pretrained import imagenet, matching, source
+from trainer.pretrained import first_weights, imagenet, matching, source
 
 CASES = [
     ("MobileNet", {"alpha": 0.25}, 128),
@@ -135,7 +135,9 @@ def test_every_weight_of_the_file_is_taken(monkeypatch, tmp_path, name, kwargs, 
     config = source.add_sha256(dataclasses.replace(config, data=data), given)
     function = registry.import_network(config.model)
     body = keras_models.build(function, kwargs=kwargs, shape=shape)
-    found = matching.match(body, source.load(config, given), "init_from=imagenet")
+    found = matching.match(
+        body, first_weights.load(config, given), "init_from=imagenet"
+    )
     assert [path.split("/")[0] for path in found.new] == ["classes", "classes"]
     matching.assign(body, found)
     scaling = keras.layers.Normalization  # of pixels, which ours does in front

@@ -1,6 +1,7 @@
 """Laws of the step hold for a network that rounds: bits, replicas, shards, resume."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from tests.support.compiled_steps import (
     config,
     fingerprint,
     run,
+    trace_step,
 )
+from tests.support.executed_graphs import executed_graphs, unordered_reads
 from tests.support.gpu_kernels import without_gpu_kernel
 from trainer.config.enums import Augment, Precision
 from trainer.data.sampler import Sampler
@@ -32,6 +35,27 @@ def test_steps_per_call_do_not_change_a_bit(replicas):
     settings = config(ROUNDED)
     seen = {fingerprint(run(replicas(1), settings, 8, k)[0]) for k in (1, 8)}
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        config(ROUNDED, augment=Augment.NONE),
+        pytest.param(config(ROUNDED), marks=pytest.mark.slow),
+        pytest.param(ELASTIC, marks=pytest.mark.slow),
+        pytest.param(config(BLOCK), marks=pytest.mark.slow),
+    ],
+    ids=["plain", "augmented", "shards", "not rounded"],
+)
+def test_no_variable_is_moved_before_it_was_read(replicas, settings, count):
+    """In the executed graph: as traced, the order stands there, and is lost."""
+    traced = functools.cache(trace_step.__wrapped__)  # executed for the first time
+    graphs = executed_graphs(lambda: run(replicas(count), settings, 1, 1, traced))
+    written = [g for g in graphs if any(n.op == "AssignVariableOp" for n in g.node)]
+    assert written
+    for graph in written:
+        assert not unordered_reads(graph)
 
 
 def test_a_resumed_training_ends_in_the_bits_of_one_that_was_not_stopped(replicas):
