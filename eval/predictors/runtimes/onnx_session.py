@@ -1,6 +1,7 @@
 """A session of ONNX Runtime, which is optional, and the input of its file."""
 
 import dataclasses
+import os
 import pathlib
 from typing import Any
 
@@ -35,9 +36,14 @@ class OnnxTensor:
 def open_session(path: pathlib.Path, threads: int) -> Any:
     """Opens `path` in ONNX Runtime, on the CPU.
 
+    ONNX Runtime 1.32 sends Microsoft what it runs, from its import on, and keeps a
+    number of this user's device on disk; not here, unless ORT_DISABLE_TELEMETRY is 0
+    (onnxruntime/Privacy.md).
+
     Raises:
         InvalidInput: the package is not installed, or the file is damaged.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:

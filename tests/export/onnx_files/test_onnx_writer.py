@@ -2,6 +2,9 @@
 
 import importlib.util
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -30,6 +33,17 @@ def test_every_answer_is_the_checkpoint_s(made):
     assert test["flips"] == 0 and test["images"] == 360
     assert test["largest_difference"] < 1e-5
     assert test["engine"]["name"] == "ONNX Runtime"
+
+
+@needs_packages
+def test_nobody_is_told_what_runs_here(made, tmp_path):
+    """The official builds of ONNX Runtime report to their makers."""
+    code = "import sys; from eval.predictors.runtimes import onnx_session as s; "
+    code += "s.open_session(sys.argv[1], 1)"
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", code, made.path]
+    subprocess.run(command, env=os.environ | home, check=True)
+    assert not list(tmp_path.rglob("*onnxruntime*"))
 
 
 @needs_packages
