@@ -7,7 +7,7 @@ megabyte; this one handles many records at once in NumPy and takes a tenth of th
 
 import dataclasses
 import functools
-import itertools
+import os
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
@@ -20,7 +20,7 @@ HEADER, FOOTER = 12, 4
 _LANE = 1024  # a long content is split into parts of this many bytes
 _BATCH_RECORDS, _BATCH_BYTES = 4096, 1 << 22  # limits of records checked together
 _FEW = 16  # up to this many contents NumPy is not faster
-_SEARCHED = 1 << 20  # bytes searched at once for the next valid header
+_SEARCHED = 1 << 20  # bytes searched at once for the next valid record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,55 +49,75 @@ def encode_record(content: bytes) -> bytes:
 def scan(path: pathlib.Path) -> Iterator[Span]:
     """Yields spans that cover the whole file, in order.
 
-    After a damaged part, reading goes on at the next length with a valid checksum.
-    Memory holds at most a few megabytes or one record.
+    After a damaged part, reading goes on at the next record whose two checksums are
+    valid. It is searched within a damaged record too: where bytes are missing, a valid
+    length leads past the beginning of later records. Memory holds at most a few
+    megabytes or one record.
     """
     with open(path, "rb") as file:
-        spans = _framed_spans(file, path.stat().st_size)
-        while batch := _batch(spans):
-            yield from _checked(batch)
+        at, size = 0, path.stat().st_size
+        while at < size:
+            spans = _checked(_framed(file, at, size)) or [_rest(file, at, size)]
+            for span in spans:
+                cut = None
+                if span.content is None:
+                    cut = _next_record(file, span.start + 1, span.end)
+                    if cut is not None:
+                        span = Span(span.start, cut, None)
+                yield span
+                at = span.end
+                if cut is not None:
+                    break
 
 
-def _batch(spans: Iterator[Span]) -> list[Span]:
-    batch, size = [], 0
-    for span in itertools.islice(spans, _BATCH_RECORDS):
-        batch.append(span)
-        size += span.end - span.start
-        if size > _BATCH_BYTES:
+def _framed(file: BinaryIO, at: int, size: int) -> list[Span]:
+    """Reads records with valid lengths from `at` on, up to the limits of a batch.
+
+    Their `content` ends with its checksum, not yet compared.
+    """
+    batch, first = [], at
+    while len(batch) < _BATCH_RECORDS and at - first <= _BATCH_BYTES:
+        length = _record_length(file, at)
+        if length is None or at + length > size:
             break
+        batch.append(Span(at, at + length, file.read(length - HEADER)))
+        at += length
     return batch
 
 
-def _checked(batch: list[Span]) -> Iterator[Span]:
+def _checked(batch: list[Span]) -> list[Span]:
     """Compares the checksums of contents; a span whose checksum differs has none."""
-    whole = [span for span in batch if span.content is not None]
-    found = checksums([span.content[:-FOOTER] for span in whole]).tolist()
-    noted = [int.from_bytes(span.content[-FOOTER:], "little") for span in whole]
-    sound = iter([one == two for one, two in zip(found, noted, strict=True)])
-    for span in batch:
-        if span.content is not None:
-            content = span.content[:-FOOTER] if next(sound) else None
-            span = dataclasses.replace(span, content=content)
-        yield span
+    found = checksums([span.content[:-FOOTER] for span in batch]).tolist()
+    return [
+        dataclasses.replace(
+            span,
+            content=span.content[:-FOOTER] if _noted(span.content) == one else None,
+        )
+        for span, one in zip(batch, found, strict=True)
+    ]
 
 
-def _framed_spans(file: BinaryIO, size: int) -> Iterator[Span]:
-    """Yields spans whose `content` ends with its checksum, not yet compared."""
-    at = 0
-    while at < size:
-        file.seek(at)
-        header = file.read(HEADER)
-        end = at + HEADER + int.from_bytes(header[:8], "little") + FOOTER
-        if len(header) < HEADER:
-            yield Span(at, size, None, torn=True)
-        elif not _is_header(header):
-            end = _next_header(file, at + 1, size)
-            yield Span(at, end, None)
-        elif end > size:
-            yield Span(at, size, None, torn=True)
-        else:
-            yield Span(at, end, file.read(end - at - HEADER))
-        at = min(end, size) if len(header) == HEADER else size
+def _noted(content: bytes) -> int:
+    """The checksum at the end of `content`."""
+    return int.from_bytes(content[-FOOTER:], "little")
+
+
+def _rest(file: BinaryIO, at: int, size: int) -> Span:
+    """The rest of the file from `at` on, where no whole record begins."""
+    torn = size - at < HEADER or _record_length(file, at) is not None
+    return Span(at, size, None, torn)
+
+
+def _record_length(file: BinaryIO, at: int) -> int | None:
+    """Reads the length of the whole record at `at`; None if no valid one is there.
+
+    The file is then at the content of the record.
+    """
+    file.seek(at)
+    header = file.read(HEADER)
+    if len(header) < HEADER or not _is_header(header):
+        return None
+    return HEADER + int.from_bytes(header[:8], "little") + FOOTER
 
 
 @functools.lru_cache(maxsize=4096)  # records of one kind have few lengths
@@ -105,11 +125,12 @@ def _is_header(header: bytes) -> bool:
     return checksums([header[:8]])[0] == int.from_bytes(header[8:], "little")
 
 
-def _next_header(file: BinaryIO, at: int, size: int) -> int:
-    """Finds the offset of the next valid header from `at` on; `size` if none."""
-    while at < size:
+def _next_record(file: BinaryIO, at: int, end: int) -> int | None:
+    """Finds the first valid record that begins in [at, end); None if none does."""
+    while at < end:
         file.seek(at)
-        piece = np.frombuffer(file.read(_SEARCHED + HEADER), np.uint8)
+        count = min(_SEARCHED, end - at)
+        piece = np.frombuffer(file.read(count + HEADER - 1), np.uint8)
         if len(piece) < HEADER:
             break
         windows = sliding_window_view(piece, HEADER)
@@ -117,11 +138,20 @@ def _next_header(file: BinaryIO, at: int, size: int) -> int:
         turned = windows[:, :8] ^ np.uint8([255] * 4 + [0] * 4)
         sums = _masked(_register(turned) ^ np.uint32(0xFFFFFFFF))
         for place in np.flatnonzero(sums == noted).tolist():
-            length = int.from_bytes(piece[place : place + 8].tobytes(), "little")
-            if at + place + HEADER + length + FOOTER <= size:
+            if _is_record(file, at + place):
                 return at + place
-        at += _SEARCHED
-    return size
+        at += count
+    return None
+
+
+def _is_record(file: BinaryIO, at: int) -> bool:
+    """Checks the content of the record at `at`, whose length is valid."""
+    size = file.seek(0, os.SEEK_END)
+    length = _record_length(file, at)
+    if length is None or at + length > size:
+        return False
+    content = file.read(length - HEADER)
+    return checksums([content[:-FOOTER]])[0] == _noted(content)
 
 
 def checksums(contents: Sequence[bytes]) -> np.ndarray:

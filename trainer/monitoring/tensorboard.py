@@ -146,17 +146,19 @@ class _Kept:
 
     def read(self) -> None:
         """Reads the file and sets the attributes."""
-        damaged, size = 0, 0
+        places, size, end = 0, 0, -1
         for span in event_records.scan(self._path):
             event = _event(span)
             if event is not None:
                 self._take(span, event)
             elif not span.torn:  # a killed process leaves an incomplete record
-                damaged, size = damaged + 1, size + span.end - span.start
-        if damaged:
+                places += span.start != end
+                size, end = size + span.end - span.start, span.end
+        if places:
+            where = "1 place" if places == 1 else f"{places} places"
             self._say(
-                f"removed {size:,} damaged bytes of {self._path}, in {damaged} places; "
-                "the events after them are kept"
+                f"removed {size:,} damaged bytes of {self._path}, in {where}; "
+                "the events before and after them are kept"
             )
 
     def _take(self, span: event_records.Span, event: event_pb2.Event) -> None:

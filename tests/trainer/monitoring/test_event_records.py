@@ -43,7 +43,8 @@ def written(tmp_path, steps=6):
     for step in range(1, steps + 1):
         events.scalars(step, {"loss": float(step)})
         if step == 3:
-            events.picture(step, "picture", np.zeros((64, 64, 3), np.uint8))
+            noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+            events.picture(step, "picture", noise)
     events.sync()
     (path,) = tmp_path.iterdir()
     return path, [span.start for span in event_records.scan(path)]
@@ -74,6 +75,33 @@ def test_damage_takes_only_its_own_record(tmp_path, place, hit):
     assert seen(tmp_path, "picture") == ([] if hit == 4 else [3])
     assert len(said) == 1
     assert str(path) in said[0]
+
+
+@pytest.mark.parametrize("lost", ["some", "as long as a record", "most"])
+def test_missing_bytes_take_only_their_own_record(tmp_path, lost):
+    """The length of the cut record leads into, to the end of, or past later ones."""
+    path, starts = written(tmp_path)
+    picture, after = starts[4], starts[5]
+    records = {"some": 10, "as long as a record": starts[6] - after}
+    count = records.get(lost, after - picture - 100)
+    content, said = path.read_bytes(), []
+    path.write_bytes(content[: picture + 50] + content[picture + 50 + count :])
+    tensorboard.truncate_after(tmp_path, 6, said.append)
+    assert path.read_bytes() == content[:picture] + content[after:]
+    (line,) = said
+    assert f"{after - picture - count:,} damaged bytes of {path}, in 1 place;" in line
+
+
+def test_a_length_within_damaged_bytes_is_believed_only_with_its_content(tmp_path):
+    path, starts = written(tmp_path)
+    picture, after = starts[4], starts[5]
+    content = path.read_bytes()
+    length = (len(content) - picture - 200).to_bytes(8, "little")
+    header = length + masked_crc32c(length).to_bytes(4, "little")
+    forged = b"\0" * 100 + header
+    path.write_bytes(content[:picture] + forged + content[picture + len(forged) :])
+    tensorboard.truncate_after(tmp_path, 6, lambda _: None)
+    assert path.read_bytes() == content[:picture] + content[after:]
 
 
 @pytest.mark.parametrize("tail", [b"\0" * 5000, b"x", b"\xff" * 40, os.urandom(999)])
