@@ -1,13 +1,17 @@
 """A recheck confirms what a run says of itself, and finds what is not so."""
 
+import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
 from tests.support import forged_files
 from tests.support.commands import run_command, run_trainer
 from tests.support.eval_models import tree
+from tests.support.resumed_runs import SINGLE, TWO
+from trainer.config.enums import Strategy
 from trainer.errors import InvalidInput, TrainingFailed
 from trainer.rundir import checkpoints, layout
 from trainer.training import replay
@@ -101,6 +105,79 @@ def test_one_checkpoint_is_replayed_from_the_start(data_dir, tmp_path):
     done = recheck(tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert "steps 1 to 6" in done.stdout
+
+
+def moved(checkpoint, **change):
+    """A checkpoint that says that it was computed in another place."""
+    place = {**checkpoint.facts["place"], **change}
+    return dataclasses.replace(checkpoint, facts={**checkpoint.facts, "place": place})
+
+
+@pytest.fixture
+def kept(run):
+    return replay._load_kept(layout.Run(run))
+
+
+@pytest.fixture
+def on_two_replicas(run, kept):
+    """A session on two replicas of the machine that trained `run`."""
+    here = {**kept[-1].facts["place"], "strategy": "mirrored", "replicas": 2}
+    found = layout.Run(run)
+    described = SimpleNamespace(
+        data=found.recorded()["data"],
+        environment=here["environment"],
+        reproducibility_key=here,
+    )
+    return SimpleNamespace(run=found, metadata=described, config=found.config())
+
+
+def test_only_elastic_shards_are_replayed_on_other_replicas(kept, on_two_replicas):
+    with pytest.raises(TrainingFailed, match="replicas: 1 != 2; strategy"):
+        replay._check_machine(on_two_replicas, kept)
+    config = dataclasses.replace(on_two_replicas.config, elastic_shards=4)
+    on_two_replicas.config = config
+    workers = moved(kept[-1], strategy="multi_worker", replicas=4, workers=4)
+    replay._check_machine(on_two_replicas, [*kept, workers])
+    environment = {**kept[-1].facts["place"]["environment"], "threads": 63}
+    other = moved(kept[-1], environment=environment)
+    with pytest.raises(TrainingFailed, match="now: threads: 63 -> "):
+        replay._check_machine(on_two_replicas, [*kept, other])
+
+
+def test_only_elastic_shards_of_workers_are_replayed_by_one_process(
+    run, kept, tmp_path
+):
+    last = moved(kept[-1], strategy="multi_worker", replicas=2, workers=2)
+    with pytest.raises(TrainingFailed, match="2 workers, .* if it has elastic_shards"):
+        replay._run_config(layout.Run(run), last, None)
+    path = shutil.copytree(run, tmp_path / "run", symlinks=True)
+    recorded = json.loads((run / "config.json").read_text())
+    recorded["config"]["elastic_shards"] = 2
+    (path / "config.json").write_text(json.dumps(recorded))
+    config = replay._run_config(layout.Run(path), last, None)
+    assert (config.strategy, config.logical_devices) == (Strategy.ONE_DEVICE, None)
+
+
+@pytest.mark.slow
+def test_an_elastic_run_is_confirmed_on_the_replicas_of_its_end(data_dir, tmp_path):
+    path = tmp_path / "run"
+    words = [*SINGLE, "--elastic_shards=2", "--train_steps=12", "--threads=2"]
+    words += ["--eval_every_epochs=0.15", "--keep_checkpoints=9"]
+    run_trainer(data_dir, path, *words, "--pause_at=0.5", check=True)
+    assert not (path / "result.json").exists()
+    run_trainer(data_dir, path, *words, *TWO, check=True)
+    done = recheck(path, fresh=False)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("steps")]
+    assert [line.endswith("manifest (replicas: 1 -> 2)") for line in lines] == [
+        True, False, False
+    ]  # fmt: skip
+    last = checkpoints.load(checkpoints.step_folder(path / "checkpoints", 12)).facts
+    workers = {"strategy": "multi_worker", "replicas": 2, "workers": 2}
+    rewritten(path, 12, place={**last["place"], **workers})
+    done = recheck(path, fresh=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("(replicas: 2 -> 1)") == 2
 
 
 def test_no_run_and_no_checkpoint_are_wrong_usage(tmp_path):

@@ -48,7 +48,8 @@ def describe(threads: int) -> dict[str, Any]:
         "threads": threads,
         "inter_op": tf.config.threading.get_inter_op_parallelism_threads(),
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
-        "devices": sorted({_kind(d) for d in tf.config.list_physical_devices()}),
+        # Without the GPUs that logical_devices hides.
+        "devices": sorted({_kind(d) for d in tf.config.get_visible_devices()}),
         "platform": platform.platform(),
         "commit": _commit(),
     }

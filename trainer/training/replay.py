@@ -1,7 +1,8 @@
 """Replays the steps between the kept checkpoints of a run and compares the hashes.
 
 It writes nothing. It raises TrainingFailed if a hash differs, or if the environment is
-not the one that the run was trained in.
+not the one that the run was trained in. The number of replicas and workers may differ
+with elastic shards, which give the same bits on any number.
 """
 
 import contextlib
@@ -86,17 +87,23 @@ def _damaged(run: Run, part: str) -> InvalidInput:
 
 
 def _run_config(run: Run, last: Checkpoint, data_dir: str | None) -> RunConfig:
-    """Builds the RunConfig with the replicas and threads that trained up to `last`."""
+    """Builds the RunConfig with the replicas and threads that trained up to `last`.
+
+    One replica replays the elastic shards of several workers.
+    """
     place = last.facts["place"]
+    strategy, devices = Strategy(place["strategy"]), place["environment"]["devices"]
     if place["workers"] > 1:
-        raise TrainingFailed(
-            f"{run.path} was trained by {place['workers']} workers, and one process "
-            "sums in another order; only runs of one process can be replayed"
-        )
+        if run.config().elastic_shards is None:
+            raise TrainingFailed(
+                f"{run.path} was trained by {place['workers']} workers, and one "
+                "process sums in another order; such a run can be replayed only if it "
+                "has elastic_shards"
+            )
+        strategy = Strategy.ONE_DEVICE
     recorded = run.recorded().get("run")
     if not isinstance(recorded, dict) or "data_dir" not in recorded:
         raise _damaged(run, "run")
-    strategy, devices = Strategy(place["strategy"]), place["environment"]["devices"]
     split = strategy is Strategy.MIRRORED and devices == ["CPU"]
     return RunConfig(
         strategy=strategy,
@@ -121,8 +128,9 @@ def _check_machine(built: TrainingSession, kept: list[Checkpoint]) -> None:
     for checkpoint in kept:
         made = dict(checkpoint.facts["place"])
         before = made.pop("environment")
-        found = differences(made, {k: here[k] for k in here if k != "environment"})
-        found += environment.find_changes(before, now)
+        found = environment.find_changes(before, now)
+        if built.config.elastic_shards is None:
+            found += differences(made, {k: here[k] for k in here if k != "environment"})
         if found:
             raise TrainingFailed(
                 f"step {checkpoint.step} was computed in another environment (then -> "
@@ -150,8 +158,14 @@ def _replay_kept(built: TrainingSession, kept: list[Checkpoint]) -> str:
             loop.train(state, run_block, shown, blocks=blocks)
         _compare(built, checkpoint, before)
         said += f"steps {before + 1} to {checkpoint.step}: {', '.join(COMPARED)} "
-        said += "are those of the manifest\n"
+        said += f"are those of the manifest{_describe_move(checkpoint, built)}\n"
     return said.rstrip()
+
+
+def _describe_move(checkpoint: Checkpoint, built: TrainingSession) -> str:
+    """Says that other replicas computed the steps before `checkpoint`; '' if none."""
+    then, now = checkpoint.facts["place"]["replicas"], built.cluster.replicas
+    return "" if then == now else f" (replicas: {then} -> {now})"
 
 
 def _blocks_until(
