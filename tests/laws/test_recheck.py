@@ -148,7 +148,7 @@ def test_only_elastic_shards_of_workers_are_replayed_by_one_process(
     run, kept, tmp_path
 ):
     last = moved(kept[-1], strategy="multi_worker", replicas=2, workers=2)
-    with pytest.raises(TrainingFailed, match="2 workers, .* if it has elastic_shards"):
+    with pytest.raises(TrainingFailed, match="2 workers, .* has `elastic_shards`"):
         replay._run_config(layout.Run(run), last, None)
     path = shutil.copytree(run, tmp_path / "run", symlinks=True)
     recorded = json.loads((run / "config.json").read_text())

@@ -98,7 +98,7 @@ def _run_config(run: Run, last: Checkpoint, data_dir: str | None) -> RunConfig:
             raise TrainingFailed(
                 f"{run.path} was trained by {place['workers']} workers, and one "
                 "process sums in another order; such a run can be replayed only if it "
-                "has elastic_shards"
+                "has `elastic_shards`"
             )
         strategy = Strategy.ONE_DEVICE
     recorded = run.recorded().get("run")
