@@ -8,13 +8,15 @@ Layout: ``teacher/view-000.npy`` (float16 [rows, classes], the training rows in
     ascending
 order) and ``teacher/manifest.json`` with the key of the cache, and the size and SHA-256
 of each file. A view is written as soon as it is computed, so a kill loses at most one.
+A stop signal loses at most a batch: ``teacher/view-000.rows.npy`` keeps the first rows
+of the view in progress until it is whole.
 """
 
 import hashlib
 import io
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,7 @@ from trainer.data.dataset import Dataset
 from trainer.distillation.teacher import OPTION, leakage_warning
 from trainer.distributed.collectives import digest, gather
 from trainer.distributed.strategy import Cluster
-from trainer.errors import InvalidInput, PeerLost
+from trainer.errors import Interrupted, InvalidInput, PeerLost
 from trainer.models.evaluator import Evaluator
 from trainer.monitoring.monitor import Monitor
 from trainer.monitoring.progress import duration
@@ -69,11 +71,28 @@ class SoftLabelCache:
         """Loads the valid files of the folder; calls `damaged` with each problem."""
         self._files = self._listed(damaged)
         for view in self.missing:
-            if (name := _name(view)) in self._files:
-                try:
-                    self._views[view] = self._read(name)
-                except (OSError, ValueError, KeyError, TypeError) as error:
-                    damaged(f"{self.folder / name} is not used: {error}")
+            array = self._load_file(_name(view), damaged)
+            if array is not None:
+                self._views[view] = array
+
+    def load_rows(self, view: int, *, damaged: Callable[[str], None]) -> np.ndarray:
+        """Loads the first rows of a view that was stopped: float16 [n, classes].
+
+        n is 0 if no rows are kept; `damaged` is called if they cannot be used.
+        """
+        array = self._load_file(_rows_name(view), damaged, whole=False)
+        return np.zeros((0, self.shape[2]), np.float16) if array is None else array
+
+    def _load_file(
+        self, name: str, damaged: Callable[[str], None], *, whole: bool = True
+    ) -> np.ndarray | None:
+        if name not in self._files:
+            return None
+        try:
+            return self._read(name, whole=whole)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            damaged(f"{self.folder / name} is not used: {error}")
+            return None
 
     def _listed(self, damaged: Callable[[str], None]) -> dict[str, dict[str, Any]]:
         path = self.folder / MANIFEST
@@ -89,14 +108,15 @@ class SoftLabelCache:
             damaged(f"{path} is not used: {error}")
             return {}
 
-    def _read(self, name: str) -> np.ndarray:
+    def _read(self, name: str, *, whole: bool) -> np.ndarray:
         rows, classes = self.shape[1:]
         limit = _HEADER_BYTES + 2 * rows * classes
         content = files.read_bytes(self.folder / name, limit)
         if _facts(content) != self._files[name]:
             raise ValueError("its bytes are not those of the manifest")
         array = arrays.parse_npy(content)
-        if array.dtype != np.float16 or array.shape != self.shape[1:]:
+        count = rows if whole else min(len(array), rows)
+        if array.dtype != np.float16 or array.shape != (count, classes):
             raise ValueError(f"it holds {array.dtype} {array.shape}")
         return array
 
@@ -113,22 +133,33 @@ class SoftLabelCache:
             ValueError: the logits are not finite in float16.
             OSError: the disk is full or gone.
         """
-        with np.errstate(over="ignore", invalid="ignore"):  # checked below
-            half = (logits - logits.max(axis=1, keepdims=True)).astype(np.float16)
-        if not np.isfinite(half).all():
-            raise ValueError("its logits are not finite in float16")
+        half = _round_logits(logits)
         self._views[view] = half
-        packed = io.BytesIO()
-        np.save(packed, half)
-        name, facts = _name(view), _facts(packed.getvalue())
-        differs = self._files.get(name, facts) != facts
+        name, content = _name(view), _packed(half)
+        differs = self._files.get(name, _facts(content)) != _facts(content)
         if write:
-            self._files[name] = facts
-            self.folder.mkdir(exist_ok=True)
-            files.write_bytes(self.folder / name, packed.getvalue())
-            manifest = {**self._key, "files": self._files}
-            files.write_json(self.folder / MANIFEST, manifest)
+            self._files.pop(_rows_name(view), None)
+            self._write(name, content)
+            (self.folder / _rows_name(view)).unlink(missing_ok=True)
         return differs
+
+    def write_rows(self, view: int, logits: np.ndarray) -> None:
+        """Writes the first rows of a view, float [n, classes], for the next start.
+
+        Raises:
+            ValueError, OSError: as `add`.
+        """
+        if len(logits) == self.shape[1]:
+            self.add(view, logits, write=True)
+        elif len(logits):
+            self._write(_rows_name(view), _packed(_round_logits(logits)))
+
+    def _write(self, name: str, content: bytes) -> None:
+        self.folder.mkdir(exist_ok=True)
+        files.write_bytes(self.folder / name, content)
+        self._files[name] = _facts(content)
+        manifest = {**self._key, "files": self._files}
+        files.write_json(self.folder / MANIFEST, manifest)
 
     def array(self) -> np.ndarray:
         """Stacks all views to float16 [views, rows, classes]; none may be missing."""
@@ -142,6 +173,28 @@ class SoftLabelCache:
 
 def _name(view: int) -> str:
     return f"view-{view:03}.npy"
+
+
+def _rows_name(view: int) -> str:
+    return f"view-{view:03}.rows.npy"
+
+
+def _round_logits(logits: np.ndarray) -> np.ndarray:
+    """Rounds logits to float16 with the largest of each row at 0.
+
+    What was rounded before is not changed.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # checked below
+        half = (logits - logits.max(axis=1, keepdims=True)).astype(np.float16)
+    if not np.isfinite(half).all():
+        raise ValueError("its logits are not finite in float16")
+    return half
+
+
+def _packed(array: np.ndarray) -> bytes:
+    packed = io.BytesIO()
+    np.save(packed, array)
+    return packed.getvalue()
 
 
 def _facts(content: bytes) -> dict[str, Any]:
@@ -191,18 +244,20 @@ class TeacherLabeler:
         sha256 = config.distillation.teacher_sha256
         self._evaluator.load(finished.load_weights(teacher, sha256, OPTION))
 
-    def logits(self, view: int, on_batch: Callable[[int], None]) -> np.ndarray:
-        """Computes float [rows, classes] of one view of all training rows.
+    @property
+    def batch(self) -> int:
+        """Number of images in a batch."""
+        return self._evaluator.batch
 
-        `on_batch` is called with the size of each batch when it is done.
+    def logits(self, view: int, start: int) -> Iterator[np.ndarray]:
+        """Yields float [batch, classes] of one view of the training rows from `start`.
+
+        `start` is a multiple of the batch, so that each row has its place in a batch.
         """
-        parts, size = [], self._evaluator.batch
         learnt, images = self._dataset.learnt, self._dataset.train.images
-        for first in range(0, len(learnt), size):
-            rows = learnt[first : first + size]
-            parts.append(self._evaluator.logits(self._views.render(images[rows], view)))
-            on_batch(len(rows))
-        return np.concatenate(parts)
+        for first in range(start, len(learnt), self.batch):
+            rows = learnt[first : first + self.batch]
+            yield self._evaluator.logits(self._views.render(images[rows], view))
 
 
 def _precision(config: Config) -> str:
@@ -262,8 +317,7 @@ def _label_missing_views(
     report = _LabelProgress(monitor, views, len(cache.missing) * rows)
     for view in cache.missing:
         try:
-            logits = labeler.logits(view, lambda done, view=view: report(view, done))
-            if cache.add(view, logits, write=write):
+            if _label_view(cache, view, labeler, monitor, report, write=write):
                 monitor.say(
                     f"view {view} was computed again and differs: bits may differ"
                 )
@@ -282,6 +336,10 @@ class _LabelProgress:
         self._monitor, self._views, self._total = monitor, views, total
         self._done, self._start = 0, monitor.timer.now()
 
+    def skip(self, count: int) -> None:
+        """Leaves out `count` images that an earlier process labelled."""
+        self._total -= count
+
     def __call__(self, view: int, count: int) -> None:
         self._done += count
         secs = self._monitor.timer.now() - self._start
@@ -292,6 +350,43 @@ class _LabelProgress:
             f"{self._done / max(secs, 1e-9):,.0f} images/s",
             last=self._done == self._total,
         )
+
+
+def _label_view(
+    cache: SoftLabelCache,
+    view: int,
+    labeler: TeacherLabeler,
+    monitor: Monitor,
+    report: _LabelProgress,
+    *,
+    write: bool,
+) -> bool:
+    """Adds one view to the cache, from the rows on that an earlier process kept.
+
+    If a signal stops it, the finished batches are kept. Returns what `add` returns.
+    """
+    kept = cache.load_rows(view, damaged=monitor.say)
+    parts = [kept[: len(kept) // labeler.batch * labeler.batch]]
+    report.skip(len(parts[0]))
+    try:
+        for part in labeler.logits(view, len(parts[0])):
+            parts.append(part)
+            report(view, len(part))
+        return cache.add(view, np.concatenate(parts), write=write)
+    except Interrupted:
+        if write:
+            _keep_rows(cache, view, np.concatenate(parts), monitor)
+        raise
+
+
+def _keep_rows(
+    cache: SoftLabelCache, view: int, logits: np.ndarray, monitor: Monitor
+) -> None:
+    """Writes the rows of a stopped view; without them it is only computed again."""
+    try:
+        cache.write_rows(view, logits)
+    except (OSError, ValueError) as error:
+        monitor.say(f"the first rows of view {view} are not kept: {error}")
 
 
 def _wait_for_chief(cache: SoftLabelCache, monitor: Monitor) -> None:

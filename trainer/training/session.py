@@ -163,6 +163,8 @@ class TrainingSession:
         def open_labeler() -> soft_labels.TeacherLabeler:
             return soft_labels.TeacherLabeler(found, self.config, self.dataset, device)
 
+        if write:
+            self.request.allow("before the first step; soft labels so far are kept")
         with self.monitor.timer.phase("teach"):
             labels = soft_labels.prepare_soft_labels(
                 cache, open_labeler, self.cluster, self.monitor, write=write

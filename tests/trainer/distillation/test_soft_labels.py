@@ -2,13 +2,22 @@
 
 import hashlib
 import json
+import signal
+import types
 
 import numpy as np
 import pytest
 
 from tests.support import forged_files
 from tests.support.eval_models import softmax
-from trainer.distillation.soft_labels import MANIFEST, SoftLabelCache
+from trainer.distillation import soft_labels
+from trainer.distillation.soft_labels import (
+    MANIFEST,
+    SoftLabelCache,
+    prepare_soft_labels,
+)
+from trainer.distributed.shutdown import interruption
+from trainer.errors import Interrupted
 
 KEY = {"weights_sha256": "a" * 64, "crop_pixels": 1}
 SHAPE = (3, 20, 5)
@@ -44,6 +53,81 @@ def test_a_kill_loses_the_view_it_falls_into_and_no_other(tmp_path):
     assert (read.missing, said) == ([1], [])
     (tmp_path / "view-001.npy").write_bytes(b"written, but not in the manifest")
     assert loaded(tmp_path)[0].missing == [1]
+
+
+class Labeler:
+    """Stands for a teacher; SIGTERM arrives in the batch after `batches`."""
+
+    path, warning, batch = "runs/teacher", None, 6
+
+    def __init__(self, batches: int) -> None:
+        self.batches = batches
+
+    def logits(self, view, start):
+        for first in range(start, SHAPE[1], self.batch):
+            if not self.batches:
+                raise interruption(signal.SIGTERM, "here")
+            self.batches -= 1
+            yield LOGITS[view, first : first + self.batch]
+
+
+def label(folder, labeler, *, write=True) -> np.ndarray:
+    quiet = types.SimpleNamespace(
+        say=lambda _: None,
+        heartbeat=types.SimpleNamespace(write=lambda _: None),
+        progress=types.SimpleNamespace(update=lambda _, last: None),
+        timer=types.SimpleNamespace(now=lambda: 0.0),
+    )
+    alone = types.SimpleNamespace(chief=True, workers=1)
+    cache = SoftLabelCache(folder, KEY, SHAPE)
+    return prepare_soft_labels(cache, lambda: labeler, alone, quiet, write=write)
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+BATCHES = 3 * 4  # in all views; the last of each is short
+
+
+@pytest.mark.parametrize("stops", [[n] for n in range(BATCHES)] + [[1, 0, 2, 1, 5]])
+def test_a_stop_signal_loses_no_finished_batch_and_no_bit(tmp_path, stops):
+    whole = label(tmp_path / "whole", Labeler(BATCHES))
+    for batches in stops:
+        with pytest.raises(Interrupted) as stopped:
+            label(tmp_path / "cut", Labeler(batches))
+        assert stopped.value.code == 143
+    rest = Labeler(BATCHES - sum(stops))
+    np.testing.assert_array_equal(label(tmp_path / "cut", rest), whole)
+    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+
+
+def test_rows_that_are_damaged_are_computed_again(tmp_path):
+    whole = label(tmp_path / "whole", Labeler(BATCHES))
+    with pytest.raises(Interrupted):
+        label(tmp_path / "cut", Labeler(6))
+    flip(tmp_path / "cut" / "view-001.rows.npy")
+    np.testing.assert_array_equal(label(tmp_path / "cut", Labeler(8)), whole)
+    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+
+
+def test_a_replay_that_is_stopped_writes_nothing(tmp_path):
+    with pytest.raises(Interrupted):
+        label(tmp_path / "cut", Labeler(6), write=False)
+    assert not (tmp_path / "cut").exists()
+
+
+def test_a_signal_while_a_view_is_written_does_not_lose_it(tmp_path, monkeypatch):
+    write = soft_labels.files.write_bytes
+
+    def stopped(*_):
+        monkeypatch.setattr(soft_labels.files, "write_bytes", write)
+        raise interruption(signal.SIGTERM, "here")
+
+    monkeypatch.setattr(soft_labels.files, "write_bytes", stopped)
+    with pytest.raises(Interrupted):
+        label(tmp_path, Labeler(BATCHES))
+    label(tmp_path, Labeler(BATCHES - 4))
 
 
 def flip(path):
