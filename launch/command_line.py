@@ -17,7 +17,9 @@ from trainer.contract import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_WRONG_USAGE,
+    end_on_signals,
     raise_on_interrupt,
+    was_interrupted,
 )
 
 PACKAGE = "launch"
@@ -74,23 +76,46 @@ def _run_command(
     define(values)
     name = usage.partition(":")[0]
     try:
-        raise_on_interrupt()
-        if HELP_FLAGS.intersection(own):
-            print(_format_help(usage, values))
-            return 0
-        _parse(values, own)
-        if "--" in after:
-            raise UsageError(
-                "a second `--` stands among the trainer's flags; leave it out, "
-                "one alone ends this command's flags"
-            )
-        return command(values, after)
+        try:
+            raise_on_interrupt(name)
+            return _carry_out(usage, values, command, own, after)
+        finally:
+            end_on_signals()
     except KeyboardInterrupt:
-        print(f"{name}: stopped by SIGINT", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return _report_interrupt(name)
     except (UsageError, flags.Error) as error:
+        if was_interrupted():  # which ended the child process that was asked, too
+            return _report_interrupt(name)
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_WRONG_USAGE
+    except Exception:
+        if not was_interrupted():
+            raise
+        return _report_interrupt(name)
+
+
+def _carry_out(
+    usage: str,
+    values: flags.FlagValues,
+    command: Command,
+    own: list[str],
+    after: list[str],
+) -> int:
+    if HELP_FLAGS.intersection(own):
+        print(_format_help(usage, values))
+        return 0
+    _parse(values, own)
+    if "--" in after:
+        raise UsageError(
+            "a second `--` stands among the trainer's flags; leave it out, "
+            "one alone ends this command's flags"
+        )
+    return command(values, after)
+
+
+def _report_interrupt(name: str) -> int:
+    print(f"{name}: stopped by SIGINT", file=sys.stderr)
+    return EXIT_INTERRUPTED
 
 
 def show_commands(commands: Mapping[str, str]) -> NoReturn:

@@ -246,11 +246,7 @@ def find_refusal(
         command, env=dict(environment), stderr=subprocess.PIPE, text=True
     ) as child:
         try:
-            _, said = child.communicate(timeout=PATIENCE_SECS)
-        except subprocess.TimeoutExpired:
-            waited = "checking the trainer's flags (0:01 so far)"
-            print(waited, file=sys.stderr, flush=True)
-            _, said = child.communicate()
+            said = _communicate(child)
         except BaseException:
             child.kill()
             raise
@@ -259,6 +255,16 @@ def find_refusal(
             print(line, file=sys.stderr)
     code = contract.shell_code(child.returncode)
     return code if code or _asks_help(arguments) else None
+
+
+def _communicate(child: subprocess.Popen[str]) -> str:
+    """Waits for the end of the check; returns what it has written to stderr."""
+    try:
+        return child.communicate(timeout=PATIENCE_SECS)[1]
+    except subprocess.TimeoutExpired:
+        waited = "checking the trainer's flags (0:01 so far)"
+        print(waited, file=sys.stderr, flush=True)
+        return child.communicate()[1]
 
 
 def _asks_help(arguments: Sequence[str]) -> bool:

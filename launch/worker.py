@@ -10,7 +10,7 @@ from absl import flags
 
 from launch import command_line, rendezvous, trainer_command
 from launch.platforms import platform_registry
-from trainer.contract import EXIT_PEER_LOST, stop_signals
+from trainer.contract import EXIT_PEER_LOST, Interrupts, stop_signals
 
 _TITLES = [platform.title for platform in platform_registry.PLATFORMS]
 _DESCRIPTION = (
@@ -98,7 +98,7 @@ def _exec_trainer(
 def _end_on_signals() -> None:
     """Makes signals end the process, as Linux ignores them in a first process."""
     for number in stop_signals():
-        signal.signal(number, lambda received, _: os._exit(128 + received))
+        signal.signal(number, Interrupts("launch.worker").end)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ def _find_command() -> str | None:
 
 def _end_at_once(number: int, _frame: object) -> None:
     """Ends a command with one line, as KeyboardInterrupt would show a traceback."""
+    _signal.signal(number, _signal.SIG_IGN)  # a second one would say it again
     try:
         os.write(2, f"{_find_command()}: stopped by SIGINT\n".encode())
     finally:

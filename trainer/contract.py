@@ -9,14 +9,17 @@ ClusterSpec(workers=('a:1', 'b:1'), index=1)
 """
 
 import collections
+import contextlib
 import dataclasses
 import json
 import os
 import re
 import signal
+import sys
+import threading
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 EXIT_FAILED = 1  # a restart would fail the same way
 EXIT_WRONG_USAGE = 2  # nothing was written
@@ -41,14 +44,103 @@ def stop_signals() -> list[signal.Signals]:
     return [number for number in STOPS if not (deaf and number == signal.SIGHUP)]
 
 
-def raise_on_interrupt() -> None:
-    """Makes Ctrl-C raise KeyboardInterrupt again, once a command is imported.
+class Interrupts:
+    """Handler of Ctrl-C while a command works: the first raises KeyboardInterrupt.
 
-    Until then `trainer/__init__.py` makes it end the process.
+    Another one would cut off the removal of what is half written. It is ignored within
+    a second (a terminal and a supervisor may send one each); later it ends the process
+    at once.
+
+    Attributes:
+        received: when the first one came, by the monotonic clock; None before.
     """
-    known = (signal.default_int_handler, signal.SIG_DFL, signal.SIG_IGN, None)
-    if signal.getsignal(signal.SIGINT) not in known:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def __init__(self, name: str, stderr: Callable[[], int] = lambda: 2) -> None:
+        self.received: float | None = None
+        self._name, self._stderr = name, stderr
+
+    def __call__(self, number: int, _frame: object) -> None:
+        """Raises KeyboardInterrupt, returns, or ends the process."""
+        if self.received is None:
+            self.received = time.monotonic()
+            raise KeyboardInterrupt
+        if time.monotonic() - self.received > AGAIN_SECS:
+            self.end(number, None)
+
+    def end(self, number: int, _frame: object) -> None:
+        """Ends the process at once, with one line; also from a thread."""
+        with contextlib.suppress(ValueError):  # in a thread
+            signal.signal(number, signal.SIG_IGN)
+        line = f"{self._name}: stopped by {signal.Signals(number).name}\n"
+        with contextlib.suppress(OSError):
+            clear = "\r\x1b[K" if os.isatty(self._stderr()) else ""
+            os.write(self._stderr(), f"{clear}{line}".encode())
+        os._exit(STOPS[signal.Signals(number)])
+
+
+AGAIN_SECS = 1.0  # in which a second Ctrl-C counts as the first
+_AFTER_SECS = 0.15  # the destructor has ended, and a StopRequest counts it as a second
+_interrupts: Interrupts | None = None  # of this process, if it is a command
+
+
+def raise_on_interrupt(name: str, stderr: Callable[[], int] = lambda: 2) -> None:
+    """Makes Ctrl-C raise KeyboardInterrupt, once the command `name` is imported.
+
+    Until then `trainer/__init__.py` makes it end the process. `stderr` returns the
+    descriptor of stderr, which may be redirected.
+    """
+    global _interrupts
+    found = signal.getsignal(signal.SIGINT)
+    if getattr(found, "__module__", "") == __package__:  # its `_end_at_once`
+        _interrupts = Interrupts(name, stderr)
+        signal.signal(signal.SIGINT, _interrupts)
+        sys.unraisablehook = _repeat_stop
+
+
+def end_on_signals() -> None:
+    """Makes stop signals end a command at once, with one line, as its work is over.
+
+    An exception that a handler raises now would be shown with its traceback.
+    """
+    if _interrupts is None:
+        return  # a script
+    for number in STOPS:
+        handler = signal.getsignal(number)
+        again = handler is _interrupts and _interrupts.received is not None
+        if callable(handler) and not again:
+            signal.signal(number, _interrupts.end)
+
+
+def end_at_once(number: int) -> NoReturn:
+    """Ends the process with the exit code of signal `number`; a command says so."""
+    if _interrupts is not None:
+        _interrupts.end(number, None)
+    os._exit(STOPS[signal.Signals(number)])
+
+
+def was_interrupted() -> bool:
+    """Whether Ctrl-C came while this command worked.
+
+    An error after that follows from it: a library turns KeyboardInterrupt into an
+    error of its own, or a child process was ended by the same Ctrl-C.
+    """
+    return _interrupts is not None and _interrupts.received is not None
+
+
+def _repeat_stop(unraisable: Any) -> None:  # noqa: ANN401
+    """Sends a stop signal again whose exception a destructor has swallowed."""
+    value = unraisable.exc_value
+    code = getattr(value, "code", None)
+    if isinstance(value, KeyboardInterrupt):
+        code = EXIT_INTERRUPTED
+        if _interrupts is not None:
+            _interrupts.received = None
+    if isinstance(value, Exception) or code not in STOPS.values():
+        sys.__unraisablehook__(unraisable)
+        return
+    timer = threading.Timer(_AFTER_SECS, os.kill, [os.getpid(), code - 128])
+    timer.daemon = True
+    timer.start()
 
 
 TF_CONFIG = "TF_CONFIG"

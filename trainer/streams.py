@@ -96,6 +96,11 @@ def keep_stderr() -> Iterator[int]:
             os.close(_aside.pop())
 
 
+def stderr_descriptor() -> int:
+    """The descriptor of stderr, also while 2 is redirected."""
+    return _aside[-1] if _aside else 2
+
+
 def use_utf8(stream: LossTolerantStream) -> None:
     """Sets the encoding of `stream` to UTF-8."""
     with contextlib.suppress(AttributeError, OSError, ValueError):

@@ -82,6 +82,9 @@ def _reason_to_reject(
         except subprocess.TimeoutExpired:
             child.kill()
             return f"is damaged or too slow: it took more than {SECS} s for 3 images"
+        except BaseException:
+            child.kill()
+            raise
     limits = f"(limit of memory: {limit:,} bytes)"
     if b"bad_alloc" in messages or child.returncode == _EXIT_OUT_OF_MEMORY:
         return f"is damaged or too large: it took more than {limit:,} bytes of memory"
@@ -181,10 +184,12 @@ def run_supervised(
     before = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
     parent, child = os.getpid(), os.fork()
     if child == 0:
-        _end_with_parent(parent)
+        end_with_parent(parent)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         work()
     status = _wait(child, watched)
+    if os.WIFEXITED(status):  # it has said why: a last Ctrl-C says nothing
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     if not os.WIFSIGNALED(status):
         sys.exit(os.WEXITSTATUS(status))
@@ -200,7 +205,7 @@ def run_supervised(
     os.kill(os.getpid(), number)
 
 
-def _end_with_parent(parent: int) -> None:
+def end_with_parent(parent: int) -> None:
     """Makes this process end when its parent is killed; only Linux supports that."""
     set_parent_death_signal = 1
     with contextlib.suppress(OSError, AttributeError):
@@ -210,14 +215,18 @@ def _end_with_parent(parent: int) -> None:
 
 
 def _wait(child: int, watched: set[signal.Signals]) -> int:
-    """Waits for `child`, forwards signals to it, returns its status."""
+    """Waits for `child`, forwards signals to it, returns its status.
+
+    A terminal signals both processes. Its SIGINT is forwarded all the same: it may have
+    come before the fork, and a command takes two for one.
+    """
     while True:
         heard = signal.sigwaitinfo(watched)
         if heard.si_signo == signal.SIGCHLD:
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
                 return status
-        elif heard.si_code <= 0:  # sent by a process; a terminal signals both processes
+        elif heard.si_code <= 0 or heard.si_signo == signal.SIGINT:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, heard.si_signo)
 

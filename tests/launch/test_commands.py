@@ -257,3 +257,29 @@ def test_tensorflow_is_never_imported():
     of_yaml = {"yaml", "cython_runtime"}
     others = roots - {"absl", "launch", "trainer"} - of_yaml - sys.stdlib_module_names
     assert not {name for name in others if not name.startswith("_")}
+
+
+INTERRUPTED = """
+import signal, sys, trainer
+from launch import command_line
+signal.signal(signal.SIGINT, trainer._end_at_once)  # as a command does at first
+def command(values, after):
+    try:
+        signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.raise_signal(signal.SIGINT)
+        {work}
+sys.exit(command_line.run("launch.x: y", lambda values: None, command, []))
+"""
+
+
+@pytest.mark.parametrize(
+    "work", ["pass", "raise command_line.UsageError('odd')", "raise KeyError('odd')"]
+)
+def test_ctrl_c_is_one_line(work):
+    """Also twice, and if a child process that it ended too is to blame."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED.format(work=work)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (130, "launch.x: stopped by SIGINT\n")

@@ -28,7 +28,7 @@ import textwrap
 import threading
 import traceback
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NoReturn
 
 from absl import flags
@@ -41,7 +41,9 @@ from trainer.contract import (
     EXIT_INTERRUPTED,
     EXIT_WRONG_USAGE,
     TF_CONFIG,
+    end_on_signals,
     raise_on_interrupt,
+    was_interrupted,
 )
 from trainer.monitoring.printable import printable
 from trainer.monitoring.progress import CONSOLE
@@ -155,14 +157,14 @@ def run(
     ):
         asked = any(word in ("--help", "-help", "-h") for word in sys.argv[1:])
         try:
-            raise_on_interrupt()
-            if asked or "--version" in sys.argv[1:]:
-                told = help_text(name, summary, values, words)
-                print(told if asked else version.describe())
-                code = 0
-            else:
-                found = parse(values, sys.argv, words, renamed)
-                code = (main(found) if words else main()) or 0
+            with _raising_signals(name):
+                if asked or "--version" in sys.argv[1:]:
+                    told = help_text(name, summary, values, words)
+                    print(told if asked else version.describe())
+                    code = 0
+                else:
+                    found = parse(values, sys.argv, words, renamed)
+                    code = (main(found) if words else main()) or 0
         except (KeyboardInterrupt, errors.Interrupted, Exception) as error:  # noqa: BLE001
             code, message = _verdict(error, values)
             _explain(name, message, values)
@@ -173,6 +175,16 @@ def run(
     leave_process(code)
 
 
+@contextlib.contextmanager
+def _raising_signals(name: str) -> Iterator[None]:
+    """Context in which Ctrl-C raises; afterwards stop signals end the process."""
+    try:
+        raise_on_interrupt(name, streams.stderr_descriptor)
+        yield
+    finally:
+        end_on_signals()
+
+
 def leave_process(code: int) -> NoReturn:
     """Ends the process of a command without waiting for TensorFlow's destructors.
 
@@ -181,9 +193,12 @@ def leave_process(code: int) -> NoReturn:
     registered with atexit is run, as Python does. A worker of several takes leave of
     its peers in the destructors.
     """
+    leaves_now = "tensorflow" in sys.modules and TF_CONFIG not in os.environ
     with contextlib.suppress(ValueError):  # the main thread alone may set handlers
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if "tensorflow" not in sys.modules or TF_CONFIG in os.environ:
+        # A thread that does not end may be waited for: Ctrl-C ends that, too.
+        at_once = (lambda *_: os._exit(code)) if leaves_now else signal.SIG_IGN
+        signal.signal(signal.SIGINT, at_once)
+    if not leaves_now:
         sys.exit(code)
     threading._shutdown()
     atexit._run_exitfuncs()
@@ -218,7 +233,7 @@ def translate_options(message: str, values: flags.FlagValues) -> str:
 def _verdict(error: BaseException, values: flags.FlagValues) -> tuple[int, str]:
     """Returns the exit code and the message of an error, without a traceback."""
     error = errors.unwrap_interruption(error)
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt) or was_interrupted():
         return EXIT_INTERRUPTED, "stopped by SIGINT"
     if isinstance(error, errors.Interrupted):
         return error.code, translate_options(str(error), values)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from trainer import streams, system
-from trainer.contract import LOADING
+from trainer.contract import LOADING, was_interrupted
 from trainer.distributed import shutdown
 from trainer.errors import InvalidInput, TrainingFailed, unwrap_interruption
 from trainer.monitoring.progress import CONSOLE
@@ -51,6 +51,7 @@ def suppress_native_stderr(what: str = LOADING) -> Iterator[None]:
         except Exception as error:
             explained = system.is_out_of_memory(error)
             explained = explained or unwrap_interruption(error) is not error
+            explained = explained or was_interrupted()
             if not explained:  # other errors the command explains in one line
                 hidden.seek(0)
                 os.write(kept, hidden.read())

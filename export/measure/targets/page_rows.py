@@ -108,7 +108,8 @@ def _run_page(made: Artifact) -> tuple[str, dict[str, Any]]:
     """Runs _PROGRAM in the page's folder; returns the browser's version, too."""
     bound = page_server.bind(0)
     with page_server.create_server(made.path, bound) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        # A daemon: after Ctrl-C between two lines nothing waits for it.
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         host, port = server.server_address
         try:
