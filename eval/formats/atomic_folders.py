@@ -134,6 +134,29 @@ def _stop_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def publishing() -> Iterator[None]:
+    """Delays stop signals to the end of the context, in which names are changed.
+
+    Otherwise Ctrl-C could leave a new model beside an old manifest, or none of both.
+    """
+    waiting: list[int] = []
+    taken = [n for n in STOPS if callable(signal.getsignal(n))]
+    if threading.current_thread() is not threading.main_thread():
+        taken = []
+    taken.sort(key=lambda number: number != signal.SIGINT)  # back in its place last
+    before = {number: signal.getsignal(number) for number in taken}
+    try:
+        for number in taken:
+            signal.signal(number, lambda number, _: waiting.append(number))
+        yield
+    finally:
+        for number in reversed(taken):
+            signal.signal(number, before[number])
+        if waiting:
+            signal.raise_signal(waiting[0])
+
+
 def replace(made: pathlib.Path, final: pathlib.Path, seal: str | None = None) -> None:
     """Renames the folder `made` to `final`; an older `final` gets the name of `made`.
 
@@ -147,12 +170,13 @@ def replace(made: pathlib.Path, final: pathlib.Path, seal: str | None = None) ->
     Raises:
         OSError: it cannot be renamed.
     """
-    try:
-        _rename(made, final)
-    except OSError as error:
-        if seal is None or error.errno not in _NO_RENAME:
-            raise
-        _move(made, final, seal)
+    with publishing():
+        try:
+            _rename(made, final)
+        except OSError as error:
+            if seal is None or error.errno not in _NO_RENAME:
+                raise
+            _move(made, final, seal)
     files.sync_directory(final.parent)
 
 

@@ -138,13 +138,14 @@ def publish_file(
     manifest_path, replaced = manifests.manifest_path(final), final.exists()
     prepared = made.with_name(manifest_path.name)
     files.write_json(prepared, manifest)
-    manifest_path.unlink(missing_ok=True)  # the manifest of the older file
-    _remove_signature(final)
-    os.replace(made, final)
-    if programs is not None:
-        seal = min(path.name for path in programs.iterdir())
-        atomic_folders.replace(programs, final.with_name(programs.name), seal)
-    os.replace(prepared, manifest_path)
+    with atomic_folders.publishing():
+        manifest_path.unlink(missing_ok=True)  # the manifest of the older file
+        _remove_signature(final)
+        os.replace(made, final)
+        if programs is not None:
+            seal = min(path.name for path in programs.iterdir())
+            atomic_folders.replace(programs, final.with_name(programs.name), seal)
+        os.replace(prepared, manifest_path)
     files.sync_directory(final.parent)
     return Artifact(final, manifest, replaced)
 
@@ -167,9 +168,10 @@ def publish_folder(
     """Renames the folder `made`, with its manifest, to `final`, replacing any."""
     manifest = _write_manifest(made, final.name, facts)
     final.parent.mkdir(exist_ok=True)
-    _remove_signature(final)
     replaced = final.exists()
-    atomic_folders.replace(made, final)
+    with atomic_folders.publishing():
+        _remove_signature(final)
+        atomic_folders.replace(made, final)
     return Artifact(final, manifest, replaced)
 
 

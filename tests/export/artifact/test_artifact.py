@@ -130,6 +130,25 @@ def test_a_signal_leaves_nothing_and_is_told_by_the_exit_code(tmp_path, number, 
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_names_change_waits_for_the_manifest(
+    tmp_path, monkeypatch, number
+):
+    final, rename = tmp_path / "model.tflite", os.replace
+
+    def press(made, name):
+        if name == final:
+            signal.raise_signal(number)
+        rename(made, name)
+
+    publish(tmp_path, b"first")
+    monkeypatch.setattr(os, "replace", press)
+    with pytest.raises((KeyboardInterrupt, Interrupted)):
+        publish(tmp_path, b"second")
+    assert artifact.load_artifact(final).path.read_bytes() == b"second"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_what_a_killed_export_left_is_swept_and_what_another_writes_is_not(tmp_path):
     killed = tmp_path / f"{artifact.HIDDEN}killed"
     killed.mkdir()
