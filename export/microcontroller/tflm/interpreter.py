@@ -4,17 +4,20 @@ Its interpreter holds Python's lock while it runs, so threads would wait for eac
 """
 
 import concurrent.futures
+import contextlib
 import importlib.metadata
 import multiprocessing
+import multiprocessing.context
 import os
 import re
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from eval.predictors import input_normalization
+from eval.predictors import input_normalization, sandbox
 from eval.predictors.input_normalization import InputNormalization
 from export.microcontroller.micro_formats import PACKAGE
 from trainer import system
@@ -87,13 +90,48 @@ class MicroModel:
         return input_normalization.dequantize(np.concatenate(rows), self.output)
 
 
+@contextlib.contextmanager
 def _processes(
     count: int,
     initializer: Callable[..., None] | None = None,
     arguments: tuple[Any, ...] = (),
-) -> concurrent.futures.ProcessPoolExecutor:
-    spawn = multiprocessing.get_context("spawn")  # a fork would inherit TensorFlow
-    return concurrent.futures.ProcessPoolExecutor(count, spawn, initializer, arguments)
+) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+    """A pool of processes, which are killed if an error ends the context."""
+    pool = concurrent.futures.ProcessPoolExecutor(
+        count, _QuietContext(), initializer, arguments
+    )
+    with pool:
+        try:
+            yield pool
+        except BaseException:
+            for process in multiprocessing.active_children():
+                if isinstance(process, _QuietProcess):
+                    process.kill()
+            raise
+
+
+class _QuietProcess(multiprocessing.context.SpawnProcess):
+    """A process that Ctrl-C does not reach: each would show a traceback.
+
+    It is spawned, as a fork would inherit TensorFlow.
+    """
+
+    def start(self) -> None:
+        """Starts it with SIGINT blocked, which it inherits."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def run(self) -> None:
+        """Ends with its parent, which may be killed."""
+        sandbox.end_with_parent(multiprocessing.parent_process().pid)
+        super().run()
+
+
+class _QuietContext(multiprocessing.context.SpawnContext):
+    Process = _QuietProcess
 
 
 def _inspect(content: bytes) -> tuple[int, float, dict[str, Any], dict[str, Any]]:
