@@ -97,6 +97,8 @@ class Supervisor:
     def _train(self) -> int:
         restarts = 0
         while True:
+            if self._signals.received is not None:  # while the data was prepared
+                return 128 + self._signals.received
             shown = f"{restarts}/{self._plan.max_restarts}"
             workers = self._start_workers(restarts)
             decision = self._attempt(workers, self._plan.hang_secs, shown)

@@ -151,6 +151,16 @@ def test_nothing_starts_when_the_data_cannot_be_prepared(tmp_path, capfd):
     assert "worker-0" not in captured.out
 
 
+def test_ctrl_c_as_the_data_gets_ready_starts_no_worker(tmp_path, capfd):
+    code = (
+        "import os, signal; signal.signal(2, signal.SIG_IGN); os.kill(os.getppid(), 2)"
+    )
+    ready = (sys.executable, "-c", code)
+    run_dir = tmp_path / "run"
+    assert Supervisor(plan(run_dir, "--steps=3", prepare=ready)).run() == 130
+    assert not run_dir.exists()
+
+
 LAUNCHER = """
 import sys
 sys.path[:0] = {paths!r}
