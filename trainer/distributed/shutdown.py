@@ -4,11 +4,16 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from trainer import contract
 from trainer.errors import Interrupted
+
+# `timeout` and a terminal's wrapper send a signal to the process and to its group: two
+# within so many seconds are one, and a checkpoint is saved.
+TWICE_SECS = 0.1
 
 
 class StopRequest:
@@ -70,16 +75,17 @@ class StopRequest:
 
     def _listen(self) -> None:
         """Ends the process at the second signal, or when the grace period is over."""
-        first = None
+        first, since = None, 0.0
         while heard := os.read(self._heard, 1):
             number = heard[0]
             if number not in contract.STOPS:
                 continue
             if first is not None:
-                os._exit(contract.STOPS[signal.Signals(first)])
-            first = number
-            code = contract.STOPS[signal.Signals(number)]
-            timer = threading.Timer(self._grace_secs, os._exit, [code])
+                if time.monotonic() - since > TWICE_SECS:
+                    contract.end_at_once(first)
+                continue
+            first, since = number, time.monotonic()
+            timer = threading.Timer(self._grace_secs, contract.end_at_once, [number])
             timer.daemon = True
             timer.start()
 
@@ -132,6 +138,7 @@ def ending_at_once(state: str, say: Callable[[str], object]) -> Iterator[None]:
     """
 
     def end(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # a second one would say it again
         say(f"stopped by {signal.Signals(number).name} {state}")
         os._exit(contract.STOPS[signal.Signals(number)])
 
