@@ -46,8 +46,11 @@ def _end_at_once(number: int, _frame: object) -> None:
         os._exit(128 + number)
 
 
-if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler and _find_command():
-    _signal.signal(_signal.SIGINT, _end_at_once)  # until trainer.cli.command takes over
+if _find_command():
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _end_at_once)  # until trainer.cli.command does
+    # A launcher blocks it, as Python itself would show a traceback while it starts.
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGINT})
 
 # name -> module:attribute, or a module. What is in eval and export stands above this
 # package; its names are offered here because this is where a user looks for them.

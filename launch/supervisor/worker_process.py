@@ -136,6 +136,8 @@ def _prepare_child(cores: Sequence[int], parent: int) -> Callable[[], None]:
     prctl = getattr(libc, "prctl", None)  # Linux only
 
     def prepare() -> None:
+        # Python would show a traceback while it starts: `trainer` unblocks it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         if prctl is not None:
             prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() != parent:  # it died before prctl

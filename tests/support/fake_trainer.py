@@ -37,6 +37,7 @@ def main() -> int:
     received: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(number, lambda got, _: received.append(got))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     try:
         peers = meet(index, workers)
         return train(options, run_dir, index, peers, received)

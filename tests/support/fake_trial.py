@@ -43,6 +43,7 @@ def main() -> int:
     received = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(number, lambda got, _: received.append(got))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     try:
         return train(options, run_dir, received)
     finally:

@@ -161,6 +161,19 @@ def test_ctrl_c_as_the_data_gets_ready_starts_no_worker(tmp_path, capfd):
     assert not run_dir.exists()
 
 
+def test_ctrl_c_while_a_worker_starts_is_one_line(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(ROOT)
+    site = tmp_path / "sitecustomize.py"  # what Python imports before the trainer
+    site.write_text(f"import os, signal\nos.kill({os.getpid()}, signal.SIGINT)\n")
+    site.write_text(site.read_text() + "import time\ntime.sleep(0.3)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    main = (sys.executable, "-m", "trainer.main")
+    assert Supervisor(plan(tmp_path / "run", train=main, workers=1)).run() == 130
+    captured = capfd.readouterr()
+    assert "trainer.main: stopped by SIGINT" in captured.out
+    assert "Traceback" not in captured.out + captured.err
+
+
 LAUNCHER = """
 import sys
 sys.path[:0] = {paths!r}
