@@ -11,7 +11,7 @@ from launch import command_line, trainer_command
 from launch.supervisor import resources
 from launch.supervisor.job_supervisor import JobPlan, Supervisor
 from launch.trainer_command import TrainerCommand, local_run_dir
-from trainer.contract import TF_CONFIG, ClusterSpec
+from trainer.contract import TF_CONFIG, ClusterSpec, format_time
 
 USAGE = """launch.local: one job of several workers on this machine, supervised.
 
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _supervise(values: flags.FlagValues, trainer_flags: list[str]) -> int:
-    time = trainer_command.format_time()
+    time = format_time()
     if command_line.HELP_FLAGS.intersection(trainer_flags):
         return trainer_command.find_refusal(trainer_flags, os.environ) or 0
     trainer = TrainerCommand.from_flags(

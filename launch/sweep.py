@@ -11,6 +11,7 @@ from launch import command_line, trainer_command
 from launch.command_line import UsageError
 from launch.study import study_definition
 from launch.supervisor import resources
+from trainer.contract import format_time
 
 USAGE = """launch.sweep: many trainings over flags and seeds, and one honest table.
 
@@ -220,7 +221,7 @@ def _sweep(values: flags.FlagValues, trainer_flags: list[str]) -> int:
         return trainer_command.find_refusal(trainer_flags, os.environ) or 0
     given = values.study_dir
     if given is None:
-        given = f"runs/{trainer_command.format_time()}-sweep"
+        given = f"runs/{format_time()}-sweep"
     if not given:
         raise UsageError("--study_dir is empty; name a directory")
     study_dir = trainer_command.absolute_run_dir(given, flag="study_dir")

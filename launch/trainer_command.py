@@ -5,7 +5,6 @@
 """
 
 import dataclasses
-import datetime
 import os
 import subprocess
 import sys
@@ -141,15 +140,6 @@ def check_restartable(arguments: Sequence[str]) -> None:
             "--resume=never: when the job is started again with the same flags, its "
             "own run would be refused; leave it out, a new --run_dir starts a new run"
         )
-
-
-def format_time() -> str:
-    """Formats the time now (UTC, with milliseconds) as the trainer does for new runs.
-
-    Jobs and studies that a script starts in the same second have different names.
-    """
-    now = datetime.datetime.now(datetime.UTC)
-    return f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}"
 
 
 def local_run_dir(arguments: Sequence[str], *, time: str) -> str:

@@ -11,6 +11,7 @@ ClusterSpec(workers=('a:1', 'b:1'), index=1)
 import collections
 import contextlib
 import dataclasses
+import datetime
 import json
 import os
 import re
@@ -168,6 +169,15 @@ def is_progress_line(line: str) -> bool:
     Every worker writes progress lines to its log; a console shows those of one worker.
     """
     return _PASSING.search(line) is not None
+
+
+def format_time() -> str:
+    """Formats the time now (UTC, with milliseconds) for the name of a directory.
+
+    Runs and studies that a script starts in the same second have different names.
+    """
+    now = datetime.datetime.now(datetime.UTC)
+    return f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}"
 
 
 def name_run(time: str, model: str, dataset: str) -> str:

@@ -7,7 +7,6 @@ Synopsis::
 """
 
 import dataclasses
-import datetime
 import os
 import pathlib
 from collections.abc import Callable, Mapping
@@ -222,9 +221,7 @@ def choose_directory(config: Config, run_config: RunConfig) -> pathlib.Path:
     """
     if run_config.run_dir is not None:
         return resolve_links(pathlib.Path(run_config.run_dir))
-    now = datetime.datetime.now(datetime.UTC)
-    # A sweep starts several runs in the same second.
-    time = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}"
+    time = contract.format_time()
     name = contract.name_run(time, config.model.name, config.data.dataset)
     root = pathlib.Path(run_config.runs_root).absolute()
     names = [name, *(f"{name}-{n}" for n in range(2, 100))]
