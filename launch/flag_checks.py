@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +12,7 @@ from launch import trainer_command
 from launch.command_line import UsageError
 from launch.study.search_space import SearchSpace
 from launch.study.study_definition import GRID
+from launch.supervisor import exit_policy
 from trainer.contract import TF_CONFIG, shell_code
 
 MAX_CHECKED = 500  # configurations; each takes about 10 ms
@@ -130,10 +130,10 @@ def _run(command: Sequence[str], text: str, say: Callable[[str], None]) -> int:
         for line in done.stderr.strip().splitlines()[-2:]:
             print(line, file=sys.stderr)
     if done.returncode < 0:
-        ended = signal.Signals(-done.returncode).name
+        ended = exit_policy.name_signal(-done.returncode)
         print(
             f"{text}: ended by {ended}, perhaps because memory ran out;\n"
-            "give the command again, or lower global_batch",
+            "give the command again, or lower --global_batch",
             file=sys.stderr,
         )
     return shell_code(done.returncode)

@@ -111,7 +111,7 @@ def _blame_dead(worker: WorkerExit) -> Decision | None:
         code=128 + number,
         restart=number != signal.SIGINT,
         culprit=worker.index,
-        reason=f"died by signal {number} ({_signal_name(number)}){hint}",
+        reason=f"died by signal {number} ({name_signal(number)}){hint}",
     )
 
 
@@ -149,7 +149,8 @@ def _blame_stopped(worker: WorkerExit) -> Decision | None:
     )
 
 
-def _signal_name(number: int) -> str:
+def name_signal(number: int) -> str:
+    """Names a signal; real-time signals have one name."""
     try:
         return signal.Signals(number).name
     except ValueError:
