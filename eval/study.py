@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from absl import flags
 
-from eval.reports import html
+from eval.reports.pages import wording
 from eval.studies import hyperparameters, study_data, study_page, study_summary
 from trainer import files, storage
 from trainer.cli import command as cli_command
@@ -74,13 +74,13 @@ def summary_lines(found: dict) -> list[str]:
     if (best := found["winner"]) is not None:
         lines.append(
             f"configuration {best['configuration']}: "
-            f"{html.format_percent(best['mean'], 2)} validation accuracy (95 % over "
-            f"images {html.format_interval(best['over_images'])}{_seeds(best)}); "
+            f"{wording.percent(best['mean'], 2)} validation accuracy (95 % over "
+            f"images {wording.span(best['over_images'])}{_seeds(best)}); "
             f"{study_page.format_flags(best['flags'])}"
         )
         lines.append(
             f"the best of {best['candidates']} would be up to "
-            f"{html.format_percent(best['expected_maximum_of_noise'], 2)} too high "
+            f"{wording.percent(best['expected_maximum_of_noise'], 2)} too high "
             "by luck alone"
         )
     if opened := len(found["test_openings"]):
@@ -92,7 +92,7 @@ def summary_lines(found: dict) -> list[str]:
 def _seeds(best: dict) -> str:
     if best["over_seeds"] is None:
         return ""
-    ends = html.format_interval(best["over_seeds"])
+    ends = wording.span(best["over_seeds"])
     return f", over {best['seeds']} seeds {ends}"
 
 

@@ -63,9 +63,9 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        percent=format_percent,
+        percent=wording.percent,
         number=format_number,
-        span=format_interval,
+        span=wording.span,
         size=wording.size,
         milliseconds=wording.milliseconds,
         seconds=wording.seconds,
@@ -109,22 +109,9 @@ def shade_of_loss(accuracy: float, clean: float) -> int:
     return sum(lost >= limit for limit in _LOST)
 
 
-def format_percent(value: float | None, digits: int = 1) -> str:
-    """Formats 0.8731 as '87.3 %', None as a dash."""
-    return "–" if value is None else f"{100 * value:.{digits}f}\u202f%"
-
-
 def format_number(value: float | None, digits: int = 4) -> str:
     """Formats a number with `digits` after the point, None as a dash."""
     return "–" if value is None else f"{value:,.{digits}f}"
-
-
-def format_interval(ends: Sequence[float] | None, digits: int = 1) -> str:
-    """Formats an interval of fractions as '86.6 to 87.9 %', None as a dash."""
-    if ends is None:
-        return "–"
-    low, high = (f"{100 * end:.{digits}f}" for end in ends)
-    return f"{low} to {high}\u202f%"
 
 
 def spaced(name: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from eval.reports import html
+from eval.reports.pages import wording
 from eval.studies import charts
 
 
@@ -47,7 +48,7 @@ def _tiles(winner: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """The numbers of the best configuration; [] if there is none."""
     if winner is None:
         return []
-    percent = functools.partial(html.format_percent, digits=2)
+    percent = functools.partial(wording.percent, digits=2)
     several = f", {winner['seeds']} seeds" if winner["seeds"] > 1 else ""
     spread = f"standard deviation {percent(winner['std'])}; other seeds, these images"
     return [
@@ -58,12 +59,12 @@ def _tiles(winner: Mapping[str, Any] | None) -> list[dict[str, Any]]:
         ),
         _tile(
             "95 % over images",
-            html.format_interval(winner["over_images"]),
+            wording.span(winner["over_images"]),
             "these trainings, other images",
         ),
         _tile(
             "95 % over seeds",
-            html.format_interval(winner["over_seeds"]),
+            wording.span(winner["over_seeds"]),
             "one seed tells nothing" if winner["std"] is None else spread,
         ),
         _tile(
@@ -110,7 +111,7 @@ def _draw_interval(row: Mapping[str, Any], scale: tuple[float, float]) -> Markup
         return Markup("")
     ends = row["validation_accuracy_interval"]
     drawn = charts.interval(ends, row["validation_accuracy"], scale)
-    return Markup("{} {}").format(drawn, html.format_interval(ends))
+    return Markup("{} {}").format(drawn, wording.span(ends))
 
 
 def format_points(ends: Sequence[float] | None) -> str:

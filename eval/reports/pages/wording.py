@@ -50,14 +50,17 @@ def seconds(value: float | None) -> str:
     return f"{whole // 3600}\u202fh {whole % 3600 // 60}\u202fmin"
 
 
-def percent(value: float, digits: int = 1) -> str:
-    """Formats 0.8731 as '87.3 %'."""
-    return f"{100 * value:.{digits}f}\u202f%"
+def percent(value: float | None, digits: int = 1) -> str:
+    """Formats 0.8731 as '87.3 %', None as a dash."""
+    return "–" if value is None else f"{100 * value:.{digits}f}\u202f%"
 
 
-def span(ends: Sequence[float], digits: int = 1) -> str:
-    """Formats an interval of shares as '86.6 to 87.9 %'."""
-    return f"{100 * ends[0]:.{digits}f} to {100 * ends[1]:.{digits}f}\u202f%"
+def span(ends: Sequence[float] | None, digits: int = 1) -> str:
+    """Formats an interval of shares as '86.6 to 87.9 %', None as a dash."""
+    if ends is None:
+        return "–"
+    low, high = (f"{100 * end:.{digits}f}" for end in ends)
+    return f"{low} to {high}\u202f%"
 
 
 def overconfidence(scores: Mapping[str, Any]) -> float:

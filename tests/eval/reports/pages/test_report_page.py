@@ -161,9 +161,9 @@ def test_what_calibration_means():
 
 
 def test_numbers_as_people_read_them():
-    assert reports_html.format_percent(0.87314, 2) == "87.31\u202f%"
-    assert reports_html.format_percent(None) == reports_html.format_number(None) == "–"
-    assert reports_html.format_interval([0.1, 0.25]) == "10.0 to 25.0\u202f%"
+    assert wording.percent(0.87314, 2) == "87.31\u202f%"
+    assert wording.percent(None) == reports_html.format_number(None) == "–"
+    assert wording.span([0.1, 0.25]) == "10.0 to 25.0\u202f%"
     assert reports_html.format_number(1234.5, 1) == "1,234.5"
     nested = {"a": {"b": [1, 2]}, "c": None}
     assert reports_html.table_rows(nested) == [("a.b", "1, 2"), ("c", "–")]
