@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from eval.reports import html
 from eval.reports.pages import wording
+from eval.reports.pages.tile import Tile
 from eval.studies import charts
 
 
@@ -44,7 +45,7 @@ def render_groups(found: Mapping[str, Any]) -> bytes:
     )
 
 
-def _tiles(winner: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+def _tiles(winner: Mapping[str, Any] | None) -> list[Tile]:
     """The numbers of the best configuration; [] if there is none."""
     if winner is None:
         return []
@@ -52,33 +53,27 @@ def _tiles(winner: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     several = f", {winner['seeds']} seeds" if winner["seeds"] > 1 else ""
     spread = f"standard deviation {percent(winner['std'])}; other seeds, these images"
     return [
-        _tile(
+        Tile(
             f"configuration {winner['configuration']}{several}",
             percent(winner["mean"]),
             format_flags(winner["flags"]),
         ),
-        _tile(
+        Tile(
             "95 % over images",
             wording.span(winner["over_images"]),
             "these trainings, other images",
         ),
-        _tile(
+        Tile(
             "95 % over seeds",
             wording.span(winner["over_seeds"]),
             "one seed tells nothing" if winner["std"] is None else spread,
         ),
-        _tile(
+        Tile(
             "selection bias, at most",
             percent(winner["expected_maximum_of_noise"]),
             f"lead over the second: {percent(winner['lead'])}",
         ),
     ]
-
-
-def _tile(label: str, value: str, detail: str) -> dict[str, Any]:
-    """A number, what it is and what it says; it leads to no section."""
-    shown = {"label": label, "value": value, "detail": detail}
-    return shown | {"link": "", "warning": False}
 
 
 def _ended(found: Mapping[str, Any]) -> list[int]:

@@ -1,32 +1,13 @@
 """The head of a report: the verdict in two sentences, and the numbers that decide."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from eval.metrics.calibration import State
 from eval.reports import html
 from eval.reports.pages import wording
+from eval.reports.pages.tile import Tile
 from trainer.config.enums import EvalTta
-
-
-@dataclasses.dataclass(frozen=True)
-class Tile:
-    """A number that decides, and what it says.
-
-    Attributes:
-        label: what is measured.
-        value: its number.
-        detail: interval, meaning or condition.
-        link: anchor of the section that has more.
-        warning: whether the number is a reason to hesitate.
-    """
-
-    label: str
-    value: str
-    detail: str
-    link: str = ""
-    warning: bool = False
 
 
 def worst_class(scores: Mapping[str, Any]) -> Mapping[str, Any] | None:
