@@ -75,9 +75,12 @@ def check_replaceable(final: pathlib.Path) -> None:
     Raises:
         InvalidInput: a folder has its name, or that of a file which belongs to it.
     """
-    beside = [final.with_name(f"{final.name}.json")]  # its manifest
-    beside += [model_signature.signature_path(final)]
-    for path in (final, *beside, model_signature.materials_path(final)):
+    for path in (
+        final,
+        manifests.manifest_path(final),
+        model_signature.signature_path(final),
+        model_signature.materials_path(final),
+    ):
         if path.is_dir():
             raise InvalidInput(f"{path} is a folder; {_AWAY}")
 
