@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,7 @@ import tensorflow as tf
 from eval import model_source, runner
 from eval.metrics import calibration
 from eval.metrics.calibration import Calibration
-from eval.metrics.validation_rows import (
-    ValidationAnswers,
-    find_validation_rows,
-    hash_rows,
-)
+from eval.metrics.validation_rows import ValidationAnswers, hash_rows
 from eval.model_source import ModelSource
 from eval.predictors.predictor import Predictor
 from eval.reports import report_data
@@ -57,7 +52,8 @@ class ExportInputs:
         source: the last checkpoint of the run.
         network: its weights with functions from pixels to probabilities.
         data_source: the data set that `evaluated` is from.
-        train: loads its training split when it is called first; classes as in the run.
+        answers: the checkpoint's answers to the run's validation rows; its training
+            split has classes as in the run.
         verification: how exported files are verified.
         verification_set: the images that they are verified on.
         calibration: the run's temperature, or the reason why there is none.
@@ -70,7 +66,7 @@ class ExportInputs:
     source: ModelSource
     network: ServingModule
     data_source: DataSource
-    train: Callable[[], Split]
+    answers: ValidationAnswers
     verification: VerificationOptions
     verification_set: VerificationSet
     calibration: Calibration
@@ -97,7 +93,7 @@ class ExportInputs:
     @property
     def test(self) -> Split | None:
         """The test split; None where it stays closed."""
-        return None if self.evaluated.held_out else self.evaluated
+        return self.answers.test
 
     def describe(self, numbers: str = "") -> str:
         """One sentence for a file's own metadata; `numbers`: such as ", int8"."""
@@ -113,7 +109,7 @@ class ExportInputs:
         Raises:
             InvalidInput: it is not the one that the run was trained on.
         """
-        data, split = self.data_source, self.train()
+        data, split = self.data_source, self.answers.train()
         expected = self.source.trained_on.get("train")
         if expected not in (None, split.sha256) and expected != split.digest():
             where = f"in {data.folder}" if data.folder else f"of {data.name}"
@@ -132,9 +128,7 @@ class ExportInputs:
         With `verify_sample` there are no more of them than of test images.
         """
         try:
-            found = find_validation_rows(
-                self.run, self.train, self.test, self.data_source.held_out
-            )
+            found = self.answers.found
         except InvalidInput as error:  # of the other data that verify the file
             return f"the training images cannot be used: {first_line(error)}"
         if isinstance(found, str):
@@ -183,11 +177,10 @@ def open_inputs(request: ExportRequest) -> ExportInputs:
         predictor = runner.open_predictor(source, judged)
     for line in runner.remarks(source, predictor, split, data.name):
         runner.print_line(line)
-    # Read once, for the temperature, thresholds and calibration images.
-    train = functools.cache(lambda: _load_train(data, source))
+    answers = _answer_validation(source, predictor, data, judged)
     fitted = calibration.uncalibrated("Exported with --nocalibrate.")
     if request.calibrate:
-        fitted = _load_calibration(source, predictor, judged, train, data.held_out)
+        fitted = calibration.from_run(answers, source.facts["sha256"])
     temperature = fitted.temperature or 1.0
     sample = request.verification.sample
     return ExportInputs(
@@ -197,7 +190,7 @@ def open_inputs(request: ExportRequest) -> ExportInputs:
         # The model of a run is a CheckpointModel: its network is what was evaluated.
         network=ServingModule(predictor.model.network, temperature),
         data_source=data,
-        train=train,
+        answers=answers,
         verification=request.verification,
         verification_set=dataclasses.replace(
             _verification_set(judged, predictor, temperature, sample),
@@ -208,9 +201,21 @@ def open_inputs(request: ExportRequest) -> ExportInputs:
     )
 
 
-def _load_train(data: DataSource, source: ModelSource) -> Split:
-    """Loads the training split, its classes named and numbered as `source` has them."""
-    return classes.relabel(data.load("train"), source.classes, source.name)
+def _answer_validation(
+    source: ModelSource, predictor: Predictor, data: DataSource, judged: Split
+) -> ValidationAnswers:
+    """As `runner.answer_validation`, with classes named and numbered as in the run.
+
+    The training split is read once, for temperature, thresholds and calibration images.
+    """
+
+    @functools.cache
+    def load_train() -> Split:
+        return classes.relabel(data.load("train"), source.classes, source.name)
+
+    test = None if judged.held_out else judged
+    answers = runner.answer_validation(source, predictor, data, test)
+    return dataclasses.replace(answers, train=load_train)
 
 
 def _stay_on_cpu() -> None:
@@ -218,23 +223,6 @@ def _stay_on_cpu() -> None:
     if tf.config.list_physical_devices("GPU"):
         with contextlib.suppress(RuntimeError):  # the devices exist already
             tf.config.set_visible_devices([], "GPU")
-
-
-def _load_calibration(
-    source: ModelSource,
-    predictor: Predictor,
-    judged: Split,
-    train: Callable[[], Split],
-    held_out: np.ndarray | None,
-) -> Calibration:
-    answers = ValidationAnswers(
-        source.run,
-        predictor.with_progress("validation rows"),
-        train,
-        None if judged.held_out else judged,
-        held_out,
-    )
-    return calibration.from_run(answers, source.facts["sha256"])
 
 
 def _verification_set(
