@@ -163,9 +163,7 @@ def replace(made: pathlib.Path, final: pathlib.Path, seal: str | None = None) ->
     This is atomic if the file system can exchange names; otherwise `final` is missing
     for a moment. If folders cannot be renamed at all (mounted buckets), the files are
     moved one by one: `seal`, the file that marks a complete folder, is removed first
-    and
-        moved
-    last.
+    and moved last.
 
     Raises:
         OSError: it cannot be renamed.
