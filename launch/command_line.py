@@ -17,8 +17,7 @@ from trainer.contract import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_WRONG_USAGE,
-    end_on_signals,
-    raise_on_interrupt,
+    raising_on_interrupt,
     was_interrupted,
 )
 
@@ -76,11 +75,8 @@ def _run_command(
     define(values)
     name = usage.partition(":")[0]
     try:
-        try:
-            raise_on_interrupt(name)
+        with raising_on_interrupt(name):
             return _carry_out(usage, values, command, own, after)
-        finally:
-            end_on_signals()
     except KeyboardInterrupt:
         return _report_interrupt(name)
     except (UsageError, flags.Error) as error:

@@ -19,7 +19,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 EXIT_FAILED = 1  # a restart would fail the same way
@@ -84,21 +84,29 @@ _AFTER_SECS = 0.15  # the destructor has ended, and a StopRequest counts it as a
 _interrupts: Interrupts | None = None  # of this process, if it is a command
 
 
-def raise_on_interrupt(name: str, stderr: Callable[[], int] = lambda: 2) -> None:
-    """Makes Ctrl-C raise KeyboardInterrupt, once the command `name` is imported.
+@contextlib.contextmanager
+def raising_on_interrupt(
+    name: str, stderr: Callable[[], int] = lambda: 2
+) -> Iterator[None]:
+    """Context of the work of the command `name`: Ctrl-C raises KeyboardInterrupt.
 
-    Until then `trainer/__init__.py` makes it end the process. `stderr` returns the
-    descriptor of stderr, which may be redirected.
+    Before, `trainer/__init__.py` makes it end the process; afterwards each stop signal
+    does, with one line. `stderr` returns the descriptor of stderr, which may be
+    redirected.
     """
     global _interrupts
-    found = signal.getsignal(signal.SIGINT)
-    if getattr(found, "__module__", "") == __package__:  # its `_end_at_once`
-        _interrupts = Interrupts(name, stderr)
-        signal.signal(signal.SIGINT, _interrupts)
-        sys.unraisablehook = _repeat_stop
+    try:
+        found = signal.getsignal(signal.SIGINT)
+        if getattr(found, "__module__", "") == __package__:  # its `_end_at_once`
+            _interrupts = Interrupts(name, stderr)
+            signal.signal(signal.SIGINT, _interrupts)
+            sys.unraisablehook = _repeat_stop
+        yield
+    finally:
+        _end_on_signals()
 
 
-def end_on_signals() -> None:
+def _end_on_signals() -> None:
     """Makes stop signals end a command at once, with one line, as its work is over.
 
     An exception that a handler raises now would be shown with its traceback.

@@ -28,7 +28,7 @@ import textwrap
 import threading
 import traceback
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 from absl import flags
@@ -41,8 +41,7 @@ from trainer.contract import (
     EXIT_INTERRUPTED,
     EXIT_WRONG_USAGE,
     TF_CONFIG,
-    end_on_signals,
-    raise_on_interrupt,
+    raising_on_interrupt,
     was_interrupted,
 )
 from trainer.monitoring.printable import printable
@@ -157,7 +156,7 @@ def run(
     ):
         asked = any(word in ("--help", "-help", "-h") for word in sys.argv[1:])
         try:
-            with _raising_signals(name):
+            with raising_on_interrupt(name, streams.stderr_descriptor):
                 if asked or "--version" in sys.argv[1:]:
                     told = help_text(name, summary, values, words)
                     print(told if asked else version.describe())
@@ -173,16 +172,6 @@ def run(
             print(f"{name}: stdout cannot be written: {out.lost}", file=sys.stderr)
             code = code or (EXIT_FAILED if asked else 0)
     leave_process(code)
-
-
-@contextlib.contextmanager
-def _raising_signals(name: str) -> Iterator[None]:
-    """Context in which Ctrl-C raises; afterwards stop signals end the process."""
-    try:
-        raise_on_interrupt(name, streams.stderr_descriptor)
-        yield
-    finally:
-        end_on_signals()
 
 
 def leave_process(code: int) -> NoReturn:
