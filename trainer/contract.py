@@ -80,7 +80,10 @@ class Interrupts:
 
 
 AGAIN_SECS = 1.0  # in which a second Ctrl-C counts as the first
-_AFTER_SECS = 0.15  # the destructor has ended, and a StopRequest counts it as a second
+# `timeout` and a terminal's wrapper send a signal to the process and to its group: two
+# within so many seconds are one of a StopRequest, and a checkpoint is saved.
+TWICE_SECS = 0.1
+_AFTER_SECS = 1.5 * TWICE_SECS  # the destructor has ended, and it counts as a second
 _interrupts: Interrupts | None = None  # of this process, if it is a command
 
 

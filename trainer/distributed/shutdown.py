@@ -11,10 +11,6 @@ from typing import Any
 from trainer import contract
 from trainer.errors import Interrupted
 
-# `timeout` and a terminal's wrapper send a signal to the process and to its group: two
-# within so many seconds are one, and a checkpoint is saved.
-TWICE_SECS = 0.1
-
 
 class StopRequest:
     """Request to stop by a signal; a second signal ends the process at once.
@@ -81,7 +77,7 @@ class StopRequest:
             if number not in contract.STOPS:
                 continue
             if first is not None:
-                if time.monotonic() - since > TWICE_SECS:
+                if time.monotonic() - since > contract.TWICE_SECS:
                     contract.end_at_once(first)
                 continue
             first, since = number, time.monotonic()
