@@ -37,7 +37,7 @@ def sharded_sum(
         mine = tf.ensure_shape(rows[start : start + size], [size])
         nested = measure(mine, first + start)
         # One exchange of one vector is faster than one exchange for each variable.
-        return tf.concat([tf.reshape(x, [-1]) for x in tf.nest.flatten(nested)], 0)
+        return pack(nested)
 
     own = tf.map_fn(
         vector,
@@ -46,7 +46,7 @@ def sharded_sum(
         fn_output_signature=dtype,
     )
     gathered = tf.distribute.get_replica_context().all_gather(own, axis=0)
-    return _unpacked(ordered_sum(gathered), nested)
+    return unpack(ordered_sum(gathered), nested)
 
 
 def ordered_sum(parts: tf.Tensor) -> tf.Tensor:
@@ -63,7 +63,12 @@ def ordered_sum(parts: tf.Tensor) -> tf.Tensor:
     )[1]
 
 
-def _unpacked(vector: tf.Tensor, like: Any) -> Any:
+def pack(nested: Any) -> tf.Tensor:
+    """Packs nested tensors of one type into a vector: [n]."""
+    return tf.concat([tf.reshape(x, [-1]) for x in tf.nest.flatten(nested)], 0)
+
+
+def unpack(vector: tf.Tensor, like: Any) -> Any:
     """Splits `vector` into nested tensors with the structure and shapes of `like`."""
     shapes = [x.shape for x in tf.nest.flatten(like)]
     parts = tf.split(vector, [shape.num_elements() for shape in shapes])

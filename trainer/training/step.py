@@ -460,10 +460,8 @@ def _wait(values: list[tf.Tensor], last: tf.Tensor) -> list[tf.Tensor]:
     dependency optimizer drops the control edge between the two (1 of 300 runs of one
     replica ended in other bits), and IdentityN, too; this keeps the order by data.
     """
-    packed = tf.concat([tf.reshape(v, [-1]) for v in (*values, last)], 0)
-    sizes = [v.shape.num_elements() for v in (*values, last)]
-    parts = tf.split(packed, sizes)
-    return [tf.reshape(p, v.shape) for p, v in zip(parts, values, strict=False)]
+    together = [*values, last]
+    return reduction.unpack(reduction.pack(together), together)[:-1]
 
 
 def _zeros(variable: keras.Variable) -> tf.Tensor:
