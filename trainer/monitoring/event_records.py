@@ -57,16 +57,11 @@ def scan(path: pathlib.Path) -> Iterator[Span]:
     with open(path, "rb") as file:
         at, size = 0, path.stat().st_size
         while at < size:
-            spans = _checked(_framed(file, at, size)) or [_rest(file, at, size)]
-            for span in spans:
-                cut = None
-                if span.content is None:
-                    cut = _next_record(file, span.start + 1, span.end)
-                    if cut is not None:
-                        span = Span(span.start, cut, None)
-                yield span
-                at = span.end
-                if cut is not None:
+            for span in _checked(_framed(file, at, size)) or [_rest(file, at, size)]:
+                found = _until_next_record(file, span)
+                yield found
+                at = found.end
+                if at < span.end:  # a wrong length led to the spans after it
                     break
 
 
@@ -118,6 +113,14 @@ def _record_length(file: BinaryIO, at: int) -> int | None:
     if len(header) < HEADER or not _is_header(header):
         return None
     return HEADER + int.from_bytes(header[:8], "little") + FOOTER
+
+
+def _until_next_record(file: BinaryIO, span: Span) -> Span:
+    """Cuts a damaged span where a valid record begins within it."""
+    if span.content is not None:
+        return span
+    cut = _next_record(file, span.start + 1, span.end)
+    return span if cut is None else Span(span.start, cut, None)
 
 
 @functools.lru_cache(maxsize=4096)  # records of one kind have few lengths
