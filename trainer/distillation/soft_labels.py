@@ -5,11 +5,10 @@ has a small number of views. So the teacher labels all views before the first st
 a resumed run reads them from its cache.
 
 Layout: ``teacher/view-000.npy`` (float16 [rows, classes], the training rows in
-    ascending
-order) and ``teacher/manifest.json`` with the key of the cache, and the size and SHA-256
-of each file. A view is written as soon as it is computed, so a kill loses at most one.
-A stop signal loses at most a batch: ``teacher/view-000.rows.npy`` keeps the first rows
-of the view in progress until it is whole.
+ascending order) and ``teacher/manifest.json`` with the key of the cache, and the size
+and SHA-256 of each file. A view is written as soon as it is computed, so a kill loses
+at most one. A stop signal loses at most a batch: ``teacher/view-000.rows.npy`` keeps
+the first rows of the view in progress until it is whole.
 """
 
 import hashlib
@@ -136,10 +135,11 @@ class SoftLabelCache:
         half = _round_logits(logits)
         self._views[view] = half
         name, content = _name(view), _packed(half)
-        differs = self._files.get(name, _facts(content)) != _facts(content)
+        facts = _facts(content)
+        differs = self._files.get(name, facts) != facts
         if write:
             self._files.pop(_rows_name(view), None)
-            self._write(name, content)
+            self._write(name, content, facts)
             (self.folder / _rows_name(view)).unlink(missing_ok=True)
         return differs
 
@@ -152,12 +152,13 @@ class SoftLabelCache:
         if len(logits) == self.shape[1]:
             self.add(view, logits, write=True)
         elif len(logits):
-            self._write(_rows_name(view), _packed(_round_logits(logits)))
+            content = _packed(_round_logits(logits))
+            self._write(_rows_name(view), content, _facts(content))
 
-    def _write(self, name: str, content: bytes) -> None:
+    def _write(self, name: str, content: bytes, facts: dict[str, Any]) -> None:
         self.folder.mkdir(exist_ok=True)
         files.write_bytes(self.folder / name, content)
-        self._files[name] = _facts(content)
+        self._files[name] = facts
         manifest = {**self._key, "files": self._files}
         files.write_json(self.folder / MANIFEST, manifest)
 
