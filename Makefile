@@ -10,11 +10,12 @@ PYTEST_FLAGS ?=
 TEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-faults test-clients test-web test-micro lint format clean
+.PHONY: help demo test test-slow test-faults test-clients test-web test-micro test-gpu lint format clean
 
 help:
 	@echo "make demo          trains on handwritten digits, evaluates and exports; no download of data"
-	@echo "make test          runs the tests; also test-slow, test-faults, test-clients, test-web, test-micro"
+	@echo "make test          runs the tests; also test-slow, test-faults, test-clients, test-web, test-micro,"
+	@echo "                   test-gpu"
 	@echo "make lint          checks format, rules and layers; make format mends the first two"
 	@echo "make clean         removes the environments and caches, not runs/ and data/"
 	@echo
@@ -62,6 +63,10 @@ test-micro: $(VENV)/dev.stamp
 	@command -v gcc && command -v arm-none-eabi-gcc && command -v qemu-system-arm || \
 	  $(SUDO) apt-get install -y --no-install-recommends gcc libc6-dev gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm
 	TEST_MICRO=1 $(BIN)/python -m pytest -m "slow or not slow" -rs tests/export/microcontroller
+
+# Needs an NVIDIA GPU and its CUDA libraries (docs/gpu.md); skips with a reason without.
+test-gpu: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -m "slow or not slow" -rs tests/gpu
 
 $(CLIENTS)/stamp: Makefile | $(BIN)/python
 	$(BIN)/python -m venv $(CLIENTS)

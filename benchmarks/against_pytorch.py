@@ -1,12 +1,15 @@
-"""Compares images per second of our bare training step and PyTorch's on a CPU.
+"""Compares images per second of our bare training step and PyTorch's.
 
     python -m benchmarks.against_pytorch --model=cnn,resnet8 --rounds=5
+    python -m benchmarks.against_pytorch --batch=1000 --steps=300 --jit_compile  # a GPU
 
 Both sides have the same layers and batch, and run forward, backward and an SGD step
 with Nesterov momentum. Each framework runs in a separate process with all threads, and
 they are measured in turn. PyTorch uses channels_last and the better of float32 and
-bfloat16. Run it on an idle machine only: PyTorch's threads wait for each other at every
-layer, so that beside other work two of them are slower than one.
+bfloat16. With --jit_compile ours are compiled by XLA and PyTorch's by torch.compile.
+Both sides use the first GPU if they see one, and the CPU if not. Run it on an idle
+machine only: PyTorch's threads wait for each other at every layer, so that beside other
+work two of them are slower than one.
 """
 
 import importlib.metadata
@@ -37,6 +40,9 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
     flags.DEFINE_integer(
         "threads", None, "Of each side; off: every core.", lower_bound=1, **where
     )
+    flags.DEFINE_boolean(
+        "jit_compile", False, "Compile each side: XLA, torch.compile.", **where
+    )
     training.define_steps(values, 20)
     return interleave.define(values)
 
@@ -52,6 +58,7 @@ def compare(
 ) -> list[dict]:
     """Measures a row for each network that our `name` is compared with."""
     common = {"batch": VALUES.batch, "threads": threads}
+    common |= {"compiled": VALUES.jit_compile}
     asked = {}
     for activation, twins in TWINS[name].items():
         own = {"name": name, "activation": activation, **common}
@@ -66,8 +73,9 @@ def compare(
         for label, (at, spec) in asked.items()
     }
     measured = interleave.interleaved(sides, VALUES.rounds)
+    peaks = {label: at.peak_mib(**spec) for label, (at, spec) in asked.items()}
     return [
-        row(name, activation, twin, measured)
+        row(name, activation, twin, measured) | memory(activation, twin, peaks)
         for activation, twins in TWINS[name].items()
         for twin in twins
     ]
@@ -85,6 +93,17 @@ def row(
         found[f"PyTorch {short}"] = middle[f"{twin} {short}"]
     found["ours / best"] = interleave.ratio(measured, f"{activation} bfloat16", best)
     return found
+
+
+def memory(
+    activation: str, twin: str, peaks: dict[str, float | None]
+) -> dict[str, float]:
+    """Looks up the GPU memory of both sides in bfloat16, in MiB; {} on a CPU."""
+    found = {
+        "ours MiB": peaks[f"{activation} bfloat16"],
+        "PyTorch MiB": peaks[f"{twin} bfloat16"],
+    }
+    return {title: peak for title, peak in found.items() if peak is not None}
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ BATCHES = 4  # of images in memory
 RATE, MOMENTUM = 0.01, 0.9
 
 
-class OurStep:
+class OurStep(subprocess_peer.Net):
     """The trainer's whole compiled step on the adapted network, images in memory."""
 
     def __init__(
@@ -72,7 +72,7 @@ class OurStep:
         return rows.size / (time.perf_counter() - start)
 
 
-class KerasFit:
+class KerasFit(subprocess_peer.Net):
     """Keras' `fit` on its own network with its own preprocessing, images in memory."""
 
     def __init__(

@@ -1,5 +1,7 @@
 """The bare training step: only the network, on one constant batch.
 
+It runs on the first GPU, or on the CPU if TensorFlow sees none.
+
 python -m benchmarks.bare_step  # answers requests of benchmarks.subprocess_peer
 """
 
@@ -17,7 +19,7 @@ from trainer.models import builder, context, layers
 from trainer.optim import optimizers
 
 
-class Bare:
+class Bare(subprocess_peer.Net):
     """Forward, backward and update in one compiled loop.
 
     Args:
@@ -34,6 +36,9 @@ class Bare:
         labels: np.ndarray,
         classes: int = 10,
     ) -> None:
+        self._gpus = tf.config.list_physical_devices("GPU")
+        for gpu in self._gpus:  # the other side needs memory, too
+            tf.config.experimental.set_memory_growth(gpu, True)
         model = builder.build_model(
             settings.model,
             image_shape=images.shape[1:],
@@ -49,43 +54,74 @@ class Bare:
         self._x = model.get_layer("normalise")(tf.constant(images, tf.float32))
         self._y = tf.constant(labels)
         self._count = len(images)
+        self._compute = tf.function(
+            self._forward_backward,
+            jit_compile=settings.jit_compile or None,
+            autograph=False,
+        )
         self._steps = tf.function(self._loop, autograph=True)
         self._steps(tf.constant(1))
 
     def speed(self, steps: int) -> float:
         """Measures images per second over `steps` steps."""
+        if self._gpus:
+            tf.config.experimental.reset_memory_stats("GPU:0")
         start = time.perf_counter()
         self._steps(tf.constant(steps))
+        tf.test.experimental.sync_devices()
         return steps * self._count / (time.perf_counter() - start)
 
+    def peak_bytes(self) -> int | None:
+        """The most GPU memory in use at once since `speed` began; None: on a CPU."""
+        if not self._gpus:
+            return None
+        return tf.config.experimental.get_memory_info("GPU:0")["peak"]
+
     def _loop(self, number: tf.Tensor) -> None:
-        for step in tf.range(tf.cast(number, tf.int64)):
-            self._step(step)
+        # int32 lies in the CPU's memory. A counter of int64 on a GPU would be copied
+        # back at every step, and the CPU would wait for it.
+        for step in tf.range(number):
+            self._step(tf.cast(step, tf.int64))
 
     @tf.autograph.experimental.do_not_convert
     def _step(self, step: tf.Tensor) -> None:
         stream = rng.RandomStream(0, step, tf.zeros([], tf.int64))
-        forward = context.ForwardContext(
-            {d.name: d.draw_numbers(stream, self._count) for d in self._dropouts}
-        )
+        masks = {d.name: d.draw_numbers(stream, self._count) for d in self._dropouts}
+        gradients, statistics = self._compute(masks)
+        self._optimizer.apply(gradients, self._body.trainable_variables)
+        for norm in self._norms:
+            for variable in norm.moving:
+                value = statistics[variable.path]
+                kept, new = norm.momentum, 1 - norm.momentum
+                variable.assign(variable.value * kept + value * new)
+
+    def _forward_backward(
+        self, masks: dict[str, tf.Tensor]
+    ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+        """Computes gradients, and batch statistics by the path of their variable."""
+        forward = context.ForwardContext(masks)
         with context.forward_context(forward), tf.GradientTape() as tape:
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
                 self._y, self._body(self._x, training=True)
             )
             loss = tf.reduce_mean(losses)
         weights = self._body.trainable_variables
-        self._optimizer.apply(tape.gradient(loss, [w.value for w in weights]), weights)
-        for norm in self._norms:
-            for variable in norm.moving:
-                value = forward.statistics[variable.path]
-                kept, new = norm.momentum, 1 - norm.momentum
-                variable.assign(variable.value * kept + value * new)
+        return tape.gradient(loss, [w.value for w in weights]), forward.statistics
 
 
 def build_step(
-    *, name: str, precision: str, batch: int, threads: int, activation: str = "relu"
+    *,
+    name: str,
+    precision: str,
+    batch: int,
+    threads: int,
+    activation: str = "relu",
+    compiled: bool = False,
 ) -> Bare:
-    """Builds our network `name` on noise of CIFAR-10's shape, with SGD and momentum."""
+    """Builds our network `name` on noise of CIFAR-10's shape, with SGD and momentum.
+
+    If `compiled`, XLA compiles its forward and backward pass, as --jit_compile does.
+    """
     strategy.set_threads(threads)
     settings = Config(
         model=ModelConfig(
@@ -94,6 +130,8 @@ def build_step(
         optim=OptimConfig(name=OptimizerName.SGD, learning_rate=0.01, weight_decay=0),
         global_batch=batch,
         precision=Precision(precision),
+        jit_compile=compiled,
+        deterministic=not compiled,  # XLA has no deterministic operators
     )
     return Bare(settings, *synthetic_data.examples(batch))
 

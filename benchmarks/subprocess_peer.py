@@ -25,12 +25,16 @@ class Net(Protocol):
     def speed(self, steps: int) -> float:
         """Measures images per second over `steps` steps."""
 
+    def peak_bytes(self) -> int | None:
+        """The most GPU memory in use since `speed` began; None: it is not known."""
+        return None
+
 
 class Side:
     """The process of `module`, which calls `serve`; use it in a with statement."""
 
     def __init__(self, module: str, threads: int) -> None:
-        self._module = module
+        self._module, self._peaks = module, {}
         self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115  by __exit__
         self._process = subprocess.Popen(
             [sys.executable, "-m", module],
@@ -60,11 +64,22 @@ class Side:
         try:
             self._process.stdin.write(json.dumps({"steps": steps, "spec": spec}) + "\n")
             self._process.stdin.flush()
-            return json.loads(self._process.stdout.readline())
+            answer = json.loads(self._process.stdout.readline())
         except (BrokenPipeError, ValueError) as error:
             self._said.seek(0)
             last = self._said.read().strip().splitlines()[-1:] or ["no message"]
             raise TrainingFailed(f"{self._module} ended: {last[0]}") from error
+        self._peaks[_key(spec)] = answer["peak_bytes"]
+        return answer["speed"]
+
+    def peak_mib(self, **spec: Any) -> float | None:
+        """GPU memory of a network whose speed was measured; None: not known."""
+        peak = self._peaks[_key(spec)]
+        return peak and peak / 2**20
+
+
+def _key(spec: Mapping[str, Any]) -> str:
+    return json.dumps(spec, sort_keys=True)
 
 
 def serve(make: Callable[..., Net]) -> None:
@@ -82,8 +97,10 @@ def serve(make: Callable[..., Net]) -> None:
         if spec["name"] != name:
             held.clear()
             name = spec["name"]
-        key = json.dumps(spec, sort_keys=True)
-        if key not in held:
-            held[key] = make(**spec)
-        held[key].speed(WARM_UP)
-        print(json.dumps(held[key].speed(question["steps"])), file=answers, flush=True)
+        net = held.get(_key(spec))
+        if net is None:
+            net = held[_key(spec)] = make(**spec)
+        net.speed(WARM_UP)
+        speed = net.speed(question["steps"])
+        answer = {"speed": speed, "peak_bytes": net.peak_bytes()}
+        print(json.dumps(answer), file=answers, flush=True)
