@@ -27,3 +27,11 @@ def _gpus() -> int:
 def leave_memory_to_the_commands():
     """TensorFlow in this process would take nearly all memory of the GPU."""
     os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
+
+
+@pytest.fixture(scope="session")
+def data_dir(request) -> pathlib.Path:
+    """A TFDS folder that holds the digits: $TFDS_DATA_DIR, or one that is made."""
+    if place := os.environ.get("TFDS_DATA_DIR"):
+        return pathlib.Path(place)
+    return request.getfixturevalue("shared").digits()

@@ -1,4 +1,9 @@
-"""Which operators of a graph no GPU has a kernel for, by TensorFlow's own list."""
+"""Which operators of a graph no GPU can run, by TensorFlow's own list of kernels.
+
+With deterministic operators, the default, some kernels raise an error. Their names are
+those in the messages inside TensorFlow 2.21's library:
+`strings libtensorflow_cc.so.2 | grep -i determinis`.
+"""
 
 import tensorflow as tf
 from tensorflow.python.framework import kernels
@@ -6,18 +11,53 @@ from tensorflow.python.framework import kernels
 HOST_OPERATORS = {"Placeholder", "While", "StatelessWhile", "PartitionedCall"}
 HOST_OPERATORS |= {"StatefulPartitionedCall", "_Retval", "_Arg", "NoOp", "Const"}
 
+NOT_DETERMINISTIC = {
+    "AdjustContrast",
+    "AdjustContrastv2",
+    "Bincount",
+    "CropAndResizeGradBoxes",
+    "CropAndResizeGradImage",
+    "DenseBincount",
+    "Dilation2DBackpropFilter",
+    "Dilation2DBackpropInput",
+    "FakeQuantWithMinMaxVarsGradient",
+    "FakeQuantWithMinMaxVarsPerChannelGradient",
+    "MaxPoolGradWithArgmax",
+    "ResizeNearestNeighborGrad",
+    "SparseTensorDenseMatMul",
+}
+
+
+def not_deterministic(graph: tf.Graph) -> set[str]:
+    """Operators whose GPU kernel raises an error if it has to be deterministic."""
+    nodes = list(_nodes(graph.as_graph_def()))
+    found = {node.op for node in nodes} & NOT_DETERMINISTIC
+    return found | {
+        node.op
+        for node in nodes
+        if node.op.startswith("FusedBatchNormGrad") and not node.attr["is_training"].b
+    }
+
+
+def _nodes(graph_def):
+    """The nodes of a graph and of all its functions."""
+    yield from graph_def.node
+    for function in graph_def.library.function:
+        yield from function.node_def
+
 
 def _operators(graph_def) -> set[tuple[str, str]]:
     """(operator, its type attribute if any) of a graph and all its functions."""
-    nodes = list(graph_def.node)
-    for function in graph_def.library.function:
-        nodes += function.node_def
+    nodes = _nodes(graph_def)
     return {(n.op, n.attr["T"].type if "T" in n.attr else 0) for n in nodes}
 
 
 def without_gpu_kernel(graph: tf.Graph) -> list[tuple[str, str]]:
-    """Operators that run on the device, with their type, and have no GPU kernel."""
-    missing = []
+    """Operators that run on the device, with their type, and have no GPU kernel.
+
+    Also those whose kernel is not deterministic.
+    """
+    missing = [(name, "deterministic") for name in not_deterministic(graph)]
     for name, kind in _operators(graph.as_graph_def()):
         if name in HOST_OPERATORS:
             continue

@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import re
 from collections.abc import Callable, Iterator
 
 import tensorflow as tf
@@ -18,6 +19,12 @@ from trainer.errors import (
     TrainingFailed,
 )
 from trainer.storage import as_failure
+
+# TensorFlow's messages have three forms.
+_NOT_DETERMINISTIC = re.compile(
+    r"(?:eterministic GPU implementation of"
+    r"|Determinism is not yet supported (?:in GPU implementation of|for)) ([\w-]+)"
+)
 
 
 @contextlib.contextmanager
@@ -45,6 +52,14 @@ def translate_errors(
             message = system.explain_out_of_memory(error, memory_remedy())
             raise TrainingFailed(message) from error
         raise as_failure(f"{run_dir} cannot be used", error) from error
+    except tf.errors.UnimplementedError as error:
+        if not (found := _NOT_DETERMINISTIC.search(error.message)):
+            raise
+        raise TrainingFailed(
+            f"TensorFlow has no deterministic GPU kernel of {found[1]}, which this "
+            "network needs;\n--nodeterministic trains without the promise of equal "
+            "bits, CUDA_VISIBLE_DEVICES= on the CPU"
+        ) from error
     except PEER_LOST as error:
         if cluster.workers == 1:
             raise

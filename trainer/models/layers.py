@@ -154,9 +154,12 @@ class BatchNorm(keras.layers.Layer):
 
     def _call(self, x: tf.Tensor, training: bool) -> tf.Tensor:
         if not training or self._frozen:
-            return self._normalise(
-                x, self.moving_mean.value, self.moving_variance.value
-            )
+            mean, variance = self.moving_mean.value, self.moving_variance.value
+            if training and tf.config.get_visible_devices("GPU"):
+                # Of the fused kernel with given statistics, no GPU has a deterministic
+                # gradient.
+                return self._normalise(x, mean, variance)
+            return self._normalise_fused(x, mean, variance)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         if x.dtype == tf.float64 or (self.synchronized and replicas > 1):
             mean, biased = self._moments(x)
@@ -209,10 +212,16 @@ class BatchNorm(keras.layers.Layer):
         self, x: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor
     ) -> tf.Tensor:
         gamma, beta = self._factors
-        if x.dtype == tf.float64 or variance is not self.moving_variance.value:
-            wide = tf.cast(x, self.variable_dtype)
-            scale = tf.math.rsqrt(variance + self.epsilon) * gamma
-            return tf.cast((wide - mean) * scale + beta, x.dtype)
+        wide = tf.cast(x, self.variable_dtype)
+        scale = tf.math.rsqrt(variance + self.epsilon) * gamma
+        return tf.cast((wide - mean) * scale + beta, x.dtype)
+
+    def _normalise_fused(
+        self, x: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor
+    ) -> tf.Tensor:
+        if x.dtype == tf.float64:  # it has no kernel
+            return self._normalise(x, mean, variance)
+        gamma, beta = self._factors
         y, *_ = tf.raw_ops.FusedBatchNormV3(
             x=x,
             scale=gamma,

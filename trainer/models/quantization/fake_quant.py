@@ -8,6 +8,7 @@ precision.
 # ruff: noqa: D102  build, call and get_config are Keras' own
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -18,6 +19,7 @@ from trainer.models import context
 
 GROUP = 8  # images whose common range is one observation, however a batch is shared
 MOMENTUM = 0.99
+_LAST = 255  # of the 256 steps
 _NARROWEST = 1e-5  # a range of no width has no scale
 
 
@@ -26,10 +28,48 @@ def round_kernel(kernel: tf.Tensor) -> tf.Tensor:
     wide = tf.cast(kernel, tf.float32)
     largest = tf.reduce_max(tf.abs(wide), axis=list(range(len(wide.shape) - 1)))
     limit = tf.stop_gradient(tf.maximum(largest, _NARROWEST))
-    rounded = tf.quantization.fake_quant_with_min_max_vars_per_channel(
-        wide, -limit, limit, num_bits=8, narrow_range=True
+    return tf.cast(fake_quant(wide, -limit, limit, narrow_range=True), kernel.dtype)
+
+
+def fake_quant(
+    x: tf.Tensor, low: tf.Tensor, high: tf.Tensor, *, narrow_range: bool = False
+) -> tf.Tensor:
+    """Rounds `x` to 256 values from `low` to `high`, which have one value or C.
+
+    The gradient passes where `x` is within the range. TensorFlow's own also sums what
+    the range would get, which nobody trains here, and has no deterministic GPU kernel.
+
+    Args:
+        x: float32 [..., C].
+        low: at most 0.
+        high: at least 0.
+        narrow_range: whether the lowest of the 256 values is left out.
+    """
+    operator = (
+        tf.quantization.fake_quant_with_min_max_vars_per_channel
+        if high.shape.rank
+        else tf.quantization.fake_quant_with_min_max_vars
     )
-    return tf.cast(rounded, kernel.dtype)
+
+    @tf.custom_gradient
+    def rounded(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            least, most = _nudged_range(low, high, 1 if narrow_range else 0)
+            within = (x >= least) & (x <= most)
+            return tf.where(within, upstream, tf.zeros_like(upstream))
+
+        return operator(x, low, high, num_bits=8, narrow_range=narrow_range), gradient
+
+    return rounded(x)
+
+
+def _nudged_range(
+    low: tf.Tensor, high: tf.Tensor, first: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Shifts a range so that one of the steps `first` to 255 is exactly zero."""
+    scale = (high - low) / (_LAST - first)
+    zero = tf.floor(tf.clip_by_value(first - low / scale, first, _LAST) + 0.5)
+    return (first - zero) * scale, (_LAST - zero) * scale
 
 
 class _RoundedKernel:
@@ -146,9 +186,7 @@ class FakeQuant(keras.layers.Layer):
         low, high = self.limits or (v.value for v in self.moving)
         low = tf.minimum(tf.cast(low, tf.float32), 0.0)  # zero has to be a step
         high = tf.maximum(tf.cast(high, tf.float32), low + _NARROWEST)
-        rounded = tf.quantization.fake_quant_with_min_max_vars(
-            tf.cast(x, tf.float32), low, tf.maximum(high, 0.0)
-        )
+        rounded = fake_quant(tf.cast(x, tf.float32), low, tf.maximum(high, 0.0))
         return tf.cast(rounded, x.dtype)
 
     def compute_output_spec(self, x: Any, **kwargs: Any) -> keras.KerasTensor:

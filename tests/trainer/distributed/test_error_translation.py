@@ -1,0 +1,49 @@
+"""Errors of TensorFlow become short messages with a remedy."""
+
+import pathlib
+
+import pytest
+import tensorflow as tf
+
+from trainer.distributed.error_translation import translate_errors
+from trainer.errors import TrainingFailed
+
+# As TensorFlow 2.21 words them.
+MESSAGES = {
+    "Determinism is not yet supported in GPU implementation of "
+    "FakeQuantWithMinMaxVarsGradient.": "FakeQuantWithMinMaxVarsGradient",
+    "A deterministic GPU implementation of AdjustContrastv2 is not currently "
+    "available.\n\t [[{{node f/AdjustContrastv2}}]]": "AdjustContrastv2",
+    "A deterministic GPU implementation of fused batch-norm backprop, when training "
+    "is disabled, is not currently available.": "fused",
+    "Deterministic GPU implementation of CropAndResizeBackpropImage not available.": (
+        "CropAndResizeBackpropImage"
+    ),
+}
+
+
+def raise_within(message: str) -> None:
+    context = translate_errors(
+        pathlib.Path("run"),
+        None,
+        None,
+        step=lambda: 0,
+        memory_remedy=lambda: "use less",
+    )
+    with context:
+        raise tf.errors.UnimplementedError(None, None, message)
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_a_kernel_that_is_not_deterministic_is_named_with_the_remedy(message):
+    with pytest.raises(TrainingFailed) as caught:
+        raise_within(message)
+    said = str(caught.value)
+    assert f"no deterministic GPU kernel of {MESSAGES[message]}" in said
+    assert "--nodeterministic" in said
+    assert len(said.splitlines()) == 2
+
+
+def test_another_missing_kernel_is_not_translated():
+    with pytest.raises(tf.errors.UnimplementedError):
+        raise_within("Op type not registered")
