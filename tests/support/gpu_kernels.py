@@ -55,9 +55,10 @@ def _operators(graph_def) -> set[tuple[str, str]]:
 def without_gpu_kernel(graph: tf.Graph) -> list[tuple[str, str]]:
     """Operators that run on the device, with their type, and have no GPU kernel.
 
-    Also those whose kernel is not deterministic.
+    Also those whose kernel is not deterministic, or computes on the host.
     """
     missing = [(name, "deterministic") for name in not_deterministic(graph)]
+    missing += [(name, "on the host") for name in on_host(graph)]
     for name, kind in _operators(graph.as_graph_def()):
         if name in HOST_OPERATORS:
             continue
@@ -74,3 +75,42 @@ def _takes(kernel, kind: int) -> bool:
     """Whether the kernel is registered for type attribute T = `kind` (or any)."""
     limits = [c for c in kernel.constraint if c.name == "T"]
     return all(kind in c.allowed_values.list.type for c in limits)
+
+
+def on_host(graph: tf.Graph) -> set[str]:
+    """Arithmetic of int32 that depends on data: a GPU leaves it to the host.
+
+    TensorFlow's kernels of int32 arithmetic for GPUs work in the host's memory, so that
+    what a GPU has computed is copied there and back, and the GPU waits. Names of
+    operators with more than one number; what is constant is computed once.
+    """
+    found = set()
+    for part in _graphs(graph):
+        constant = set()
+        for operator in part.get_operations():
+            if operator.type == "Placeholder":
+                continue
+            if all(x.op.name in constant for x in operator.inputs):
+                constant.add(operator.name)
+            elif _computes_on_host(operator):
+                found.add(f"{operator.type} {operator.name}")
+    return found
+
+
+def _graphs(graph: tf.Graph):
+    """A graph and those of all functions that it calls."""
+    yield graph
+    for name in graph.as_graph_def().library.function:
+        inner = graph._get_function(name.signature.name)
+        if inner is not None and hasattr(inner, "graph"):
+            yield inner.graph
+
+
+def _computes_on_host(operator: tf.Operation) -> bool:
+    if operator.type not in ARITHMETIC or operator.get_attr("T") != tf.int32:
+        return False
+    return operator.outputs[0].shape.num_elements() != 1
+
+
+ARITHMETIC = {"Abs", "AddV2", "FloorDiv", "FloorMod", "GreaterEqual", "Less", "Maximum"}
+ARITHMETIC |= {"Minimum", "Mul", "Neg", "Greater", "LessEqual", "Sub", "Equal", "Sum"}

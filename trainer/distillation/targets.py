@@ -75,7 +75,7 @@ class DistillationTargets(DeviceDataset):
     ) -> tuple[tf.Tensor, ...]:
         """Gathers labels [n] and logits [n, K] of the views that augmentation draws."""
         labels, logits = targets
-        view = tf.cast(self.views.sample_views(stream, rows.shape[0]), tf.int64)
+        view = self.views.sample_views(stream, rows.shape[0])
         at = view * self._count + tf.cast(rows, tf.int64)
         return tf.gather(labels, rows), tf.gather(logits, at)
 

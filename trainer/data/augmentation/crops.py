@@ -15,6 +15,9 @@ CUTOUT_PART = 4  # the square's side is the image's divided by this
 GREY = 128.0  # zero after normalisation
 FLIP_KEY = 0xF11B  # keeps these draws apart from those of the rows' order
 DRAWS = 5  # flip, shift y, shift x, cutout y, cutout x
+# Of numbers that a device computes. GPU kernels of int32 arithmetic work in the host's
+# memory: the GPU would wait for copies there and back.
+INDEX = tf.int64
 
 
 def sample(stream: RandomStream, examples: int) -> tf.Tensor:
@@ -49,12 +52,12 @@ class AlternatingFlip:
 def sample_flip_shift(
     drawn: tf.Tensor, how: Augment, crop_pixels: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decides which images to mirror, bool [N], and how to shift, int32 [N, 2].
+    """Decides which images to mirror, bool [N], and how to shift, INDEX [N, 2].
 
     Shifts are down and right.
     """
     flip = tf.zeros([drawn.shape[0]], tf.bool)
-    shift = tf.zeros([drawn.shape[0], 2], tf.int32)
+    shift = tf.zeros([drawn.shape[0], 2], INDEX)
     if how.mirrors:
         flip = drawn[:, 0] < 0.5
     if how.crops:
@@ -63,17 +66,17 @@ def sample_flip_shift(
 
 
 def _shift(drawn: tf.Tensor, pixels: int) -> tf.Tensor:
-    """int32 [N, 2], each within -pixels..pixels."""
-    return tf.cast(drawn[:, 1:3] * (2 * pixels + 1), tf.int32) - pixels
+    """INDEX [N, 2], each within -pixels..pixels."""
+    return tf.cast(drawn[:, 1:3] * (2 * pixels + 1), INDEX) - pixels
 
 
 def shift_and_flip(pixels: tf.Tensor, flip: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
-    """Shifts float [N, H, W, C] by int32 [N, 2], then mirrors where bool [N] is set."""
+    """Shifts float [N, H, W, C] by INDEX [N, 2], then mirrors where bool [N] is set."""
     count, height, width, channels = pixels.shape
-    rows = _reflect(tf.range(height)[None] + shift[:, :1], height)
-    columns = _reflect(tf.range(width)[None] + shift[:, 1:], width)
+    rows = _reflect(tf.range(height, dtype=INDEX)[None] + shift[:, :1], height)
+    columns = _reflect(tf.range(width, dtype=INDEX)[None] + shift[:, 1:], width)
     columns = tf.where(flip[:, None], width - 1 - columns, columns)
-    image = tf.range(count)[:, None, None]
+    image = tf.range(count, dtype=INDEX)[:, None, None]
     source = (image * height + rows[:, :, None]) * width + columns[:, None, :]
     flat = tf.reshape(pixels, [count * height * width, channels])
     return tf.reshape(tf.gather(flat, source), pixels.shape)
@@ -95,8 +98,8 @@ def cutout(pixels: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
     for axis, centre in ((1, drawn[:, 3]), (2, drawn[:, 4])):
         size = pixels.shape[axis]
         side = max(1, size // CUTOUT_PART)
-        start = tf.cast(centre * size, tf.int32) - side // 2
-        at = tf.range(size)[None] - start[:, None]
+        start = tf.cast(centre * size, INDEX) - side // 2
+        at = tf.range(size, dtype=INDEX)[None] - start[:, None]
         inside.append((at >= 0) & (at < side))
     hole = inside[0][:, :, None, None] & inside[1][:, None, :, None]
     return tf.where(hole, GREY, pixels)

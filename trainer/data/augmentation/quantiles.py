@@ -30,6 +30,6 @@ def interpolate(table: np.ndarray, drawn: tf.Tensor) -> tf.Tensor:
     """Looks up float32 numbers in [0, 1) in a table, linear between two entries."""
     at = drawn * INTERVALS
     below = tf.floor(at)
-    index = tf.cast(below, tf.int32)
+    index = tf.cast(below, tf.int64)  # see crops.INDEX
     low, high = (tf.gather(tf.constant(table), index + more) for more in (0, 1))
     return low + (at - below) * (high - low)

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.data.augmentation import color
-from trainer.data.augmentation.crops import GREY
+from trainer.data.augmentation.crops import GREY, INDEX
 from trainer.rng import RandomStream
 
 MOST = 10.0  # largest magnitude
@@ -121,7 +121,7 @@ def rand_augment(
             f"augment/randaugment/{layer}", examples=pixels.shape[0], features=1
         )
         # A whole part for the operator and its sign.
-        chosen = tf.cast(drawn[:, 0] * (2 * choices), tf.int32)
+        chosen = tf.cast(drawn[:, 0] * (2 * choices), INDEX)
         pixels = apply_operators(pixels, chosen // 2, chosen % 2, magnitude)
     return pixels
 
@@ -133,8 +133,8 @@ def apply_operators(
 
     Args:
         pixels: float32 [N, H, W, C], whole numbers 0..255.
-        operators: int32 [N], which of `Operator`, in its order.
-        negative: int32 [N], 1 where the sign is negative.
+        operators: INDEX [N], which of `Operator`, in its order.
+        negative: INDEX [N], 1 where the sign is negative.
         magnitude: within 0..MOST.
 
     Returns:
@@ -170,9 +170,11 @@ def _move(pixels: tf.Tensor, picked: list[tf.Tensor]) -> tf.Tensor:
     column = tf.floor(xx * x + xy * y + shift_x * width + width / 2)
     row = tf.floor(yx * x + yy * y + shift_y * height + height / 2)
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    column = tf.cast(tf.clip_by_value(column, 0, width - 1), tf.int32)
-    row = tf.cast(tf.clip_by_value(row, 0, height - 1), tf.int32)
-    source = (tf.range(count)[:, None, None] * height + row) * width + column
+    column = tf.cast(tf.clip_by_value(column, 0, width - 1), INDEX)
+    row = tf.cast(tf.clip_by_value(row, 0, height - 1), INDEX)
+    source = (
+        tf.range(count, dtype=INDEX)[:, None, None] * height + row
+    ) * width + column
     flat = tf.reshape(pixels, [count * height * width, channels])
     moved = tf.reshape(tf.gather(flat, source), pixels.shape)
     return tf.where(inside[..., None], moved, GREY)

@@ -50,10 +50,10 @@ class AugmentationIndex:
         return (2 if self.how.mirrors else 1) * self._shifts**2
 
     def sample_views(self, stream: RandomStream, examples: int) -> tf.Tensor:
-        """The view that `augment` gives each example of a batch: int32 [N]."""
+        """The view that `augment` gives each example of a batch: crops.INDEX [N]."""
         drawn = crops.sample(stream, examples)
         flip, shift = crops.sample_flip_shift(drawn, self.how, self.crop_pixels)
-        row = tf.cast(flip, tf.int32) * self._shifts + shift[:, 0] + self._largest
+        row = tf.cast(flip, crops.INDEX) * self._shifts + shift[:, 0] + self._largest
         return row * self._shifts + shift[:, 1] + self._largest
 
     def render(self, images: np.ndarray, view: int) -> np.ndarray:
@@ -61,7 +61,7 @@ class AugmentationIndex:
         row, right = divmod(view, self._shifts)
         flip, down = divmod(row, self._shifts)
         count = len(images)
-        shift = tf.constant([[down, right]], tf.int32) - self._largest
+        shift = tf.constant([[down, right]], crops.INDEX) - self._largest
         moved = crops.shift_and_flip(
             tf.cast(tf.constant(images), tf.float32),
             tf.fill([count], bool(flip)),
