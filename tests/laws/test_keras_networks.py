@@ -115,6 +115,7 @@ MODELS = [
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # mobilenet_v2 takes 234 s where importing TensorFlow takes 8
 @pytest.mark.parametrize("words", MODELS, ids=["sequential", "mobilenet_v2"])
 def test_killed_and_resumed_equals_never_killed(data_dir, tmp_path, words):
     words = ["--train_steps=48", *words, *TWO]
