@@ -55,11 +55,7 @@ def translate_errors(
     except tf.errors.UnimplementedError as error:
         if not (found := _NOT_DETERMINISTIC.search(error.message)):
             raise
-        raise TrainingFailed(
-            f"TensorFlow has no deterministic GPU kernel of {found[1]}, which this "
-            "network needs;\n--nodeterministic trains without the promise of equal "
-            "bits, CUDA_VISIBLE_DEVICES= on the CPU"
-        ) from error
+        raise TrainingFailed(_explain_kernel(found[1])) from error
     except PEER_LOST as error:
         if cluster.workers == 1:
             raise
@@ -72,3 +68,11 @@ def translate_errors(
             f"after step {step()} {error}; see {run_dir / 'checkpoints'};\n"
             f"{DIVERGENCE_REMEDY}"
         ) from error
+
+
+def _explain_kernel(operator: str) -> str:
+    return (
+        f"TensorFlow has no deterministic GPU kernel of {operator}, which this network "
+        "needs;\ndeterministic=False trains without the promise of equal bits, "
+        "CUDA_VISIBLE_DEVICES= on the CPU"
+    )

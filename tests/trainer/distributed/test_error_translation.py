@@ -40,7 +40,7 @@ def test_a_kernel_that_is_not_deterministic_is_named_with_the_remedy(message):
         raise_within(message)
     said = str(caught.value)
     assert f"no deterministic GPU kernel of {MESSAGES[message]}" in said
-    assert "--nodeterministic" in said
+    assert "deterministic=False" in said
     assert len(said.splitlines()) == 2
 
 
