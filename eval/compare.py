@@ -9,6 +9,7 @@ Synopsis::
 
 import contextlib
 import functools
+import os
 import pathlib
 import sys
 from typing import NoReturn
@@ -84,7 +85,7 @@ def _model_files(argv: list[str]) -> list[str]:
 
 
 def _is_run(word: str) -> bool:
-    return Run(pathlib.Path(word).expanduser()).exists
+    return Run(pathlib.Path(os.path.expanduser(word))).exists
 
 
 def command() -> NoReturn:

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import hashlib
 import io
-import os
 import pathlib
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ import tarfile
 import tempfile
 
 from trainer import files
+from trainer.data.store import folders
 from trainer.errors import InvalidInput, TrainingFailed
 from trainer.monitoring.progress import CONSOLE
 
@@ -88,13 +88,8 @@ def cache_folder() -> pathlib.Path:
     Raises:
         InvalidInput: this user has no home, as in a container that sets a number alone.
     """
-    root = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    if root.startswith("~"):
-        raise InvalidInput(
-            "LiteRT.js is kept in the home directory, and this user has none;\n"
-            "name a folder for it with the variable XDG_CACHE_HOME"
-        )
-    return pathlib.Path(root) / "honest-trainer" / "npm"
+    remedy = "name a folder for LiteRT.js with the variable XDG_CACHE_HOME"
+    return folders.cache_folder(remedy) / "npm"
 
 
 def is_cached() -> bool:

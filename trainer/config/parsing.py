@@ -33,6 +33,21 @@ def parse_path(name: str, text: str) -> pathlib.Path:
     return pathlib.Path(found)
 
 
+def home_folder(path: str, remedy: str) -> pathlib.Path:
+    """The folder `path` of this toolkit, such as ~/.cache, in the user's home.
+
+    Raises:
+        InvalidConfig: this user has none, as in a container that sets a number alone;
+            `remedy` says how to name a folder.
+    """
+    found = os.path.expanduser(path)
+    if found.startswith("~"):
+        raise InvalidConfig(
+            f"{path} is in the home directory, and this user has none;\n{remedy}"
+        )
+    return pathlib.Path(found)
+
+
 def parse_directory(name: str, text: str) -> str:
     """Parses a directory of this machine; returns an absolute path."""
     if "://" in text:

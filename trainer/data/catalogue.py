@@ -53,11 +53,17 @@ def check_name(name: str, data_dir: str | None) -> None:
 
 
 def folder(data_dir: str | None) -> pathlib.Path:
-    """The folder of TFDS data sets: `data_dir`, $TFDS_DATA_DIR, or TFDS's own."""
+    """The folder of TFDS data sets: `data_dir`, $TFDS_DATA_DIR, or TFDS's own.
+
+    Raises:
+        InvalidConfig: it would be in the home directory, and there is none.
+    """
     if data_dir is not None:
         return parsing.parse_path("data_dir", data_dir)
-    given = os.environ.get("TFDS_DATA_DIR")
-    return pathlib.Path(given or os.path.expanduser("~/tensorflow_datasets"))
+    if given := os.environ.get("TFDS_DATA_DIR"):
+        return pathlib.Path(given)
+    remedy = "name a folder with `data_dir` or the variable TFDS_DATA_DIR"
+    return parsing.home_folder("~/tensorflow_datasets", remedy)
 
 
 def count_examples(name: str, data_dir: str | None) -> dict[str, int] | None:

@@ -1,26 +1,44 @@
 """Where stores are: beside the data sets, or in the user's cache."""
 
+import contextlib
 import os
 import pathlib
 import re
 from collections.abc import Iterator
 
 from trainer import files, storage
+from trainer.config import parsing
 from trainer.data.preprocessing import PixelSpec
 from trainer.data.store import store_manifest
-from trainer.errors import InvalidInput
+from trainer.errors import InvalidConfig, InvalidInput
 
 STORES, PROJECT = "stores", "honest-trainer"
 PARTIAL = ".partial"  # ends the name of a store that is being written
 
 
 def search_folders(data_dir: str | None) -> list[pathlib.Path]:
-    """The folders in which a store may lie, the preferred one first."""
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    own = pathlib.Path(cache) / PROJECT / STORES
+    """The folders in which a store may lie, the preferred one first.
+
+    Raises:
+        InvalidConfig: `data_dir` is none of this machine, and the user has no home.
+    """
+    remedy = "name a folder with `data_dir` or the variable XDG_CACHE_HOME"
     if data_dir is None or "://" in data_dir:
-        return [own]
-    return [pathlib.Path(data_dir) / STORES, own]
+        return [cache_folder(remedy) / STORES]
+    beside = pathlib.Path(data_dir) / STORES
+    with contextlib.suppress(InvalidConfig):
+        return [beside, cache_folder(remedy) / STORES]
+    return [beside]
+
+
+def cache_folder(remedy: str) -> pathlib.Path:
+    """The folder of this toolkit in the user's cache.
+
+    Raises:
+        InvalidConfig: the user has no home; the message ends with `remedy`.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return parsing.home_folder(cache, remedy) / PROJECT
 
 
 def writable_folder(data_dir: str | None) -> pathlib.Path:
