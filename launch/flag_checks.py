@@ -13,6 +13,7 @@ from launch.command_line import UsageError
 from launch.study.search_space import SearchSpace
 from launch.study.study_definition import GRID
 from launch.supervisor import exit_policy
+from launch.supervisor.process_identity import die_with_parent
 from trainer.contract import TF_CONFIG, shell_code
 
 MAX_CHECKED = 500  # configurations; each takes about 10 ms
@@ -92,6 +93,7 @@ def _ask(lists: Sequence[Sequence[str]]) -> list[dict]:
         text=True,
         env=_environment(),
         check=False,
+        preexec_fn=die_with_parent(),
     )
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
@@ -125,6 +127,7 @@ def _run(command: Sequence[str], text: str, say: Callable[[str], None]) -> int:
             text=True,
             env=_environment(),
             check=False,
+            preexec_fn=die_with_parent(),
         )
     if done.returncode:
         for line in done.stderr.strip().splitlines()[-2:]:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from absl import flags
 
 from launch.command_line import HELP_FLAGS, UsageError, require_utf8
+from launch.supervisor.process_identity import die_with_parent
 from trainer import contract
 
 MODULE = "trainer.main"
@@ -233,7 +234,11 @@ def find_refusal(
     command = [sys.executable, "-m", CHECK_MODULE, *arguments]
     # Its messages are passed on at its end: Ctrl-C stops both, and one line says so.
     with subprocess.Popen(
-        command, env=dict(environment), stderr=subprocess.PIPE, text=True
+        command,
+        env=dict(environment),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=die_with_parent(),
     ) as child:
         try:
             said = _communicate(child)

@@ -23,6 +23,7 @@ from launch.study.trial_records import TrialRecord, TrialState
 from launch.study.trial_run import TrialPlace, TrialPrograms, TrialRun
 from launch.supervisor import temporary_files
 from launch.supervisor.console import Console
+from launch.supervisor.process_identity import die_with_parent
 from launch.supervisor.signal_queue import SignalQueue
 from trainer.contract import shell_code
 
@@ -336,7 +337,8 @@ def _format_running(run: TrialRun) -> str:
 
 def write_page(study_dir: pathlib.Path, programs: TrialPrograms) -> int:
     """Has eval make the page of the study; returns its exit code."""
-    done = subprocess.run([*programs.study, str(study_dir)], check=False)
+    command = [*programs.study, str(study_dir)]
+    done = subprocess.run(command, check=False, preexec_fn=die_with_parent())
     return shell_code(done.returncode)
 
 

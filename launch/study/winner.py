@@ -19,6 +19,7 @@ from launch.study.trial_records import TrialRecord, TrialState
 from launch.study.trial_run import RESULT, TrialRun
 from launch.supervisor import temporary_files
 from launch.supervisor.console import Console
+from launch.supervisor.process_identity import die_with_parent
 from launch.supervisor.signal_queue import SignalQueue
 from trainer.contract import EXIT_FAILED, shell_code
 
@@ -100,7 +101,8 @@ def _test_trial(
     run_dir = place.study_dir / TRIALS / str(chosen.number)
     out_dir = place.study_dir / FOLDER / "report"
     where = [f"--run_dir={run_dir}", "--split=test", f"--out_dir={out_dir}"]
-    done = subprocess.run([*place.programs.report, *where], check=False)
+    command = [*place.programs.report, *where]
+    done = subprocess.run(command, check=False, preexec_fn=die_with_parent())
     report = trial_records.read_json(out_dir / "report.json") or {}
     scores = report.get("scores")
     found = (

@@ -1,10 +1,31 @@
-"""Identity of a process, by which others on its machine see whether it has ended."""
+"""Identity of a process, for others to see whether it ended; children end with it."""
 
+import ctypes
 import os
 import pathlib
+import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+_PR_SET_PDEATHSIG = 1  # <sys/prctl.h>; the child is killed when this process dies
+
+
+def die_with_parent() -> Callable[[], None]:
+    """Returns the function for `preexec_fn`: the child is killed if this process is.
+
+    Without it a child of a process that gets SIGKILL goes on.
+    """
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux only
+    parent = os.getpid()
+
+    def prepare() -> None:
+        if prctl is not None:
+            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() != parent:  # it died before prctl
+                os._exit(128 + signal.SIGKILL)
+
+    return prepare
 
 
 def describe_process() -> dict[str, Any]:

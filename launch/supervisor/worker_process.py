@@ -2,7 +2,6 @@
 
 import collections
 import contextlib
-import ctypes
 import dataclasses
 import os
 import pathlib
@@ -15,11 +14,11 @@ from typing import IO
 from launch.supervisor.exit_policy import WorkerExit
 from launch.supervisor.heartbeat_file import HeartbeatFile
 from launch.supervisor.log_file import WorkerLog
+from launch.supervisor.process_identity import die_with_parent
 from trainer.contract import is_progress_line
 
 LAST_LINES = 20  # shown when a worker is blamed
 
-_PR_SET_PDEATHSIG = 1  # <sys/prctl.h>; the child is killed when this process dies
 _CHUNK_BYTES = 1 << 16
 
 
@@ -63,7 +62,7 @@ class WorkerProcess:
             stderr=subprocess.STDOUT,
             start_new_session=True,
             # Safe: the only other threads write to the console, without a lock.
-            preexec_fn=_prepare_child(spec.cores, os.getpid()),
+            preexec_fn=_prepare_child(spec.cores),
         )
         os.set_blocking(self.output.fileno(), False)
 
@@ -130,18 +129,14 @@ class WorkerProcess:
             self._show(text)
 
 
-def _prepare_child(cores: Sequence[int], parent: int) -> Callable[[], None]:
+def _prepare_child(cores: Sequence[int]) -> Callable[[], None]:
     """Returns the function that runs between fork and exec."""
-    libc = ctypes.CDLL(None)
-    prctl = getattr(libc, "prctl", None)  # Linux only
+    end = die_with_parent()
 
     def prepare() -> None:
         # Python would show a traceback while it starts: `trainer` unblocks it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        if prctl is not None:
-            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            if os.getppid() != parent:  # it died before prctl
-                os._exit(128 + signal.SIGKILL)
+        end()
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, cores)
 
