@@ -75,14 +75,8 @@ def check_replaceable(final: pathlib.Path) -> None:
     Raises:
         InvalidInput: a folder has its name, or that of a file which belongs to it.
     """
-    for path in (
-        final,
-        manifests.manifest_path(final),
-        model_signature.signature_path(final),
-        model_signature.materials_path(final),
-    ):
-        if path.is_dir():
-            raise InvalidInput(f"{path} is a folder; {_AWAY}")
+    _check_no_folders(final, manifests.manifest_path(final))
+    _check_signature(final)
 
 
 def check_replaceable_folder(final: pathlib.Path) -> None:
@@ -97,6 +91,19 @@ def check_replaceable_folder(final: pathlib.Path) -> None:
     exported = (final / manifests.FILE).exists()
     if final.is_dir() and not exported and any(final.iterdir()):
         raise InvalidInput(f"{final} has no {manifests.FILE}: it is not ours; {_AWAY}")
+    _check_signature(final)
+
+
+def _check_signature(final: pathlib.Path) -> None:
+    """Checks that the signature of an older `final` can be taken away."""
+    signature = model_signature.signature_path(final)
+    _check_no_folders(signature, model_signature.materials_path(final))
+
+
+def _check_no_folders(*paths: pathlib.Path) -> None:
+    for path in paths:
+        if path.is_dir():
+            raise InvalidInput(f"{path} is a folder; {_AWAY}")
 
 
 def check_folder(path: pathlib.Path) -> None:

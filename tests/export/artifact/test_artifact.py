@@ -50,6 +50,14 @@ def test_a_folder_that_is_no_export_is_not_replaced(tmp_path):
         artifact.check_replaceable_folder(final)
 
 
+@pytest.mark.parametrize("ending", [".sig", ".cdx.json"])
+def test_a_folder_in_the_place_of_a_signature_is_refused(ending, tmp_path):
+    final = tmp_path / "web"
+    (tmp_path / f"web{ending}").mkdir()
+    with pytest.raises(InvalidInput, match=f"web{ending} is a folder; .*move it away"):
+        artifact.check_replaceable_folder(final)
+
+
 def test_a_published_file_reads_back_as_its_manifest(tmp_path):
     made = publish(tmp_path / "export", b"model", scheme="int8")
     found = artifact.load_artifact(made.path)
