@@ -54,11 +54,11 @@ class Bare(subprocess_peer.Net):
         self._x = model.get_layer("normalise")(tf.constant(images, tf.float32))
         self._y = tf.constant(labels)
         self._count = len(images)
-        self._compute = tf.function(
-            self._forward_backward,
-            jit_compile=settings.jit_compile or None,
-            autograph=False,
-        )
+        self._compute = self._forward_backward
+        if settings.jit_compile:
+            self._compute = tf.function(
+                self._compute, jit_compile=True, autograph=False
+            )
         self._steps = tf.function(self._loop, autograph=True)
         self._steps(tf.constant(1))
 

@@ -5,6 +5,8 @@ import pathlib
 
 import pytest
 
+_FOLDER = pathlib.Path(__file__).parent
+
 
 def pytest_collection_modifyitems(items):
     """Skips the tests of this folder without a GPU."""
@@ -12,9 +14,6 @@ def pytest_collection_modifyitems(items):
     if here and not _gpus():
         for item in here:
             item.add_marker(pytest.mark.skip(reason="TensorFlow sees no GPU"))
-
-
-_FOLDER = pathlib.Path(__file__).parent
 
 
 def _gpus() -> int:
