@@ -17,6 +17,8 @@ from tests.support.resumed_runs import SAME
 from trainer.rundir import checkpoints
 from trainer.rundir.weights import raw_weights
 
+pytestmark = pytest.mark.slow
+
 MIRRORED = "--strategy=mirrored"
 COMMON = ["--dataset=digits", "--warmup_epochs=0", "--log_every_steps=20"]
 # Enough steps that a kill comes before the end.
