@@ -121,8 +121,11 @@ run_config = RunConfig(
 )
 request = KeyboardRequest()
 start.train(
-    Run(folder / "run"), config, run_config, request, splits=splits,
-    more_callbacks=[lambda state, _: seen.append((state.step, anonymous()))],
+    Run(folder / "run"), config, run_config, request,
+    script=start.ScriptInputs(
+        splits=splits,
+        callbacks=[lambda state, _: seen.append((state.step, anonymous()))],
+    ),
 )
 size = splits.train.images.nbytes
 print(json.dumps({"seen": seen, "end": anonymous(), "bytes": size}))

@@ -18,6 +18,7 @@ from trainer.errors import InvalidConfig, InvalidInput
 from trainer.rundir.layout import Run
 
 TWO = ["--strategy=mirrored", "--logical_devices=2"]
+WIDTH = f"--model_kwargs=width={1 / 16}"  # of the template
 
 
 def test_a_fine_tuned_run_ends_as_an_int8_file_that_answers_as_it_does(
@@ -46,7 +47,7 @@ def test_a_fine_tuned_run_ends_as_an_int8_file_that_answers_as_it_does(
 @pytest.mark.parametrize("places", [[], TWO], ids=["one", "two"])
 def test_killed_and_resumed_equals_never_killed(data_dir, template, tmp_path, places):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    words = ["--qat", f"--init_from={template}", "--train_steps=48", *places]
+    words = ["--qat", f"--init_from={template}", "--train_steps=48", WIDTH, *places]
     run_trainer(data_dir, whole, *EXACT, *words, check=True)
     assert interrupt(data_dir, cut, signal.SIGKILL, words) == -signal.SIGKILL
     run_trainer(data_dir, cut, *EXACT, *words, check=True)
@@ -56,7 +57,7 @@ def test_killed_and_resumed_equals_never_killed(data_dir, template, tmp_path, pl
 @pytest.mark.slow
 def test_two_replicas_end_near_one_in_float64(data_dir, template, tmp_path):
     words = ["--qat", f"--init_from={template}", "--train_steps=5"]
-    words += ["--precision=float64", "--warmup_epochs=0"]
+    words += ["--precision=float64", "--warmup_epochs=0", WIDTH]
     losses = []
     for name, more in (("one", []), ("two", TWO)):
         run_trainer(data_dir, tmp_path / name, *words, *more, check=True)
