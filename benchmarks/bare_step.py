@@ -37,8 +37,7 @@ class Bare(subprocess_peer.Net):
         classes: int = 10,
     ) -> None:
         self._gpus = tf.config.list_physical_devices("GPU")
-        for gpu in self._gpus:  # the other side needs memory, too
-            tf.config.experimental.set_memory_growth(gpu, True)
+        strategy.grow_memory(self._gpus)  # the other side needs memory, too
         model = builder.build_model(
             settings.model,
             image_shape=images.shape[1:],

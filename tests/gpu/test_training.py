@@ -5,15 +5,12 @@ import os
 import pathlib
 import re
 import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 
-from tests.support.commands import ROOT, result, run_command
-from tests.support.resumed_runs import SAME
+from tests.support.commands import result, run_command
+from tests.support.resumed_runs import SAME, stop_after_save
 from trainer.rundir import checkpoints
 from trainer.rundir.weights import raw_weights
 
@@ -56,21 +53,9 @@ def train(data_dir, run_dir, *words: str, env: dict[str, str] | None = None) -> 
 
 def stop(number: signal.Signals, data_dir, run_dir, *words: str, env=None) -> int:
     """Signals a training as soon as it has saved; its exit code."""
-    where = [f"--data_dir={data_dir}", f"--run_dir={run_dir}"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "trainer.main", *words, *where],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, **(env or {})},
-    )
-    limit = time.monotonic() + 200
-    while process.poll() is None and time.monotonic() < limit:
-        if checkpoints.list_folders(run_dir / "checkpoints"):
-            process.send_signal(number)
-            break
-        time.sleep(0.002)
-    return process.wait(timeout=60)
+    words = [*words, f"--data_dir={data_dir}"]
+    env = {**os.environ, **(env or {})}
+    return stop_after_save(run_dir, number, words, wait=0, env=env)
 
 
 def on_gpu(run_dir: pathlib.Path) -> bool:

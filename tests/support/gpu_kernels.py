@@ -11,6 +11,10 @@ from tensorflow.python.framework import kernels
 HOST_OPERATORS = {"Placeholder", "While", "StatelessWhile", "PartitionedCall"}
 HOST_OPERATORS |= {"StatefulPartitionedCall", "_Retval", "_Arg", "NoOp", "Const"}
 
+# Their kernels of int32 for GPUs work in the host's memory.
+ARITHMETIC = {"Abs", "AddV2", "FloorDiv", "FloorMod", "GreaterEqual", "Less", "Maximum"}
+ARITHMETIC |= {"Minimum", "Mul", "Neg", "Greater", "LessEqual", "Sub", "Equal", "Sum"}
+
 NOT_DETERMINISTIC = {
     "AdjustContrast",
     "AdjustContrastv2",
@@ -28,9 +32,9 @@ NOT_DETERMINISTIC = {
 }
 
 
-def not_deterministic(graph: tf.Graph) -> set[str]:
+def not_deterministic(graph_def) -> set[str]:
     """Operators whose GPU kernel raises an error if it has to be deterministic."""
-    nodes = list(_nodes(graph.as_graph_def()))
+    nodes = list(_nodes(graph_def))
     found = {node.op for node in nodes} & NOT_DETERMINISTIC
     return found | {
         node.op
@@ -57,9 +61,10 @@ def without_gpu_kernel(graph: tf.Graph) -> list[tuple[str, str]]:
 
     Also those whose kernel is not deterministic, or computes on the host.
     """
-    missing = [(name, "deterministic") for name in not_deterministic(graph)]
-    missing += [(name, "on the host") for name in on_host(graph)]
-    for name, kind in _operators(graph.as_graph_def()):
+    graph_def = graph.as_graph_def()
+    missing = [(name, "deterministic") for name in not_deterministic(graph_def)]
+    missing += [(name, "on the host") for name in on_host(graph, graph_def)]
+    for name, kind in _operators(graph_def):
         if name in HOST_OPERATORS:
             continue
         found = kernels.get_registered_kernels_for_op(name).kernel
@@ -77,7 +82,7 @@ def _takes(kernel, kind: int) -> bool:
     return all(kind in c.allowed_values.list.type for c in limits)
 
 
-def on_host(graph: tf.Graph) -> set[str]:
+def on_host(graph: tf.Graph, graph_def) -> set[str]:
     """Arithmetic of int32 that depends on data: a GPU leaves it to the host.
 
     TensorFlow's kernels of int32 arithmetic for GPUs work in the host's memory, so that
@@ -85,7 +90,7 @@ def on_host(graph: tf.Graph) -> set[str]:
     operators with more than one number; what is constant is computed once.
     """
     found = set()
-    for part in _graphs(graph):
+    for part in _graphs(graph, graph_def):
         constant = set()
         for operator in part.get_operations():
             if operator.type == "Placeholder":
@@ -97,11 +102,11 @@ def on_host(graph: tf.Graph) -> set[str]:
     return found
 
 
-def _graphs(graph: tf.Graph):
+def _graphs(graph: tf.Graph, graph_def):
     """A graph and those of all functions that it calls."""
     yield graph
-    for name in graph.as_graph_def().library.function:
-        inner = graph._get_function(name.signature.name)
+    for function in graph_def.library.function:
+        inner = graph._get_function(function.signature.name)
         if inner is not None and hasattr(inner, "graph"):
             yield inner.graph
 
@@ -110,7 +115,3 @@ def _computes_on_host(operator: tf.Operation) -> bool:
     if operator.type not in ARITHMETIC or operator.get_attr("T") != tf.int32:
         return False
     return operator.outputs[0].shape.num_elements() != 1
-
-
-ARITHMETIC = {"Abs", "AddV2", "FloorDiv", "FloorMod", "GreaterEqual", "Less", "Maximum"}
-ARITHMETIC |= {"Minimum", "Mul", "Neg", "Greater", "LessEqual", "Sub", "Equal", "Sum"}

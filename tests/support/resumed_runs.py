@@ -47,18 +47,26 @@ def interrupt(data_dir, run_dir, number: signal.Signals, words) -> int:
 
     A checkpoint that is there before tells nothing: the process may still be importing.
     """
+    words = [*TINY, *EXACT, *words, f"--data_dir={data_dir}"]
+    return stop_after_save(run_dir, number, words, wait=random.uniform(0, 0.3))
+
+
+def stop_after_save(
+    run_dir, number: signal.Signals, words, *, wait: float, env=None
+) -> int:
+    """Trains by `words` and signals it `wait` seconds after its next checkpoint."""
     before = checkpoints.list_folders(run_dir / "checkpoints")
-    where = [f"--data_dir={data_dir}", f"--run_dir={run_dir}"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "trainer.main", *TINY, *where, *EXACT, *words],
+        [sys.executable, "-m", "trainer.main", *words, f"--run_dir={run_dir}"],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        env=env,
     )
     limit = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < limit:
         if checkpoints.list_folders(run_dir / "checkpoints") != before:
-            time.sleep(random.uniform(0, 0.3))
+            time.sleep(wait)
             process.send_signal(number)
             break
         time.sleep(0.005)

@@ -12,9 +12,7 @@ def configure_process() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ["MPLBACKEND"] = "Agg"  # pictures are files; there may be no display
-    if (
-        os.path.expanduser("~") == "~"
-    ):  # as of a container's user that is a number alone
+    if os.path.expanduser("~") == "~":  # no home, as of a container's user
         place = f"{os.environ.get('TMPDIR', '/tmp')}/.keras-{os.getuid()}"
         os.environ.setdefault("KERAS_HOME", place)  # Keras would make a folder called ~
     for name in ("tensorflow", "absl"):

@@ -5,6 +5,7 @@ import dataclasses
 import os
 import re
 import typing
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -110,9 +111,7 @@ def connect(config: RunConfig) -> Cluster:
     if config.logical_devices is not None:
         _split_cpu(config.logical_devices)
         gpus = []
-    with contextlib.suppress(RuntimeError):  # a script uses the GPUs already
-        for gpu in gpus:
-            tf.config.experimental.set_memory_growth(gpu, True)
+    grow_memory(gpus)
     kind = "GPU" if gpus else "CPU"
     devices = [d.name for d in tf.config.list_logical_devices(kind)]
     match config.strategy:
@@ -124,6 +123,13 @@ def connect(config: RunConfig) -> Cluster:
             return _cluster(tf.distribute.MirroredStrategy(devices))
         case _:
             typing.assert_never(config.strategy)
+
+
+def grow_memory(gpus: Sequence[tf.config.PhysicalDevice]) -> None:
+    """Makes TensorFlow take memory of `gpus` as it needs it, not nearly all at once."""
+    with contextlib.suppress(RuntimeError):  # a script uses the GPUs already
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def _split_cpu(count: int) -> None:

@@ -155,9 +155,10 @@ class BatchNorm(keras.layers.Layer):
     def _call(self, x: tf.Tensor, training: bool) -> tf.Tensor:
         if not training or self._frozen:
             mean, variance = self.moving_mean.value, self.moving_variance.value
-            if training and tf.config.get_visible_devices("GPU"):
-                # Of the fused kernel with given statistics, no GPU has a deterministic
-                # gradient.
+            # The fused kernel with given statistics has no float64, and on a GPU no
+            # deterministic gradient.
+            on_gpu = tf.config.get_visible_devices("GPU")
+            if x.dtype == tf.float64 or (training and on_gpu):
                 return self._normalise(x, mean, variance)
             return self._normalise_fused(x, mean, variance)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
@@ -219,8 +220,6 @@ class BatchNorm(keras.layers.Layer):
     def _normalise_fused(
         self, x: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor
     ) -> tf.Tensor:
-        if x.dtype == tf.float64:  # it has no kernel
-            return self._normalise(x, mean, variance)
         gamma, beta = self._factors
         y, *_ = tf.raw_ops.FusedBatchNormV3(
             x=x,

@@ -33,7 +33,7 @@ def test_training_on_a_gpu_has_a_deterministic_gradient_equal_to_rounding(monkey
     found = {}
     for gpus in ([], ["GPU:0"]):
         graph, found[len(gpus)] = frozen_step(monkeypatch, gpus)
-        missing = not_deterministic(graph)
+        missing = not_deterministic(graph.as_graph_def())
         assert missing == (set() if gpus else {"FusedBatchNormGradV3"})
     for one, other in zip(found[0], found[1], strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)

@@ -72,12 +72,21 @@ def _shift(drawn: tf.Tensor, pixels: int) -> tf.Tensor:
 
 def shift_and_flip(pixels: tf.Tensor, flip: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
     """Shifts float [N, H, W, C] by INDEX [N, 2], then mirrors where bool [N] is set."""
-    count, height, width, channels = pixels.shape
+    _, height, width, _ = pixels.shape
     rows = _reflect(tf.range(height, dtype=INDEX)[None] + shift[:, :1], height)
     columns = _reflect(tf.range(width, dtype=INDEX)[None] + shift[:, 1:], width)
     columns = tf.where(flip[:, None], width - 1 - columns, columns)
+    return gather_pixels(pixels, rows[:, :, None], columns[:, None, :])
+
+
+def gather_pixels(pixels: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    """Takes each pixel of [N, H, W, C] from a row and a column of its own image.
+
+    `rows` and `columns` are INDEX, and together of the shape [N, H, W].
+    """
+    count, height, width, channels = pixels.shape
     image = tf.range(count, dtype=INDEX)[:, None, None]
-    source = (image * height + rows[:, :, None]) * width + columns[:, None, :]
+    source = (image * height + rows) * width + columns
     flat = tf.reshape(pixels, [count * height * width, channels])
     return tf.reshape(tf.gather(flat, source), pixels.shape)
 

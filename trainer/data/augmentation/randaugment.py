@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.data.augmentation import color
-from trainer.data.augmentation.crops import GREY, INDEX
+from trainer.data.augmentation.crops import GREY, INDEX, gather_pixels
 from trainer.rng import RandomStream
 
 MOST = 10.0  # largest magnitude
@@ -163,7 +163,7 @@ def apply_operators(
 
 def _move(pixels: tf.Tensor, picked: list[tf.Tensor]) -> tf.Tensor:
     """Takes each pixel from the nearest one at its place in the old image, or grey."""
-    count, height, width, channels = pixels.shape
+    _, height, width, _ = pixels.shape
     xx, xy, yx, yy, shift_x, shift_y = (x[:, None, None] for x in picked)
     x = tf.range(width, dtype=tf.float32)[None, None, :] + (0.5 - width / 2)
     y = tf.range(height, dtype=tf.float32)[None, :, None] + (0.5 - height / 2)
@@ -172,9 +172,5 @@ def _move(pixels: tf.Tensor, picked: list[tf.Tensor]) -> tf.Tensor:
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     column = tf.cast(tf.clip_by_value(column, 0, width - 1), INDEX)
     row = tf.cast(tf.clip_by_value(row, 0, height - 1), INDEX)
-    source = (
-        tf.range(count, dtype=INDEX)[:, None, None] * height + row
-    ) * width + column
-    flat = tf.reshape(pixels, [count * height * width, channels])
-    moved = tf.reshape(tf.gather(flat, source), pixels.shape)
+    moved = gather_pixels(pixels, row, column)
     return tf.where(inside[..., None], moved, GREY)

@@ -40,8 +40,6 @@ def prepare(
         InvalidInput: TFDS does not know the name.
         DataUnavailable: it cannot be downloaded or written.
     """
-    if data_dir is None:
-        catalogue.folder(None)  # TFDS would make a folder that is called ~
     builder = tfds_source.locate(name, data_dir)
     if builder.is_prepared():
         return builder

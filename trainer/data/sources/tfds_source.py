@@ -13,9 +13,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from trainer import storage, system
-from trainer.config import parsing
 from trainer.config.schema import DataConfig
-from trainer.data import preprocessing
+from trainer.data import catalogue, preprocessing
 from trainer.data.preprocessing import PixelSpec, UnreadableImage
 from trainer.data.sources import digits as digits  # registers itself with TFDS
 from trainer.data.sources.literal_paths import take_folders_literally
@@ -120,8 +119,9 @@ def locate(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
             an empty text.
         PeerLost: the storage cannot be read for now.
     """
-    if data_dir is not None and "://" not in data_dir:  # TFDS reads buckets, too
-        data_dir = str(parsing.parse_path("data_dir", data_dir))
+    if "://" not in (data_dir or ""):  # TFDS reads buckets, too
+        place = catalogue.folder(data_dir)  # without a home TFDS would make a folder ~
+        data_dir = data_dir and str(place)
     take_folders_literally()
     try:
         return tfds.builder(name, data_dir=data_dir, try_gcs=False)

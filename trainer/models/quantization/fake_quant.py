@@ -54,7 +54,7 @@ def fake_quant(
     @tf.custom_gradient
     def rounded(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            least, most = _nudged_range(low, high, 1 if narrow_range else 0)
+            least, most = _nudged_range(low, high, int(narrow_range))
             within = (x >= least) & (x <= most)
             return tf.where(within, upstream, tf.zeros_like(upstream))
 
