@@ -9,7 +9,8 @@ import yaml
 from absl import flags
 
 from launch import command_line
-from launch.platforms import job_spec, platform_registry, pod
+from launch.platforms import job_spec, platform_registry
+from launch.platforms.kubernetes import pod
 
 USAGE = """launch.kubernetes: prints the manifests of a job for Kubernetes.
 

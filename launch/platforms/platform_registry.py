@@ -1,7 +1,7 @@
 """Registry of platforms, in the order in which a worker looks for them.
 
-A platform is one module of this package, with an instance `PLATFORM`, and one line
-below.
+A platform is one module of this package or of a folder in it, with an instance
+`PLATFORM`, and one line below.
 """
 
 import fnmatch
@@ -9,16 +9,16 @@ import importlib
 from collections.abc import Sequence
 
 from launch.command_line import UsageError
+from launch.platforms.kubernetes.pod import ManifestPlatform
 from launch.platforms.platform import Environment, Platform
-from launch.platforms.pod import ManifestPlatform
 from trainer.contract import ClusterSpec
 
 _MODULES = (
     "vertex",  # before tfjob: it sets TF_CONFIG too
-    "tfjob",
-    "trainjob",  # before indexed_job: its pods are those of an Indexed Job
-    "jobset",  # the same
-    "indexed_job",
+    "kubernetes.tfjob",
+    "kubernetes.trainjob",  # before indexed_job: its pods are those of an Indexed Job
+    "kubernetes.jobset",  # the same
+    "kubernetes.indexed_job",
     "slurm",
 )
 PLATFORMS: tuple[Platform, ...] = tuple(

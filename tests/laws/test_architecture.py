@@ -15,6 +15,7 @@ from tests.support.commands import ROOT
 from tests.support.sources import (
     ALLOWED,
     MODULES,
+    MOST_FILES,
     SHARED,
     SOURCES,
     TRACKED,
@@ -22,7 +23,6 @@ from tests.support.sources import (
     imports_of,
 )
 
-MOST_FILES = 12  # of Python in a folder
 # Modules that import in functions what is optional, or takes so long to load that the
 # calls which need none of it should not wait.
 IMPORTS_INSIDE = {

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from launch import worker
-from launch.platforms import tfjob
+from launch.platforms.kubernetes import tfjob
 from tests.support.commands import TINY, run_command
 from trainer.contract import ClusterSpec
 from trainer.distributed import tf_config

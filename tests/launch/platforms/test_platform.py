@@ -5,7 +5,8 @@ import tracemalloc
 
 import pytest
 
-from launch.platforms import platform_registry, slurm, tfjob
+from launch.platforms import platform_registry, slurm
+from launch.platforms.kubernetes import tfjob
 from trainer.contract import ClusterSpec
 
 JOB = {"LAUNCH_JOB": "cnn", "LAUNCH_WORKERS": "3", "LAUNCH_PORT": "2222"}

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from launch.platforms.kubernetes.pod import Pod
 from launch.platforms.platform import (
     MAX_HOSTS,
     Environment,
@@ -9,7 +10,6 @@ from launch.platforms.platform import (
     read_integer,
     read_text,
 )
-from launch.platforms.pod import Pod
 from trainer.contract import EXIT_FAILED, EXIT_WRONG_USAGE, ClusterSpec
 
 PERMANENT_EXIT_CODES = [EXIT_FAILED, EXIT_WRONG_USAGE]

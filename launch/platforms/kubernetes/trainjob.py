@@ -3,7 +3,8 @@
 import re
 from typing import Any
 
-from launch.platforms.jobset import build_jobset_spec
+from launch.platforms.kubernetes.jobset import build_jobset_spec
+from launch.platforms.kubernetes.pod import Pod
 from launch.platforms.platform import (
     MAX_HOSTS,
     Environment,
@@ -11,7 +12,6 @@ from launch.platforms.platform import (
     read_integer,
     read_text,
 )
-from launch.platforms.pod import Pod
 from trainer.contract import ClusterSpec
 
 _API_VERSION = "trainer.kubeflow.org/v1alpha1"

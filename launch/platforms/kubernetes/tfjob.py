@@ -3,8 +3,8 @@
 from typing import Any
 
 from launch.command_line import UsageError
+from launch.platforms.kubernetes.pod import Pod
 from launch.platforms.platform import Environment, read_text
-from launch.platforms.pod import Pod
 from trainer.contract import TF_CONFIG, ClusterSpec, read_cluster
 
 _TASK_TYPES = ["chief", "master", "worker"]

@@ -11,7 +11,8 @@ import sys
 
 import pytest
 
-from launch.platforms import platform_registry, pod
+from launch.platforms import platform_registry
+from launch.platforms.kubernetes import pod
 from tests.support.manifests import (
     HOSTS,
     KINDS,

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from launch.platforms.indexed_job import (
+from launch.platforms.kubernetes.indexed_job import (
     indexed_completions,
     launch_variables,
     permanent_failure_rule,
     read_numbered_cluster,
 )
+from launch.platforms.kubernetes.pod import Pod
 from launch.platforms.platform import Environment, read_text
-from launch.platforms.pod import Pod
 from trainer.contract import ClusterSpec
 
 REPLICATED_JOB = "node"

@@ -1,0 +1,1 @@
+"""Kinds of Kubernetes: each reads its workers and builds its manifests."""
