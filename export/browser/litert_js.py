@@ -92,11 +92,6 @@ def cache_folder() -> pathlib.Path:
     return folders.cache_folder(remedy) / "npm"
 
 
-def is_cached() -> bool:
-    """Whether every archive is in the cache folder, as it should be."""
-    return all(_load_cached(package) is not None for package in PACKAGES)
-
-
 def load_runtime() -> dict[str, bytes]:
     """Loads the files of LiteRT.js that a page needs, by their names in FOLDER.
 

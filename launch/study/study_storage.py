@@ -273,13 +273,6 @@ class StudyStorage:
             lease.record, OptunaState.COMPLETE, [float(lease.trial)]
         )
 
-    def holder(self, number: int) -> str | None:
-        """Describes the process that works on a trial; None if there is none."""
-        head = self._heads().get(number)
-        if head is None or self._is_free(head):
-            return None
-        return f"process {head.user_attrs['pid']} on {head.user_attrs['host']}"
-
     def _heads(self) -> dict[int, FrozenTrial]:
         """Finds the lease that counts for each trial: the end of its chain."""
         heads: dict[int, FrozenTrial] = {}

@@ -1,6 +1,5 @@
-"""Tabs of a headless Chromium as a person uses them: keys, files, pictures."""
+"""Tabs of a headless Chromium as a person uses them: keys and files."""
 
-import base64
 import json
 import pathlib
 import time
@@ -95,12 +94,3 @@ class Tab:
         events = self.browser.events
         own = [event for event in events if event.get("sessionId") == self.session]
         return [event["params"] for event in own if event["method"] == name]
-
-    def screenshot(self, path: pathlib.Path, *, whole: bool = True) -> None:
-        """Writes what the tab shows as PNG."""
-        words = {"captureBeyondViewport": whole, "format": "png"}
-        if whole:
-            size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-            words["clip"] = size | {"scale": 1}
-        content = self.call("Page.captureScreenshot", **words)["data"]
-        path.write_bytes(base64.b64decode(content))

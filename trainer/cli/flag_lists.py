@@ -5,7 +5,7 @@ Synopsis::
     echo '["--dataset=digits", "--epochs=0"]' | python -m trainer.cli.flag_lists
 
 Each line of stdin is a JSON list of arguments, each line of stdout the answer:
-{"code": 0, "seed": 0, "grace_secs": 30.0, "validation_fraction": 0.1} or
+{"code": 0, "seed": 0, "validation_fraction": 0.1} or
 {"code": 2, "message": "--epochs=0 must be above 0"}.
 `launch.sweep` starts it by name: a process for each list would take seconds each.
 """
@@ -34,7 +34,7 @@ def check_list(values: absl_flags.FlagValues, words: Sequence[str]) -> dict[str,
         values[name].unparse()
     try:
         command.parse(values, ["", *words], renamed=flags.RENAMED)
-        config, run_config = flags.read_configs(values)
+        config, _ = flags.read_configs(values)
     except InvalidInput as error:
         text = command.translate_options(str(error), values)
         message = " ".join(text.split())
@@ -42,7 +42,6 @@ def check_list(values: absl_flags.FlagValues, words: Sequence[str]) -> dict[str,
     return {
         "code": 0,
         "seed": config.seed,
-        "grace_secs": run_config.grace_secs,
         "validation_fraction": config.data.validation_fraction,
     }
 

@@ -60,9 +60,7 @@ def npm(tmp_path, monkeypatch) -> pathlib.Path:
 
 
 def test_it_is_fetched_once_and_kept(npm, monkeypatch):
-    assert not litert_js.is_cached()
     found = litert_js.load_runtime()
-    assert litert_js.is_cached()
     monkeypatch.setenv("PATH", "")
     assert litert_js.load_runtime() == found
     assert found[litert_js.LOADER] == CORE
@@ -77,13 +75,16 @@ def test_other_content_is_refused_and_not_kept(npm):
     assert not litert_js.cache_folder().exists()
 
 
-def test_a_damaged_cache_is_fetched_again(npm):
-    litert_js.load_runtime()
+def test_a_damaged_cache_is_fetched_again(npm, monkeypatch):
+    found = litert_js.load_runtime()
     for path in litert_js.cache_folder().iterdir():
         path.write_bytes(path.read_bytes()[:-1])
-    assert not litert_js.is_cached()
-    litert_js.load_runtime()
-    assert litert_js.is_cached()
+    with monkeypatch.context() as without, pytest.raises(InvalidInput):
+        without.setenv("PATH", "")
+        litert_js.load_runtime()
+    assert litert_js.load_runtime() == found
+    monkeypatch.setenv("PATH", "")
+    assert litert_js.load_runtime() == found
 
 
 def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):

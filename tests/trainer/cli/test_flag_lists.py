@@ -7,12 +7,12 @@ from trainer.cli import flag_lists, flags
 
 def test_each_list_is_checked_alone():
     values = flags.define(absl_flags.FlagValues())
-    good = ["--dataset=digits", "--seed=7", "--grace_secs=5"]
+    good = ["--dataset=digits", "--seed=7", "--validation_fraction=0.2"]
     for _ in range(2):
         found = flag_lists.check_list(values, good)
-        assert (found["code"], found["seed"], found["grace_secs"]) == (0, 7, 5.0)
+        assert found == {"code": 0, "seed": 7, "validation_fraction": 0.2}
         plain = flag_lists.check_list(values, [])
-        assert (plain["code"], plain["seed"], plain["grace_secs"]) == (0, 0, 30.0)
+        assert plain == {"code": 0, "seed": 0, "validation_fraction": 0.1}
         refused = flag_lists.check_list(values, [*good, "--epochs=0"])
         assert refused["code"] == 2
         assert refused["message"].startswith("--epochs=0")
