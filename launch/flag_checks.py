@@ -69,8 +69,7 @@ def check_configurations(
     lists = [[*trainer_flags]]
     lists += [[*trainer_flags, *space.arguments(each)] for each in configurations]
     answers = _ask(lists)
-    if answers[0]["code"]:
-        raise UsageError(f"the flags after `--`: {answers[0]['message']}")
+    _require_good(trainer_flags, answers[0])
     for words, answer in zip(lists[1:], answers[1:], strict=True):
         if answer["code"]:
             tried = " ".join(words[len(trainer_flags) :])
@@ -82,6 +81,21 @@ def check_configurations(
             "0.1, and --all_rows with --finish for the last training"
         )
     return answers[0]["seed"]
+
+
+def check_recorded_flags(trainer_flags: Sequence[str]) -> None:
+    """Checks the flags of a study that goes on: a --flagfile among them may have gone.
+
+    Raises:
+      UsageError: the trainer refuses them; the message is the trainer's.
+    """
+    _require_good(trainer_flags, _ask([trainer_flags])[0])
+
+
+def _require_good(trainer_flags: Sequence[str], answer: dict) -> None:
+    if answer["code"]:
+        raise UsageError(f"the flags after `--`: {answer['message']}")
+    trainer_command.find_grace_secs(trainer_flags)  # which each trial asks for
 
 
 def _ask(lists: Sequence[Sequence[str]]) -> list[dict]:

@@ -24,6 +24,7 @@ from launch.study.study_definition import GRID, RANDOM, StudyDefinition
 from launch.study.study_run import StudyPlace, StudyRun
 from launch.study.study_storage import StudyStorage
 from launch.study.trial_run import TrialPrograms
+from launch.supervisor import temporary_files
 from trainer.contract import EXIT_PEER_LOST
 
 FILE = "study.json"
@@ -54,6 +55,8 @@ def carry_out(
     is_named = bool(trainer_flags) or any(values[n].present for n in _DEFINING)
     if recorded is not None and (values.finish or not is_named):
         definition = StudyDefinition.from_json(recorded)
+        if values.seeds or not values.finish:  # else nothing is trained
+            flag_checks.check_recorded_flags(definition.trainer_flags)
     else:
         definition = _define(values, trainer_flags, study_dir, resources, recorded)
     url = _choose_storage(values, study_dir, recorded)
@@ -61,15 +64,17 @@ def carry_out(
         code := study_run.check_trial(definition, programs, winner.say)
     ):
         return code
-    place = StudyPlace(
-        study_dir=study_dir,
-        cores=resources[0],
-        gpus=resources[1],
-        hang_secs=values.hang_secs,
-        max_restarts=values.max_restarts,
-        programs=programs,
-    )
-    return _work_on_storage(values, definition, url, place)
+    with temporary_files.create_directory() as scratch:
+        place = StudyPlace(
+            study_dir=study_dir,
+            scratch=scratch,
+            cores=resources[0],
+            gpus=resources[1],
+            hang_secs=values.hang_secs,
+            max_restarts=values.max_restarts,
+            programs=programs,
+        )
+        return _work_on_storage(values, definition, url, place)
 
 
 def _work_on_storage(
@@ -87,12 +92,12 @@ def _work(
     values: flags.FlagValues, definition: StudyDefinition, url: str, place: StudyPlace
 ) -> int:
     """Works on the study, shows its table and page."""
-    if not url.startswith("sqlite"):  # else its file is in the directory
-        definition, storage = _join(values, definition, url)
+    if study_storage.is_new_file(url):  # perhaps in the directory, which is made first
         _write_definition(place.study_dir, definition, url)
+        definition, storage = _join(values, definition, url)
     else:
-        _write_definition(place.study_dir, definition, url)
         definition, storage = _join(values, definition, url)
+        _write_definition(place.study_dir, definition, url)
     if not values.run:
         winner.say(
             f"study {definition.name}: defined in {place.study_dir}; the same "
@@ -125,11 +130,19 @@ def _write_page(place: StudyPlace) -> int:
 def _join(
     values: flags.FlagValues, definition: StudyDefinition, url: str
 ) -> tuple[StudyDefinition, StudyStorage]:
-    """Opens the storage; what depends on the first machine is taken from there."""
+    """Opens the storage; what depends on the first machine is taken from there.
+
+    Raises:
+      UsageError: it has another definition, or --finish finds no trials in it.
+    """
+    if values.finish and study_storage.is_new_file(url):
+        winner.check_over(definition, {})
     storage = study_storage.open_storage(url)
     theirs = study_storage.read_definition(storage, definition.name)
     if theirs is not None:
         definition = _adopt(values, definition, theirs)
+    elif values.finish:
+        winner.check_over(definition, {})
     return definition, StudyStorage(storage, definition)
 
 

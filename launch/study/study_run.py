@@ -21,7 +21,6 @@ from launch.study.suggestions import Suggestions
 from launch.study.trial_plan import TrialPlan, TrialTask
 from launch.study.trial_records import TrialRecord, TrialState
 from launch.study.trial_run import TrialPlace, TrialPrograms, TrialRun
-from launch.supervisor import temporary_files
 from launch.supervisor.console import Console
 from launch.supervisor.process_identity import die_with_parent
 from launch.supervisor.signal_queue import SignalQueue
@@ -38,10 +37,12 @@ _SHOWN_TRIALS = 12
 class StudyPlace:
     """Where this process works on a study, and with what.
 
-    `cores` and `gpus` have one list for each worker.
+    `cores` and `gpus` have one list for each worker. `scratch` is a directory for
+    heartbeats.
     """
 
     study_dir: pathlib.Path
+    scratch: pathlib.Path
     cores: Sequence[Sequence[int]]
     gpus: Sequence[Sequence[str]]
     hang_secs: float = 300.0
@@ -52,14 +53,13 @@ class StudyPlace:
     def trial_place(
         self,
         run_dir: pathlib.Path,
-        scratch: pathlib.Path,
         cores: Sequence[int],
         gpus: Sequence[str],
     ) -> TrialPlace:
         """Builds the place of one trial, with the limits and programs of all."""
         return TrialPlace(
             run_dir=run_dir,
-            scratch=scratch,
+            scratch=self.scratch,
             cores=cores,
             gpus=gpus,
             hang_secs=self.hang_secs,
@@ -103,7 +103,7 @@ class StudyRun:
 
     def run(self) -> int:
         """Works on the study; after a signal trials save, and the code is 128 + n."""
-        with self._signals, temporary_files.create_directory() as self._scratch:
+        with self._signals:
             try:
                 self._plan()
                 while not self._is_over or self._workers:
@@ -235,7 +235,6 @@ class StudyRun:
             self._definition,
             place.trial_place(
                 pathlib.Path(record.run_dir),
-                self._scratch,
                 place.cores[index],
                 place.gpus[index],
             ),

@@ -85,6 +85,15 @@ def hide_password(url: str) -> str:
     return kind.render_as_string(hide_password=True)
 
 
+def is_new_file(url: str) -> bool:
+    """Whether `url` names an SQLite file that does not exist yet."""
+    if url.startswith(_JOURNAL):
+        return False
+    found = sqlalchemy.engine.make_url(url)
+    is_file = found.drivername.startswith("sqlite")
+    return is_file and not os.path.exists(found.database or "")
+
+
 def open_storage(url: str) -> BaseStorage:
     """Opens Optuna's storage at `url`, and creates its tables.
 

@@ -17,7 +17,6 @@ from launch.study.study_run import TRIALS, StudyPlace
 from launch.study.trial_plan import Records, TrialTask
 from launch.study.trial_records import TrialRecord, TrialState
 from launch.study.trial_run import RESULT, TrialRun
-from launch.supervisor import temporary_files
 from launch.supervisor.console import Console
 from launch.supervisor.process_identity import die_with_parent
 from launch.supervisor.signal_queue import SignalQueue
@@ -117,9 +116,8 @@ def _test_trial(
     return shell_code(done.returncode), [_read_test(str(run_dir), chosen.seed, found)]
 
 
-def _choose(
-    definition: StudyDefinition, records: Records, request: FinishRequest
-) -> int:
+def check_over(definition: StudyDefinition, records: Records) -> None:
+    """Raises UsageError if trials of the study are missing."""
     open_numbers = [
         n for n in range(definition.trials) if not trial_plan.is_final(n, records)
     ]
@@ -128,6 +126,12 @@ def _choose(
             f"{len(open_numbers)} of {definition.trials} trials are not finished, the "
             f"first is {open_numbers[0]}; run the study to its end before --finish"
         )
+
+
+def _choose(
+    definition: StudyDefinition, records: Records, request: FinishRequest
+) -> int:
+    check_over(definition, records)
     ranked = trial_plan.rank_configurations(definition, records)
     if not ranked:
         raise UsageError(
@@ -167,7 +171,7 @@ def _train_again(
     """Trains the winner with seeds that no trial had, one after the other."""
     cores = sorted({core for share in place.cores for core in share})
     gpus = list(dict.fromkeys(gpu for share in place.gpus for gpu in share))
-    with SignalQueue() as signals, temporary_files.create_directory() as scratch:
+    with SignalQueue() as signals:
         task = TrialTask(
             number=chosen.number, stage=0, pause_at=None, limits={}, tested=True
         )
@@ -183,7 +187,7 @@ def _train_again(
                 task,
                 record,
                 _retraining(definition, seed, request.all_rows),
-                place.trial_place(run_dir, scratch, cores, gpus),
+                place.trial_place(run_dir, cores, gpus),
                 clock=time.monotonic,
                 say=console.announce,
             )

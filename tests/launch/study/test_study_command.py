@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -292,6 +293,51 @@ def test_other_flags_are_refused_for_the_same_study(tmp_path, capsys):
     assert "seeds: 2 != 3" in capsys.readouterr().err
     assert sweep(study_dir, "--seeds=2", "--storage=sqlite:////tmp/x.db", *TRAINER) == 2
     assert sweep(study_dir, "--seeds=2", *TRAINER) == 0
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("text", [None, "--epochs=0", "--grace_secs=0.5"])
+def test_a_flagfile_that_has_gone_or_changed_is_refused_before_a_trial_begins(
+    tmp_path, capsys, text
+):
+    """A trial had its lease and its record before it was found."""
+    study_dir, flagfile = tmp_path / "s", tmp_path / "a.flags"
+    flagfile.write_text("--dataset=digits\n--epochs=4\n")
+    named = ["--seeds=2", "--", f"--flagfile={flagfile}"]
+    assert sweep(study_dir, "--norun", *named) == 0
+    before = contents(study_dir)
+    flagfile.unlink() if text is None else flagfile.write_text(text)
+    for words in ([], named, ["--finish", "--seeds=2"]):
+        capsys.readouterr()
+        assert sweep(study_dir, *words) == 2
+        said = capsys.readouterr().err
+        assert len(said.splitlines()) <= 2
+        assert (text or "a.flags cannot be read").partition("=")[0] in said
+    assert contents(study_dir) == before
+
+
+def test_a_refusal_comes_before_anything_is_written(tmp_path, capsys, monkeypatch):
+    storage = f"--storage=sqlite:///{tmp_path}/shared.db"
+    words = ["--norun", "--study_name=a", storage]
+    assert sweep(tmp_path / "one", *words, "--seeds=2", *TRAINER) == 0
+    assert sweep(tmp_path / "two", *words, "--seeds=3", *TRAINER) == 2
+    assert "seeds: 2 != 3" in capsys.readouterr().err
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    assert sweep(tmp_path / "two", "--seeds=2", *TRAINER) == 2
+    assert "TMPDIR" in capsys.readouterr().err
+    assert not (tmp_path / "two").exists()
+
+
+def test_finish_makes_no_storage(tmp_path, capsys):
+    study_dir = tmp_path / "s"
+    assert sweep(study_dir, "--norun", "--seeds=2", *TRAINER) == 0
+    (study_dir / "study.db").unlink()
+    assert sweep(study_dir, "--finish") == 2
+    assert "2 of 2 trials are not finished" in capsys.readouterr().err
+    assert [path.name for path in study_dir.iterdir()] == ["study.json"]
 
 
 def test_the_winner_is_trained_again_with_a_test_and_new_seeds(tmp_path, capsys):
