@@ -7,8 +7,8 @@ import types
 from collections.abc import Sequence
 
 from eval.reports import comparison, report_builder
-from eval.reports.evaluation_options import EvaluationOptions
 from eval.reports.requests import ComparisonRequest, ReportRequest
+from eval.splits.evaluation_options import EvaluationOptions
 from trainer.config import parsing
 from trainer.data.split import DataSource
 from trainer.rundir import layout

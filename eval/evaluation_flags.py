@@ -7,11 +7,11 @@ import sys
 from absl import flags
 
 from eval.formats import model_signature
+from eval.formats.input_normalization import InputRange, InputScaling
 from eval.predictors.engine import Kernels, LiteRtApi
 from eval.predictors.file_options import FileOptions
-from eval.predictors.input_normalization import InputRange, InputScaling
 from eval.predictors.outputs import Output
-from eval.reports.evaluation_options import (
+from eval.splits.evaluation_options import (
     DataChoice,
     EvaluationOptions,
     EvaluationSplit,

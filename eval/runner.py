@@ -17,8 +17,8 @@ from eval.model_source import ModelSource
 from eval.predictors import input_range_check
 from eval.predictors.file_options import FileOptions
 from eval.predictors.predictor import Predictor
-from eval.reports.evaluation_options import DataChoice, EvaluationSplit
 from eval.splits import evaluation_rows
+from eval.splits.evaluation_options import DataChoice, EvaluationSplit
 from trainer.config.enums import EvalTta
 from trainer.config.run_config import RunConfig
 from trainer.data import classes, loading

@@ -1,4 +1,4 @@
-"""Checks the trainer's flags of a study before anything of it exists."""
+"""Checks the trainer's flags before anything of a job or a study exists."""
 
 import json
 import os
@@ -6,17 +6,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from launch import trainer_command
-from launch.command_line import UsageError
-from launch.study.search_space import SearchSpace
-from launch.study.study_definition import GRID
+from launch.command_line import HELP_FLAGS, UsageError
 from launch.supervisor import exit_policy
 from launch.supervisor.process_identity import die_with_parent
-from trainer.contract import TF_CONFIG, shell_code
+from trainer.contract import TF_CONFIG, is_progress_line, shell_code
 
-MAX_CHECKED = 500  # configurations; each takes about 10 ms
+PATIENCE_SECS = 0.5  # before a line says what is waited for
+CHECK_MODULE = "trainer.cli.check"
 LISTS_MODULE = "trainer.cli.flag_lists"
 # Flags that the study sets, and those that would make its trials no trials.
 _OWN = {
@@ -27,6 +26,52 @@ _OWN = {
     "pause_at": "the pruner pauses trials",
     "test": "trials are never tested; --finish tests the winner",
 }
+
+
+def find_refusal(
+    arguments: Sequence[str], environment: Mapping[str, str]
+) -> int | None:
+    """Asks the trainer whether a job may start; returns its exit code, None if it may.
+
+    The trainer itself has shown its message or its help.
+
+    Args:
+      arguments: the trainer's flags.
+      environment: with TF_CONFIG.
+    """
+    command = [sys.executable, "-m", CHECK_MODULE, *arguments]
+    # Its messages are passed on at its end: Ctrl-C stops both, and one line says so.
+    with subprocess.Popen(
+        command,
+        env=dict(environment),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=die_with_parent(),
+    ) as child:
+        try:
+            said = _communicate(child)
+        except BaseException:
+            child.kill()
+            raise
+    for line in said.splitlines():
+        if not is_progress_line(line):
+            print(line, file=sys.stderr)
+    code = shell_code(child.returncode)
+    return code if code or _asks_help(arguments) else None
+
+
+def _communicate(child: subprocess.Popen[str]) -> str:
+    """Waits for the end of the check; returns what it has written to stderr."""
+    try:
+        return child.communicate(timeout=PATIENCE_SECS)[1]
+    except subprocess.TimeoutExpired:
+        waited = "checking the trainer's flags (0:01 so far)"
+        print(waited, file=sys.stderr, flush=True)
+        return child.communicate()[1]
+
+
+def _asks_help(arguments: Sequence[str]) -> bool:
+    return bool(HELP_FLAGS.intersection(arguments))
 
 
 def check_trainer_flags(arguments: Sequence[str]) -> None:
@@ -49,25 +94,19 @@ def check_trainer_flags(arguments: Sequence[str]) -> None:
 
 
 def check_configurations(
-    space: SearchSpace, sampler: str, trainer_flags: Sequence[str]
+    trainer_flags: Sequence[str], configurations: Sequence[Sequence[str]]
 ) -> int:
-    """Asks the trainer about all values that can be drawn, in one process.
+    """Asks the trainer about configurations, in one process; returns its seed.
 
-    Of a grid each configuration is checked, up to MAX_CHECKED; else each choice, both
-    ends of each range, every integer of a short one, and combinations of them.
-
-    Returns:
-      The trainer's seed.
+    Args:
+      trainer_flags: the flags of all trials.
+      configurations: the further arguments of each.
 
     Raises:
       UsageError: the trainer refuses one; the message is the trainer's.
     """
-    if sampler == GRID and len(rows := space.grid()) <= MAX_CHECKED:
-        configurations = rows
-    else:
-        configurations = list(space.checked_configurations(MAX_CHECKED))
     lists = [[*trainer_flags]]
-    lists += [[*trainer_flags, *space.arguments(each)] for each in configurations]
+    lists += [[*trainer_flags, *each] for each in configurations]
     answers = _ask(lists)
     _require_good(trainer_flags, answers[0])
     for words, answer in zip(lists[1:], answers[1:], strict=True):
@@ -123,7 +162,7 @@ def prepare_data(
     return _run([*prepare, *arguments], "the data set is prepared", say)
 
 
-def find_refusal(
+def try_step(
     arguments: Sequence[str], train: Sequence[str], say: Callable[[str], None]
 ) -> int:
     """Runs one step of a trial that writes nothing; returns its exit code."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from launch import command_line, trainer_command
+from launch import command_line, flag_checks, trainer_command
 from launch.supervisor import resources
 from launch.supervisor.job_supervisor import JobPlan, Supervisor
 from launch.trainer_command import TrainerCommand, local_run_dir
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _supervise(values: flags.FlagValues, trainer_flags: list[str]) -> int:
     time = format_time()
     if command_line.HELP_FLAGS.intersection(trainer_flags):
-        return trainer_command.find_refusal(trainer_flags, os.environ) or 0
+        return flag_checks.find_refusal(trainer_flags, os.environ) or 0
     trainer = TrainerCommand.from_flags(
         trainer_flags, default_run_dir=local_run_dir(trainer_flags, time=time)
     )
@@ -87,7 +87,7 @@ def _supervise(values: flags.FlagValues, trainer_flags: list[str]) -> int:
     trainer_command.check_run_dir(path)
     alone = ClusterSpec(workers=("127.0.0.1:1",), index=0)
     environment = {**os.environ, TF_CONFIG: alone.to_json()}
-    code = trainer_command.find_refusal(plan.trainer.arguments, environment)
+    code = flag_checks.find_refusal(plan.trainer.arguments, environment)
     return Supervisor(plan).run() if code is None else code
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from launch import command_line, trainer_command
+from launch import command_line, flag_checks, trainer_command
 from launch.command_line import UsageError
 from launch.study import study_definition
 from launch.supervisor import resources
@@ -218,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _sweep(values: flags.FlagValues, trainer_flags: list[str]) -> int:
     if command_line.HELP_FLAGS.intersection(trainer_flags):
-        return trainer_command.find_refusal(trainer_flags, os.environ) or 0
+        return flag_checks.find_refusal(trainer_flags, os.environ) or 0
     given = values.study_dir
     if given is None:
         given = f"runs/{format_time()}-sweep"

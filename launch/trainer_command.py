@@ -6,15 +6,12 @@
 
 import dataclasses
 import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from absl import flags
 
-from launch.command_line import HELP_FLAGS, UsageError, require_utf8
-from launch.supervisor.process_identity import die_with_parent
+from launch.command_line import UsageError, require_utf8
 from trainer import contract
 
 MODULE = "trainer.main"
@@ -214,53 +211,3 @@ def check_run_dir(path: str, *, flag: str = "run_dir") -> None:
         ) from error
     if os.path.lexists(path):
         raise UsageError(f"--{flag}={path} is not a directory; name another one")
-
-
-PATIENCE_SECS = 0.5  # before a line says what is waited for
-CHECK_MODULE = "trainer.cli.check"
-
-
-def find_refusal(
-    arguments: Sequence[str], environment: Mapping[str, str]
-) -> int | None:
-    """Asks the trainer whether a job may start; returns its exit code, None if it may.
-
-    The trainer itself has shown its message or its help.
-
-    Args:
-      arguments: the trainer's flags.
-      environment: with TF_CONFIG.
-    """
-    command = [sys.executable, "-m", CHECK_MODULE, *arguments]
-    # Its messages are passed on at its end: Ctrl-C stops both, and one line says so.
-    with subprocess.Popen(
-        command,
-        env=dict(environment),
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=die_with_parent(),
-    ) as child:
-        try:
-            said = _communicate(child)
-        except BaseException:
-            child.kill()
-            raise
-    for line in said.splitlines():
-        if not contract.is_progress_line(line):
-            print(line, file=sys.stderr)
-    code = contract.shell_code(child.returncode)
-    return code if code or _asks_help(arguments) else None
-
-
-def _communicate(child: subprocess.Popen[str]) -> str:
-    """Waits for the end of the check; returns what it has written to stderr."""
-    try:
-        return child.communicate(timeout=PATIENCE_SECS)[1]
-    except subprocess.TimeoutExpired:
-        waited = "checking the trainer's flags (0:01 so far)"
-        print(waited, file=sys.stderr, flush=True)
-        return child.communicate()[1]
-
-
-def _asks_help(arguments: Sequence[str]) -> bool:
-    return bool(HELP_FLAGS.intersection(arguments))

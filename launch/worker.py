@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from launch import command_line, rendezvous, trainer_command
+from launch import command_line, flag_checks, rendezvous, trainer_command
 from launch.platforms import platform_registry
 from trainer.contract import EXIT_PEER_LOST, Interrupts, stop_signals
 
@@ -69,7 +69,7 @@ def _exec_trainer(
     execute: Exec,
 ) -> int:
     if command_line.HELP_FLAGS.intersection(trainer_flags):
-        return trainer_command.find_refusal(trainer_flags, environment) or 0
+        return flag_checks.find_refusal(trainer_flags, environment) or 0
     trainer_command.check_restartable(trainer_flags)
     try:
         cluster = platform_registry.read_cluster(environment)
@@ -83,7 +83,7 @@ def _exec_trainer(
         trainer_flags, default_run_dir=""
     ).arguments
     _end_on_signals()
-    if (code := trainer_command.find_refusal(arguments, environment)) is not None:
+    if (code := flag_checks.find_refusal(arguments, environment)) is not None:
         return code
     try:
         rendezvous.wait_for_peers(cluster, limit_secs=values.peers_secs)

@@ -1,1 +1,1 @@
-"""Abstention: thresholds of runs and files, and what is refused."""
+"""Abstention: thresholds of runs and files, below which a model does not answer."""

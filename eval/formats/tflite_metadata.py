@@ -13,7 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 from flatbuffers.number_types import Float32Flags, UOffsetTFlags
 from flatbuffers.table import Table
 
-from eval.predictors.input_normalization import InputNormalization
+from eval.formats.input_normalization import InputNormalization
 
 _NAME = b"TFLITE_METADATA"
 _DAMAGE = (

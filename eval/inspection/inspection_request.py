@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 
 from eval.reports import output_folder
-from eval.reports.evaluation_options import DataChoice
+from eval.splits.evaluation_options import DataChoice
 from trainer.errors import InvalidInput
 from trainer.rundir.layout import Run
 

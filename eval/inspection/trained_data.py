@@ -12,7 +12,7 @@ from eval import model_source, runner
 from eval.inspection import inspected_data
 from eval.inspection.inspected_data import InspectedData, InspectedImage
 from eval.model_source import ModelSource
-from eval.reports.evaluation_options import DataChoice
+from eval.splits.evaluation_options import DataChoice
 from trainer import errors
 from trainer.data import loading, sampler
 from trainer.data.sources.image_files import TEST, TRAIN, VALIDATION

@@ -1,1 +1,1 @@
-"""Metrics of probabilities and labels: accuracy, calibration, significance."""
+"""Metrics of probabilities and labels; the validation rows that some are found on."""

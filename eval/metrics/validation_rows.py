@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from eval.splits import leakage
+from eval.metrics import leakage
 from trainer.data import sampler
 from trainer.data.split import ImageRows, Split
 from trainer.rundir.layout import Run

@@ -3,8 +3,8 @@
 import dataclasses
 import pathlib
 
+from eval.formats.input_normalization import InputRange, InputScaling
 from eval.predictors.engine import Kernels, LiteRtApi
-from eval.predictors.input_normalization import InputRange, InputScaling
 from eval.predictors.outputs import Output
 
 

@@ -4,9 +4,9 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from eval.formats.input_normalization import InputNormalization
 from eval.predictors.engine import Kernels, LiteRtApi
 from eval.predictors.file_options import DEFAULT_OPTIONS, FileOptions
-from eval.predictors.input_normalization import InputNormalization
 from eval.predictors.outputs import Output
 from eval.predictors.predictor import Predictor
 from eval.predictors.runtimes.onnx_model import OnnxModel

@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.types.experimental import ConcreteFunction
 
-from eval.formats import saved_model_graph
-from eval.predictors import engine, input_normalization, outputs
-from eval.predictors.input_normalization import InputNormalization
+from eval.formats import input_normalization, saved_model_graph
+from eval.formats.input_normalization import InputNormalization
+from eval.predictors import engine, outputs
 from eval.predictors.outputs import Output
 from trainer import files
 from trainer.errors import InvalidInput, TrainingFailed, first_line

@@ -8,11 +8,11 @@ import struct
 import numpy as np
 from ai_edge_litert import interpreter as litert
 
-from eval.formats import tflite_metadata
+from eval.formats import input_normalization, tflite_metadata
 from eval.formats.flatbuffer import FlatbufferInfo
-from eval.predictors import engine, input_normalization, outputs, sandbox
+from eval.formats.input_normalization import InputNormalization, InputScaling
+from eval.predictors import engine, outputs, sandbox
 from eval.predictors.engine import Kernels, LiteRtApi
-from eval.predictors.input_normalization import InputNormalization, InputScaling
 from eval.predictors.outputs import Output
 from eval.predictors.runtimes import compiled_session
 from eval.predictors.runtimes.compiled_session import CompiledSession

@@ -6,17 +6,16 @@ from typing import Any
 import numpy as np
 
 from eval import runner
-from eval.abstention import abstention_report, no_class_images
-from eval.abstention.no_class_images import NoClassImages
 from eval.abstention.thresholds import find_thresholds
 from eval.formats import atomic_folders
 from eval.metrics.calibration import State
 from eval.model_source import ModelSource
 from eval.predictors import engine
 from eval.predictors.predictor import Predictor
-from eval.reports import output_folder, report_data, report_files
+from eval.reports import abstention_report, output_folder, report_data, report_files
 from eval.reports.requests import ReportRequest
-from eval.robustness import corruption_benchmark
+from eval.robustness import corruption_benchmark, no_class_images
+from eval.robustness.no_class_images import NoClassImages
 from eval.runner import Evaluation
 from trainer import errors, system
 from trainer.config.enums import EvalTta

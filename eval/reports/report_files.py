@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from eval.abstention import abstention_report
-from eval.abstention.no_class_images import NoClassImages
 from eval.metrics import classification
-from eval.reports import examples, html
+from eval.reports import abstention_report, examples, html
 from eval.reports.charts import svg, training_curves
 from eval.reports.output_folder import FIGURES, PREDICTIONS, REPORT_DATA, REPORT_PAGE
 from eval.reports.pages import report_page
 from eval.reports.pages.report_page import ReportArrays
 from eval.robustness import corruptions
+from eval.robustness.no_class_images import NoClassImages
 from eval.runner import Evaluation
 from trainer import errors, files
 

@@ -5,7 +5,7 @@ import pathlib
 
 from eval.predictors.file_options import DEFAULT_OPTIONS
 from eval.reports import output_folder
-from eval.reports.evaluation_options import EvaluationOptions
+from eval.splits.evaluation_options import EvaluationOptions
 from trainer.config.enums import EvalTta
 from trainer.errors import InvalidInput
 from trainer.rundir.layout import Run

@@ -1,1 +1,1 @@
-"""Accuracy under corruptions of the test images."""
+"""Corrupted test images, and images of no class at all."""

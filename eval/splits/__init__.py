@@ -1,1 +1,1 @@
-"""The images that judge a model, and images that two splits have in common."""
+"""The images that judge a model, and the options that name them."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from eval.model_source import ModelSource
-from eval.reports.evaluation_options import EvaluationSplit
+from eval.splits.evaluation_options import EvaluationSplit
 from trainer.data import sampler
 from trainer.data.split import DataSource, Split, split_hashes
 from trainer.errors import InvalidInput

@@ -1,1 +1,1 @@
-"""Inputs, verification and manifest, shared by all exports."""
+"""Inputs, network with its normalisation, verification and manifest of all exports."""

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 
 from eval.predictors.engine import Kernels
-from eval.reports.evaluation_options import DataChoice
+from eval.splits.evaluation_options import DataChoice
 from trainer.data.split import DataSource, check_source
 from trainer.errors import InvalidConfig
 from trainer.rundir.layout import Run

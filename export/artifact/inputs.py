@@ -17,8 +17,8 @@ from eval.model_source import ModelSource
 from eval.predictors.predictor import Predictor
 from eval.reports import report_data
 from export.artifact.export_options import ExportRequest, VerificationOptions
+from export.artifact.serving_module import ServingModule
 from export.artifact.verification import VerificationSet
-from export.serving.serving_module import ServingModule
 from trainer.data import classes, sampler
 from trainer.data.preprocessing import PixelSpec
 from trainer.data.split import DataSource, ImageRows, Split

@@ -12,7 +12,7 @@ import numpy as np
 
 from eval.formats import manifest as manifests
 from eval.predictors.engine import Kernels
-from export.artifact import answer_thresholds, artifact, verification
+from export.artifact import answer_thresholds, artifact, current_artifact, verification
 from export.artifact.artifact import Artifact
 from export.artifact.export_options import ExportRequest
 from export.artifact.inputs import ExportInputs, open_inputs
@@ -21,7 +21,6 @@ from export.browser import litert_js
 from export.browser.page_options import PageOptions
 from export.lite import tflite_writer
 from export.lite.tflite_options import TFLiteOptions
-from export.measure import benchmark
 from trainer import files
 from trainer.data import sampler
 from trainer.errors import TrainingFailed
@@ -77,7 +76,7 @@ def write_page(
 
 def _load_or_export(inputs: ExportInputs, options: PageOptions) -> Artifact:
     """Loads the verified `.tflite` of this run, or exports it."""
-    made = benchmark.load_current(inputs, options.scheme.value)
+    made = current_artifact.load_current(inputs, options.scheme.value)
     if made is None or "abstain" not in made.manifest:  # of an older release
         formats = TFLiteOptions(options.scheme, Io.UINT8)
         return tflite_writer.write_tflite(inputs, formats)

@@ -7,7 +7,7 @@ could read otherwise is escaped.
 from collections.abc import Callable
 
 from eval.formats.embedded import one_line
-from export.microcontroller.c_text import c_string
+from export.examples.c_text import c_string
 from trainer.monitoring.printable import single_line
 
 _SAME = frozenset(map(chr, range(32, 127)))

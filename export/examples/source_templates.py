@@ -4,8 +4,8 @@ import importlib.resources
 import string
 from collections.abc import Sequence
 
+from export.examples.c_text import c_comment
 from export.examples.literals import LITERALS
-from export.microcontroller.c_text import c_comment
 
 _FOLDER = importlib.resources.files("export.examples") / "templates"
 _WIDTH = 88

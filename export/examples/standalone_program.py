@@ -1,8 +1,8 @@
 """The program that classifies a picture by the C source of a run."""
 
+from export.examples.c_text import c_comment
 from export.examples.program_facts import ProgramFacts
 from export.examples.source_templates import fill_template
-from export.microcontroller.c_text import c_comment
 
 NAME = "classify.c"
 

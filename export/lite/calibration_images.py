@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eval.splits import leakage
+from eval.metrics import leakage
 from export.lite.tflite_options import CALIBRATION_IMAGES
 from trainer.data import sampler
 from trainer.data.split import Split

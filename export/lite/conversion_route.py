@@ -6,10 +6,10 @@ from typing import Any
 
 from eval.formats.flatbuffer import FlatbufferInfo
 from export.artifact.number_formats import Io
+from export.artifact.serving_module import ServingModule
 from export.lite import converter, layer_errors, litert_quantization
 from export.lite.calibration_images import CalibrationImages
 from export.lite.tflite_options import QuantizerChoice, TFLiteOptions
-from export.serving.serving_module import ServingModule
 from trainer.errors import InvalidConfig
 
 

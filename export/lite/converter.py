@@ -15,8 +15,8 @@ from tensorflow.types.experimental import ConcreteFunction
 
 from eval.formats.flatbuffer import FlatbufferInfo
 from export.artifact.number_formats import NEEDS_CALIBRATION, ROUNDED, Io, Scheme
+from export.artifact.serving_module import ServingModule
 from export.lite.calibration_images import CalibrationImages
-from export.serving.serving_module import ServingModule
 from trainer.errors import InvalidConfig, TrainingFailed, first_line
 from trainer.models.normalization import PIXEL_MEAN, PIXEL_STD
 from trainer.monitoring import native_output

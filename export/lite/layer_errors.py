@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import interpreter as litert
 
+from export.artifact.serving_module import ServingModule
 from export.lite import converter
 from export.lite.calibration_images import CalibrationImages
-from export.serving.serving_module import ServingModule
 from trainer.monitoring import native_output
 from trainer.monitoring.progress import CONSOLE
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from eval.formats import model_signature
-from export.artifact import artifact
+from export.artifact import artifact, current_artifact
 from export.artifact.export_options import ExportRequest
 from export.artifact.inputs import ExportInputs, open_inputs
 from export.measure import benchmark
@@ -66,7 +66,7 @@ def _verify_signatures(inputs: ExportInputs, public_key: pathlib.Path) -> None:
     for name in benchmark.list_formats(inputs):
         if name == benchmark.CHECKPOINT:
             continue
-        made = benchmark.load_current(inputs, name)
+        made = current_artifact.load_current(inputs, name)
         if made is None:
             _verify_signed(others, public_key)
             raise InvalidInput(
@@ -88,7 +88,7 @@ def _verify_signed(paths: Iterable[pathlib.Path], public_key: pathlib.Path) -> N
 
 def _without_versions(paths: Iterable[pathlib.Path]) -> list[pathlib.Path]:
     """The `paths` in order, without versions of the SavedModel, which may be older."""
-    return [p for p in sorted(paths) if p.parent.name != benchmark.SAVED_MODEL]
+    return [p for p in sorted(paths) if p.parent.name != current_artifact.SAVED_MODEL]
 
 
 def measure_run(inputs: ExportInputs, options: BenchOptions) -> dict[str, Any]:

@@ -13,16 +13,11 @@ from eval.formats import model_signature
 from eval.metrics import classification
 from eval.predictors import engine, sandbox, tflite_predictor
 from eval.predictors.engine import Kernels
-from eval.reports import exported_files
-from export.artifact import artifact, verification
+from export.artifact import current_artifact, verification
 from export.artifact.artifact import Artifact
+from export.artifact.current_artifact import SAVED_MODEL
 from export.artifact.inputs import ExportInputs
-from export.artifact.number_formats import (
-    ROUNDED,
-    Scheme,
-    file_name,
-    resolve_formats,
-)
+from export.artifact.number_formats import ROUNDED, Scheme, resolve_formats
 from export.lite import tflite_writer
 from export.lite.tflite_options import TFLiteOptions
 from export.measure import child_process, latency
@@ -31,11 +26,8 @@ from trainer.errors import TrainingFailed
 from trainer.monitoring.progress import CONSOLE
 from trainer.rundir import checkpoints
 
-CHECKPOINT, SAVED_MODEL = "checkpoint", "saved_model"
+CHECKPOINT = "checkpoint"
 FORMATS = (CHECKPOINT, SAVED_MODEL, *(scheme.value for scheme in Scheme))
-# Fields of a row in addition to those that a report shows.
-_TESTED = {"images", "sampled", "flips", "agreement_interval"}
-_TESTED |= {"accuracy_drop", "accuracy_drop_interval"}
 # Fields of a manifest that a row has, and those that show that a file is of this run.
 _KEPT = ("file", "scheme", "bytes", "operators", "multiply_accumulates")
 
@@ -141,7 +133,7 @@ def _load_or_export(inputs: ExportInputs, name: str) -> Artifact:
     Raises:
         InvalidInput: the existing file crashes its interpreter.
     """
-    made = load_current(inputs, name)
+    made = current_artifact.load_current(inputs, name)
     if name == SAVED_MODEL:
         return made or saved_model_writer.write_saved_model(inputs)
     if made is None:
@@ -150,54 +142,6 @@ def _load_or_export(inputs: ExportInputs, name: str) -> Artifact:
     resolver = tflite_predictor.RESOLVERS[inputs.verification.kernels].value
     sandbox.check_file(made.path, made.path.read_bytes(), resolver)
     return made
-
-
-def load_current(inputs: ExportInputs, name: str) -> Artifact | None:
-    """Loads the newest whole artifact of a format.
-
-    None unless it is of these weights, data, temperature, labels and kernels.
-    """
-    kernels = None if name == SAVED_MODEL else inputs.verification.kernels.value
-    expected = inputs.facts()
-    for path in _candidates(inputs.folder, name):
-        if made := artifact.load_matching(path, expected, same_keys(inputs)):
-            return made if is_verified_alike(inputs, made, kernels) else None
-    return None
-
-
-def same_keys(inputs: ExportInputs) -> tuple[str, ...]:
-    """The fields of a manifest that are equal in files which need no new export."""
-    images = f"{inputs.evaluated_on}_sha256"
-    return ("weights_sha256", images, "temperature", "labels")
-
-
-def is_verified_alike(
-    inputs: ExportInputs, made: Artifact, kernels: str | None
-) -> bool:
-    """Whether a file was run on as many images as here, with these kernels."""
-    test = manifests.verification(made.manifest)
-    if not _is_complete(test):  # of another version, or not one of ours
-        return False
-    same_images = test["images"] == len(inputs.verification_set.labels)
-    return same_images and test["engine"].get("kernels") == kernels
-
-
-def _candidates(folder: pathlib.Path, name: str) -> list[pathlib.Path]:
-    """Lists possible paths of artifacts of a format, the newest first."""
-    if name != SAVED_MODEL:
-        scheme, io = resolve_formats(False, Scheme(name), None)
-        return [folder / file_name(scheme, io)]
-    found = (folder / SAVED_MODEL).glob("[0-9]*")
-    versions = [path for path in found if path.name.isdecimal()]
-    return sorted(versions, key=lambda path: int(path.name), reverse=True)
-
-
-def _is_complete(test: object) -> bool:
-    """Whether the "test" of a manifest has all fields of a row."""
-    if not exported_files.has_test_results(test) or not test.keys() >= _TESTED:
-        return False
-    found = test.get("engine")
-    return isinstance(found, dict) and found.keys() >= {"name", "delegate"}
 
 
 def enforce_gates(rows: Sequence[Mapping[str, Any]], limit: float) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from export.serving.serving_module import ServingModule
+from export.artifact.serving_module import ServingModule
 from trainer.models.evaluator import Evaluator
 from trainer.rundir import checkpoints
 from trainer.rundir.layout import Run

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from eval.formats.embedded import LABELS, PROVENANCE, one_line
 from eval.formats.onnx_metadata import TEMPERATURE
-from export.serving.serving_module import ServingModule
+from export.artifact.serving_module import ServingModule
 from trainer.errors import TrainingFailed, first_line
 from trainer.monitoring import native_output
 

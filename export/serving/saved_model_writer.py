@@ -13,10 +13,10 @@ from export.artifact import artifact, file_verification
 from export.artifact.artifact import Artifact
 from export.artifact.export_options import ExportRequest
 from export.artifact.inputs import ExportInputs, open_inputs
+from export.artifact.serving_module import ServingModule
 from export.examples import program_folder, serving_programs
 from export.examples.program_facts import ProgramFacts
 from export.serving import image_decoding, warmup
-from export.serving.serving_module import ServingModule
 from trainer import storage
 from trainer.data.preprocessing import PixelSpec
 from trainer.monitoring import native_output

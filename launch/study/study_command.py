@@ -28,6 +28,7 @@ from launch.supervisor import temporary_files
 from trainer.contract import EXIT_PEER_LOST
 
 FILE = "study.json"
+MAX_CHECKED = 500  # configurations; each takes about 10 ms
 # Flags that define a study; without any of them a command takes those of study.json.
 _DEFINING = ("try", "space", "trials", "seeds", "sampler", "study_seed", "pruner")
 _DEFINING += ("halving_factor", "objective", "concurrent", "study_name")
@@ -202,7 +203,7 @@ def _define(
     definition = _build_definition(values, trainer_flags, name, len(resources[0][0]))
     study_definition.check(definition)
     first_seed = flag_checks.check_configurations(
-        definition.space, definition.sampler, trainer_flags
+        trainer_flags, _list_checked(definition)
     )
     definition = dataclasses.replace(definition, first_seed=first_seed)
     study_definition.check(definition)
@@ -210,6 +211,20 @@ def _define(
         definition = _adopt(values, definition, recorded)
         _check_recorded(recorded, definition, study_dir)
     return definition
+
+
+def _list_checked(definition: StudyDefinition) -> list[list[str]]:
+    """Lists arguments of configurations which stand for all that can be drawn.
+
+    Of a grid these are all, up to MAX_CHECKED; else each choice, both ends of each
+    range, every integer of a short one, and combinations of them.
+    """
+    space, found = definition.space, []
+    if definition.sampler == GRID:
+        found = space.grid()
+    if not 0 < len(found) <= MAX_CHECKED:
+        found = list(space.checked_configurations(MAX_CHECKED))
+    return [space.arguments(each) for each in found]
 
 
 def _build_definition(

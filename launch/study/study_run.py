@@ -349,4 +349,4 @@ def check_trial(
     if code:
         return code
     words = definition.trial_arguments(0, Suggestions(definition).suggest(0, {}))
-    return flag_checks.find_refusal(words, programs.train, say)
+    return flag_checks.try_step(words, programs.train, say)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import trainer
-from eval.reports.evaluation_options import EvaluationOptions
 from eval.robustness import corruptions
+from eval.splits.evaluation_options import EvaluationOptions
 from tests.support import eval_models, export_runs
 from trainer.config.enums import EvalTta
 from trainer.errors import InvalidInput

@@ -14,7 +14,7 @@ KILLED = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
 
 
 def test_a_check_that_is_killed_is_said_and_has_the_code_of_a_shell(capsys):
-    assert flag_checks.find_refusal([], KILLED, print) == 137
+    assert flag_checks.try_step([], KILLED, print) == 137
     said = capsys.readouterr().err
     assert "ended by SIGKILL" in said and "give the command again" in said
     assert len(said.splitlines()) == 2
@@ -25,7 +25,7 @@ def sleepers(parent: int) -> list[psutil.Process]:
     return [child for child in found if "time.sleep(60)" in " ".join(child.cmdline())]
 
 
-@pytest.mark.parametrize("check", ["find_refusal", "prepare_data"])
+@pytest.mark.parametrize("check", ["try_step", "prepare_data"])
 def test_a_check_ends_with_the_process_that_asked_for_it(check):
     """Also with one that gets SIGKILL: a step of a trial went on without its study."""
     sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]

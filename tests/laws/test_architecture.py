@@ -26,7 +26,6 @@ from tests.support.sources import (
 # Modules that import in functions what is optional, or takes so long to load that the
 # calls which need none of it should not wait.
 IMPORTS_INSIDE = {
-    "eval.abstention.no_class_images": {"sklearn"},
     "eval.formats.model_signature": {"model_signing"},  # optional
     "eval.inspection.inspection_run": {"eval.inspection.trained_data"},  # TensorFlow
     "eval.metrics.classification": {"sklearn"},
@@ -35,6 +34,7 @@ IMPORTS_INSIDE = {
     "eval.predictors.outputs": {"scipy"},
     "eval.predictors.runtimes.onnx_session": {"onnxruntime"},  # optional
     "eval.predictors.sandbox": {"ai_edge_litert"},  # in the child process alone
+    "eval.robustness.no_class_images": {"sklearn"},
     "export.lite.litert_quantization": {"litert_quantizer"},  # optional
     "export.measure.loader": {  # each measured by itself
         "export.measure.checkpoint_loader",

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 
 from export.artifact.number_formats import Io, Scheme
+from export.artifact.serving_module import ServingModule
 from export.lite import converter
 from export.lite.calibration_images import CalibrationImages
-from export.serving.serving_module import ServingModule
 from tests.support.operator_files import random_images
 from trainer.config import schema
 from trainer.models import builder

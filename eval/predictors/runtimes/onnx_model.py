@@ -6,8 +6,9 @@ import pathlib
 
 import numpy as np
 
-from eval.predictors import engine, input_normalization
-from eval.predictors.input_normalization import InputNormalization
+from eval.formats import input_normalization
+from eval.formats.input_normalization import InputNormalization
+from eval.predictors import engine
 from eval.predictors.outputs import Output
 from eval.predictors.runtimes import onnx_session
 from trainer.errors import InvalidInput, TrainingFailed, first_line

@@ -10,10 +10,10 @@ from typing import Any
 from eval.formats import manifest as manifests
 from eval.predictors import outputs
 from eval.predictors.outputs import Output
-from export.artifact import artifact, verification
+from export.artifact import artifact, current_artifact, verification
 from export.artifact.artifact import Artifact
 from export.artifact.inputs import ExportInputs
-from export.measure import benchmark, latency
+from export.measure import latency
 from export.measure.targets.target import TargetMissing
 from export.microcontroller.micro_formats import FOLDER, MicroOptions, Runtime
 from export.microcontroller.standalone import host_check, standalone_writer
@@ -81,7 +81,9 @@ def measure_cortex_m4(
 
 def _load_or_export(inputs: ExportInputs, asked: bool) -> Artifact:
     path = inputs.folder / FOLDER / _OPTIONS.folder
-    made = artifact.load_matching(path, inputs.facts(), benchmark.same_keys(inputs))
+    made = artifact.load_matching(
+        path, inputs.facts(), current_artifact.same_keys(inputs)
+    )
     if made is not None and "flash" in made.manifest:
         return made
     if not asked:

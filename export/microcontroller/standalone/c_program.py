@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from export.microcontroller.c_text import (
+from export.examples.c_text import (
     c_comment,
     c_numbers,
     c_rows,

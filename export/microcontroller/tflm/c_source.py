@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from export.microcontroller.c_text import c_strings, c_thresholds
+from export.examples.c_text import c_strings, c_thresholds
 
 _HEADER = """\
 /* {comment} */

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from eval.predictors import input_normalization, sandbox
-from eval.predictors.input_normalization import InputNormalization
+from eval.formats import input_normalization
+from eval.formats.input_normalization import InputNormalization
+from eval.predictors import sandbox
 from export.microcontroller.micro_formats import PACKAGE
 from trainer import system
 from trainer.models.normalization import PIXEL_MEAN, PIXEL_STD

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from export.artifact.number_formats import Scheme
-from export.microcontroller.c_text import c_rows
+from export.examples.c_text import c_rows
 
 _TEMPLATES = importlib.resources.files("export.microcontroller.tflm") / "templates"
 # Type of an answer, member of TfLiteTensor::data, value of a pixel, and when two

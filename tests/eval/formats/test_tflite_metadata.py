@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from eval.formats import tflite_metadata
+from eval.formats.input_normalization import InputNormalization
 from eval.predictors import model_files
 from eval.predictors.file_options import FileOptions
-from eval.predictors.input_normalization import InputNormalization
 from eval.predictors.outputs import Output
 from export.lite import metadata_writer
 from tests.support import eval_models

@@ -11,10 +11,10 @@ from ai_edge_litert import interpreter as litert
 
 from eval import model_source
 from eval.formats import embedded
+from eval.formats.input_normalization import InputRange, InputScaling
 from eval.predictors import input_range_check, model_files
 from eval.predictors.engine import Kernels
 from eval.predictors.file_options import FileOptions
-from eval.predictors.input_normalization import InputRange, InputScaling
 from eval.predictors.outputs import Output
 from export import tflite
 from export.artifact.number_formats import Io, Scheme

@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert import interpreter as litert
 
+from eval.formats.input_normalization import InputRange
 from eval.predictors import model_files
 from eval.predictors.file_options import FileOptions
-from eval.predictors.input_normalization import InputRange
 from eval.predictors.outputs import Output
 from trainer.errors import InvalidInput
 

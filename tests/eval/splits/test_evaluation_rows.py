@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from eval.formats import manifest as manifests
-from eval.splits import evaluation_rows, leakage
+from eval.metrics import leakage
+from eval.splits import evaluation_rows
 from export.artifact.number_formats import Io, Scheme
 from export.lite import tflite_writer
 from export.lite.tflite_options import TFLiteOptions

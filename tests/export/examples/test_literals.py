@@ -7,8 +7,8 @@ import subprocess
 import pytest
 
 from export.examples import lite_programs, literals, serving_programs
+from export.examples.c_text import c_string
 from export.examples.literals import shown_name
-from export.microcontroller.c_text import c_string
 from tests.support import c_projects, program_facts
 from tests.support.program_facts import ODD_NAMES
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eval.predictors import input_normalization
-from eval.predictors.input_normalization import InputNormalization
+from eval.formats import input_normalization
+from eval.formats.input_normalization import InputNormalization
 from export.artifact.number_formats import Io
 from export.examples import lite_programs, source_templates
 from tests.support import c_projects, odd_images, program_facts

@@ -7,9 +7,9 @@ from ai_edge_litert.interpreter import Interpreter
 
 from eval.formats.flatbuffer import FlatbufferInfo
 from export.artifact.number_formats import Io, Scheme
+from export.artifact.serving_module import ServingModule
 from export.lite import converter
 from export.lite.calibration_images import CalibrationImages
-from export.serving.serving_module import ServingModule
 from trainer.config.schema import ModelConfig
 from trainer.errors import InvalidConfig
 from trainer.models import architecture, builder

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 
 from export.artifact.number_formats import Io, Scheme
+from export.artifact.serving_module import ServingModule
 from export.lite import converter, layer_errors
 from export.lite.calibration_images import CalibrationImages
-from export.serving.serving_module import ServingModule
 from trainer.models.layers import Normalise
 
 

@@ -11,7 +11,7 @@ from eval.formats import manifest, model_signature
 from eval.predictors.engine import Kernels
 from eval.reports import exported_files
 from export import bench
-from export.artifact import artifact
+from export.artifact import artifact, current_artifact
 from export.artifact.number_formats import Io, Scheme
 from export.lite import tflite_writer
 from export.lite.tflite_options import TFLiteOptions
@@ -79,7 +79,7 @@ def test_what_is_not_signed_is_refused_before_it_is_measured(tmp_path, monkeypat
     monkeypatch.setattr(bench_document, "open_inputs", lambda _: inputs)
     monkeypatch.setattr(bench_document, "measure_run", pytest.fail)
     for found, told in ((made, "is not signed"), (None, "is not exported yet")):
-        monkeypatch.setattr(benchmark, "load_current", lambda *_, one=found: one)
+        monkeypatch.setattr(current_artifact, "load_current", lambda *_, one=found: one)
         with pytest.raises(InvalidInput, match=told):
             bench_document.write_bench(None, BenchOptions(), tmp_path / "owner.pub")
 
@@ -94,7 +94,7 @@ def test_a_changed_file_is_named_though_others_are_missing(tmp_path, monkeypatch
     network = types.SimpleNamespace(is_rounded=False)
     inputs = types.SimpleNamespace(network=network, folder=tmp_path)
     monkeypatch.setattr(bench_document, "open_inputs", lambda _: inputs)
-    monkeypatch.setattr(benchmark, "load_current", lambda *_: None)
+    monkeypatch.setattr(current_artifact, "load_current", lambda *_: None)
     with pytest.raises(InvalidInput, match="changed: model.tflite"):
         bench_document.write_bench(None, BenchOptions(), tmp_path / "owner.pub")
 
@@ -109,7 +109,7 @@ def test_every_export_of_the_run_must_be_signed(tmp_path, monkeypatch):
     network = types.SimpleNamespace(is_rounded=False)
     inputs = types.SimpleNamespace(network=network, folder=tmp_path)
     monkeypatch.setattr(bench_document, "open_inputs", lambda _: inputs)
-    monkeypatch.setattr(benchmark, "load_current", lambda *_: made)
+    monkeypatch.setattr(current_artifact, "load_current", lambda *_: made)
     model_signature.sign(made.path, tmp_path / "owner.pem")
     with pytest.raises(InvalidInput, match="web is not signed"):
         bench_document.write_bench(None, BenchOptions(), tmp_path / "owner.pub")
@@ -172,13 +172,13 @@ def test_a_file_of_other_labels_or_kernels_is_made_again():
     opened = export_runs.opened("--max_accuracy_drop=0.05")
     options = TFLiteOptions(Scheme.DYNAMIC, Io.UINT8)
     made = tflite_writer.write_tflite(opened, options)
-    known = benchmark.load_current(opened, "dynamic")
+    known = current_artifact.load_current(opened, "dynamic")
     assert known.manifest == made.manifest
     reference = export_runs.opened("--kernels=reference")
-    assert benchmark.load_current(reference, "dynamic") is None
+    assert current_artifact.load_current(reference, "dynamic") is None
     other = made.manifest | {"labels": made.manifest["labels"][::-1]}
     files.write_json(manifest.manifest_path(made.path), other)
-    assert benchmark.load_current(opened, "dynamic") is None
+    assert current_artifact.load_current(opened, "dynamic") is None
 
 
 @pytest.mark.slow
@@ -234,7 +234,7 @@ def test_a_file_that_crashes_is_a_row_that_names_it(tmp_path):
     for odd in ([1], {"images": 3}, test | {"nll": "x"}, test | {"engine": [1]}, older):
         made.write_bytes(plain)
         artifact.publish_file(made, final, facts | {"test": odd})
-        assert benchmark.load_current(opened, "float32") is None
+        assert current_artifact.load_current(opened, "float32") is None
     made.write_bytes(forged_tflite.edited(plain, 181))
     artifact.publish_file(made, final, facts | {"test": test})
     row = benchmark._measure_format(opened, "float32")

@@ -11,9 +11,9 @@ import pytest
 
 from eval import model_source
 from eval.formats import onnx_metadata
+from eval.formats.input_normalization import InputRange
 from eval.predictors import model_files
 from eval.predictors.file_options import FileOptions
-from eval.predictors.input_normalization import InputRange
 from export.onnx_files import onnx_converter, onnx_packages, onnx_writer
 from tests.support import export_runs
 from trainer.errors import InvalidInput

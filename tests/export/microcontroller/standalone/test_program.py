@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from eval.formats.embedded import one_line
-from export.microcontroller import c_text
+from export.examples import c_text
 from export.microcontroller.standalone import operator_steps
 from export.microcontroller.standalone.arena import Buffer, plan_offsets
 from export.microcontroller.standalone.integer_graph import parse_graph

@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 from ai_edge_litert import interpreter as litert
 
+from eval.formats import input_normalization
 from eval.formats.embedded import one_line
 from eval.formats.flatbuffer import FlatbufferInfo, Layer
-from eval.predictors import input_normalization
 from export.artifact import artifact
 from export.artifact.number_formats import Io, Scheme
+from export.artifact.serving_module import ServingModule
+from export.examples import c_text
 from export.lite import converter, metadata_writer, tflite_writer
 from export.lite.calibration_images import CalibrationImages
 from export.lite.tflite_options import TFLiteOptions
-from export.microcontroller import c_text
 from export.microcontroller.micro_formats import MICRO_IO, MicroOptions, Runtime
 from export.microcontroller.tflm import (
     c_source,
@@ -30,7 +31,6 @@ from export.microcontroller.tflm import (
     tflm_writer,
 )
 from export.microcontroller.tflm.c_source import ModelConstants
-from export.serving.serving_module import ServingModule
 from tests.support import commands, export_runs
 from trainer.config import schema
 from trainer.models import builder

@@ -10,8 +10,8 @@ from ai_edge_litert import interpreter as litert
 
 from eval.formats.flatbuffer import FlatbufferInfo
 from export.artifact.number_formats import Io, Scheme
+from export.artifact.serving_module import ServingModule
 from export.lite import converter
-from export.serving.serving_module import ServingModule
 from tests.support.compiled_steps import BLOCK, PLAIN, small_networks
 from trainer.config.schema import ModelConfig
 from trainer.errors import InvalidInput

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from eval.abstention.no_class_images import NoClassImages
 from eval.abstention.thresholds import Thresholds
 from eval.metrics import classification, selective_thresholds
 from eval.metrics.selective_thresholds import CONFIDENCE, TARGETS, Threshold
 from eval.reports import examples
+from eval.robustness.no_class_images import NoClassImages
 from eval.runner import Evaluation
 from trainer.models import evaluator
 from trainer.monitoring.progress import CONSOLE

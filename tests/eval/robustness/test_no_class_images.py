@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eval.abstention import no_class_images
+from eval.robustness import no_class_images
 from trainer.config.enums import Resize
 from trainer.data.preprocessing import PixelSpec
 from trainer.errors import InvalidInput

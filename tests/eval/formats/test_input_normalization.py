@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from eval.predictors import input_normalization, outputs
-from eval.predictors.input_normalization import InputNormalization, InputRange
+from eval.formats import input_normalization
+from eval.formats.input_normalization import InputNormalization, InputRange
+from eval.predictors import outputs
 from eval.predictors.outputs import Output
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
