@@ -1,5 +1,6 @@
 """Prepares data: python -m trainer.prepare --dataset=digits, or --image_dir=photos."""
 
+import dataclasses
 import pathlib
 import sys
 from typing import NoReturn
@@ -15,8 +16,8 @@ from trainer.errors import InvalidInput, TrainingFailed
 from trainer.monitoring import native_output
 
 SUMMARY = "Prepares a TFDS data set, or a folder or table of image files."
-FILES = ("image_dir", "image_list", "image_size", "resize", "channels")
-FILES += ("test_fraction", "skip_unreadable")
+FILES = {field.name for field in dataclasses.fields(FilesRequest)}
+FILES -= {"data_dir", "test"}  # data_dir has another help; test images are prepared
 
 
 def _define(values: flags.FlagValues) -> flags.FlagValues:

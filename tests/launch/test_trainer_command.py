@@ -15,6 +15,7 @@ from launch.supervisor import resources, temporary_files
 from launch.supervisor.heartbeat_file import HeartbeatFile
 from launch.trainer_command import TrainerCommand, local_run_dir
 from tests.support.commands import PROGRESS, ROOT
+from trainer import prepare
 
 
 @pytest.fixture
@@ -257,6 +258,10 @@ def test_threads_are_those_that_the_platform_gives():
     for words in (["--threads=2"], ["--threads", "2"]):
         given = TrainerCommand.from_flags(words, default_run_dir="b", threads=4)
         assert "--threads=4" not in given.arguments
+
+
+def test_a_launcher_passes_every_option_of_the_data_to_prepare():
+    assert set(trainer_command._DATA) == {"dataset", "data_dir", *prepare.FILES}
 
 
 def test_image_files_are_prepared_as_they_are_trained_on():

@@ -12,12 +12,13 @@ from typing import Any
 
 from trainer import errors
 from trainer.config.enums import Strategy
+from trainer.config.options import DATA, DISTILLATION, KEY, PRETRAINED
 from trainer.config.run_config import RunConfig
-from trainer.config.serialization import differences
+from trainer.config.serialization import differences, from_plain
 from trainer.distributed import environment
 from trainer.distributed.heartbeat import Heartbeat
 from trainer.distributed.shutdown import StopRequest
-from trainer.errors import InvalidInput, TrainingFailed
+from trainer.errors import InvalidConfig, InvalidInput, TrainingFailed
 from trainer.rundir import checkpoints, resume
 from trainer.rundir.checkpoints import Checkpoint
 from trainer.rundir.layout import Run
@@ -26,6 +27,13 @@ from trainer.training.loop import BlockSizer, StepBlock
 from trainer.training.session import TrainingSession
 
 COMPARED = ("rows_sha256", "raw_weights_sha256", "weights_sha256")
+# The options that say what is read; `test` decides which splits are.
+_READ = {"test"} | {
+    field.name
+    for field in dataclasses.fields(RunConfig)
+    if KEY in field.metadata
+    and field.metadata[KEY].group in (DATA, DISTILLATION, PRETRAINED)
+}
 
 
 def replay(run: Run, data_dir: str | None) -> str:
@@ -101,24 +109,30 @@ def _run_config(run: Run, last: Checkpoint, data_dir: str | None) -> RunConfig:
                 "has `elastic_shards`"
             )
         strategy = Strategy.ONE_DEVICE
-    recorded = run.recorded().get("run")
-    if not isinstance(recorded, dict) or "data_dir" not in recorded:
-        raise _damaged(run, "run")
     split = strategy is Strategy.MIRRORED and devices == ["CPU"]
-    return RunConfig(
+    recorded = _recorded_inputs(run)
+    return dataclasses.replace(
+        recorded,
         strategy=strategy,
         logical_devices=place["replicas"] if split else None,
         threads=place["environment"]["threads"],
-        data_dir=recorded["data_dir"] if data_dir is None else data_dir,
-        image_dir=recorded.get("image_dir"),
-        image_list=recorded.get("image_list"),
-        skip_unreadable=recorded.get("skip_unreadable") is True,
-        teacher=recorded.get("teacher"),
-        init_from=recorded.get("init_from"),
-        test=recorded.get("test") is not False,
+        data_dir=recorded.data_dir if data_dir is None else data_dir,
         run_dir=str(run.path),
         dry_run=True,
     )
+
+
+def _recorded_inputs(run: Run) -> RunConfig:
+    """Restores the options that say what is read; the others have their defaults."""
+    recorded = run.recorded().get("run")
+    if not isinstance(recorded, dict) or "data_dir" not in recorded:
+        raise _damaged(run, "run")
+    kept = {name: recorded[name] for name in _READ & recorded.keys()}
+    try:
+        return from_plain(RunConfig, kept, "run.")
+    except InvalidConfig as error:
+        text = f"{run.path / 'config.json'} is damaged: {error}; restore it"
+        raise InvalidInput(text) from error
 
 
 def _check_machine(built: TrainingSession, kept: list[Checkpoint]) -> None:

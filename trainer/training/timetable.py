@@ -32,6 +32,8 @@ class Interval:
 class Timetable:
     """The number of steps, and when to log, validate and save.
 
+    A compiled call ends at each step at which an Interval of it is due.
+
     Attributes:
         save: multiples of `checkpoint_every_steps`; without that, time decides.
         stops: further steps after which a compiled call has to end.
@@ -57,7 +59,7 @@ class Timetable:
 
     def next_stop(self, step: int) -> int:
         """Finds the first step after `step` at which a compiled call has to end."""
-        due = [e.after(step) for e in (self.log, self.evaluate, self.save)]
+        due = [e.after(step) for e in vars(self).values() if isinstance(e, Interval)]
         return min(due + [stop for stop in self.stops if stop > step])
 
 

@@ -88,6 +88,16 @@ def test_a_call_ends_wherever_something_is_due():
     assert stops == [5, 7, 10, 12, 13, 14, 15, 16, 20]
 
 
+def test_a_call_ends_at_each_interval_that_a_timetable_has():
+    @dataclasses.dataclass(frozen=True)
+    class More(timetable.Timetable):
+        pictures: Interval = Interval(3, last=20)
+
+    never = Interval(None, last=20)
+    planned = More(20, 0, 5.0, log=never, evaluate=Interval(8, 20), save=never)
+    assert [planned.next_stop(step) for step in (0, 3, 6, 8, 18)] == [3, 6, 8, 9, 20]
+
+
 @pytest.mark.parametrize(
     ("fraction", "step"),
     [(None, None), (0.01, 8), (0.4, 8), (0.41, 16), (0.8, 16), (0.81, None), (1, None)],
