@@ -228,11 +228,21 @@ def _check_counts(definition: StudyDefinition) -> None:
 
 def find_differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
     """Lists the fields in which two descriptions of a study differ, with values."""
-    return [
-        f"{name}: {theirs.get(name)!r:.120} != {ours.get(name)!r:.120}"
-        for name in (*ours, *(name for name in theirs if name not in ours))
-        if theirs.get(name) != ours.get(name)
-    ]
+    found = []
+    for name in (*ours, *(name for name in theirs if name not in ours)):
+        pair = theirs.get(name), ours.get(name)
+        if pair[0] != pair[1]:
+            its, yours = _leave_out_common(*pair)
+            found.append(f"{name}: {its!r:.120} != {yours!r:.120}")
+    return found
+
+
+def _leave_out_common(its: Any, yours: Any) -> tuple[Any, Any]:
+    """Leaves out what two lists share: of many flags the one that differs is shown."""
+    if not (isinstance(its, list) and isinstance(yours, list)):
+        return its, yours
+    pair = [x for x in its if x not in yours], [x for x in yours if x not in its]
+    return pair if any(pair) else (its, yours)
 
 
 def choose_concurrent(sampler: str, pruner: str, workers: int, seeds: int) -> int:
