@@ -26,6 +26,8 @@ _OWN = {
     "pause_at": "the pruner pauses trials",
     "test": "trials are never tested; --finish tests the winner",
 }
+# Those of them that flags.txt of any run has: a study's own come later and count.
+_IN_FLAGS_TXT = {"runs_root", "test"}
 
 
 def find_refusal(
@@ -74,16 +76,24 @@ def _asks_help(arguments: Sequence[str]) -> bool:
     return bool(HELP_FLAGS.intersection(arguments))
 
 
-def check_trainer_flags(arguments: Sequence[str]) -> None:
-    """Checks that the flags of all trials leave to the study what is the study's.
+def read_trainer_flags(arguments: Sequence[str]) -> list[str]:
+    """Reads the flags of all trials; those of a flag file take its place.
 
     Raises:
-      UsageError: they set one of its flags, or a strategy of several workers.
+      UsageError: they set a flag that is the study's, or a strategy of several workers,
+        or a file cannot be read.
     """
+    _check_own(arguments, _OWN)
+    found = trainer_command.expand_flag_files(arguments)
+    _check_own(found, {k: v for k, v in _OWN.items() if k not in _IN_FLAGS_TXT})
+    return found
+
+
+def _check_own(arguments: Sequence[str], names: Mapping[str, str]) -> None:
     for argument in arguments:
         name = argument.partition("=")[0].lstrip("-")
         dashed = argument.startswith("-")
-        for own, why in _OWN.items():
+        for own, why in names.items():
             if dashed and name in (own, f"no{own}"):
                 raise UsageError(f"--{name} after `--` is not possible: {why}")
         if argument in ("--strategy=multi_worker", "multi_worker"):
@@ -123,7 +133,10 @@ def check_configurations(
 
 
 def check_recorded_flags(trainer_flags: Sequence[str]) -> None:
-    """Checks the flags of a study that goes on: a --flagfile among them may have gone.
+    """Checks the flags of a study that goes on: its trials would fail one by one.
+
+    Another release may refuse what an earlier one took, and study.json of an earlier
+    one may name a flag file that has gone or changed.
 
     Raises:
       UsageError: the trainer refuses them; the message is the trainer's.

@@ -6,6 +6,7 @@
 
 import dataclasses
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 
@@ -29,9 +30,10 @@ _DATA += ("channels", "test_fraction", "skip_unreadable")
 class TrainerCommand:
     """The trainer's command line for a job of several workers.
 
-    `arguments` are the given ones, completed by run_dir and strategy, as a restart has
-    to be the same command. `grace_secs` is the time that the trainer may take to save
-    and exit after a signal. A `dry_run` writes nothing.
+    `arguments` are the given ones, with flags in place of flag files and completed by
+    run_dir and strategy, as a restart has to be the same command. `grace_secs` is the
+    time that the trainer may take to save and exit after a signal. A `dry_run` writes
+    nothing.
     """
 
     arguments: tuple[str, ...]
@@ -48,14 +50,16 @@ class TrainerCommand:
         default_run_dir: str,
         threads: int | None = None,
     ) -> "TrainerCommand":
-        """Completes `arguments`, also those inside a --flagfile.
+        """Completes `arguments`; the flags of each --flagfile take its place.
 
         `threads` is the number that the platform gives to a worker, if it is known: the
         trainer would use all cores that it sees, even those of a whole node.
 
         Raises:
-          UsageError: another strategy, no run directory, no grace period, or no UTF-8.
+          UsageError: another strategy, no run directory, no grace period, a flag file
+            that cannot be read, or no UTF-8.
         """
+        arguments = expand_flag_files(arguments)
         for argument in arguments:
             require_utf8(argument)
         given = _parse_known(arguments)
@@ -76,6 +80,36 @@ class TrainerCommand:
         if restarts and _parse_known(self.arguments).resume == "never":
             return (*self.arguments, "--resume=auto")
         return self.arguments
+
+
+def expand_flag_files(arguments: Sequence[str]) -> list[str]:
+    """Puts the flags of each --flagfile in its place, in the order the trainer reads.
+
+    What is kept for a later start or for another machine must not change when a file
+    does.
+
+    Raises:
+      UsageError: a file cannot be read, is no text, or names another file in a form
+        that the trainer refuses.
+    """
+    try:
+        # Without force_gnu the value of `--epochs 3` would end the search: which flags
+        # have values is not known here.
+        found = flags.FlagValues().read_flags_from_files(arguments, force_gnu=True)
+    except (flags.Error, ValueError) as error:  # ValueError: the file is not UTF-8
+        cause = error.__context__
+        if isinstance(cause, OSError):
+            raise UsageError(
+                f"--flagfile={cause.filename} cannot be read: {cause.strerror}"
+            ) from error
+        raise UsageError(f"the trainer's flags cannot be read: {error}") from error
+    for word in found:
+        if re.match(r"--?flagfile(=|$)", word):
+            raise UsageError(
+                f"{word!r} in a flag file is not followed; write --flagfile=FILE, at "
+                "the beginning of its line"
+            )
+    return found
 
 
 def find_data_arguments(arguments: Sequence[str]) -> tuple[str, ...]:
@@ -162,8 +196,8 @@ def _parse_known(arguments: Sequence[str]) -> flags.FlagValues:
     flags.DEFINE_bool("dry_run", False, "", flag_values=values)
     values.set_gnu_getopt(True)  # `--epochs 3` must not end the parse
     try:
-        values(["", *arguments], known_only=True)
-    except ValueError as error:  # of a flag file that is not UTF-8
+        values(["", *expand_flag_files(arguments)], known_only=True)
+    except ValueError as error:  # of --nodry_run=3
         raise UsageError(f"the trainer's flags cannot be read: {error}") from error
     return values
 

@@ -6,7 +6,11 @@ Workers do not know of each other: they meet in the study's storage.
 from absl import flags
 
 from launch.command_line import UsageError, require_utf8
-from launch.trainer_command import DEFAULT_GRACE_SECS, TrainerCommand
+from launch.trainer_command import (
+    DEFAULT_GRACE_SECS,
+    TrainerCommand,
+    expand_flag_files,
+)
 
 COMMAND = ("python", "-m", "launch.sweep")
 
@@ -17,6 +21,7 @@ def read_study_command(arguments: list[str]) -> TrainerCommand:
     Raises:
       UsageError: they name no study, or would do more than work on its trials.
     """
+    arguments = expand_flag_files(arguments)
     for argument in arguments:
         require_utf8(argument)
     values = flags.FlagValues()

@@ -198,7 +198,9 @@ def _define(
     recorded: dict[str, Any] | None,
 ) -> StudyDefinition:
     """Builds and checks the definition."""
-    flag_checks.check_trainer_flags(trainer_flags)
+    # An earlier release kept --flagfile=FILE; the same command goes on with its study.
+    if recorded is None or recorded.get("trainer_flags") != trainer_flags:
+        trainer_flags = flag_checks.read_trainer_flags(trainer_flags)
     name = _choose_name(values, study_dir)
     definition = _build_definition(values, trainer_flags, name, len(resources[0][0]))
     study_definition.check(definition)

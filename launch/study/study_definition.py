@@ -43,7 +43,8 @@ class StudyDefinition:
       halving_factor: of each configuration in a stage, one of so many goes on.
       halving_stages: how many stages halving has.
       threads: of each trial: the bits of a run depend on it.
-      trainer_flags: arguments of every trial.
+      trainer_flags: arguments of every trial; flags, not files of flags, which may
+        change while the study goes on.
     """
 
     name: str
@@ -96,7 +97,7 @@ class StudyDefinition:
             *self.space.arguments(values),
             f"--seed={self.seed(number)}",
             f"--threads={self.threads}",
-            *([] if tested else ["--notest"]),
+            "--test" if tested else "--notest",
         ]
 
     def to_json(self) -> dict[str, Any]:

@@ -121,12 +121,13 @@ def test_logs_are_where_the_trainer_puts_the_run(tmp_path, monkeypatch, in_file)
     plans = []
     monkeypatch.setattr(local, "Supervisor", lambda plan: plans.append(plan) or _Done())
     flag = "--run_dir=~/deep/run"
+    given = flag
     if in_file:
         path = tmp_path / "a.flags"
         path.write_text(f"{flag}\n")
-        flag = f"--flagfile={path}"
+        given = f"--flagfile={path}"
     before = set(tmp_path.iterdir())
-    assert local.main(["--workers=1", "--", flag]) == 0
+    assert local.main(["--workers=1", "--", given]) == 0
     assert plans[0].trainer.run_dir == str(tmp_path / "deep" / "run")
     assert flag in plans[0].trainer.arguments
     assert set(tmp_path.iterdir()) == before

@@ -13,7 +13,7 @@ import time
 import pytest
 from absl import flags as absl_flags
 
-from launch import flag_checks
+from launch import flag_checks, trainer_command
 from launch.study import study_storage
 from tests.support import fake_sweep
 from tests.support.commands import ROOT
@@ -299,15 +299,64 @@ def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("text", [None, "--epochs=0", "--grace_secs=0.5"])
-def test_a_flagfile_that_has_gone_or_changed_is_refused_before_a_trial_begins(
-    tmp_path, capsys, text
+@pytest.fixture
+def flagfile(tmp_path):
+    path = tmp_path / "a.flags"
+    path.write_text("# of every trial\n--dataset=digits\n\n--epochs=4\n")
+    return path
+
+
+@pytest.mark.parametrize("text", [None, "--dataset=digits\n--epochs=2\n"])
+def test_a_study_has_the_flags_of_its_file_whatever_becomes_of_it(
+    tmp_path, capsys, flagfile, text
 ):
-    """A trial had its lease and its record before it was found."""
-    study_dir, flagfile = tmp_path / "s", tmp_path / "a.flags"
-    flagfile.write_text("--dataset=digits\n--epochs=4\n")
+    """Later trials trained for two epochs, and nothing said so."""
+    study_dir = tmp_path / "s"
     named = ["--seeds=2", "--", f"--flagfile={flagfile}"]
     assert sweep(study_dir, "--norun", *named) == 0
+    kept = json.loads((study_dir / "study.json").read_text())["trainer_flags"]
+    assert kept == ["--dataset=digits", "--epochs=4"]
+    assert sweep(study_dir, "--norun", *named) == 0
+    flagfile.unlink() if text is None else flagfile.write_text(text)
+    before = contents(study_dir)
+    capsys.readouterr()
+    assert sweep(study_dir, *named) == 2
+    why = "['--epochs=4'] != ['--epochs=2']" if text else "a.flags cannot be read"
+    assert why in capsys.readouterr().err
+    assert contents(study_dir) == before
+    assert sweep(study_dir) == 0
+    assert sweep(study_dir, "--seeds=2", *TRAINER) == 0
+    for number in (0, 1):
+        trained = json.loads((study_dir / f"trials/{number}/config.json").read_text())
+        assert trained["epochs"] == "4"
+
+
+def define_as_earlier(monkeypatch, study_dir, named):
+    """Defines a study whose study.json names its flag file."""
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer_command, "expand_flag_files", list)
+        assert sweep(study_dir, "--norun", *named) == 0
+    assert named[-1] in (study_dir / "study.json").read_text()
+
+
+def test_a_study_of_an_earlier_release_goes_on_with_its_file(
+    tmp_path, monkeypatch, flagfile
+):
+    named = ["--seeds=2", "--", f"--flagfile={flagfile}"]
+    for name, words in (("one", []), ("two", named)):
+        define_as_earlier(monkeypatch, tmp_path / name, named)
+        assert sweep(tmp_path / name, *words) == 0
+        assert states(tmp_path / name) == ["complete"] * 2
+
+
+@pytest.mark.parametrize("text", [None, "--epochs=0", "--grace_secs=0.5"])
+def test_a_flagfile_that_has_gone_or_changed_is_refused_before_a_trial_begins(
+    tmp_path, capsys, monkeypatch, flagfile, text
+):
+    """A trial had its lease and its record before it was found."""
+    study_dir = tmp_path / "s"
+    named = ["--seeds=2", "--", f"--flagfile={flagfile}"]
+    define_as_earlier(monkeypatch, study_dir, named)
     before = contents(study_dir)
     flagfile.unlink() if text is None else flagfile.write_text(text)
     for words in ([], named, ["--finish", "--seeds=2"]):
