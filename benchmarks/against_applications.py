@@ -28,7 +28,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
     where = {"flag_values": values, "module_name": "Comparison"}
     interleave.define_chosen(values, "model", sorted(TWINS))
     interleave.define_chosen(values, "precision", list(PRECISIONS))
-    flags.DEFINE_integer("batch", 64, "Images a step.", lower_bound=1, **where)
+    flags.DEFINE_integer("batch", 64, "Images per step.", lower_bound=1, **where)
     flags.DEFINE_integer(
         "image_size", 96, "Height and width of the images.", lower_bound=32, **where
     )

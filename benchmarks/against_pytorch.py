@@ -36,7 +36,7 @@ PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 def define(values: flags.FlagValues) -> flags.FlagValues:
     where = {"flag_values": values, "module_name": "Comparison"}
     interleave.define_chosen(values, "model", sorted(TWINS))
-    flags.DEFINE_integer("batch", 256, "Images a step.", lower_bound=1, **where)
+    flags.DEFINE_integer("batch", 256, "Images per step.", lower_bound=1, **where)
     flags.DEFINE_integer(
         "threads", None, "Of each side; off: every core.", lower_bound=1, **where
     )

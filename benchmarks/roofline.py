@@ -50,7 +50,7 @@ def define(values: flags.FlagValues) -> flags.FlagValues:
         f"Of {', '.join(sorted(registry.MODELS))}, by commas.",
         **where,
     )
-    flags.DEFINE_integer("batch", 256, "Images a step.", lower_bound=1, **where)
+    flags.DEFINE_integer("batch", 256, "Images per step.", lower_bound=1, **where)
     flags.DEFINE_boolean(
         "torch", True, "Compares PyTorch's step, too, where it is installed.", **where
     )

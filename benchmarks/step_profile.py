@@ -47,7 +47,7 @@ PRECISIONS = ("float32", "mixed_bfloat16")
 def define(values: flags.FlagValues) -> flags.FlagValues:
     where = {"flag_values": values, "module_name": "Comparison"}
     interleave.define_chosen(values, "model", sorted(registry.MODELS))
-    flags.DEFINE_integer("batch", 256, "Images a step.", lower_bound=1, **where)
+    flags.DEFINE_integer("batch", 256, "Images per step.", lower_bound=1, **where)
     flags.DEFINE_string("picture", None, "Where to draw it, a .png.", **where)
     training.define_steps(values, 10)
     return interleave.define(values, 3)

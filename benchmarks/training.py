@@ -58,10 +58,10 @@ def define_step(
     )
     if batches:
         listed = [str(batch) for batch in batches]
-        flags.DEFINE_list("global_batch", listed, "Images a step, by commas.", **where)
+        flags.DEFINE_list("global_batch", listed, "Images per step, by comma.", **where)
     else:
         flags.DEFINE_integer(
-            "global_batch", 256, "Images a step.", lower_bound=1, **where
+            "global_batch", 256, "Images per step.", lower_bound=1, **where
         )
     return values
 

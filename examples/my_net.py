@@ -1,6 +1,6 @@
 """Your own network: copy this file, change the layers, and train it by its name.
 
-    trainer --dataset=digits --model=my_net.py:network --model_kwargs=width=0.5
+    trainer --dataset=digits --augment=crop --model=my_net.py:network
     trainer-tflite --quantize
 
 The first parameter tells the two forms apart. Parameters after the `*` are options,

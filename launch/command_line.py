@@ -176,7 +176,7 @@ def _format_help(usage: str, values: flags.FlagValues) -> str:
                 "" if flag.default is None else f" (default: {_format_default(flag)})"
             )
             lines += [f"  --{name}", *_wrap(f"{flag.help}{default}")]
-    lines += ["", "Everywhere:", "  --flagfile", *_wrap("Flags, one a line.")]
+    lines += ["", "Everywhere:", "  --flagfile", *_wrap("Flags, one per line.")]
     return "\n".join(lines)
 
 

@@ -13,8 +13,8 @@ USAGE = """launch.slurm: prints a batch script for SLURM.
     python -m launch.slurm --name=NAME --workers=4 --time=8:00:00 \\
         --setup='source .venv/bin/activate' [flags] -- TRAINER FLAGS | sbatch
 
-One worker a node. Before the time is up SLURM sends SIGUSR1: the workers save, and the
-job is queued again. A lost peer or a death by a signal starts all workers again.
+One worker per node. Before the time is up SLURM sends SIGUSR1: the workers save, and
+the job is queued again. A lost peer or a death by a signal starts all workers again.
 """
 
 

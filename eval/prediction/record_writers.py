@@ -53,7 +53,7 @@ def likeliest(probabilities: np.ndarray, top_k: int) -> list[tuple[int, float]]:
 
 
 class CsvWriter:
-    """One line a file, after a header; classes in order of probability.
+    """One line per file, after a header; classes in order of probability.
 
     With a threshold there is a column "answered": an answer that is not given has
     "false" there and an empty class. Bytes of a path that are not UTF-8 are escaped as
@@ -89,7 +89,7 @@ class CsvWriter:
 
 
 class JsonLinesWriter:
-    """One JSON object a file: file, label, class, probability and the list "top".
+    """One JSON object per file: file, label, class, probability and the list "top".
 
     With a threshold it has "answered", too, and the class is null where that is false.
     """

@@ -143,7 +143,7 @@ def _notes(row: Mapping[str, Any]) -> Iterator[str]:
             f" LiteRT's, {row['identical_answers']:,} in every number"
         )
     if "instructions" in row:
-        yield f"{name}: {row['instructions']:,} instructions an image"
+        yield f"{name}: {row['instructions']:,} instructions per image"
 
 
 def _describe_signatures(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -56,7 +56,7 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "workers",
         2,
-        "Processes, one a machine or pod.",
+        "Processes, one per machine or pod.",
         lower_bound=1,
         upper_bound=MAX_WORKERS,
         **job,

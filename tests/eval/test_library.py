@@ -249,7 +249,7 @@ def test_a_layer_that_keeps_state_or_cannot_be_kept_is_refused(data, tmp_path, k
 BAD = {
     "images must be uint8": {"train": (IMAGES / 255, LABELS)},
     "integers": {"train": (IMAGES, LABELS / 1)},
-    "one an image": {"train": (IMAGES, LABELS[:5])},
+    "one per image": {"train": (IMAGES, LABELS[:5])},
     "within 0 to 1": {"train": (IMAGES, LABELS), "names": ["a", "b"]},
     "different": {"train": (IMAGES, LABELS), "names": ["a", "a", "b"]},
     "one shape": {"train": (IMAGES, LABELS), "test": (IMAGES[:, :5], LABELS)},

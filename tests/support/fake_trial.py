@@ -4,7 +4,7 @@ Accuracy is a function of learning rate, width, seed and epoch. Every step is a 
 `steps.log` in the run directory, so that a test sees whether one was trained twice by
 two processes at the same time.
 
-    --epochs=N           four steps an epoch, a validation after each
+    --epochs=N           four steps per epoch, a validation after each
     FAKE_STEP_SECS=S     how long a step takes
     FAKE_FAIL_ABOVE=X    exits 1 where the learning rate is higher
 """

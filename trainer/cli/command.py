@@ -63,7 +63,7 @@ def help_text(
         lines += ["", f"{heading}:"]
         for flag in declared:
             lines += _describe(flag)
-    lines += ["", "Everywhere:", "  --flagfile=FILE: reads flags from FILE, one a line"]
+    lines += ["", "Everywhere:", "  --flagfile=FILE: flags from FILE, one per line"]
     lines += ["  --version: shows the versions of the toolkit and of TensorFlow"]
     return "\n".join(lines)
 

@@ -137,7 +137,7 @@ def explain(
 def _explain_flagfile(error: Exception) -> str:
     """Explains why a file of flags cannot be read."""
     if isinstance(error, UnicodeDecodeError):
-        return "--flagfile names a file that is no text; it holds flags, one a line"
+        return "--flagfile names a file that is no text; it holds flags, one per line"
     cause = error.__context__
     if not isinstance(cause, OSError):
         return " ".join(str(error).split())

@@ -129,7 +129,7 @@ def draw_grid(
     with drawing(families):
         size = (columns * CELL_INCHES[0], rows * CELL_INCHES[1])
         drawn = Figure(figsize=size)
-        # One axis of inches: one an image took ten times as long.
+        # One axis of inches: one per image took ten times as long.
         axis = drawn.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(size[1], 0))
         axis.set_axis_off()
         for n, image in enumerate(images):

@@ -136,13 +136,14 @@ def _size_tiles(report: Mapping[str, Any]) -> list[Tile]:
 def _file_tiles(report: Mapping[str, Any]) -> list[Tile]:
     model, sized = report["model"], [e for e in report["exports"] if e.get("bytes")]
     if model.get("bytes"):
-        detail = f"{wording.milliseconds(model.get('latency_ms'))} an image, one thread"
+        detail = wording.milliseconds(model.get("latency_ms"))
+        detail += " per image, one thread"
         return [Tile("File", wording.size(model["bytes"]), detail)]
     if sized:
         least = min(sized, key=lambda row: row["bytes"])
         detail = least["file"]
         if least.get("latency_ms") is not None:
-            detail += f", {wording.milliseconds(least['latency_ms'])} an image"
+            detail += f", {wording.milliseconds(least['latency_ms'])} per image"
         return [Tile("Smallest file", wording.size(least["bytes"]), detail, "files")]
     if report["run"]:
         return [Tile("Exported file", "none yet", "see “Use this model”", "use")]

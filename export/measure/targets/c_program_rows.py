@@ -109,7 +109,7 @@ def _emulate(folder: pathlib.Path) -> tuple[int, int]:
         copy = shutil.copytree(folder, pathlib.Path(scratch) / "c")
         done = host_check.run_tool(["make", "-C", copy, "emulate"])
     said = done.stdout.decode(errors="replace")
-    ticks = re.search(r"(\d+) ticks an image", said)
+    ticks = re.search(r"(\d+) ticks per image", said)
     vectors = re.search(r"(\d+) of \1 vectors equal", said)
     if ticks is None or vectors is None:
         raise TrainingFailed("the emulated program says nothing of its vectors")

@@ -109,7 +109,7 @@ def memory_summary(made: Artifact) -> str:
     else:
         proof = (
             f"{host['images']:,} of {host['images']:,} images byte for byte as in"
-            f" LiteRT's reference kernels, {host['image_ms']:.2f} ms an image"
+            f" LiteRT's reference kernels, {host['image_ms']:.2f} ms per image"
         )
     return (
         f"flash {flash['constants']:,} bytes of constants and {code} of code, RAM"

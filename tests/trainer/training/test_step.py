@@ -1,4 +1,4 @@
-"""Laws of the compiled step: replicas, steps a call, clipping, scaling, GPU kernels."""
+"""Laws of the compiled step: replicas, steps per call, clipping, scale, GPU kernels."""
 
 import dataclasses
 

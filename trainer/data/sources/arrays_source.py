@@ -66,7 +66,7 @@ def _checked(name: str, pair: Pair) -> Pair:
         )
     if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
         raise InvalidInput(
-            f"{name} labels must be integers [{len(images)}], one an image, got "
+            f"{name} labels must be integers [{len(images)}], one per image, got "
             f"{labels.dtype} {list(labels.shape)}"
         )
     if len(images) == 0:

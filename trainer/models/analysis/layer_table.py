@@ -205,7 +205,7 @@ def _totals(cost: NetworkCost, each: int) -> Iterator[str]:
     height, width, _ = cost.layers[0].shape
     yield (
         f"{cost.parameters:,} parameters, {cost.trained:,} of them trained; "
-        f"{cost.multiply_adds:,} multiply-adds an image"
+        f"{cost.multiply_adds:,} multiply-adds per image"
     )
     yield (
         f"the receptive field is {cost.field} pixels before the whole image of "

@@ -34,7 +34,7 @@ int main(void)
     for (int i = 0; i < MODEL_VECTORS; ++i)
         if (!check_vector(i)) return 1;
 #ifdef MODEL_CLOCK
-    printf("%lu ticks an image\n",
+    printf("%lu ticks per image\n",
            (unsigned long)((model_clock() - start) / MODEL_VECTORS));
 #endif
     printf("%d of %d vectors equal\n", MODEL_VECTORS, MODEL_VECTORS);

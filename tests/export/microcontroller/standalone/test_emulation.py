@@ -47,8 +47,8 @@ def test_200_images_are_equal_on_a_cortex_m(name, tmp_path):
     done = subprocess.run(words, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "200 of 200 vectors equal\n" in done.stdout
-    instructions = 40 * int(re.search(r"(\d+) ticks an image", done.stdout)[1])
-    print(f"{name}: {instructions:,} instructions an image")
+    instructions = 40 * int(re.search(r"(\d+) ticks per image", done.stdout)[1])
+    print(f"{name}: {instructions:,} instructions per image")
     if name == "resnet8":
         assert instructions < MOST_INSTRUCTIONS * RESNET8_OPERATIONS
 

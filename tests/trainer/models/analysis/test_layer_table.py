@@ -21,7 +21,7 @@ def test_the_table_of_visual_wake_words():
     expected = "stem_conv Conv2D 48 x 48 x 8 224 497,664 3 x 3 72.0 KiB"
     assert " ".join(rows[1].split()) == expected
     assert parameters == (
-        "221,794 parameters, 216,322 of them trained; 7,489,664 multiply-adds an image"
+        "221,794 parameters, 216,322 of them trained; 7,489,664 multiply-adds per image"
     )
     assert "315 x 315 pixels" in field
     # Input and output of the first pointwise convolution: 48 x 48 x (8 + 16) bytes.
