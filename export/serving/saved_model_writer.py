@@ -97,7 +97,7 @@ def save_signatures(
     module.labels = tf.constant(names)
 
     def classify(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        probabilities = network.probabilities(images)
+        probabilities = _answer(network, images)
         class_id = tf.argmax(probabilities, axis=1)  # the first of equal ones
         label = tf.gather(module.labels, class_id)
         return {"probabilities": probabilities, "class_id": class_id, "label": label}
@@ -112,6 +112,18 @@ def save_signatures(
         autograph=False,
     )
     _save(module, folder, {"serving_default": serve, "serve_encoded": serve_encoded})
+
+
+def _answer(network: ServingModule, images: tf.Tensor) -> tf.Tensor:
+    """Probabilities float32 [N, K] of `images` uint8 [N, H, W, C]; N may be 0.
+
+    An empty batch gets one image, whose answer is dropped: on some processors oneDNN's
+    fused convolution gives an empty batch the depth of its input.
+    """
+    count = tf.shape(images)[0]
+    missing = tf.cast(tf.equal(count, 0), tf.int32)
+    padded = tf.pad(images, [[0, missing], [0, 0], [0, 0], [0, 0]])
+    return network.probabilities(padded)[:count]
 
 
 def _save(

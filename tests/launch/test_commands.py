@@ -10,6 +10,7 @@ import pytest
 from launch import kubernetes, local, slurm, sweep, vertex, worker
 from launch.platforms import slurm as slurm_platform
 from launch.platforms import vertex as vertex_platform
+from tests.support.launch_jobs import CLUSTER, SLURM, VERTEX
 
 COMMANDS = {
     "local": local,
@@ -27,17 +28,6 @@ DEFINITIONS = {
     "vertex": vertex_platform.define,
     "sweep": sweep.define,
 }
-SLURM = ["slurm", "--name=a"]
-CLUSTER = [
-    "kubernetes",
-    "--kind=job",
-    "--name=a",
-    "--image=i",
-    "--volume=runs:/runs",
-]
-NETWORK = "--network=projects/1/global/networks/n"
-VERTEX = ["vertex", "--name=a", "--image=i", "--nfs=10.0.0.1:/x:y", NETWORK]
-
 BAD = [
     ["local", "--worker=2"],
     ["local", "--workers=0"],

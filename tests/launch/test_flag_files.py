@@ -6,7 +6,7 @@ from absl import flags as absl_flags
 from launch import flag_checks, kubernetes, local, slurm, vertex, worker
 from launch.command_line import UsageError
 from launch.trainer_command import TrainerCommand, expand_flag_files
-from tests.launch.test_commands import CLUSTER, SLURM, VERTEX
+from tests.support.launch_jobs import CLUSTER, SLURM, VERTEX
 from tests.support.studies import define
 from trainer.cli import command, flags
 from trainer.errors import InvalidInput

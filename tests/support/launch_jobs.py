@@ -14,6 +14,17 @@ from tests.support.commands import ROOT
 
 FAKE = (sys.executable, str(ROOT / "tests" / "support" / "fake_trainer.py"))
 CORES = sorted(os.sched_getaffinity(0))
+# Commands that print a job.
+SLURM = ["slurm", "--name=a"]
+CLUSTER = [
+    "kubernetes",
+    "--kind=job",
+    "--name=a",
+    "--image=i",
+    "--volume=runs:/runs",
+]
+NETWORK = "--network=projects/1/global/networks/n"
+VERTEX = ["vertex", "--name=a", "--image=i", "--nfs=10.0.0.1:/x:y", NETWORK]
 
 
 def install_trainer(folder: pathlib.Path, main: str) -> None:
