@@ -49,7 +49,7 @@ def test_wrong_words_are_refused(name, word):
 @pytest.mark.slow
 def test_input_cost_gives_every_augmentation_by_the_constant_batch():
     words = ["--steps=1", "--rounds=1", "--global_batch=4", "--examples=9"]
-    words += ["--model=cnn"]
+    words += ["--model=cnn", "--image_size=16", "--cold"]
     done = run_command("benchmarks.input_cost", *words, "--augment=crop", check=True)
     found = json.loads(done.stdout)["rows"]
     assert [row["input"] for row in found] == ["device", "host", "device"]
