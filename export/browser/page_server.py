@@ -9,6 +9,7 @@ import sys
 import webbrowser
 
 from trainer.errors import InvalidInput
+from trainer.monitoring.progress import CONSOLE
 from trainer.storage import reason
 
 _HOST = "127.0.0.1"
@@ -81,7 +82,8 @@ def serve(folder: pathlib.Path, bound: socket.socket) -> None:
         if sys.platform == "darwin" or _has_screen():
             webbrowser.open(url)
         try:
-            server.serve_forever()
+            with CONSOLE.paused():
+                server.serve_forever()
         except KeyboardInterrupt:
             print(file=sys.stderr)
 

@@ -148,6 +148,15 @@ class Progress:
             finally:
                 counted.end()
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Writes no reminders within the context: the command waits for its user."""
+        phases, self._phases = self._phases, []
+        try:
+            yield
+        finally:
+            self._phases = phases
+
     def remind(self) -> None:
         """Writes the current phase if nothing was written for EVERY_SECS.
 

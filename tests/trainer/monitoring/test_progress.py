@@ -66,6 +66,18 @@ def test_who_writes_is_not_reminded():
     assert len(out.getvalue().splitlines()) == 10
 
 
+def test_a_command_that_waits_for_its_user_says_so_once():
+    now, out = Time(), io.StringIO()
+    shown = Progress(now, out)
+    with shown.phase("export.web is working"):
+        with shown.paused():
+            now.secs += 60
+            shown.remind()
+        assert out.getvalue() == ""
+        shown.remind()
+    assert out.getvalue() == "export.web is working (1:00 so far)\n"
+
+
 @pytest.mark.parametrize("secs", [0.01, 1.0, 30.0])
 def test_counted_images_have_an_eta_in_a_pipe(secs):
     now, out, seen = Time(), io.StringIO(), []
