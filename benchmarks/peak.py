@@ -23,7 +23,7 @@ PRODUCTS = {f"matmul {side}": (side, side) for side in SIDES} | {
 COPY = "copy"
 
 
-class Operation:
+class Operation(subprocess_peer.Net):
     """One operation, repeated on its own result in a compiled loop.
 
     Args:

@@ -1,5 +1,6 @@
 """The commands behind the numbers in docs/ start, and their JSON can be read."""
 
+import collections
 import json
 
 import pytest
@@ -127,6 +128,17 @@ def test_an_application_is_compared_with_fit():
     assert row["network"] == "keras:MobileNetV2"
     assert row["ours / fit"] == pytest.approx(row["ours"] / row["fit"], rel=1e-3)
     assert row["ours / best fit"] <= row["ours / fit"] * 1.001
+
+
+@pytest.mark.slow
+def test_a_step_is_compared_with_the_peak_of_the_machine():
+    words = ["--notorch", "--steps=1", "--rounds=1", "--batch=4", "--model=resnet8"]
+    done = run_command("benchmarks.roofline", *words, check=True)
+    rows = json.loads(done.stdout)["rows"]
+    kinds = collections.Counter(next(iter(row)) for row in rows)
+    assert kinds["step"] == kinds["one thread"] == 2 and kinds["peak of"] >= 2
+    speeds = [value for row in rows for value in row.values() if type(value) is float]
+    assert speeds and min(speeds) >= 0
 
 
 def test_every_network_of_the_comparison_exists():
