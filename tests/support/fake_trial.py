@@ -89,7 +89,7 @@ def train(options, run_dir, received) -> int:
 def pause_step(fraction, total) -> int | None:
     if fraction is None:
         return None
-    step = math.ceil(math.ceil(round(float(fraction) * total, 6)) / STEPS) * STEPS
+    step = max(1, math.ceil(float(fraction) * total / STEPS - 0.5)) * STEPS
     return step if step < total else None
 
 

@@ -139,7 +139,7 @@ class RunConfig(Bounded):
     )
     pause_at: float | None = option(
         None,
-        "Pauses at the first validation at or after this fraction of the steps: saves "
+        "Pauses at the validation nearest to this fraction of the steps: saves "
         "and exits with 0. Without it the same command goes on, and ends in the bits "
         "of a run that never paused.",
         group=RUN,

@@ -122,12 +122,17 @@ def _small_steps(config: Config, total: int) -> int:
 
 
 def _pause(fraction: float | None, validations: Interval) -> int | None:
-    """Finds the first validation at or after `fraction`, unless it is the last step."""
+    """Finds the validation nearest to `fraction`, unless it is the last step.
+
+    Not the next one: where epochs are no whole steps, a validation that was meant comes
+    just before the fraction, and the next one doubled the first stage of a study.
+    """
     if fraction is None:
         return None
-    # The rounding keeps 0.1 x 30 = 3.0000000000000004 from becoming 4.
-    step = math.ceil(round(fraction * validations.last, 6))
-    pause = validations.after(step - 1)
+    aim = fraction * validations.last
+    before = int(aim / validations.steps) * validations.steps
+    near = [step for step in (before, validations.after(before)) if step]
+    pause = min(near, key=lambda step: (abs(step - aim), step))
     return pause if pause < validations.last else None
 
 

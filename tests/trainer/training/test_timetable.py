@@ -100,9 +100,20 @@ def test_a_call_ends_at_each_interval_that_a_timetable_has():
 
 @pytest.mark.parametrize(
     ("fraction", "step"),
-    [(None, None), (0.01, 8), (0.4, 8), (0.41, 16), (0.8, 16), (0.81, None), (1, None)],
+    [
+        (None, None),
+        (0.01, 8),
+        (0.4, 8),
+        (0.41, 8),
+        (0.6, 8),
+        (0.61, 16),
+        (0.8, 16),
+        (0.9, 16),
+        (0.91, None),
+        (1, None),
+    ],
 )
-def test_a_pause_is_at_a_validation(fraction, step):
+def test_a_pause_is_at_the_nearest_validation(fraction, step):
     config = Config(train_steps=20, global_batch=8)
     run_config = RunConfig(eval_every_epochs=1, pause_at=fraction)
     assert timetable.build_timetable(config, run_config, 64).pause == step
