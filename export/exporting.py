@@ -165,6 +165,7 @@ def benchmark(
     run_dir: str | os.PathLike[str],
     data: DataSource | None = None,
     *,
+    formats: Sequence[str] | None = None,
     targets: Sequence[str] | None = None,
     verification: VerificationOptions | None = None,
 ) -> list[dict[str, Any]]:
@@ -175,14 +176,16 @@ def benchmark(
 
     Args:
         run_dir, data, verification: as in `export_tflite`.
+        formats: what is measured beside the checkpoint, such as ["int8"]; None: all.
         targets: what else is measured, as in `export.bench --targets`; None: what is
             exported.
 
     Returns:
         The rows of bench.json, see docs/export.md; one that failed has "failed".
     """
-    options = BenchOptions.from_words(targets)
+    options = BenchOptions.from_words(targets, formats)
     request = _prepare(run_dir, data, verification, folders=True)
+    options.check_run(request.run)
     document, _ = bench_document.write_bench(request, options)
     return document["rows"]
 

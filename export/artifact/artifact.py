@@ -22,6 +22,7 @@ from trainer import files, storage
 from trainer.errors import InvalidInput
 
 VERSION = 1
+SAVED_MODEL = "saved_model"  # the format, and the folder of its versions
 HIDDEN, LOCK = atomic_folders.HIDDEN, atomic_folders.LOCK
 _AWAY = "an export is written there: move it away"
 _PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy")

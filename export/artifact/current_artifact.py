@@ -5,11 +5,10 @@ import pathlib
 from eval.formats import manifest as manifests
 from eval.reports import exported_files
 from export.artifact import artifact
-from export.artifact.artifact import Artifact
+from export.artifact.artifact import SAVED_MODEL, Artifact
 from export.artifact.inputs import ExportInputs
 from export.artifact.number_formats import Scheme, file_name, resolve_formats
 
-SAVED_MODEL = "saved_model"
 # Fields of a "test" in addition to those that a report shows.
 _TESTED = {"images", "sampled", "flips", "agreement_interval"}
 _TESTED |= {"accuracy_drop", "accuracy_drop_interval"}

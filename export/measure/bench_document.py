@@ -15,7 +15,7 @@ from export.artifact.inputs import ExportInputs, open_inputs
 from export.measure import benchmark
 from export.measure.results import chart, recommendation, table
 from export.measure.targets import target_rows
-from export.measure.targets.target import BenchOptions
+from export.measure.targets.target import CHECKPOINT, BenchOptions
 from export.signing import artifact_signing
 from trainer import files, system
 from trainer.distributed import environment
@@ -47,7 +47,7 @@ def write_bench(
     path = inputs.folder / BENCH_FILE
     artifact.check_replaceable(path)
     if require_signed is not None:
-        _verify_signatures(inputs, require_signed)
+        _verify_signatures(inputs, options, require_signed)
     document = measure_run(inputs, options)
     if require_signed is not None:
         for row in document["rows"]:
@@ -60,11 +60,13 @@ def write_bench(
     return document, path
 
 
-def _verify_signatures(inputs: ExportInputs, public_key: pathlib.Path) -> None:
+def _verify_signatures(
+    inputs: ExportInputs, options: BenchOptions, public_key: pathlib.Path
+) -> None:
     """Verifies every file; a format that would be exported now is not signed."""
     others = set(artifact_signing.find_artifacts(inputs.folder))
-    for name in benchmark.list_formats(inputs):
-        if name == benchmark.CHECKPOINT:
+    for name in benchmark.list_formats(inputs, options):
+        if name == CHECKPOINT:
             continue
         made = current_artifact.load_current(inputs, name)
         if made is None:
@@ -88,12 +90,12 @@ def _verify_signed(paths: Iterable[pathlib.Path], public_key: pathlib.Path) -> N
 
 def _without_versions(paths: Iterable[pathlib.Path]) -> list[pathlib.Path]:
     """The `paths` in order, without versions of the SavedModel, which may be older."""
-    return [p for p in sorted(paths) if p.parent.name != current_artifact.SAVED_MODEL]
+    return [p for p in sorted(paths) if p.parent.name != artifact.SAVED_MODEL]
 
 
 def measure_run(inputs: ExportInputs, options: BenchOptions) -> dict[str, Any]:
     """Measures every format and target of a run; returns the content of bench.json."""
-    rows = benchmark.measure_formats(inputs)
+    rows = benchmark.measure_formats(inputs, options)
     targets = target_rows.measure_targets(inputs, rows, options)
     rows += targets.rows
     kernels = inputs.verification.kernels

@@ -14,37 +14,38 @@ from eval.metrics import classification
 from eval.predictors import engine, sandbox, tflite_predictor
 from eval.predictors.engine import Kernels
 from export.artifact import current_artifact, verification
-from export.artifact.artifact import Artifact
-from export.artifact.current_artifact import SAVED_MODEL
+from export.artifact.artifact import SAVED_MODEL, Artifact
 from export.artifact.inputs import ExportInputs
-from export.artifact.number_formats import ROUNDED, Scheme, resolve_formats
+from export.artifact.number_formats import Scheme, resolve_formats
 from export.lite import tflite_writer
 from export.lite.tflite_options import TFLiteOptions
 from export.measure import child_process, latency
+from export.measure.targets.target import (
+    CHECKPOINT,
+    FORMATS,
+    NOT_ROUNDED,
+    BenchOptions,
+)
 from export.serving import saved_model_writer
 from trainer.errors import TrainingFailed
 from trainer.monitoring.progress import CONSOLE
 from trainer.rundir import checkpoints
 
-CHECKPOINT = "checkpoint"
-FORMATS = (CHECKPOINT, SAVED_MODEL, *(scheme.value for scheme in Scheme))
 # Fields of a manifest that a row has, and those that show that a file is of this run.
 _KEPT = ("file", "scheme", "bytes", "operators", "multiply_accumulates")
 
 
-def measure_formats(inputs: ExportInputs) -> list[dict[str, Any]]:
-    """Returns a row for each of FORMATS, without latency; a failed row has the reason.
+def measure_formats(
+    inputs: ExportInputs, options: BenchOptions
+) -> list[dict[str, Any]]:
+    """Returns a row of each format, without latency; a failed row has the reason."""
+    return [_measure_format(inputs, name) for name in list_formats(inputs, options)]
 
-    A run of `qat` has no files of schemes that it was not trained for.
-    """
-    return [_measure_format(inputs, name) for name in list_formats(inputs)]
 
-
-def list_formats(inputs: ExportInputs) -> list[str]:
-    """Lists FORMATS without those that the run was not trained for."""
-    left_out = {scheme.value for scheme in Scheme if scheme not in ROUNDED}
-    rounded = inputs.network.is_rounded
-    return [name for name in FORMATS if not (rounded and name in left_out)]
+def list_formats(inputs: ExportInputs, options: BenchOptions) -> list[str]:
+    """Lists the FORMATS that are to be measured and that the run was trained for."""
+    left_out = NOT_ROUNDED if inputs.network.is_rounded else ()
+    return [name for name in FORMATS if options.measures(name) and name not in left_out]
 
 
 def add_latencies(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -53,6 +54,9 @@ MISTAKES = {
     "export.tflite --run_dir={run} --scheme=fp16": "float16",
     "export.web --run_dir={run} --port=80": "--port=80 says nothing without --serve",
     "export.bench --run_dir={run} --targets=": "--targets is empty",
+    "export.bench --run_dir={run} --formats=": "--formats is empty",
+    "export.bench --run_dir={run} --formats=int8,fp16": "--formats=int8,fp16 must be",
+    "export.bench --run_dir={rounded} --formats=float16": "float32, int8",
     "export.bench --run_dir={run} --require_signed=no.pub": "no.pub cannot be read",
     "export.sign --key=owner.pem": "--private_key=owner.pem",
     "export.saved_model --run_dir={run}/config.json": "with --run_dir: {run}",
@@ -68,7 +72,12 @@ def answers(template, data_dir, tmp_path_factory) -> dict[str, dict]:
     unfinished.mkdir()
     for name in ("config.json", "environment.json"):
         (unfinished / name).write_bytes((template / name).read_bytes())
+    rounded = shutil.copytree(template, tmp_path_factory.mktemp("rounded") / "run")
+    config = json.loads((rounded / "config.json").read_text())
+    config["config"]["model"]["qat"] = True
+    (rounded / "config.json").write_text(json.dumps(config))
     names = {"runs": runs, "run": template, "unfinished": unfinished, "data": data_dir}
+    names |= {"rounded": rounded}
     todo = [line.format(**names).split() for line in MISTAKES]
     done = subprocess.run(
         [sys.executable, quick_mistakes.__file__],

@@ -126,7 +126,7 @@ def measure_compiled(
     known = [row for row in rows if row["format"] in _COMPILED_FORMATS]
     found = [_measure_compiled(inputs, row) for row in known if "failed" not in row]
     if not found:
-        raise TargetMissing("there is no file to run")
+        raise TargetMissing("there is no float32 or int8 file to run")
     return found
 
 

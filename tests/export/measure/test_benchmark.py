@@ -216,6 +216,47 @@ def test_every_format_has_a_row_and_a_failure_has_a_reason(capsys):
     assert artifact.load_artifact(folder / "model_float32.tflite") is not None
 
 
+@pytest.mark.parametrize(
+    ("known", "target", "rows"),
+    [
+        (["float32", "int8"], "none", ["int8"]),
+        # The processes of the checkpoint load TensorFlow, for tens of seconds.
+        pytest.param(
+            benchmark.FORMATS,
+            "compiled",
+            ["checkpoint", "int8", "int8_compiled"],
+            marks=SLOW,
+        ),
+    ],
+    ids=["without_checkpoint", "whole"],
+)
+def test_formats_that_are_asked_for_are_measured_alone(
+    tmp_path, monkeypatch, capsys, known, target, rows
+):
+    monkeypatch.setattr(benchmark, "FORMATS", known)
+    path = export_runs.copied(tmp_path)
+    words = [f"--run_dir={path}", "--max_accuracy_drop=0.05", f"--targets={target}"]
+    bench.main(export_runs.parsed(bench.define, *words, "--formats=int8"))
+    found = json.loads((path / "export" / bench_document.BENCH_FILE).read_text())
+    assert [r["format"] for r in found["rows"]] == rows
+    assert all(r["one_thread"]["p50_ms"] > 0 for r in found["rows"])
+    assert found["recommended"] == "int8"
+    assert "float32" not in capsys.readouterr().out
+    made = [each.name for each in (path / "export").glob("*model*.tflite")]
+    assert made == ["model_int8.tflite"] and not (path / "export/saved_model").exists()
+
+
+def test_formats_of_a_run_that_rounds():
+    network = types.SimpleNamespace(is_rounded=True)
+    inputs = types.SimpleNamespace(network=network)
+    rounded = ["checkpoint", "saved_model", "float32", "int8"]
+    assert benchmark.list_formats(inputs, BenchOptions()) == rounded
+    asked = BenchOptions(formats=("int8",))
+    assert benchmark.list_formats(inputs, asked) == ["checkpoint", "int8"]
+    network.is_rounded = False
+    assert benchmark.list_formats(inputs, BenchOptions()) == list(benchmark.FORMATS)
+
+
 def test_a_file_that_crashes_is_a_row_that_names_it(tmp_path):
     opened = export_runs.open_inputs(f"--run_dir={export_runs.copied(tmp_path)}")
     made, final = tmp_path / "made", opened.folder / "model_float32.tflite"

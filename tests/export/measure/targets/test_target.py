@@ -1,9 +1,11 @@
-"""What else a bench measures is chosen by names."""
+"""What a bench measures is chosen by names."""
+
+import types
 
 import pytest
 
 from export.measure.targets import target_rows
-from export.measure.targets.target import BenchOptions, Target, TargetMissing
+from export.measure.targets.target import FORMATS, BenchOptions, Target, TargetMissing
 from trainer.errors import InvalidConfig, TrainingFailed
 
 
@@ -23,6 +25,37 @@ def test_words_choose_targets():
 def test_other_words_are_refused(words):
     with pytest.raises(InvalidConfig, match="must be a list of compiled, litert, onnx"):
         BenchOptions.from_words(words)
+
+
+def test_words_choose_formats():
+    assert BenchOptions.from_words(None).measures("float16")
+    assert BenchOptions.from_words(None, [" all "]).formats is None
+    two = BenchOptions.from_words(["none"], [" int8", "float32", "int8"])
+    assert two.formats == ("float32", "int8") and two.targets == ()
+    measured = [name for name in FORMATS if two.measures(name)]
+    assert measured == ["checkpoint", "float32", "int8"]
+
+
+@pytest.mark.parametrize("words", [["fp16"], ["int8", "all"], ["none"], [""], []])
+def test_other_formats_are_refused(words):
+    with pytest.raises(InvalidConfig, match="must be a list of checkpoint, saved_mod"):
+        BenchOptions.from_words(None, words)
+
+
+def test_a_run_of_qat_has_the_formats_it_was_trained_for():
+    def run(qat: bool) -> types.SimpleNamespace:
+        config = types.SimpleNamespace(model=types.SimpleNamespace(qat=qat))
+        return types.SimpleNamespace(config=lambda: config)
+
+    every, rounded, other = (
+        BenchOptions(formats=names)
+        for names in (None, ("saved_model", "float32", "int8"), ("int8", "int16x8"))
+    )
+    for options in (every, rounded):
+        options.check_run(run(qat=True))
+    other.check_run(run(qat=False))
+    with pytest.raises(InvalidConfig, match="formats=int16x8 is not for a run of"):
+        other.check_run(run(qat=True))
 
 
 def test_what_cannot_be_measured_has_a_reason(monkeypatch):
