@@ -321,7 +321,8 @@ def _build_commands(run: TrialRun, definition: StudyDefinition) -> list[list[str
     if {INT8_BYTES, LATENCY}.intersection(definition.objectives):
         commands.append([*programs.tflite, "--quantize", where])
     if LATENCY in definition.objectives:
-        commands.append([*programs.bench, where])
+        only = ("--formats=int8", "--targets=none")  # the objective is of this file
+        commands.append([*programs.bench, *only, where])
     return commands
 
 
