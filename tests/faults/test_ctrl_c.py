@@ -35,7 +35,7 @@ RUN = ["--run_dir={place}/tiny"]
 COMMANDS = {
     "trainer.main": [*LONG, "--run_dir={place}/run"],
     "trainer.prepare": ["--dataset=digits", "--data_dir={place}/data"],
-    "trainer.recheck": RUN,
+    "trainer.recheck": ["--run_dir={place}/trained"],
     "eval.report": [*RUN, "--data_dir={data}"],
     "eval.compare": ["{place}/tiny", "{place}/tiny", "--out_dir={place}/out"],
     "eval.predict": [*RUN, "{place}/photos"],
@@ -76,7 +76,7 @@ def test_every_command_is_here():
 
 
 def make_place(folder: pathlib.Path, template: pathlib.Path) -> pathlib.Path:
-    """What the commands work on: a run, photographs, a study, keys."""
+    """What commands work on: a run of random weights, photographs, a study, keys."""
     folder.mkdir()
     shutil.copytree(template, folder / "tiny")
     write_classes(folder / "photos", {"cat": 40, "dog": 40}, (32, 32))
@@ -162,7 +162,9 @@ def needs_exports(name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_one_line_and_nothing_is_left(name, template, exported, data_dir, tmp_path):
+def test_one_line_and_nothing_is_left(
+    name, template, single_run, exported, data_dir, tmp_path
+):
     if (program := NEEDS.get(name)) and not shutil.which(program):
         pytest.skip(f"{program} is not installed")
     if name == "export.onnx" and importlib.util.find_spec("tf2onnx") is None:
@@ -174,6 +176,8 @@ def test_one_line_and_nothing_is_left(name, template, exported, data_dir, tmp_pa
             shutil.copytree(exported, place)
         else:
             make_place(place, template)
+        if name == "trainer.recheck":
+            shutil.copytree(single_run, place / "trained")
         words = [word.format(place=place, data=data_dir) for word in COMMANDS[name]]
         typed = Typed(name, words)
         if part is None:
