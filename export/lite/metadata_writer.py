@@ -67,7 +67,7 @@ def add_metadata(
     content: bytes, description: ModelDescription, labels: Sequence[str]
 ) -> bytes:
     """Adds metadata inside the `.tflite` `content`, and labels.txt after it."""
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    model = _read(content)
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(_pack_metadata(description), np.uint8)
     entry = schema.MetadataT()
@@ -80,7 +80,21 @@ def add_metadata(
 
 def align_buffers(content: bytes) -> bytes:
     """Packs the `.tflite` `content` again, with tensors aligned as its schema says."""
-    return _pack(schema.ModelT.InitFromPackedBuf(content, 0))
+    return _pack(_read(content))
+
+
+def _read(content: bytes) -> schema.ModelT:
+    """Reads a model; tensors that lie behind its flatbuffer are moved into it.
+
+    litert-quantizer writes large models so. The offsets count from the begin of the
+    file, and would be wrong after anything is added in front of the tensors.
+    """
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    for buffer in model.buffers:
+        if buffer.offset > 1:  # 1 stands for a position that is not known yet
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+    return model
 
 
 def _pack(model: schema.ModelT) -> bytes:

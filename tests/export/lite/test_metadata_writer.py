@@ -3,6 +3,7 @@
 import io
 import zipfile
 
+import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import interpreter
@@ -41,6 +42,26 @@ def answers(content: bytes) -> np.ndarray:
 def test_a_described_file_computes_the_same(raw):
     for content in (described(raw), metadata_writer.align_buffers(raw)):
         np.testing.assert_array_equal(answers(content), answers(raw))
+
+
+def outside(raw: bytes) -> bytes:
+    """The same file with its largest tensor behind the flatbuffer."""
+    model = schema.ModelT.InitFromPackedBuf(raw, 0)
+    sizes = [0 if each.data is None else len(each.data) for each in model.buffers]
+    moved = model.buffers[int(np.argmax(sizes))]
+    data, moved.data = bytes(moved.data), None
+    moved.offset, moved.size = 1 << 20, len(data)  # behind the rest, and aligned
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output()).ljust(moved.offset, b"\0") + data
+
+
+def test_tensors_behind_the_flatbuffer_stay_with_it(raw):
+    np.testing.assert_array_equal(answers(outside(raw)), answers(raw))
+    assert metadata_writer.align_buffers(outside(raw)) == (
+        metadata_writer.align_buffers(raw)
+    )
+    np.testing.assert_array_equal(answers(described(outside(raw))), answers(raw))
 
 
 def test_labels_are_an_entry_of_a_zip_archive(raw):
