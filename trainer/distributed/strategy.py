@@ -12,7 +12,7 @@ import tensorflow as tf
 from trainer import contract, system
 from trainer.config.enums import Strategy
 from trainer.config.run_config import RunConfig
-from trainer.distributed.tf_config import read_task
+from trainer.distributed.tf_config import read_task, wait_for_names
 from trainer.errors import InvalidInput
 
 
@@ -172,6 +172,7 @@ def worker_index(config: RunConfig) -> tuple[int, int]:
 
 def _multi_worker(config: RunConfig) -> Cluster:
     described = read_task()
+    wait_for_names(described)
     # TensorFlow reads the variable itself: only the fields that were checked stay.
     os.environ[contract.TF_CONFIG] = described.to_json()
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
