@@ -27,7 +27,8 @@ demo: $(VENV)/run.stamp
 	$(BIN)/python -m export.tflite --quantize --run_dir=$(RUN)
 	$(BIN)/python -m eval.report --run_dir=$(RUN)
 	@echo
-	@echo "The demo is done. Look at:"
+	@echo "The demo is done. Commands that begin with python need once: . $(BIN)/activate"
+	@echo "Look at:"
 	@echo "  $(RUN)/report/report.html         how good the network is, in pictures"
 	@echo "  $(RUN)/export/model_int8.tflite   the file for an edge device, and its manifest beside it"
 	@echo "  $(BIN)/tensorboard --logdir runs  how training went"
@@ -90,6 +91,7 @@ $(BIN)/python:
 	echo "make: no Python 3.11, 3.12 or 3.13 with venv was found; install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 2
 
 $(VENV)/run.stamp: requirements.txt | $(BIN)/python
+	@echo "installing packages into $(VENV): about three minutes"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 

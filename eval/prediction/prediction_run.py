@@ -49,6 +49,8 @@ class _Tally:
         left = [f"{others:,} in no folder of a class"] if others else []
         left += [f"{self.bad:,} that cannot be read"] if self.bad else []
         line = f"{self._describe()} images in class folders"
+        line += " (some may be images of its training:"
+        line += " eval.report counts test images alone)"
         return f"{line}; not counted: {', '.join(left)}" if left else line
 
     def _describe(self) -> str:

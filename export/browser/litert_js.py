@@ -145,7 +145,8 @@ def _fetch(packages: list[NpmPackage]) -> dict[NpmPackage, bytes]:
         names = " and ".join(package.archive for package in packages)
         raise InvalidInput(
             "the page runs on LiteRT.js, which npm fetches once, and npm is not"
-            f" installed;\ninstall npm, or put {names} into {cache_folder()}"
+            f" installed;\ninstall npm (Debian: apt-get install npm), or put {names}"
+            f" into {cache_folder()}"
         )
     with tempfile.TemporaryDirectory(prefix="npm-") as folder:
         with CONSOLE.phase("npm is fetching LiteRT.js"):

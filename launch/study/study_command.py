@@ -238,7 +238,8 @@ def _build_definition(
     trials = study_definition.count_trials(space, sampler, values.trials, seeds)
     if not space.parameters and trials < 2:
         raise UsageError(
-            "there is nothing to compare: vary a flag with --try, or take --seeds=5"
+            f"there is no study {name}, and a new one would have nothing to compare: "
+            "vary a flag with --try, or take --seeds=5"
         )
     return StudyDefinition(
         name=name,

@@ -146,12 +146,17 @@ class ResourceEstimate:
             lines.append(
                 f"warning: a batch of {config.global_batch:,} is more than the "
                 f"{len(data.learnt):,} images to train on, and has some of them twice; "
-                "lower `global_batch`"
+                f"lower `global_batch`, as to {_fitting_batch(len(data.learnt))}"
             )
         if self.memory_bytes > free:
             remedy = self.remedy(config, cluster)
             lines.append(f"warning: memory may not suffice; {remedy}")
         return lines
+
+
+def _fitting_batch(images: int) -> int:
+    """The largest power of two of which an epoch has four batches or more."""
+    return 1 << (max(1, images // 4).bit_length() - 1)
 
 
 def _tested(data: Dataset) -> str:
