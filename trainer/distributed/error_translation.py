@@ -59,15 +59,35 @@ def translate_errors(
     except PEER_LOST as error:
         if cluster.workers == 1:
             raise
-        raise PeerLost(
-            f"worker {cluster.worker} lost a peer after step {step()}: "
-            f"{heartbeat.describe_missing_peers()};\nrestart the whole group"
-        ) from error
+        raise _peer_lost(cluster.worker, f"step {step()}", heartbeat) from error
     except NotFinite as error:
         raise TrainingDiverged(
             f"after step {step()} {error}; see {run_dir / 'checkpoints'};\n"
             f"{DIVERGENCE_REMEDY}"
         ) from error
+
+
+@contextlib.contextmanager
+def translate_lost_peers(
+    worker: int, workers: int, heartbeat: Heartbeat
+) -> Iterator[None]:
+    """Translates the loss of a peer while the network is built, before any step.
+
+    Variables are sent from the chief to all workers when they are made.
+    """
+    try:
+        yield
+    except PEER_LOST as error:
+        if workers == 1:
+            raise
+        raise _peer_lost(worker, "the start", heartbeat) from error
+
+
+def _peer_lost(worker: int, when: str, heartbeat: Heartbeat) -> PeerLost:
+    return PeerLost(
+        f"worker {worker} lost a peer after {when}: "
+        f"{heartbeat.describe_missing_peers()};\nrestart the whole group"
+    )
 
 
 def _explain_kernel(operator: str) -> str:

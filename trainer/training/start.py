@@ -14,6 +14,7 @@ from trainer.data.dataset import Dataset, Splits
 from trainer.data.loading import load_dataset
 from trainer.distillation import teacher
 from trainer.distributed import agreement, environment, shares, strategy
+from trainer.distributed.error_translation import translate_lost_peers
 from trainer.distributed.heartbeat import Heartbeat
 from trainer.distributed.shutdown import StopRequest
 from trainer.distributed.strategy import Cluster
@@ -90,7 +91,8 @@ def train(
     folder, hang_secs = run.path / "workers", run_config.hang_secs
     heartbeat = Heartbeat(folder, worker, workers, hang_secs)
     with _leaving_no_sign(heartbeat, run_config):
-        session = build_session(run, config, run_config, request, heartbeat, script)
+        with translate_lost_peers(worker, workers, heartbeat):
+            session = build_session(run, config, run_config, request, heartbeat, script)
         with contextlib.closing(session.monitor.progress), session.translated_errors():
             record, rows = session.dataset.recorded(), session.dataset.learnt
             agreement.check_data(session.cluster, record, rows)

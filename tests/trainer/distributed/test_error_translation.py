@@ -5,8 +5,12 @@ import pathlib
 import pytest
 import tensorflow as tf
 
-from trainer.distributed.error_translation import translate_errors
-from trainer.errors import TrainingFailed
+from trainer.distributed.error_translation import (
+    translate_errors,
+    translate_lost_peers,
+)
+from trainer.distributed.heartbeat import Heartbeat
+from trainer.errors import PeerLost, TrainingFailed
 
 # As TensorFlow 2.21 words them.
 MESSAGES = {
@@ -47,3 +51,18 @@ def test_a_kernel_that_is_not_deterministic_is_named_with_the_remedy(message):
 def test_another_missing_kernel_is_not_translated():
     with pytest.raises(tf.errors.UnimplementedError):
         raise_within("Op type not registered")
+
+
+def test_a_peer_lost_while_the_network_is_built_is_a_lost_peer(tmp_path):
+    lost = tf.errors.UnavailableError(None, None, "tasks are unhealthy")
+    heartbeat = Heartbeat(tmp_path, 0, 2, 60.0)
+    with (
+        pytest.raises(PeerLost, match="lost a peer after the start"),
+        translate_lost_peers(0, 2, heartbeat),
+    ):
+        raise lost
+    with (
+        pytest.raises(tf.errors.UnavailableError),
+        translate_lost_peers(0, 1, heartbeat),
+    ):
+        raise lost
