@@ -20,17 +20,17 @@ def load_current(inputs: ExportInputs, name: str) -> Artifact | None:
     None unless it is of these weights, data, temperature, labels and kernels.
     """
     kernels = None if name == SAVED_MODEL else inputs.verification.kernels.value
-    expected = inputs.facts()
     for path in _candidates(inputs.folder, name):
-        if made := artifact.load_matching(path, expected, same_keys(inputs)):
+        if made := load_of_run(inputs, path):
             return made if is_verified_alike(inputs, made, kernels) else None
     return None
 
 
-def same_keys(inputs: ExportInputs) -> tuple[str, ...]:
-    """The fields of a manifest that are equal in files which need no new export."""
+def load_of_run(inputs: ExportInputs, path: pathlib.Path) -> Artifact | None:
+    """Loads the artifact at `path` if it has the run's weights, data and labels."""
     images = f"{inputs.evaluated_on}_sha256"
-    return ("weights_sha256", images, "temperature", "labels")
+    same = ("weights_sha256", images, "temperature", "labels")
+    return artifact.load_matching(path, inputs.facts(), same)
 
 
 def is_verified_alike(

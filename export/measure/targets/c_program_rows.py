@@ -10,7 +10,7 @@ from typing import Any
 from eval.formats import manifest as manifests
 from eval.predictors import outputs
 from eval.predictors.outputs import Output
-from export.artifact import artifact, current_artifact, verification
+from export.artifact import current_artifact, verification
 from export.artifact.artifact import Artifact
 from export.artifact.inputs import ExportInputs
 from export.measure import latency
@@ -81,9 +81,7 @@ def measure_cortex_m4(
 
 def _load_or_export(inputs: ExportInputs, asked: bool) -> Artifact:
     path = inputs.folder / FOLDER / _OPTIONS.folder
-    made = artifact.load_matching(
-        path, inputs.facts(), current_artifact.same_keys(inputs)
-    )
+    made = current_artifact.load_of_run(inputs, path)
     if made is not None and "flash" in made.manifest:
         return made
     if not asked:

@@ -11,7 +11,7 @@ from eval.predictors import model_files
 from eval.predictors.engine import LiteRtApi
 from eval.predictors.file_options import FileOptions
 from eval.predictors.outputs import Output
-from export.artifact import artifact, current_artifact, verification
+from export.artifact import current_artifact, verification
 from export.artifact.artifact import Artifact
 from export.artifact.inputs import ExportInputs
 from export.artifact.number_formats import Io, Scheme
@@ -53,9 +53,7 @@ def measure_litert(
 def _load(
     inputs: ExportInputs, path: pathlib.Path, kernels: str | None
 ) -> Artifact | None:
-    made = artifact.load_matching(
-        path, inputs.facts(), current_artifact.same_keys(inputs)
-    )
+    made = current_artifact.load_of_run(inputs, path)
     alike = made and current_artifact.is_verified_alike(inputs, made, kernels)
     return made if alike else None
 

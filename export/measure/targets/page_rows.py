@@ -13,7 +13,7 @@ from eval.formats import manifest as manifests
 from eval.metrics import classification
 from eval.predictors import outputs
 from eval.predictors.outputs import Output
-from export.artifact import artifact, current_artifact, verification
+from export.artifact import current_artifact, verification
 from export.artifact.artifact import Artifact
 from export.artifact.inputs import ExportInputs
 from export.browser import chromium, litert_js, page_server, page_writer
@@ -93,9 +93,7 @@ def measure_page(
 
 def _load_or_export(inputs: ExportInputs, asked: bool) -> Artifact:
     path = inputs.folder / page_writer.FOLDER
-    made = artifact.load_matching(
-        path, inputs.facts(), current_artifact.same_keys(inputs)
-    )
+    made = current_artifact.load_of_run(inputs, path)
     count = len(inputs.verification_set.labels)
     verified = manifests.verification(made.manifest) if made else None
     if verified and "page" in made.manifest and verified["images"] == count:
